@@ -1,0 +1,153 @@
+"""Checkpoints that are whole or not there: written aside, synced, renamed, and hashed.
+
+One folder per kept epoch, `epoch-0007/`, with safetensors files, `state.json` and `manifest.json`, which holds the
+SHA-256 of each of the others. No pickle anywhere. Kept are the last two epochs and the best epoch as of each of them, so
+that when the newest is damaged the one before it can take its place with nothing missing.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from experiments.config import UserError
+
+STATE, MANIFEST = "state.json", "manifest.json"
+
+
+class CheckpointError(UserError):
+    """A checkpoint cannot be written, or none can be read."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was saved after an epoch: tensors by file name (without suffix), and values from `state.json`."""
+
+    epoch: int
+    tensors: dict[str, dict[str, torch.Tensor]]
+    values: dict[str, Any]
+
+
+class CheckpointStore:
+    """The checkpoints of one run, in one folder on a local disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def epochs(self) -> list[int]:
+        """The epochs that have a checkpoint, damaged or not, oldest first."""
+        return sorted(int(path.name.removeprefix("epoch-")) for path in self.folder.glob("epoch-*"))
+
+    def path(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:04d}"
+
+    def save(self, epoch: int, tensors: dict[str, dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
+        """Write the checkpoint of `epoch`; it appears under its name only when all of it is on the disk.
+
+        Raises CheckpointError when it cannot be written (no space, no permission); earlier checkpoints stay as they are.
+        """
+        aside = self.folder / f".writing-{os.getpid()}"
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            files = {f"{name}.safetensors": _serialise(part) for name, part in tensors.items()}
+            files[STATE] = json.dumps(values, indent=1).encode()
+            hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+            files[MANIFEST] = json.dumps({"epoch": epoch, "sha256": hashes}, indent=1).encode()
+            for name, content in files.items():
+                _write_synced(aside / name, content)
+            self._remove(epoch)  # a damaged one of the same epoch, when a resumed run comes by again
+            aside.rename(self.path(epoch))
+            _sync_folder(self.folder)
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            kept = self.epochs()
+            last = f"the last good one, {self.path(kept[-1])}, is kept" if kept else "there is none before it"
+            raise CheckpointError(
+                f"the checkpoint of epoch {epoch} cannot be written to {self.folder} ({error.strerror}); {last}"
+            ) from error
+
+    def load(self, epoch: int) -> Checkpoint:
+        """Read and verify one checkpoint. Raises CheckpointError, naming the file, if it is damaged or missing."""
+        folder = self.path(epoch)
+        try:
+            manifest = json.loads((folder / MANIFEST).read_bytes())
+            contents = {name: (folder / name).read_bytes() for name in manifest["sha256"]}
+            wrong = [
+                name
+                for name, content in contents.items()
+                if hashlib.sha256(content).hexdigest() != manifest["sha256"][name]
+            ]
+            if wrong or manifest["epoch"] != epoch or STATE not in contents:
+                raise CheckpointError(f"{folder / (wrong or [MANIFEST])[0]} is damaged: its SHA-256 does not match")
+            values = json.loads(contents.pop(STATE))
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{error.filename} is missing") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{folder / MANIFEST} is damaged or not a checkpoint of this program") from error
+        tensors = {name.removesuffix(".safetensors"): safetensors.torch.load(data) for name, data in contents.items()}
+        return Checkpoint(epoch, tensors, values)
+
+    def load_newest(self, needs: Callable[[Checkpoint], int], warn: Callable[[str], None]) -> Checkpoint | None:
+        """The newest checkpoint that is whole and whose best epoch, told by `needs`, is whole too.
+
+        Damaged ones are named through `warn` and passed over. None when there is no checkpoint at all.
+        Raises CheckpointError when there are some and none can be used.
+        """
+        for epoch in reversed(self.epochs()):
+            try:
+                checkpoint = self.load(epoch)
+                if needs(checkpoint) != epoch:
+                    self.load(needs(checkpoint))
+                return checkpoint
+            except CheckpointError as error:
+                warn(f"epoch {epoch} cannot be used: {error}")
+        if self.epochs():
+            raise CheckpointError(
+                f"no checkpoint in {self.folder} can be used; a new run with the same parameters gives the same result"
+            )
+        return None
+
+    def prune(self, keep: Iterable[int]) -> None:
+        """Remove the checkpoints of all other epochs, and what a killed process left half-written."""
+        keep = set(keep)
+        for epoch in self.epochs():
+            if epoch not in keep:
+                self._remove(epoch)
+        for leftover in self.folder.glob(".*ing-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _remove(self, epoch: int) -> None:
+        """Rename first, so that a half-removed folder is never taken for a checkpoint."""
+        path = self.path(epoch)
+        if path.exists():
+            doomed = self.folder / f".removing-{epoch}"
+            shutil.rmtree(doomed, ignore_errors=True)
+            path.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _serialise(tensors: dict[str, torch.Tensor]) -> bytes:
+    return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

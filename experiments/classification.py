@@ -1,0 +1,79 @@
+"""Classifying images: the step for the training loop, predictions, and metrics by scikit-learn."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import nn
+
+from experiments.augmentation import Batch
+from experiments.engine import Metrics, Step, StepResult
+
+
+def classification_step(label_smoothing: float = 0.0) -> Step:
+    """A step by cross entropy with label smoothing; it also counts right answers."""
+
+    def step(model: nn.Module, batch: Batch) -> StepResult:
+        logits = model(batch.images)
+        loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=label_smoothing)
+        correct = (logits.detach().argmax(dim=1) == batch.labels).sum()
+        return StepResult(loss, {"accuracy": correct}, batch.total)
+
+    return step
+
+
+class Predictions(NamedTuple):
+    """What a network said about a whole data set: labels int64 `(n,)`, probabilities float32 `(n, classes)`, loss."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    loss: float
+
+    @property
+    def predicted(self) -> np.ndarray:
+        return self.probabilities.argmax(axis=1)
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator) -> Predictions:
+    """Run a network in eval mode over all batches; the loss is plain cross entropy, averaged over images.
+
+    On several processes each runs over everything: these data sets are small, and the result is exact and the same.
+    """
+    model.eval()
+    logits, labels = [], []
+    for batch in batches:
+        with accelerator.autocast():
+            logits.append(model(batch.images).float())
+        labels.append(batch.labels)
+    all_logits, all_labels = torch.cat(logits), torch.cat(labels)
+    loss = F.cross_entropy(all_logits, all_labels).item()
+    return Predictions(all_labels.cpu().numpy(), all_logits.softmax(dim=1).cpu().numpy(), loss)
+
+
+def classification_metrics(predictions: Predictions) -> Metrics:
+    """Loss, accuracy and macro-averaged precision, recall and F1; a class never predicted has precision 0."""
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+    labels, predicted = predictions.labels, predictions.predicted
+    # All classes count, also one that is neither present nor predicted in a small sample.
+    classes = np.arange(predictions.probabilities.shape[1])
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        labels, predicted, labels=classes, average="macro", zero_division=0
+    )
+    return {
+        "loss": predictions.loss,
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+    }
+
+
+def best_epoch(history: list[dict[str, float]]) -> int:
+    """The epoch (from 1) with the highest validation accuracy; of equal ones that with the lowest validation loss."""
+    best = max(history, key=lambda metrics: (metrics["val_accuracy"], -metrics["val_loss"]))
+    return history.index(best) + 1

@@ -1,0 +1,116 @@
+"""Every parameter of every entry point: default, help text, bounds. The command line, MLproject and the UI derive from it.
+
+Nothing is imported from the project, so that `--help` and the UI can read this without loading torch.
+"""
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+CNN_MODELS = ("lenet5", "resnet20", "resnet56")
+IMAGE_DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("cosine", "one_cycle", "constant")
+
+
+class UserError(Exception):
+    """Something that a person gave cannot work. The text says what was wrong and what is valid."""
+
+
+class ConfigError(UserError):
+    """A parameter is out of its bounds, or parameters contradict each other."""
+
+
+class TrainingFailed(Exception):
+    """A run that had started cannot go on. The text says why; the run is marked FAILED."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field with what the command line, the checks and the UI need to know of it."""
+    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    metadata = {"help": help, "choices": choices, **{k: v for k, v in bounds.items() if v is not None}}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def valid_range(metadata: Any) -> str:
+    """The bounds of a field in words, such as "at least 1 and at most 10"; empty where it has none."""
+    words = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
+    return " and ".join(f"{text} {metadata[key]:g}" for key, text in words.items() if key in metadata)
+
+
+def check(config: Any) -> None:
+    """Raise ConfigError for the first field of a configuration dataclass that is not a choice or out of its bounds."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        choices = field.metadata.get("choices")
+        if choices and value not in choices:
+            raise ConfigError(f"{field.name} is {value!r}; {_hint(value, [c or 'auto' for c in choices])}")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            _check_number(field.name, value, field.metadata)
+
+
+def _hint(value: Any, choices: list[str]) -> str:
+    close = difflib.get_close_matches(str(value), choices, n=1)
+    return f"{f'did you mean {close[0]!r}? ' if close else ''}valid: {', '.join(choices)}"
+
+
+def _check_number(name: str, value: float, bounds: Any) -> None:
+    inside = (
+        math.isfinite(value)
+        and value >= bounds.get("at_least", -math.inf)
+        and value > bounds.get("above", -math.inf)
+        and value <= bounds.get("at_most", math.inf)
+        and value < bounds.get("below", math.inf)
+    )
+    if not inside:
+        raise ConfigError(f"{name} is {value}; valid: {valid_range(bounds) or 'a finite number'}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What every training shares. `None` is written `auto`: the value of the recipe for this model and data set."""
+
+    seed: int = option(0, "seed of weights, data order, augmentation and dropout", at_least=0, below=2**31)
+    epochs: int | None = option(None, "passes over the training data", at_least=1, at_most=100_000)
+    batch_size: int | None = option(None, "examples per optimizer step, over all processes", at_least=1)
+    learning_rate: float | None = option(None, "highest learning rate of the schedule", above=0, at_most=100)
+    weight_decay: float | None = option(None, "decay of weights; norms and biases are exempt", at_least=0, below=1)
+    optimizer: str | None = option(None, "sgd (Nesterov momentum 0.9) or adamw", choices=(*OPTIMIZERS, None))
+    schedule: str | None = option(None, "learning rate over time, per step", choices=(*SCHEDULES, None))
+    warmup: float | None = option(None, "fraction of all steps with a rising learning rate", at_least=0, below=1)
+    grad_clip: float | None = option(None, "largest norm of the gradient; 0 = no clipping", at_least=0)
+    ema_decay: float | None = option(None, "moving average of weights, used for evaluation; 0 = off", at_least=0, below=1)
+    device: str = option("auto", "where to train", choices=DEVICES)
+    precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
+    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    resume: str = option("none", "id of an unfinished run to go on with")
+    register: bool = option(True, "register the trained model, and make it champion if it is the best by validation")
+
+
+@dataclass(frozen=True)
+class CnnConfig(TrainConfig):
+    """Train one convolutional network on one image data set."""
+
+    model: str = option("lenet5", "architecture", choices=CNN_MODELS)
+    dataset: str = option("digits", "image data set; digits needs no download", choices=IMAGE_DATASETS)
+    label_smoothing: float | None = option(None, "share of the target spread over all classes", at_least=0, below=1)
+    crop: int | None = option(None, "random shift in pixels, both ways; 0 = off", at_least=0, at_most=16)
+    flip: bool | None = option(None, "mirror every image in every other epoch")
+    cutout: int | None = option(None, "side of a random square set to zero; 0 = off", at_least=0, at_most=32)
+    train_size: int = option(0, "use so many training images; 0 = all", at_least=0)
+    val_size: int | None = option(None, "validation images; auto = 10 % of the training data, at least 200", at_least=1)
+    split_seed: int = option(0, "seed of the train/validation split, apart from `seed`", at_least=0, below=2**31)
+    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")

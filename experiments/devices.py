@@ -1,0 +1,74 @@
+"""Where and in which arithmetic to train: from what a person asked for to what the machine has."""
+
+import os
+import platform
+from pathlib import Path
+
+import psutil
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from experiments.config import ConfigError
+
+MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def resolve_device(name: str) -> str:
+    """`auto` becomes cuda, mps or cpu; ConfigError for a device that this machine lacks."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, there in available.items() if there)
+    if not available[name]:
+        valid = ", ".join(["auto", *(device for device, there in available.items() if there)])
+        raise ConfigError(f"device is {name!r}, which this machine does not have; valid here: {valid}")
+    return name
+
+
+def resolve_precision(name: str, device: str) -> str:
+    """`auto` becomes bf16 where the hardware has it, fp16 on other NVIDIA GPUs, else fp32."""
+    bf16_is_fast = {"cuda": _cuda_has_bf16, "cpu": _cpu_has_bf16, "mps": lambda: False}[device]()
+    if name == "auto":
+        return "bf16" if bf16_is_fast else "fp16" if device == "cuda" else "fp32"
+    if name == "fp16" and device != "cuda":
+        raise ConfigError(f"precision is 'fp16', which needs an NVIDIA GPU; valid on {device}: auto, fp32, bf16")
+    return name
+
+
+def _cuda_has_bf16() -> bool:
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether bf16 products run in hardware (AVX512-BF16 or AMX); emulated ones are slower than fp32."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_tile", "amx_bf16"))
+
+
+def make_accelerator(device: str, precision: str) -> Accelerator:
+    """An Accelerator for this training; processes started by torchrun find each other here.
+
+    Accelerate keeps its state in a singleton, which refuses a second training with another precision in one process
+    (as in `compare` and in tests), hence the reset.
+    """
+    AcceleratorState._reset_state(reset_partial_state="WORLD_SIZE" not in os.environ)
+    return Accelerator(cpu=device == "cpu", mixed_precision=MIXED_PRECISION[precision])
+
+
+def describe(device: str) -> dict[str, str]:
+    """`device_name` and `hardware` as they are tagged on runs."""
+    cpu = f"{_cpu_model()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
+    if device == "cuda":
+        count = torch.cuda.device_count()
+        name = torch.cuda.get_device_name()
+        return {"device_name": name, "hardware": f"{count} x {name}; {cpu}"}
+    return {"device_name": _cpu_model() if device == "cpu" else f"{device} ({_cpu_model()})", "hardware": cpu}
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,128 @@
+"""The one training loop, for every family of models.
+
+A family brings a step function: `step(model, batch)` returns the sum of the loss over this process's items (with
+gradient), sums of other metrics, and the number of items. Averages are taken over items, never over batches.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from experiments.config import TrainingFailed
+from experiments.state import TrainState
+
+# Reading the loss waits for the device; on a GPU it is looked at every so many batches, on a CPU at each.
+GPU_CHECK_INTERVAL = 100
+
+
+class StepResult(NamedTuple):
+    """Sums over the items of one process's part of a batch; `loss` carries the gradient, `total` counts all items."""
+
+    loss: torch.Tensor
+    sums: dict[str, torch.Tensor]
+    total: int
+
+
+Step = Callable[[nn.Module, Any], StepResult]
+Metrics = dict[str, float]
+
+
+class DivergedError(TrainingFailed):
+    """The loss became NaN or infinite."""
+
+
+def fit(
+    state: TrainState,
+    *,
+    batches: Callable[[int], Iterator[Any]],
+    step: Step,
+    evaluate: Callable[[nn.Module], Metrics],
+    epochs: int,
+    seed: int,
+    on_epoch_end: Callable[[int, Metrics], None],
+    grad_clip: float = 0.0,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda batches, epoch: batches,
+) -> None:
+    """Train until `epochs` epochs are finished, going on from where `state` stands.
+
+    Args:
+        batches: gives the training batches of an epoch (from 1).
+        evaluate: measures the evaluated network on validation data; its metrics get the prefix `val_`.
+        on_epoch_end: called with the epoch and its metrics after `state` has them: checkpoint, log, prune.
+        progress: wraps the batches of an epoch to show where it is.
+
+    Raises DivergedError, naming epoch and batch, when the loss is not finite.
+    """
+    for epoch in range(state.epoch + 1, epochs + 1):
+        started = time.perf_counter()
+        # Dropout draws from the global generator; seeding it per epoch makes an epoch independent of what ran before.
+        torch.manual_seed((seed * 1_000_003 + epoch) * 4096 + state.accelerator.process_index)
+        totals, learning_rate = _train_epoch(state, progress(batches(epoch), epoch), step, grad_clip, epoch)
+        trained = time.perf_counter()
+        state.network.eval()
+        validation = evaluate(state.evaluated)
+        count = totals.pop("count")
+        metrics = {
+            **{f"train_{name}": value / count for name, value in totals.items()},
+            **{f"val_{name}": value for name, value in validation.items()},
+            "learning_rate": learning_rate,
+            "epoch_seconds": time.perf_counter() - started,
+            "examples_per_second": count / (trained - started),
+        }
+        state.history.append(metrics)
+        on_epoch_end(epoch, metrics)
+
+
+def _train_epoch(
+    state: TrainState, batches: Iterable[Any], step: Step, grad_clip: float, epoch: int
+) -> tuple[Metrics, float]:
+    """One pass: returns sums over all processes (`loss`, the step's own, `count`) and the last learning rate."""
+    accelerator, model = state.accelerator, state.model
+    model.train()
+    sums: dict[str, torch.Tensor] = {}
+    losses: list[torch.Tensor] = []
+    count, learning_rate = 0, 0.0
+    check_interval = 1 if accelerator.device.type == "cpu" else GPU_CHECK_INTERVAL
+    for batch in batches:
+        with accelerator.autocast():
+            result = step(model, batch)
+        # DDP averages gradients over processes; each holds a sum over its own items.
+        accelerator.backward(result.loss * (accelerator.num_processes / result.total))
+        if grad_clip:
+            accelerator.clip_grad_norm_(model.parameters(), grad_clip)
+        learning_rate = state.scheduler.get_last_lr()[0]
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        state.scheduler.step()
+        if state.average is not None:
+            state.average.update_parameters(state.network)
+        losses.append(result.loss.detach())
+        for name, value in result.sums.items():
+            sums[name] = sums[name] + value if name in sums else value
+        count += result.total
+        if len(losses) % check_interval == 0:
+            _check_finite(losses, check_interval, epoch)
+    _check_finite(losses, len(losses), epoch)
+    sums["loss"] = torch.stack(losses).sum()
+    return {**_reduce(accelerator, sums), "count": float(count)}, learning_rate
+
+
+def _check_finite(losses: list[torch.Tensor], newest: int, epoch: int) -> None:
+    finite = torch.isfinite(torch.stack(losses[-newest:]))
+    if not finite.all():
+        batch = len(losses) - newest + int(finite.logical_not().nonzero()[0]) + 1
+        raise DivergedError(
+            f"the loss is {losses[batch - 1].item()} in epoch {epoch}, batch {batch}; "
+            "a lower learning_rate, a longer warmup or grad_clip may help"
+        )
+
+
+def _reduce(accelerator: Accelerator, sums: dict[str, torch.Tensor]) -> Metrics:
+    """Add up over processes and read from the device, once."""
+    names = sorted(sums)
+    values = accelerator.reduce(torch.stack([sums[name].detach().float() for name in names]), "sum")
+    return dict(zip(names, values.tolist(), strict=True))

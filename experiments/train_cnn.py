@@ -1,0 +1,28 @@
+"""Entry point `cnn`: train one convolutional network on one data set, and see it through to the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from experiments.config import CnnConfig
+
+if TYPE_CHECKING:
+    from experiments.cnn_report import CnnResult
+
+
+def main(argv: Sequence[str] | None = None) -> CnnResult | None:
+    """Train as the command line says; see `experiments.config.CnnConfig` for the parameters."""
+    config, given = cli.parse(CnnConfig, argv)
+    # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
+    from experiments.cnn_training import train
+
+    result = train(config, given)
+    if result is not None:  # only the first of several processes has one
+        print(result.table())
+    return result
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,134 @@
+"""What all tasks share: typed parameters with bounds, checked inputs, one way to run, errors that speak to the person.
+
+This module and the tasks know nothing of MLflow; `tasks.pyfunc` wraps any of them as a registered model.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+SAFE_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
+MAX_ROWS = 10_000
+
+
+class TaskInputError(ValueError):
+    """An input or parameter that cannot be used. The text names the field and says what is valid."""
+
+
+class ModelFolderError(Exception):
+    """A model's folder is incomplete, damaged, or holds what is never loaded (pickles, code)."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A setting of a task: its type (int, float, str, bool), default, bounds and help. Forms and checks derive from it."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def check(self, value: Any) -> Any:
+        """The value as the parameter's type. Raises TaskInputError for another type or a value out of range."""
+        if value is None:
+            return self.default
+        # JSON has one kind of number, and clients send 3.0 for 3.
+        if self.kind is int and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        accepted = (int, float) if self.kind is float else (self.kind,)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
+            raise TaskInputError(f"{self.name} is {_short(value)}; valid: {self.valid()}")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            low = -math.inf if self.minimum is None else self.minimum
+            high = math.inf if self.maximum is None else self.maximum
+            if not (math.isfinite(value) and low <= value <= high):
+                raise TaskInputError(f"{self.name} is {_short(value)}; valid: {self.valid()}")
+            value = self.kind(value)
+        return value
+
+    def valid(self) -> str:
+        """What is valid, in words."""
+        name = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[self.kind]
+        if self.minimum is None and self.maximum is None:
+            return name
+        return f"{name} from {self.minimum:g} to {self.maximum:g}"
+
+
+class Task(ABC):
+    """A model that turns input rows into output rows: list in, list out, always.
+
+    A subclass names its contract (`name`, `inputs`, `parameters`), loads its model once in `load`, and answers checked
+    rows in `answer`. `inputs` maps each column to whether it is required.
+    """
+
+    name: ClassVar[str]
+    inputs: ClassVar[Mapping[str, bool]]
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+
+    def __init__(self, folder: Path, model_name: str, device: str = "auto") -> None:
+        """Args: folder with the model's files; the name that results carry; `auto`, `cpu`, `cuda` or `mps`."""
+        self.folder = folder
+        self.model_name = model_name
+        self.device = device
+
+    @abstractmethod
+    def load(self) -> None:
+        """Load the model from its folder, in eval mode. Raises ModelFolderError if that is not possible."""
+
+    @abstractmethod
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        """One output row for each checked input row. Raises TaskInputError for a content that cannot be used."""
+
+    def run(self, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Check, answer, and add to each result `model` and `seconds` (of the whole call, divided by its rows)."""
+        checked_rows = self.check_rows(rows)
+        checked_parameters = self.check_parameters(parameters or {})
+        started = time.perf_counter()
+        results = self.answer(checked_rows, checked_parameters)
+        seconds = (time.perf_counter() - started) / max(1, len(results))
+        return [{**result, "model": self.model_name, "seconds": seconds} for result in results]
+
+    def check_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The rows with the task's columns only. Raises TaskInputError for none, too many, or missing columns."""
+        if not 1 <= len(rows) <= MAX_ROWS:
+            raise TaskInputError(f"{len(rows)} rows; valid: 1 to {MAX_ROWS}")
+        for row in rows:
+            missing = [column for column, required in self.inputs.items() if required and row.get(column) is None]
+            if missing:
+                raise TaskInputError(f"column {missing[0]!r} is missing; {self.name} takes {', '.join(self.inputs)}")
+        return [{column: row.get(column) for column in self.inputs} for row in rows]
+
+    def check_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters with defaults filled in. Raises TaskInputError for unknown names and values out of range."""
+        specs = {spec.name: spec for spec in self.parameters}
+        for name in given:
+            if name not in specs:
+                valid = f"valid: {', '.join(specs)}" if specs else f"{self.name} has no parameters"
+                raise TaskInputError(f"unknown parameter {name!r}; {valid}")
+        return {name: spec.check(given.get(name)) for name, spec in specs.items()}
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a model folder with anything that could run: pickles, code, links out of it. Raises ModelFolderError."""
+    if not folder.is_dir():
+        raise ModelFolderError(f"{folder} is not a folder")
+    root = folder.resolve()
+    for path in folder.rglob("*"):
+        if not path.resolve().is_relative_to(root):
+            raise ModelFolderError(f"{path} points out of the model's folder")
+        if path.is_file() and path.suffix not in SAFE_SUFFIXES:
+            raise ModelFolderError(
+                f"{path} is not loaded: a model's folder holds {', '.join(sorted(SAFE_SUFFIXES))} files only "
+                "(weights as safetensors; pickles and code are refused)"
+            )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,90 @@
+"""Task `image-classification`: what a CNN trained here says about a picture."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+import models
+from tasks.base import ModelFolderError, Task, check_folder
+from tasks.images import decode_image, to_image_size
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """All that is needed, besides weights, to use a trained network.
+
+    `mean` and `std` are per channel, for pixels scaled to 0..1; `classes` are the labels in the order of the outputs.
+    """
+
+    architecture: str
+    stem: str
+    in_channels: int
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def save_classifier(folder: Path, network: nn.Module, config: ClassifierConfig) -> None:
+    """Write a trained network as `config.json` and `model.safetensors`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    safetensors.torch.save_file(weights, folder / WEIGHTS)
+
+
+def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
+    """Read what `save_classifier` wrote, in eval mode. Raises ModelFolderError, naming the file, if it cannot."""
+    check_folder(folder)
+    try:
+        fields = json.loads((folder / CONFIG).read_text())
+        config = ClassifierConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        network = models.build(config.architecture, len(config.classes), config.in_channels, config.stem)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelFolderError(f"{folder / CONFIG} cannot be used: {error}") from error
+    try:
+        network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ModelFolderError(f"{folder / WEIGHTS} does not hold this network's weights: {first_line}") from error
+    return network.eval(), config
+
+
+class ImageClassification(Task):
+    """Pictures to class probabilities.
+
+    Output: `label`, `score` (its probability) and `scores` (every class's, highest first).
+    """
+
+    name = "image-classification"
+    inputs = {"image": True}
+
+    def load(self) -> None:
+        network, self.config = load_classifier(self.folder)
+        device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        self.network = network.to(device, memory_format=torch.channels_last)
+        self.mean = torch.tensor(self.config.mean, device=device).view(-1, 1, 1)
+        self.std = torch.tensor(self.config.std, device=device).view(-1, 1, 1)
+
+    def prepare(self, image: Any) -> torch.Tensor:
+        """One input to the network's normalised float32 `(channels, 32, 32)`."""
+        pixels = to_image_size(decode_image(image, self.config.in_channels)[None])[0]
+        return (pixels.to(self.mean.device) / 255 - self.mean) / self.std
+
+    @torch.inference_mode()
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        batch = torch.stack([self.prepare(row["image"]) for row in rows])
+        return [self._describe(row) for row in self.network(batch).float().softmax(dim=1).cpu()]
+
+    def _describe(self, probabilities: torch.Tensor) -> dict[str, Any]:
+        order = probabilities.argsort(descending=True).tolist()
+        scores = {self.config.classes[index]: float(probabilities[index]) for index in order}
+        label = self.config.classes[order[0]]
+        return {"label": label, "score": scores[label], "scores": scores}

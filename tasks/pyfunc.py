@@ -1,0 +1,64 @@
+"""ONE generic MLflow model for all tasks, logged from this file's code (MLflow's "models from code": no pickle).
+
+`model_config` names the task and the model; the artifact `model` is the folder with its weights. What comes in wrong
+leaves as MlflowException with INVALID_PARAMETER_VALUE, because a server answers any other exception with its stack
+trace. Imported by MLflow only: the last line hands the model to it.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
+
+from tasks import task_class
+from tasks.base import TaskInputError
+
+logger = logging.getLogger(__name__)
+
+
+class TaskModel(mlflow.pyfunc.PythonModel):
+    """Any task as a pyfunc model: a table, a dict of columns or a list of rows in, a list of rows out."""
+
+    def load_context(self, context: Any) -> None:
+        config = context.model_config
+        self.task = task_class(config["task"])(Path(context.artifacts["model"]), config["model"])
+        self.task.load()
+
+    def predict(self, context, model_input, params=None):  # MLflow would read type hints here as the signature
+        with _spoken_errors():
+            return self.task.run(_rows(model_input), params)
+
+    def predict_stream(self, context, model_input, params=None) -> Iterator[dict[str, Any]]:
+        """One item in, its result out in pieces; a task without pieces gives the whole result at once."""
+        with _spoken_errors():
+            yield from self.task.run(_rows(model_input), params)
+
+
+def _rows(model_input: Any) -> list[dict[str, Any]]:
+    if isinstance(model_input, pd.DataFrame):
+        return model_input.to_dict("records")  # type: ignore[return-value]
+    rows = [model_input] if isinstance(model_input, dict) else model_input
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise TaskInputError("the input is not a table or a list of rows; valid: rows that map column names to values")
+    return rows
+
+
+@contextmanager
+def _spoken_errors() -> Iterator[None]:
+    try:
+        yield
+    except TaskInputError as error:
+        raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+    except Exception as error:
+        # The log gets the trace, the client a sentence.
+        logger.exception("a model failed")
+        raise MlflowException(f"the model failed: {type(error).__name__}", error_code=INTERNAL_ERROR) from None
+
+
+mlflow.models.set_model(TaskModel())

@@ -1,0 +1,134 @@
+"""MLflow's model registry: package a task's model, register it, choose the champion, load it again.
+
+Alias `champion` is the version that the UI and the serve commands use.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.models.model import ModelInfo
+from mlflow.types.schema import AnyType, ColSpec, ParamSchema, ParamSpec, Schema
+
+from tasks import task_class
+from tasks.runs import open_store, store_lock
+
+CHAMPION = "champion"
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+BASE_REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors")
+TASK_REQUIREMENTS = {"image-classification": ("torch", "pillow")}
+MLFLOW_KINDS = {int: "long", float: "double", str: "string", bool: "boolean"}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What decides whether a new version takes the champion's place."""
+
+    val_accuracy: float
+    data_sha256: str
+    split_sha256: str
+
+
+def package(
+    name: str,
+    task: str,
+    folder: Path,
+    model_name: str,
+    *,
+    input_example: Any = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> ModelInfo:
+    """Log a task's model folder as an MLflow model of the active run: code, weights, signature, requirements.
+
+    Args:
+        name: name of the logged model within its run.
+        model_name: what results say in their field `model`.
+        params: facts about the model that MLflow shows beside its metrics.
+    """
+    requirements = [f"{package}=={installed_version(package)}" for package in BASE_REQUIREMENTS + TASK_REQUIREMENTS[task]]
+    return mlflow.pyfunc.log_model(
+        name=name,
+        python_model=str(PROJECT_ROOT / "tasks" / "pyfunc.py"),
+        code_paths=[str(PROJECT_ROOT / "tasks"), str(PROJECT_ROOT / "models")],
+        artifacts={"model": str(folder)},
+        model_config={"task": task, "model": model_name},
+        signature=signature(task),
+        input_example=input_example,
+        pip_requirements=requirements,
+        params=dict(params or {}),
+        tags={"task": task, **(tags or {})},
+    )
+
+
+def signature(task: str) -> ModelSignature:
+    """The MLflow signature of a task: its columns (their content is checked by the task) and parameters."""
+    cls = task_class(task)
+    columns: list[Any] = [ColSpec(AnyType(), name, required=required) for name, required in cls.inputs.items()]
+    specs = [ParamSpec(spec.name, MLFLOW_KINDS[spec.kind], spec.default) for spec in cls.parameters]
+    return ModelSignature(inputs=Schema(columns), params=ParamSchema(specs) if specs else None)
+
+
+def register(model_uri: str, name: str, tags: Mapping[str, str]) -> ModelVersion:
+    """Make a logged model the next version of registered model `name`, with tags (`task` among them)."""
+    return mlflow.register_model(model_uri, name, tags=dict(tags))
+
+
+def version_of_run(name: str, run_id: str) -> ModelVersion | None:
+    """The version of `name` that a run registered, if it did."""
+    escaped = name.replace("'", "")
+    found = open_store().search_model_versions(f"name = '{escaped}' and run_id = '{run_id}'")
+    return found[0] if found else None
+
+
+def champion(name: str) -> ModelVersion | None:
+    """The version with the alias `champion`, or None."""
+    try:
+        return open_store().get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return None
+
+
+def promote(name: str, version: str | int) -> None:
+    """Make a version the champion."""
+    MlflowClient().set_registered_model_alias(name, CHAMPION, str(version))
+
+
+def promote_if_better(name: str, version: str | int, contender: Contender) -> str:
+    """Make a trained version champion if it beats the present one; returns what was decided and why, in words.
+
+    Accuracies are compared on the same validation images only; a tie keeps the champion.
+    """
+    with store_lock():
+        # Not through open_store, which takes the same lock.
+        try:
+            present = MlflowClient().get_model_version_by_alias(name, CHAMPION)
+        except MlflowException:
+            present = None
+        if present is None:
+            promote(name, version)
+            return f"{name} version {version} is the first and becomes champion"
+        same_data = (present.tags.get("data_sha256"), present.tags.get("split_sha256")) == (
+            contender.data_sha256,
+            contender.split_sha256,
+        )
+        if not same_data:
+            return f"{name} version {version} was validated on other data than champion {present.version}, which stays"
+        best = float(present.tags.get("val_accuracy", "nan"))
+        if not contender.val_accuracy > best:
+            return (
+                f"champion {present.version} of {name} stays: its validation accuracy is {best:.4f}, "
+                f"version {version} has {contender.val_accuracy:.4f}"
+            )
+        promote(name, version)
+        return (
+            f"{name} version {version} becomes champion: validation accuracy {contender.val_accuracy:.4f}, "
+            f"version {present.version} had {best:.4f}"
+        )
