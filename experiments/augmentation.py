@@ -149,7 +149,7 @@ class _Windows:
     """
 
     def __init__(self, images: torch.Tensor, margin: int) -> None:
-        count, channels, self.height, self.width = images.shape
+        channels, self.height, self.width = images.shape[1:]
         pixels = F.pad(images.permute(0, 2, 3, 1), (0, 0, margin, margin, margin, margin)).contiguous()
         self.margin, self.channels = margin, channels
         self.padded_height, self.padded_width = pixels.shape[1:3]
@@ -157,7 +157,7 @@ class _Windows:
         self.runs = pixels.view(-1).as_strided((pixels.numel() - run + 1, run), (1, 1))
 
     def cut(self, index: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-        """Images `index`, each moved by its (row, column) shift: uint8 `(n, channels, height, width)`, channels_last."""
+        """Images `index`, each moved by its (row, column) shift: uint8 `(n, channels, h, w)`, channels_last."""
         row = torch.arange(self.height, device=index.device) + shift[:, :1] + self.margin
         column = shift[:, 1:] + self.margin
         start = ((index[:, None] * self.padded_height + row) * self.padded_width + column) * self.channels

@@ -1,8 +1,8 @@
 """Checkpoints that are whole or not there: written aside, synced, renamed, and hashed.
 
 One folder per kept epoch, `epoch-0007/`, with safetensors files, `state.json` and `manifest.json`, which holds the
-SHA-256 of each of the others. No pickle anywhere. Kept are the last two epochs and the best epoch as of each of them, so
-that when the newest is damaged the one before it can take its place with nothing missing.
+SHA-256 of each of the others. No pickle anywhere. Kept are the last two epochs and the best epoch as of each of them,
+so that when the newest is damaged the one before it can take its place with nothing missing.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ class CheckpointStore:
     def save(self, epoch: int, tensors: dict[str, dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
         """Write the checkpoint of `epoch`; it appears under its name only when all of it is on the disk.
 
-        Raises CheckpointError when it cannot be written (no space, no permission); earlier checkpoints stay as they are.
+        Raises CheckpointError when it cannot be written (no space, no permission); earlier checkpoints stay.
         """
         aside = self.folder / f".writing-{os.getpid()}"
         try:

@@ -62,7 +62,11 @@ def classification_metrics(predictions: Predictions) -> Metrics:
     # All classes count, also one that is neither present nor predicted in a small sample.
     classes = np.arange(predictions.probabilities.shape[1])
     precision, recall, f1, _ = precision_recall_fscore_support(
-        labels, predicted, labels=classes, average="macro", zero_division=0
+        labels,
+        predicted,
+        labels=classes,
+        average="macro",
+        zero_division=0,  # type: ignore[arg-type]
     )
     return {
         "loss": predictions.loss,

@@ -4,12 +4,10 @@ import argparse
 import dataclasses
 import difflib
 import sys
-import types
-import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from experiments.config import ConfigError, TrainingFailed, UserError, check, valid_range
+from experiments.config import ConfigError, TrainingError, UserError, check, valid_range
 
 Config = TypeVar("Config")
 
@@ -37,14 +35,14 @@ def parse(config_class: type[Config], argv: Sequence[str] | None = None) -> tupl
     return config, frozenset(given)
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], object]) -> None:
     """Run a program's `main` and turn what goes wrong into one line and an exit code.
 
     2: what a person gave cannot work, and no run was made; 1: a run had started and is marked FAILED; 130: Ctrl-C.
     """
     try:
         main()
-    except (UserError, TrainingFailed) as error:
+    except (UserError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, UserError) else 1) from None
     except KeyboardInterrupt:
@@ -62,7 +60,7 @@ def _parser(config_class: type, fields: dict[str, Any]) -> argparse.ArgumentPars
 def _help(field: Any) -> str:
     default = "auto" if field.default is None else str(field.default)
     choices = field.metadata.get("choices")
-    valid = ", ".join(choice or "auto" for choice in choices) if choices else valid_range(field.metadata)
+    valid = ", ".join(choices) if choices else valid_range(field.metadata)
     # argparse expands %, so a literal one is doubled.
     return f"{field.metadata['help']}{f' ({valid})' if valid else ''}; default {default}".replace("%", "%%")
 
@@ -75,18 +73,16 @@ def _unknown_flag(flag: str, names: list[str]) -> str:
 
 
 def _convert(field: Any, text: str) -> Any:
-    kinds = typing.get_args(field.type) if isinstance(field.type, types.UnionType) else (field.type,)
-    if type(None) in kinds and text == "auto":
+    if field.default is None and text == "auto":
         return None
-    kind = next(kind for kind in kinds if kind is not type(None))
-    if kind is bool:
+    if field.type is bool:
         values = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if text.lower() not in values:
             raise ConfigError(f"{field.name} is {text!r}; valid: true or false")
         return values[text.lower()]
     try:
-        return kind(text)
+        return field.type(text)
     except ValueError:
-        expected = {"int": "a whole number", "float": "a number"}[kind.__name__]
+        expected = {"int": "a whole number", "float": "a number"}[field.type.__name__]
         bounds = valid_range(field.metadata)
         raise ConfigError(f"{field.name} is {text!r}; valid: {expected}{' ' + bounds if bounds else ''}") from None

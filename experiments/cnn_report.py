@@ -29,7 +29,7 @@ TASK = "image-classification"
 
 @dataclass(frozen=True)
 class CnnResult:
-    """What came out of a training: metrics of the kept epoch (`val_*`, `test_*`), where it is, what the registry did."""
+    """What came out of a training; `metrics` are those of the kept epoch (`val_*`, `test_*`)."""
 
     run_id: str
     name: str
@@ -43,7 +43,8 @@ class CnnResult:
     def table(self) -> str:
         """The result for a terminal."""
         names = ("loss", "accuracy", "precision", "recall", "f1")
-        lines = [f"{self.name}: epoch {self.best_epoch} is kept (best by validation)", f"{'':12}" + "".join(f"{name:>11}" for name in names)]
+        header = "".join(f"{name:>11}" for name in names)
+        lines = [f"{self.name}: epoch {self.best_epoch} is kept (best by validation)", f"{'':12}{header}"]
         for part in ("val", "test"):
             values = "".join(f"{self.metrics[f'{part}_{name}']:11.4f}" for name in names)
             lines.append(f"{'validation' if part == 'val' else part:12}{values}")
@@ -91,8 +92,13 @@ def write_report(folder: Path, training: Training, predictions: Predictions, bes
     title = f"{training.config.model} on {data.name}"
     labels, predicted, classes = predictions.labels, predictions.predicted, data.classes
     every_class = range(len(classes))
-    report = classification_report(
-        labels, predicted, labels=every_class, target_names=classes, output_dict=True, zero_division=0
+    report: Any = classification_report(
+        labels,
+        predicted,
+        labels=every_class,
+        target_names=classes,
+        output_dict=True,
+        zero_division=0,  # type: ignore
     )
     reports, figures = folder / "reports", folder / "plots"
     reports.mkdir(parents=True)
@@ -162,7 +168,7 @@ Trained for {config.epochs} epochs on {len(data.train):,} images; epoch {result.
 accuracy ({metrics["val_accuracy"]:.2%} of {len(data.val):,}) and was kept. The test set ({len(data.test):,}) was read \
 once, for that epoch.
 
-Where to look: *Model metrics* for the curves; artifacts `plots/` (loss and accuracy curves, confusion matrix, per-class \
-scores, mistakes), `reports/` (classification report, every test prediction), `config.json` (the whole configuration), \
-`checkpoints/`. Registry: {result.registry}.
+Where to look: *Model metrics* for the curves; artifacts `plots/` (loss and accuracy curves, confusion matrix, \
+per-class scores, mistakes), `reports/` (classification report, every test prediction), `config.json` (the whole \
+configuration), `checkpoints/`. Registry: {result.registry}.
 """

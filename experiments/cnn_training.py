@@ -61,7 +61,7 @@ def train(config: CnnConfig, given: frozenset[str] = frozenset(), parent: str | 
         given: the fields that a person set, which a resumed run must agree with.
         parent: id of a run under which this one is nested.
 
-    Raises UserError before any run is made if the configuration cannot work, TrainingFailed after that.
+    Raises UserError before any run is made if the configuration cannot work, TrainingError after that.
     """
     if config.resume != "none":
         config = resume.resumed_config(config, given)
@@ -107,7 +107,9 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> Training:
     if config.batch_size > len(data.train):
         raise ConfigError(f"batch_size is {config.batch_size}; valid: at most {len(data.train)}, the training images")
     if config.batch_size < accelerator.num_processes:
-        raise ConfigError(f"batch_size is {config.batch_size}; valid: at least {accelerator.num_processes}, one a process")
+        raise ConfigError(
+            f"batch_size is {config.batch_size}; valid: at least {accelerator.num_processes}, one a process"
+        )
     config = dataclasses.replace(config, val_size=len(data.val))
     normalise = Normalise(data.mean, data.std, device)
     batches = TrainingBatches(

@@ -1,4 +1,4 @@
-"""Every parameter of every entry point: default, help text, bounds. The command line, MLproject and the UI derive from it.
+"""Every parameter of every entry point: default, help text, bounds. Command line, MLproject and UI derive from it.
 
 Nothing is imported from the project, so that `--help` and the UI can read this without loading torch.
 """
@@ -9,7 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-CNN_MODELS = ("lenet5", "resnet20", "resnet56")
+CNN_MODELS = (
+    "lenet5", "alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
+    "resnet18", "resnet34", "resnet50", "xception", "seresnet18", "seresnet50", "senet154",
+    "alexnet_small", "vgg_small", "resnet20", "resnet56", "xception_small", "seresnet20",
+)  # fmt: skip
 IMAGE_DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -25,7 +29,7 @@ class ConfigError(UserError):
     """A parameter is out of its bounds, or parameters contradict each other."""
 
 
-class TrainingFailed(Exception):
+class TrainingError(Exception):
     """A run that had started cannot go on. The text says why; the run is marked FAILED."""
 
 
@@ -55,14 +59,16 @@ def check(config: Any) -> None:
     """Raise ConfigError for the first field of a configuration dataclass that is not a choice or out of its bounds."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if value is None and field.default is None:
+            continue
         choices = field.metadata.get("choices")
         if choices and value not in choices:
-            raise ConfigError(f"{field.name} is {value!r}; {_hint(value, [c or 'auto' for c in choices])}")
+            raise ConfigError(f"{field.name} is {value!r}; {_hint(value, choices)}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             _check_number(field.name, value, field.metadata)
 
 
-def _hint(value: Any, choices: list[str]) -> str:
+def _hint(value: Any, choices: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(str(value), choices, n=1)
     return f"{f'did you mean {close[0]!r}? ' if close else ''}valid: {', '.join(choices)}"
 
@@ -81,18 +87,22 @@ def _check_number(name: str, value: float, bounds: Any) -> None:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What every training shares. `None` is written `auto`: the value of the recipe for this model and data set."""
+    """What every training shares.
+
+    A default of None is written `auto` on the command line: the recipe for the model and data set decides it before
+    anything else sees the configuration.
+    """
 
     seed: int = option(0, "seed of weights, data order, augmentation and dropout", at_least=0, below=2**31)
-    epochs: int | None = option(None, "passes over the training data", at_least=1, at_most=100_000)
-    batch_size: int | None = option(None, "examples per optimizer step, over all processes", at_least=1)
-    learning_rate: float | None = option(None, "highest learning rate of the schedule", above=0, at_most=100)
-    weight_decay: float | None = option(None, "decay of weights; norms and biases are exempt", at_least=0, below=1)
-    optimizer: str | None = option(None, "sgd (Nesterov momentum 0.9) or adamw", choices=(*OPTIMIZERS, None))
-    schedule: str | None = option(None, "learning rate over time, per step", choices=(*SCHEDULES, None))
-    warmup: float | None = option(None, "fraction of all steps with a rising learning rate", at_least=0, below=1)
-    grad_clip: float | None = option(None, "largest norm of the gradient; 0 = no clipping", at_least=0)
-    ema_decay: float | None = option(None, "moving average of weights, used for evaluation; 0 = off", at_least=0, below=1)
+    epochs: int = option(None, "passes over the training data", at_least=1, at_most=100_000)
+    batch_size: int = option(None, "examples per optimizer step, over all processes", at_least=1)
+    learning_rate: float = option(None, "highest learning rate of the schedule", above=0, at_most=100)
+    weight_decay: float = option(None, "decay of weights; norms and biases are exempt", at_least=0, below=1)
+    optimizer: str = option(None, "sgd (Nesterov momentum 0.9) or adamw", choices=OPTIMIZERS)
+    schedule: str = option(None, "learning rate over time, per step", choices=SCHEDULES)
+    warmup: float = option(None, "fraction of all steps with a rising learning rate", at_least=0, below=1)
+    grad_clip: float = option(None, "largest norm of the gradient; 0 = no clipping", at_least=0)
+    ema_decay: float = option(None, "moving average of weights, for evaluation; 0 = off", at_least=0, below=1)
     device: str = option("auto", "where to train", choices=DEVICES)
     precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
     threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
@@ -106,11 +116,11 @@ class CnnConfig(TrainConfig):
 
     model: str = option("lenet5", "architecture", choices=CNN_MODELS)
     dataset: str = option("digits", "image data set; digits needs no download", choices=IMAGE_DATASETS)
-    label_smoothing: float | None = option(None, "share of the target spread over all classes", at_least=0, below=1)
-    crop: int | None = option(None, "random shift in pixels, both ways; 0 = off", at_least=0, at_most=16)
-    flip: bool | None = option(None, "mirror every image in every other epoch")
-    cutout: int | None = option(None, "side of a random square set to zero; 0 = off", at_least=0, at_most=32)
+    label_smoothing: float = option(None, "share of the target spread over all classes", at_least=0, below=1)
+    crop: int = option(None, "random shift in pixels, both ways; 0 = off", at_least=0, at_most=16)
+    flip: bool = option(None, "mirror every image in every other epoch")
+    cutout: int = option(None, "side of a random square set to zero; 0 = off", at_least=0, at_most=32)
     train_size: int = option(0, "use so many training images; 0 = all", at_least=0)
-    val_size: int | None = option(None, "validation images; auto = 10 % of the training data, at least 200", at_least=1)
+    val_size: int = option(None, "validation images; auto = 10 % of the training data, at least 200", at_least=1)
     split_seed: int = option(0, "seed of the train/validation split, apart from `seed`", at_least=0, below=2**31)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from experiments.config import TrainingFailed
+from experiments.config import TrainingError
 from experiments.state import TrainState
 
 # Reading the loss waits for the device; on a GPU it is looked at every so many batches, on a CPU at each.
@@ -31,7 +31,7 @@ Step = Callable[[nn.Module, Any], StepResult]
 Metrics = dict[str, float]
 
 
-class DivergedError(TrainingFailed):
+class DivergedError(TrainingError):
     """The loss became NaN or infinite."""
 
 
@@ -45,7 +45,7 @@ def fit(
     seed: int,
     on_epoch_end: Callable[[int, Metrics], None],
     grad_clip: float = 0.0,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda batches, epoch: batches,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
 ) -> None:
     """Train until `epochs` epochs are finished, going on from where `state` stands.
 
@@ -61,7 +61,8 @@ def fit(
         started = time.perf_counter()
         # Dropout draws from the global generator; seeding it per epoch makes an epoch independent of what ran before.
         torch.manual_seed((seed * 1_000_003 + epoch) * 4096 + state.accelerator.process_index)
-        totals, learning_rate = _train_epoch(state, progress(batches(epoch), epoch), step, grad_clip, epoch)
+        shown = progress(batches(epoch), epoch) if progress else batches(epoch)
+        totals, learning_rate = _train_epoch(state, shown, step, grad_clip, epoch)
         trained = time.perf_counter()
         state.network.eval()
         validation = evaluate(state.evaluated)
@@ -94,7 +95,7 @@ def _train_epoch(
         accelerator.backward(result.loss * (accelerator.num_processes / result.total))
         if grad_clip:
             accelerator.clip_grad_norm_(model.parameters(), grad_clip)
-        learning_rate = state.scheduler.get_last_lr()[0]
+        learning_rate = float(state.scheduler.get_last_lr()[0])
         state.optimizer.step()
         state.optimizer.zero_grad()
         state.scheduler.step()
@@ -124,5 +125,5 @@ def _check_finite(losses: list[torch.Tensor], newest: int, epoch: int) -> None:
 def _reduce(accelerator: Accelerator, sums: dict[str, torch.Tensor]) -> Metrics:
     """Add up over processes and read from the device, once."""
     names = sorted(sums)
-    values = accelerator.reduce(torch.stack([sums[name].detach().float() for name in names]), "sum")
+    values: Any = accelerator.reduce(torch.stack([sums[name].detach().float() for name in names]), "sum")
     return dict(zip(names, values.tolist(), strict=True))

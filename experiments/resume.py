@@ -1,4 +1,4 @@
-"""Going on with a run that was cut off: which configuration, from which checkpoint, and whether it will be bit-exact."""
+"""Going on with a run that was cut off: with which configuration, from which checkpoint, and how exactly."""
 
 import dataclasses
 import os
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import accelerate
 import torch
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from experiments.checkpoint import Checkpoint, CheckpointError
 from experiments.config import ConfigError, TrainConfig
@@ -59,7 +59,7 @@ def environment(device: str, precision: str, num_processes: int) -> dict[str, An
     }
 
 
-def claim(run_id: str) -> FileLock:
+def claim(run_id: str) -> BaseFileLock:
     """Keep other processes from going on with the same run; released when this process ends, however it ends.
 
     Raises ConfigError if another process has the run.

@@ -79,8 +79,10 @@ def _digits(_: Path) -> RawImages:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    pixels = np.round(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
-    return RawImages(pixels, labels.astype(np.uint8), None, None, DIGIT_NAMES, True, "sklearn.datasets.load_digits")
+    pixels = np.round(np.asarray(images).reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    return RawImages(
+        pixels, np.asarray(labels, np.uint8), None, None, DIGIT_NAMES, True, "sklearn.datasets.load_digits"
+    )
 
 
 # What RawImages.digest() gives for the files whose MD5 sums the authors publish.
@@ -96,14 +98,15 @@ def _idx(folder_name: str, classes: tuple[str, ...]) -> Callable[[Path], RawImag
     def read(data_dir: Path) -> RawImages:
         raw = data_dir / folder_name / "raw"
         _ensure_idx(raw, folder_name, data_dir)
-        arrays = []
+        parts = []
         for part, count in (("train", 60_000), ("t10k", 10_000)):
             images = _read_idx(_idx_file(raw, f"{part}-images-idx3-ubyte"), (count, 28, 28))
             label_file = _idx_file(raw, f"{part}-labels-idx1-ubyte")
             labels = _read_idx(label_file, (count,))
             _check_labels(labels, len(classes), label_file)
-            arrays += [images[..., None], labels]
-        images = RawImages(*arrays, classes, False, str(raw))
+            parts.append((images[..., None], labels))
+        (train_images, train_labels), (test_images, test_labels) = parts
+        images = RawImages(train_images, train_labels, test_images, test_labels, classes, False, str(raw))
         return images._replace(verified=images.digest() == IDX_DIGESTS[folder_name])
 
     return read

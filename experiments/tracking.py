@@ -18,12 +18,12 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made at run time
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 
 from experiments.checkpoint import CheckpointStore
-from experiments.config import ConfigError, TrainingFailed, UserError
+from experiments.config import ConfigError, TrainingError, UserError
 from tasks.runs import find_run, local_artifacts, logged_steps, open_store
 
 CONFIG_FILE = "config.json"
@@ -51,7 +51,7 @@ class Tracker:
     def start(self, name: str, description: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Log what is known at the start: the readable name, parameters that the run lacks, tags, `config.json`."""
         with self.timed():
-            new = [Param(key, str(value)) for key, value in params.items() if key not in self._known_params]
+            new = [Param(key, _text(value)) for key, value in params.items() if key not in self._known_params]
             all_tags = {"mlflow.runName": name, "mlflow.note.content": description, **tags}
             self.client.log_batch(self.run_id, params=new, tags=[RunTag(k, v) for k, v in all_tags.items()])
             self.client.log_dict(self.run_id, dict(params), CONFIG_FILE)
@@ -102,6 +102,11 @@ class Tracker:
             yield
         finally:
             self.seconds += time.perf_counter() - started
+
+
+def _text(value: Any) -> str:
+    """A parameter as people type it: true, not True."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @contextmanager
@@ -160,9 +165,9 @@ def _ended_in_mlflow(client: MlflowClient, run_id: str) -> Iterator[None]:
     except BaseException as error:
         client.set_tag(run_id, "error", f"{type(error).__name__}: {error}"[:5000])
         if isinstance(error, UserError):  # the run had started: no longer only a matter of what was typed
-            raise TrainingFailed(str(error)) from error
+            raise TrainingError(str(error)) from error
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise TrainingFailed(f"no space left on the disk ({error.filename or 'artifacts'})") from error
+            raise TrainingError(f"no space left on the disk ({error.filename or 'artifacts'})") from error
         raise
     finally:
         mlflow.end_run(status)

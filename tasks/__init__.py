@@ -1,6 +1,8 @@
 """What a registered model can do: one class per task, one way to load, run and serve them all."""
 
 import importlib
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,3 +20,23 @@ def task_class(name: str) -> "type[Task]":
         raise ValueError(f"unknown task {name!r}; valid: {', '.join(TASKS)}")
     module, class_name = TASKS[name].split(":")
     return getattr(importlib.import_module(module), class_name)
+
+
+TASK_FILE = "task.json"
+
+
+def describe_folder(folder: Path, task: str, model_name: str) -> None:
+    """Write into a model's folder which task it is for, and the name that its results carry."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / TASK_FILE).write_text(json.dumps({"task": task, "model": model_name}, indent=1) + "\n")
+
+
+def open_task(folder: Path, device: str = "auto") -> "Task":
+    """The task of a model's folder, not loaded yet. Raises ModelFolderError if the folder does not say what it is."""
+    from tasks.base import ModelFolderError
+
+    try:
+        description = json.loads((folder / TASK_FILE).read_text())
+        return task_class(description["task"])(folder, description["model"], device)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFolderError(f"{folder / TASK_FILE} does not say which task the model is for: {error}") from error

@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 SAFE_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
 MAX_ROWS = 10_000
 
+Row = Mapping[str, Any]
+
 
 class TaskInputError(ValueError):
     """An input or parameter that cannot be used. The text names the field and says what is valid."""
@@ -25,7 +27,7 @@ class ModelFolderError(Exception):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A setting of a task: its type (int, float, str, bool), default, bounds and help. Forms and checks derive from it."""
+    """A setting of a task: type (int, float, str, bool), default, bounds, help. Forms and checks derive from it."""
 
     name: str
     kind: type
@@ -85,7 +87,9 @@ class Task(ABC):
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
         """One output row for each checked input row. Raises TaskInputError for a content that cannot be used."""
 
-    def run(self, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    def run(
+        self, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """Check, answer, and add to each result `model` and `seconds` (of the whole call, divided by its rows)."""
         checked_rows = self.check_rows(rows)
         checked_parameters = self.check_parameters(parameters or {})
@@ -94,7 +98,7 @@ class Task(ABC):
         seconds = (time.perf_counter() - started) / max(1, len(results))
         return [{**result, "model": self.model_name, "seconds": seconds} for result in results]
 
-    def check_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def check_rows(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """The rows with the task's columns only. Raises TaskInputError for none, too many, or missing columns."""
         if not 1 <= len(rows) <= MAX_ROWS:
             raise TaskInputError(f"{len(rows)} rows; valid: 1 to {MAX_ROWS}")

@@ -45,7 +45,7 @@ def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
     check_folder(folder)
     try:
         fields = json.loads((folder / CONFIG).read_text())
-        config = ClassifierConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        config = ClassifierConfig(**{name: _frozen(value) for name, value in fields.items()})
         network = models.build(config.architecture, len(config.classes), config.in_channels, config.stem)
     except (OSError, ValueError, TypeError) as error:
         raise ModelFolderError(f"{folder / CONFIG} cannot be used: {error}") from error
@@ -55,6 +55,10 @@ def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
         first_line = str(error).splitlines()[0]
         raise ModelFolderError(f"{folder / WEIGHTS} does not hold this network's weights: {first_line}") from error
     return network.eval(), config
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 class ImageClassification(Task):
@@ -69,7 +73,7 @@ class ImageClassification(Task):
     def load(self) -> None:
         network, self.config = load_classifier(self.folder)
         device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        self.network = network.to(device, memory_format=torch.channels_last)
+        self.network = network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.mean = torch.tensor(self.config.mean, device=device).view(-1, 1, 1)
         self.std = torch.tensor(self.config.std, device=device).view(-1, 1, 1)
 
@@ -79,7 +83,7 @@ class ImageClassification(Task):
         return (pixels.to(self.mean.device) / 255 - self.mean) / self.std
 
     @torch.inference_mode()
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         batch = torch.stack([self.prepare(row["image"]) for row in rows])
         return [self._describe(row) for row in self.network(batch).float().softmax(dim=1).cpu()]
 

@@ -1,8 +1,9 @@
 """ONE generic MLflow model for all tasks, logged from this file's code (MLflow's "models from code": no pickle).
 
-`model_config` names the task and the model; the artifact `model` is the folder with its weights. What comes in wrong
-leaves as MlflowException with INVALID_PARAMETER_VALUE, because a server answers any other exception with its stack
-trace. Imported by MLflow only: the last line hands the model to it.
+The artifact `model` is a folder that says in `task.json` which task it is for and holds the weights. (MLflow's
+`model_config` would also be written over the parameters of the run.) What comes in wrong leaves as MlflowException
+with INVALID_PARAMETER_VALUE, because a server answers any other exception with its stack trace. Imported by MLflow
+only: the last line hands the model to it.
 """
 
 import logging
@@ -11,33 +12,41 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
+from mlflow.pyfunc.model import PythonModel
 
-from tasks import task_class
+from tasks import open_task
 from tasks.base import TaskInputError
 
 logger = logging.getLogger(__name__)
 
 
-class TaskModel(mlflow.pyfunc.PythonModel):
-    """Any task as a pyfunc model: a table, a dict of columns or a list of rows in, a list of rows out."""
+class _TaskModel:
+    """Any task as a pyfunc model: a table or a list of rows in, a list of rows out.
+
+    Type hints on `predict` would replace the signature that the task gives, and MLflow warns of a PythonModel that
+    defines it without them, at every load; inherited, it is left alone.
+    """
 
     def load_context(self, context: Any) -> None:
-        config = context.model_config
-        self.task = task_class(config["task"])(Path(context.artifacts["model"]), config["model"])
+        self.task = open_task(Path(context.artifacts["model"]))
         self.task.load()
 
-    def predict(self, context, model_input, params=None):  # MLflow would read type hints here as the signature
+    def predict(self, context, model_input, params=None):  # noqa: ARG002
         with _spoken_errors():
             return self.task.run(_rows(model_input), params)
 
-    def predict_stream(self, context, model_input, params=None) -> Iterator[dict[str, Any]]:
+    def predict_stream(self, context, model_input, params=None) -> Iterator[dict[str, Any]]:  # noqa: ARG002
         """One item in, its result out in pieces; a task without pieces gives the whole result at once."""
         with _spoken_errors():
             yield from self.task.run(_rows(model_input), params)
+
+
+class TaskModel(_TaskModel, PythonModel):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """What MLflow loads."""
 
 
 def _rows(model_input: Any) -> list[dict[str, Any]]:
@@ -61,4 +70,4 @@ def _spoken_errors() -> Iterator[None]:
         raise MlflowException(f"the model failed: {type(error).__name__}", error_code=INTERNAL_ERROR) from None
 
 
-mlflow.models.set_model(TaskModel())
+set_model(TaskModel())

@@ -3,6 +3,7 @@
 Alias `champion` is the version that the UI and the serve commands use.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -17,7 +18,7 @@ from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types.schema import AnyType, ColSpec, ParamSchema, ParamSpec, Schema
 
-from tasks import task_class
+from tasks import describe_folder, task_class
 from tasks.runs import open_store, store_lock
 
 CHAMPION = "champion"
@@ -53,13 +54,16 @@ def package(
         model_name: what results say in their field `model`.
         params: facts about the model that MLflow shows beside its metrics.
     """
-    requirements = [f"{package}=={installed_version(package)}" for package in BASE_REQUIREMENTS + TASK_REQUIREMENTS[task]]
+    describe_folder(folder, task, model_name)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    requirements = [
+        f"{package}=={installed_version(package)}" for package in BASE_REQUIREMENTS + TASK_REQUIREMENTS[task]
+    ]
     return mlflow.pyfunc.log_model(
         name=name,
         python_model=str(PROJECT_ROOT / "tasks" / "pyfunc.py"),
         code_paths=[str(PROJECT_ROOT / "tasks"), str(PROJECT_ROOT / "models")],
         artifacts={"model": str(folder)},
-        model_config={"task": task, "model": model_name},
         signature=signature(task),
         input_example=input_example,
         pip_requirements=requirements,
@@ -73,7 +77,7 @@ def signature(task: str) -> ModelSignature:
     cls = task_class(task)
     columns: list[Any] = [ColSpec(AnyType(), name, required=required) for name, required in cls.inputs.items()]
     specs = [ParamSpec(spec.name, MLFLOW_KINDS[spec.kind], spec.default) for spec in cls.parameters]
-    return ModelSignature(inputs=Schema(columns), params=ParamSchema(specs) if specs else None)
+    return ModelSignature(inputs=Schema(columns), params=ParamSchema(specs) if specs else None)  # type: ignore[arg-type]
 
 
 def register(model_uri: str, name: str, tags: Mapping[str, str]) -> ModelVersion:

@@ -3,6 +3,7 @@
 Writing runs is `experiments.tracking`'s business.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ def open_store() -> MlflowClient:
     Several processes that create one SQLite store at once spoil it (MLflow takes no lock), so that they queue here.
     """
     os.environ.setdefault(PICKLE_SWITCH, "false")
+    for noisy in ("mlflow", "alembic"):  # migrations and monitors announce themselves on INFO
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     client = MlflowClient()
     with store_lock():
         client.search_experiments(max_results=1)

@@ -1,0 +1,55 @@
+# What a person types. `make` alone lists it.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# What MLflow prints of its own on INFO is noise here.
+export MLFLOW_LOGGING_LEVEL ?= WARNING
+# Models made here hold no pickle; one that was slipped into the store shall not run.
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION ?= false
+
+.PHONY: help install setup demo test test-full lint ui serve mlflow-ui clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+# The environment; made again when the requirements change. uv takes about one minute, pip about five.
+$(VENV)/.installed: requirements.txt requirements-dev.txt
+	@command -v uv >/dev/null || $(PYTHON) -m pip install --quiet uv 2>/dev/null || true
+	@if command -v uv >/dev/null; then \
+	  echo "installing with uv ..."; \
+	  test -x $(BIN)/python || uv venv --quiet --seed --python $(PYTHON) $(VENV); \
+	  uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt; \
+	else \
+	  echo "installing with pip (about five minutes) ..."; \
+	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	  $(BIN)/python -m pip install --quiet -r requirements-dev.txt; \
+	fi
+	@touch $@
+
+install: $(VENV)/.installed ## make the environment .venv
+
+setup: install ## initialise the tracking store, safely also when several processes start at once
+	@$(BIN)/python -m experiments.setup
+
+demo: setup ## train a first network on data that needs no download, in under a minute
+	@source $(BIN)/activate && mlflow run . -e cnn --env-manager local --experiment-name cnn
+	@echo
+	@echo "Look at the run:        make mlflow-ui   (http://127.0.0.1:5000)"
+	@echo "Serve the model:        make serve       (http://127.0.0.1:5001/invocations)"
+
+mlflow-ui: setup ## compare runs in the MLflow UI
+	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000
+
+MODEL ?= cnn-digits
+serve: setup ## serve the champion of a registered model over HTTP: make serve MODEL=cnn-digits
+	@source $(BIN)/activate && mlflow models serve -m models:/$(MODEL)@champion --env-manager local --host 127.0.0.1 --port 5001
+
+test: setup ## all tests that take no more than minutes
+	@$(BIN)/python -m pytest -m "not full"
+
+test-full: setup ## also the long ones, on the data sets under PROJECT_DL_DATA
+	@$(BIN)/python -m pytest
+
+lint: install ## style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

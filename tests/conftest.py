@@ -1,0 +1,52 @@
+"""Fixtures that tests share: a fresh tracking store each, and no leaking of MLflow's or the environment's state."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An initialised SQLite store, made once: creating its tables takes seconds, copying the file does not."""
+    import mlflow
+
+    from tasks.runs import open_store
+
+    database = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.set_tracking_uri(f"sqlite:///{database}")
+    open_store()
+    mlflow.set_tracking_uri(None)
+    return database
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with a store of its own, in force for MLflow and for programs started from the test."""
+    import mlflow
+
+    (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT_ROOT))
+    monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "WARNING")
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    mlflow.set_tracking_uri(uri)
+    yield tmp_path
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def real_data() -> str:
+    """The folder of the real data sets, named by PROJECT_DL_DATA; without it the test is skipped."""
+    folder = os.environ.get("PROJECT_DL_DATA")
+    if not folder:
+        pytest.skip("PROJECT_DL_DATA does not name a folder with the real data sets")
+    return folder

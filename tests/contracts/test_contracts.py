@@ -1,0 +1,109 @@
+"""What holds between the rooms of the house: imports, names, pins."""
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import models
+from experiments import config
+from experiments.recipes import AUGMENTATION, RECIPES
+from experiments.sources import READERS
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("models", "experiments", "tasks", "ui")
+MAY_IMPORT = {
+    "models": {"models"},
+    "tasks": {"tasks", "models"},
+    "experiments": {"experiments", "tasks", "models"},
+    "ui": {"ui", "tasks", "models", "experiments.config"},
+}
+LIBRARY_HOMES = {
+    "mlflow": r"experiments/(tracking|setup)\.py|tasks/(runs|registry|pyfunc|serve)\.py",
+    "streamlit": r"ui/.*",
+    "optuna": r"experiments/tune\.py",
+    "transformers": r"tasks/.*|experiments/starters/.*",
+    "diffusers": r"tasks/.*|experiments/starters/.*",
+}
+
+
+def sources() -> list[Path]:
+    return [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, at its top or within functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_house_rule(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0]
+    for name in imported(path):
+        if name.split(".")[0] in ROOMS:
+            allowed = MAY_IMPORT[room]
+            assert any(name == rule or name.startswith(rule + ".") for rule in allowed), f"{path} imports {name}"
+        home = LIBRARY_HOMES.get(name.split(".")[0])
+        if home:
+            assert re.fullmatch(home, str(path.relative_to(ROOT))), f"{path} imports {name}"
+
+
+def test_config_imports_nothing_of_the_project() -> None:
+    assert not {name for name in imported(ROOT / "experiments/config.py") if name.split(".")[0] in ROOMS}
+
+
+def test_no_module_is_called_utils() -> None:
+    assert not [path for path in sources() if path.stem in ("utils", "helpers", "misc")]
+
+
+def test_names_of_models_and_data_sets_agree_everywhere() -> None:
+    assert set(config.CNN_MODELS) == set(models.ARCHITECTURES) == set(RECIPES)
+    assert set(config.IMAGE_DATASETS) == set(READERS) == set(AUGMENTATION)
+    assert all(set(recipe.epochs) == set(config.IMAGE_DATASETS) for recipe in RECIPES.values())
+
+
+ENTRY_POINTS = {"main": config.CnnConfig, "cnn": config.CnnConfig}
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_mlproject_and_dataclasses_agree(name: str) -> None:
+    entry = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"][name]
+    defaults = {field.name: field.default for field in dataclasses.fields(ENTRY_POINTS[name])}
+    module = re.match(r"python -m experiments\.(\w+)", entry["command"])
+    assert module and (ROOT / "experiments" / f"{module[1]}.py").exists()
+    used = dict(re.findall(r"--(\w+) \{(\w+)\}", entry["command"]))
+    assert used == {parameter: parameter for parameter in entry["parameters"]}
+    for parameter, declaration in entry["parameters"].items():
+        assert str(declaration["default"]).lower() == str(defaults[parameter]).lower()
+
+
+def test_every_entry_point_of_mlproject_has_its_dataclass() -> None:
+    assert set(yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]) == set(ENTRY_POINTS)
+
+
+def pins(lines: list[str]) -> set[str]:
+    return {line.strip() for line in lines if "==" in line}
+
+
+def test_conda_yaml_has_the_pins_of_requirements() -> None:
+    environment = yaml.safe_load((ROOT / "conda.yaml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert pins(pip) == pins((ROOT / "requirements.txt").read_text().splitlines())
+    assert "python=3.11" in environment["dependencies"]
+
+
+def test_pyproject_ranges_name_what_requirements_pin() -> None:
+    import tomllib
+
+    ranges = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    pinned = pins((ROOT / "requirements.txt").read_text().splitlines())
+    assert {re.split("[><=]", entry)[0] for entry in ranges} == {entry.split("==")[0] for entry in pinned}
