@@ -94,7 +94,7 @@ class TrainingBatches:
         plan = _draw(count, self.augmentation, self.seed, number).to(self.labels.device)
         for start in range(0, count, self.batch_size):
             total = min(self.batch_size, count - start)
-            if total < 2 * self.world_size and start > 0:
+            if start > 0 and total < min(self.batch_size, 2 * self.world_size):
                 return
             mine = slice(*(start + total * part // self.world_size for part in (self.rank, self.rank + 1)))
             index = plan.order[mine]
@@ -168,6 +168,6 @@ class _Windows:
 def _cut_out(images: torch.Tensor, hole: torch.Tensor, side: int) -> None:
     """Set a square around each centre to zero, the mean colour after normalising, in place; it may cross the border."""
     pixel = torch.arange(images.shape[-1], device=images.device)
-    near = (pixel - hole[..., None] + side // 2).unflatten(0, (-1,))  # (n, 2, size)
+    near = pixel - hole[..., None] + side // 2  # (n, 2, size)
     inside = (near >= 0) & (near < side)
     images.masked_fill_((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0)

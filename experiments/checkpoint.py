@@ -43,7 +43,8 @@ class CheckpointStore:
 
     def epochs(self) -> list[int]:
         """The epochs that have a checkpoint, damaged or not, oldest first."""
-        return sorted(int(path.name.removeprefix("epoch-")) for path in self.folder.glob("epoch-*"))
+        names = (path.name.removeprefix("epoch-") for path in self.folder.glob("epoch-*"))
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04d}"

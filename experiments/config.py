@@ -124,3 +124,17 @@ class CnnConfig(TrainConfig):
     val_size: int = option(None, "validation images; auto = 10 % of the training data, at least 200", at_least=1)
     split_seed: int = option(0, "seed of the train/validation split, apart from `seed`", at_least=0, below=2**31)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Measure training throughput: our loop in every precision and memory format, beside a plain PyTorch loop."""
+
+    model: str = option("lenet5", "architecture", choices=CNN_MODELS)
+    dataset: str = option("digits", "image data set; digits needs no download", choices=IMAGE_DATASETS)
+    batch_sizes: str = option("64,128,256,512", "batch sizes to try, separated by commas; the best of each loop counts")
+    seconds: float = option(2.0, "how long one measurement runs", above=0, at_most=600)
+    repeats: int = option(3, "measurements of each setting, taken in turns; the median counts", at_least=1, at_most=100)
+    device: str = option("auto", "where to train", choices=DEVICES)
+    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")

@@ -132,7 +132,10 @@ def _take(pool: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[
     """Split `pool` into the rest and a stratified sample of `count`, both sorted."""
     from sklearn.model_selection import train_test_split
 
-    rest, taken = train_test_split(pool, test_size=count, random_state=seed, stratify=labels[pool])
+    try:
+        rest, taken = train_test_split(pool, test_size=count, random_state=seed, stratify=labels[pool])
+    except ValueError as error:
+        raise ConfigError(f"the data cannot be split so that every class is in every part ({error})") from error
     return np.sort(rest), np.sort(taken)
 
 
@@ -153,7 +156,9 @@ def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[fl
         squares += np.einsum("nc,nc->c", pixels, pixels, dtype=np.int64)
     count = images[..., 0].size
     mean = total / count
-    std = np.sqrt(squares / count - mean**2)
+    # A channel that is the same everywhere says nothing, whatever it is divided by.
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    std[std == 0] = 255.0
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 

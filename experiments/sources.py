@@ -7,9 +7,10 @@ in the same layout is welcome, and its runs carry `data_verified=false`.
 
 import gzip
 import hashlib
+import http.client
 import socket
 import struct
-import urllib.error
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,7 +135,7 @@ def _read_idx(file: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Read one IDX file of unsigned bytes (format: 0 0 8 ndim, big-endian sizes, data) of a known shape."""
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(_damaged(file, f"it cannot be read ({error})")) from error
     header_size = 4 + 4 * len(shape)
     header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
@@ -160,7 +161,7 @@ def _cifar10(data_dir: Path) -> RawImages:
     download = not folder.is_dir()
     try:
         train_set, test_set = _torchvision_cifar10(data_dir, folder, download)
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         what = "a file is missing or its MD5 is not the published one, and pickles are not read unchecked"
         raise DataError(_damaged(folder, what)) from error
     train_labels, test_labels = (np.array(part.targets, np.uint8) for part in (train_set, test_set))
@@ -198,7 +199,10 @@ def _check_labels(labels: np.ndarray, num_classes: int, file: Path) -> None:
 
 
 def _damaged(file: Path, what: str) -> str:
-    return f"{file}: {what}. Delete it to have it downloaded again, put the official file there, or use dataset=digits"
+    return (
+        f"{file}: {what}. Put the official file there, remove the folder {file.parent} to have it downloaded again, "
+        "or use dataset=digits"
+    )
 
 
 @contextmanager
@@ -208,7 +212,7 @@ def _download_errors(wanted: Path, data_dir: Path) -> Iterator[None]:
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
         yield
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise DataError(
             f"{wanted} is not there and could not be downloaded ({_first_line(error)}). "
             f"Put the files under {data_dir} (data_dir=...), or use dataset=digits, which needs no download"

@@ -35,6 +35,6 @@ class LeNet5(nn.Module):
         return self.classifier(self.features(images).flatten(1))
 
 
-def lenet5(num_classes: int, in_channels: int, stem: str) -> nn.Module:
+def lenet5(num_classes: int, in_channels: int, _stem: str) -> nn.Module:
     """LeNet-5 for 32 x 32 images, the paper's own size."""
     return LeNet5(num_classes, in_channels)

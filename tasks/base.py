@@ -3,7 +3,7 @@
 This module and the tasks know nothing of MLflow; `tasks.pyfunc` wraps any of them as a registered model.
 """
 
-import math
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -47,9 +47,10 @@ class Parameter:
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
             raise TaskInputError(f"{self.name} is {_short(value)}; valid: {self.valid()}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            low = -math.inf if self.minimum is None else self.minimum
-            high = math.inf if self.maximum is None else self.maximum
-            if not (math.isfinite(value) and low <= value <= high):
+            # Comparing is exact for integers of any size, and false for NaN; the largest float keeps infinity out.
+            low = -sys.float_info.max if self.minimum is None else self.minimum
+            high = sys.float_info.max if self.maximum is None else self.maximum
+            if not low <= value <= high:
                 raise TaskInputError(f"{self.name} is {_short(value)}; valid: {self.valid()}")
             value = self.kind(value)
         return value
@@ -59,6 +60,10 @@ class Parameter:
         name = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[self.kind]
         if self.minimum is None and self.maximum is None:
             return name
+        if self.maximum is None:
+            return f"{name}, at least {self.minimum:g}"
+        if self.minimum is None:
+            return f"{name}, at most {self.maximum:g}"
         return f"{name} from {self.minimum:g} to {self.maximum:g}"
 
 
@@ -100,9 +105,13 @@ class Task(ABC):
 
     def check_rows(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """The rows with the task's columns only. Raises TaskInputError for none, too many, or missing columns."""
+        if isinstance(rows, (str, bytes)) or not isinstance(rows, Sequence):
+            raise TaskInputError(f"the input is {_short(rows)}; valid: a list of rows")
         if not 1 <= len(rows) <= MAX_ROWS:
             raise TaskInputError(f"{len(rows)} rows; valid: 1 to {MAX_ROWS}")
         for row in rows:
+            if not isinstance(row, Mapping):
+                raise TaskInputError(f"a row is {_short(row)}; valid: an object with {', '.join(self.inputs)}")
             missing = [column for column, required in self.inputs.items() if required and row.get(column) is None]
             if missing:
                 raise TaskInputError(f"column {missing[0]!r} is missing; {self.name} takes {', '.join(self.inputs)}")
@@ -110,6 +119,8 @@ class Task(ABC):
 
     def check_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters with defaults filled in. Raises TaskInputError for unknown names and values out of range."""
+        if not isinstance(given, Mapping):
+            raise TaskInputError(f"parameters is {_short(given)}; valid: an object of names and values")
         specs = {spec.name: spec for spec in self.parameters}
         for name in given:
             if name not in specs:
@@ -134,5 +145,8 @@ def check_folder(folder: Path) -> None:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not print integers of more than 4,300 digits
+        text = "a very long number"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,6 +1,7 @@
 """Task `image-classification`: what a CNN trained here says about a picture."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tasks.base import ModelFolderError, Task, check_folder
 from tasks.images import decode_image, to_image_size
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,10 @@ def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
     check_folder(folder)
     try:
         fields = json.loads((folder / CONFIG).read_text())
+        if not isinstance(fields, dict):
+            raise ValueError("it does not hold an object")
         config = ClassifierConfig(**{name: _frozen(value) for name, value in fields.items()})
+        _check_statistics(config)
         network = models.build(config.architecture, len(config.classes), config.in_channels, config.stem)
     except (OSError, ValueError, TypeError) as error:
         raise ModelFolderError(f"{folder / CONFIG} cannot be used: {error}") from error
@@ -55,6 +60,14 @@ def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
         first_line = str(error).splitlines()[0]
         raise ModelFolderError(f"{folder / WEIGHTS} does not hold this network's weights: {first_line}") from error
     return network.eval(), config
+
+
+def _check_statistics(config: ClassifierConfig) -> None:
+    for values in (config.mean, config.std):
+        if len(values) != config.in_channels or not all(math.isfinite(value) for value in values):
+            raise ValueError("mean and std are not one number a channel")
+    if min(config.std) <= 0:
+        raise ValueError("std is not above 0")
 
 
 def _frozen(value: Any) -> Any:
@@ -84,8 +97,11 @@ class ImageClassification(Task):
 
     @torch.inference_mode()
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG002
-        batch = torch.stack([self.prepare(row["image"]) for row in rows])
-        return [self._describe(row) for row in self.network(batch).float().softmax(dim=1).cpu()]
+        results = []
+        for start in range(0, len(rows), BATCH_SIZE):
+            batch = torch.stack([self.prepare(row["image"]) for row in rows[start : start + BATCH_SIZE]])
+            results += [self._describe(row) for row in self.network(batch).float().softmax(dim=1).cpu()]
+        return results
 
     def _describe(self, probabilities: torch.Tensor) -> dict[str, Any]:
         order = probabilities.argsort(descending=True).tolist()

@@ -71,7 +71,7 @@ def test_names_of_models_and_data_sets_agree_everywhere() -> None:
     assert all(set(recipe.epochs) == set(config.IMAGE_DATASETS) for recipe in RECIPES.values())
 
 
-ENTRY_POINTS = {"main": config.CnnConfig, "cnn": config.CnnConfig}
+ENTRY_POINTS = {"main": config.CnnConfig, "cnn": config.CnnConfig, "benchmark": config.BenchmarkConfig}
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)

@@ -10,7 +10,8 @@ from experiments.config import CnnConfig, ConfigError, TrainingError
 
 
 def test_values_get_the_type_of_their_field() -> None:
-    config, given = cli.parse(CnnConfig, ["--model", "resnet20", "--epochs", "3", "--learning_rate", "1e-2", "--flip=no"])  # fmt: skip
+    arguments = ["--model", "resnet20", "--epochs", "3", "--learning_rate", "1e-2", "--flip=no"]
+    config, given = cli.parse(CnnConfig, arguments)
     assert (config.model, config.epochs, config.learning_rate, config.flip) == ("resnet20", 3, 0.01, False)
     assert given == {"model", "epochs", "learning_rate", "flip"}
 

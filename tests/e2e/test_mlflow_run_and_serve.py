@@ -1,0 +1,133 @@
+"""The way of the README for real: `mlflow run`, then `mlflow models serve`, then a PNG over HTTP."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from tests.conftest import PROJECT_ROOT
+
+MLFLOW = [sys.executable, "-m", "mlflow"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, str]:
+    """The environment of a store in which `mlflow run . -e cnn` has trained a network."""
+    folder = tmp_path_factory.mktemp("run")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    client.create_experiment("cnn", artifact_location=str(folder / "artifacts"))
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    command = [*MLFLOW, "run", str(PROJECT_ROOT), "-e", "cnn", "--env-manager", "local", "--experiment-name", "cnn"]
+    parameters = ["-P", "epochs=8", "-P", "learning_rate=5e-3", "-P", "threads=2"]
+    subprocess.run([*command, *parameters], env=environment, check=True, capture_output=True, cwd=folder, timeout=300)
+    return environment
+
+
+def test_mlflow_run_trains_logs_and_registers(trained: dict[str, str]) -> None:
+    client = MlflowClient(trained["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("cnn")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["learning_rate"] == "5e-3" and run.data.params["optimizer"] == "adamw"
+    assert run.data.metrics["test_accuracy"] > 0.85
+    assert client.get_model_version_by_alias("cnn-digits", "champion").run_id == run.info.run_id
+
+
+@pytest.fixture(scope="module")
+def server(trained: dict[str, str]) -> Iterator[str]:
+    """The address of `mlflow models serve` for the champion."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [*MLFLOW, "models", "serve", "-m", "models:/cnn-digits@champion", "--env-manager", "local"]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        env=trained,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(f"{address}/ping", process)
+        yield address
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(timeout=30)
+
+
+def wait_for(url: str, process: subprocess.Popen, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, "the server ended before it answered"
+        try:
+            urllib.request.urlopen(url, timeout=5)
+            return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.3)
+    raise AssertionError(f"{url} did not answer within {seconds} s")
+
+
+def post(address: str, payload: Any) -> tuple[int, Any]:
+    body = json.dumps(payload).encode()
+    request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def png(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def test_the_served_champion_classifies_pictures(server: str) -> None:
+    images, labels = load_digits(return_X_y=True)
+    pictures = [png(np.round(image.reshape(8, 8) * (255 / 16)).astype(np.uint8)) for image in images[:50]]
+    status, answer = post(server, {"inputs": [{"image": picture} for picture in pictures]})
+    assert status == 200
+    right = [row["label"] == str(label) for row, label in zip(answer["predictions"], labels, strict=False)]
+    assert len(right) == 50 and sum(right) > 40
+    assert set(answer["predictions"][0]) == {"label", "score", "scores", "model", "seconds"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        ({"inputs": [{"image": "no base64!"}]}, "image is not valid base64"),
+        ({"inputs": [{"image": base64.b64encode(b"GIF89a").decode()}]}, "image is not a PNG or JPEG"),
+        ({"inputs": [{"picture": "x"}]}, "missing inputs ['image']"),
+        ({"inputs": [{"image": [[1, 2], [3]]}]}, "image has rows of unequal length"),
+        ({"inputs": [{"image": [[300, 0], [0, 0]]}]}, "image has pixels outside 0 to 255"),
+    ],
+)
+def test_the_server_says_what_was_wrong_and_shows_no_trace(server: str, payload: Any, expected: str) -> None:
+    status, answer = post(server, payload)
+    assert status == 400
+    assert expected in answer
+    assert "Traceback" not in answer and ".py" not in answer

@@ -1,0 +1,39 @@
+"""Two processes by torchrun on a CPU (gloo): they agree, log once, and do what one process does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from mlflow import MlflowClient
+
+from experiments import train_cnn
+from tests.conftest import PROJECT_ROOT
+
+# fp32 and a network without batch norm or dropout: then the number of processes only changes the order of additions.
+ARGUMENTS = [
+    "--epochs", "2", "--train_size", "210", "--batch_size", "50", "--precision", "fp32", "--device", "cpu",
+    "--threads", "1",
+]  # fmt: skip
+
+
+def test_two_processes_agree_log_once_and_equal_one_process(store: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617"]
+    script = [str(PROJECT_ROOT / "tests" / "two_processes.py"), *ARGUMENTS]
+    subprocess.run([*launcher, *script], check=True, capture_output=True, timeout=240)
+    first, second = (safetensors.torch.load_file(store / f"rank-{rank}.safetensors") for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+    client = MlflowClient()
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert run.info.status == "FINISHED"
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "val_loss")] == [1, 2]
+    assert len(client.search_model_versions("name = 'cnn-digits'")) == 1
+
+    alone = train_cnn.main([*ARGUMENTS, "--register", "no"])
+    assert alone is not None
+    folder = Path(client.get_run(alone.run_id).info.artifact_uri or "") / "checkpoints" / "epoch-0002"
+    expected = safetensors.torch.load_file(folder / "model.safetensors")
+    for name, value in expected.items():
+        torch.testing.assert_close(first[name], value, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,225 @@
+"""What all tasks share: parameters, rows and folders are checked, and what is wrong is said in words."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.base import MAX_ROWS, ModelFolderError, Parameter, Task, TaskInputError, check_folder
+
+COUNT = Parameter("count", int, 3, "how many", 1, 10)
+SHARE = Parameter("share", float, 0.5, "how much", 0, 1)
+ANY_NUMBER = Parameter("number", float, 0.5, "any")
+WORD = Parameter("word", str, "hello", "what to say")
+SWITCH = Parameter("switch", bool, False, "on or off")
+
+
+class Echo(Task):
+    """Gives back what it was asked."""
+
+    name = "echo"
+    inputs = {"text": True, "hint": False}
+    parameters = (COUNT, SHARE, WORD, SWITCH)
+
+    def load(self) -> None:
+        pass
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"row": row, "parameters": parameters} for row in rows]
+
+
+@pytest.fixture
+def echo(tmp_path: Path) -> Echo:
+    return Echo(tmp_path, "echo-1")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given", "expected"),
+    [
+        (COUNT, None, 3),
+        (COUNT, 1, 1),
+        (COUNT, 10, 10),
+        (COUNT, 3.0, 3),
+        (SHARE, None, 0.5),
+        (SHARE, 0, 0.0),
+        (SHARE, 1, 1.0),
+        (SHARE, 0.25, 0.25),
+        (SHARE, np.float64(0.25), 0.25),
+        (ANY_NUMBER, -1e300, -1e300),
+        (WORD, None, "hello"),
+        (WORD, "", ""),
+        (SWITCH, None, False),
+        (SWITCH, True, True),
+    ],
+)
+def test_a_valid_value_comes_back_as_the_type_of_the_parameter(parameter: Parameter, given: Any, expected: Any) -> None:
+    value = parameter.check(given)
+    assert value == expected
+    assert type(value) is parameter.kind
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given", "valid"),
+    [
+        *(
+            (COUNT, bad, "a whole number from 1 to 10")
+            for bad in (0, 11, -1, HUGE, -HUGE, 3.5, 1e300, float("nan"), float("inf"),
+                        float("-inf"), True, "3", [3], {}, b"3")
+        ),
+        *(
+            (SHARE, bad, "a number from 0 to 1")
+            for bad in (-0.001, 1.001, HUGE, float("nan"), float("inf"), False, "0.5", [0.5], 1j)
+        ),
+        *((ANY_NUMBER, bad, "a number") for bad in (HUGE, float("nan"), float("inf"), "1")),
+        *((WORD, bad, "text") for bad in (3, True, ["a"], b"a")),
+        *((SWITCH, bad, "true or false") for bad in (1, 0, "true", 0.0)),
+    ],
+    ids=lambda value: repr(value)[:20],
+)  # fmt: skip
+def test_an_invalid_value_is_refused_with_the_valid_range(parameter: Parameter, given: Any, valid: str) -> None:
+    with pytest.raises(TaskInputError, match=f"^{parameter.name} is .*; valid: {valid}$") as caught:
+        parameter.check(given)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_number_that_python_does_not_print_is_refused() -> None:
+    with pytest.raises(TaskInputError, match=r"^count is .*; valid: a whole number from 1 to 10$"):
+        COUNT.check(10**5000)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "bad", "words"),
+    [
+        (Parameter("n", int, 3, "", minimum=1), 0, "at least 1"),
+        (Parameter("n", int, 3, "", maximum=9), 10, "at most 9"),
+    ],
+)
+def test_a_range_may_be_open_at_one_end(parameter: Parameter, bad: int, words: str) -> None:
+    assert parameter.check(5) == 5
+    with pytest.raises(TaskInputError, match=words):
+        parameter.check(bad)
+
+
+def test_results_come_one_a_row_in_order_with_model_and_seconds(echo: Echo) -> None:
+    results = echo.run([{"text": "a"}, {"text": "b", "hint": "h", "surplus": 1}], {"count": 5.0})
+    assert [result["row"] for result in results] == [{"text": "a", "hint": None}, {"text": "b", "hint": "h"}]
+    assert results[0]["parameters"] == {"count": 5, "share": 0.5, "word": "hello", "switch": False}
+    assert all(result["model"] == "echo-1" and result["seconds"] >= 0 for result in results)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], "0 rows; valid: 1 to"),
+        ([{"text": "a"}] * (MAX_ROWS + 1), f"{MAX_ROWS + 1} rows; valid: 1 to {MAX_ROWS}"),
+        ([{}], "column 'text' is missing; echo takes text, hint"),
+        ([{"text": None}], "column 'text' is missing"),
+        ([{"text": "a"}, {"hint": "b"}], "column 'text' is missing"),
+        (["a"], "row"),
+        ([None], "row"),
+        ([["a"]], "row"),
+        ({"text": "a"}, "row"),
+        ("text", "row"),
+        (None, "row"),
+        (3, "row"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_refused(echo: Echo, rows: Any, expected: str) -> None:
+    with pytest.raises(TaskInputError, match=expected):
+        echo.run(rows)
+
+
+def test_the_most_rows_are_taken(echo: Echo) -> None:
+    assert len(echo.run([{"text": "a"}] * MAX_ROWS)) == MAX_ROWS
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"cuont": 3}, "unknown parameter 'cuont'; valid: count, share, word, switch"),
+        ({"count": 3, "": 1}, "unknown parameter ''"),
+        ({"count": 99}, "count is 99; valid: a whole number from 1 to 10"),
+        ([3], "parameters"),
+        ("count", "parameters"),
+    ],
+)
+def test_parameters_that_cannot_be_used_are_refused(echo: Echo, parameters: Any, expected: str) -> None:
+    with pytest.raises(TaskInputError, match=expected):
+        echo.run([{"text": "a"}], parameters)
+
+
+def test_a_task_without_parameters_says_so(tmp_path: Path) -> None:
+    class Plain(Echo):
+        name = "plain"
+        parameters = ()
+
+    with pytest.raises(TaskInputError, match="unknown parameter 'count'; plain has no parameters"):
+        Plain(tmp_path, "plain").run([{"text": "a"}], {"count": 3})
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.txt", "README.md", "sub/spiece.model"])
+def test_data_files_are_allowed_in_a_models_folder(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    check_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["weights.pkl", "pytorch_model.bin", "model.py", "model.pt", "model.pth", "a.so", "WEIGHTS.PKL", "noending", ".py",
+     "sub/deep/model.joblib", "model.safetensors.pkl", ".hidden/code.py", "model.json~", "archive.zip"],
+)  # fmt: skip
+def test_anything_else_in_a_models_folder_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ModelFolderError, match=Path(name).name.replace(".", r"\.")):
+        check_folder(tmp_path)
+
+
+def link_to_file(folder: Path, outside: Path) -> None:
+    (folder / "model.safetensors").symlink_to(outside / "secret.json")
+
+
+def link_to_folder(folder: Path, outside: Path) -> None:
+    (folder / "sub").symlink_to(outside, target_is_directory=True)
+
+
+def relative_link(folder: Path, outside: Path) -> None:
+    (folder / "model.safetensors").symlink_to(Path("..") / outside.name / "secret.json")
+
+
+def dangling_link(folder: Path, outside: Path) -> None:
+    (folder / "model.safetensors").symlink_to(outside / "not-yet-there.json")
+
+
+@pytest.mark.parametrize("link", [link_to_file, link_to_folder, relative_link, dangling_link])
+def test_a_link_out_of_the_folder_is_refused(link: Callable[[Path, Path], None], tmp_path: Path) -> None:
+    folder, outside = tmp_path / "model", tmp_path / "model-outside"
+    folder.mkdir()
+    outside.mkdir()
+    (outside / "secret.json").write_text("{}")
+    link(folder, outside)
+    with pytest.raises(ModelFolderError, match="points out of the model's folder"):
+        check_folder(folder)
+
+
+def test_a_folder_may_be_reached_by_a_link_and_hold_links_within(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "same.json").symlink_to("config.json")
+    (tmp_path / "alias").symlink_to(folder)
+    check_folder(tmp_path / "alias")
+
+
+def test_a_model_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "missing"):
+        with pytest.raises(ModelFolderError, match=f"{path} is not a folder"):
+            check_folder(path)

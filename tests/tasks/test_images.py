@@ -1,0 +1,341 @@
+"""Pictures from people: decoded to the right pixels, or refused in words that name the field and what is valid."""
+
+import base64
+import io
+import random
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tasks.base import TaskInputError
+from tasks.images import IMAGE_SIZE, MAX_BYTES, decode_image, to_image_size
+
+GREY = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)
+COLOUR = np.stack([GREY, GREY[::-1], 255 - GREY], axis=2)
+
+
+def short(value: Any) -> str:
+    """A parameter as the id of a test."""
+    return repr(value)[:24]
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+GREY_PNG, COLOUR_PNG = encoded(Image.fromarray(GREY)), encoded(Image.fromarray(COLOUR))
+
+
+def grey_of(colour: np.ndarray) -> np.ndarray:
+    """ITU-R 601 luma, as television and Pillow have it."""
+    return colour @ np.array([0.299, 0.587, 0.114])
+
+
+def assert_close(tensor: torch.Tensor, expected: np.ndarray, tolerance: float = 0) -> None:
+    """`expected` is (height, width) or (height, width, channels)."""
+    expected = expected[..., None] if expected.ndim == 2 else expected
+    assert tensor.dtype == torch.uint8
+    assert tuple(tensor.shape) == (expected.shape[2], *expected.shape[:2])
+    assert np.abs(tensor.permute(1, 2, 0).double().numpy() - expected).max() <= tolerance
+
+
+def png(width: int, height: int, *, depth: int = 8, colour_type: int = 0, body: bytes = b"") -> bytes:
+    """A PNG by hand, for what Pillow does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(body)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda content: content,
+        lambda content: base64.b64encode(content).decode(),
+        lambda content: base64.encodebytes(content).decode(),  # with line breaks
+        lambda content: "data:image/png;base64," + base64.b64encode(content).decode(),
+        lambda content: "  " + base64.b64encode(content).decode() + "\r\n",
+    ],
+    ids=["bytes", "base64", "lines", "data URL", "spaces"],
+)
+def test_a_png_is_decoded_exactly_however_it_is_sent(wrap: Any) -> None:
+    assert_close(decode_image(wrap(GREY_PNG), 1), GREY)
+    assert_close(decode_image(wrap(COLOUR_PNG), 3), COLOUR)
+
+
+def test_pixel_rows_are_taken_as_they_are() -> None:
+    for rows in (GREY.tolist(), GREY, GREY.astype(float), GREY[..., None].tolist(), tuple(map(tuple, GREY.tolist()))):
+        assert_close(decode_image(rows, 1), GREY)
+    assert_close(decode_image(COLOUR.tolist(), 3), COLOUR)
+    assert_close(decode_image([[0.4, 254.6]], 1), np.array([[0, 255]]))
+
+
+@pytest.mark.parametrize(("as_grey", "as_colour"), [(GREY_PNG, COLOUR_PNG), (GREY.tolist(), COLOUR.tolist())])
+def test_grey_becomes_colour_and_colour_grey(as_grey: Any, as_colour: Any) -> None:
+    assert_close(decode_image(as_grey, 3), np.stack([GREY] * 3, axis=2))
+    assert_close(decode_image(as_colour, 1), grey_of(COLOUR), 1)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpegs_of_all_kinds_are_decoded_closely(mode: str) -> None:
+    flat = np.full((16, 16, 3), (200, 60, 30), np.uint8) if mode != "L" else np.full((16, 16), 90, np.uint8)
+    content = encoded(Image.fromarray(flat).convert(mode), "JPEG", quality=95)
+    expected = np.full((16, 16), 90.0) if mode == "L" else grey_of(flat)
+    assert_close(decode_image(content, 1), expected, 3)
+    assert_close(decode_image(content, 3), flat if mode != "L" else np.stack([flat] * 3, axis=2), 4)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA"])
+def test_pngs_of_all_modes_are_decoded(mode: str) -> None:
+    black_and_white = np.array([[0, 255], [255, 0]], np.uint8)
+    content = encoded(Image.fromarray(black_and_white).convert("RGB" if mode == "P" else "L").convert(mode))
+    assert_close(decode_image(content, 1), black_and_white)
+    assert_close(decode_image(content, 3), np.stack([black_and_white] * 3, axis=2))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_a_pixel_are_scaled_and_not_cut_off(channels: int) -> None:
+    values = np.array([[0, 255, 256, 5000], [20_000, 32_768, 50_000, 65_535]], np.uint16)
+    expected = np.stack([values / 257] * channels, axis=2)
+    assert_close(decode_image(encoded(Image.fromarray(values)), channels), expected, 1)
+
+
+def test_transparent_pixels_lie_on_black() -> None:
+    picture = np.dstack([COLOUR, np.array([[0, 255, 128, 255]] * 3, np.uint8)])
+    expected = COLOUR * (picture[..., 3:] / 255)
+    assert_close(decode_image(encoded(Image.fromarray(picture)), 3), expected, 1)
+    assert_close(decode_image(encoded(Image.fromarray(picture)), 1), grey_of(expected), 2)
+
+
+def test_a_colour_that_is_declared_transparent_lies_on_black() -> None:
+    content = encoded(Image.fromarray(GREY), transparency=int(GREY[2, 3]))
+    expected = GREY.copy()
+    expected[2, 3] = 0
+    assert_close(decode_image(content, 1), expected)
+    palette = Image.fromarray(COLOUR).convert("P")
+    assert decode_image(encoded(palette, transparency=bytes(256)), 3).max() == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_upright(orientation: int, kind: str) -> None:
+    stored = np.zeros((16, 32), np.uint8)
+    stored[:8, :16] = 200  # bright at the top left
+    turned = {1: stored, 2: np.fliplr(stored), 3: np.rot90(stored, 2), 4: np.flipud(stored), 5: stored.T,
+              6: np.rot90(stored, -1), 7: np.rot90(stored, 2).T, 8: np.rot90(stored)}  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(Image.fromarray(stored), kind, exif=exif)
+    assert_close(decode_image(content, 1), turned[orientation], 0 if kind == "PNG" else 6)
+
+
+def tiff(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """EXIF data by hand: (tag, type, count, four bytes) each."""
+    body = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + bytes(4)
+
+
+ON_ITS_SIDE = (0x0112, 3, 1, b"\x06\0\0\0")
+BROKEN_EXIF = {
+    "empty": b"",
+    "no TIFF": b"\x1aM\0*\0\0\0\x08",
+    "far offset": b"II*\0\xff\xff\xff\xff",
+    "cut off": b"MM\0*\0\0\0\x08\xff\xff",
+    "orientation 99": tiff((0x0112, 3, 1, b"\x63\0\0\0")),
+    "orientation in words": tiff((0x0112, 2, 4, b"up!\0")),
+    "many orientations": tiff((0x0112, 3, 2, b"\x06\0\x03\0")),
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("exif", BROKEN_EXIF.values(), ids=BROKEN_EXIF)
+def test_broken_exif_does_not_spoil_a_good_picture(exif: bytes, kind: str) -> None:
+    flat = np.full((16, 8), 90, np.uint8)
+    content = encoded(Image.fromarray(flat), kind, exif=b"Exif\0\0" + exif)
+    decoded = decode_image(content, 1)
+    assert set(decoded.shape[1:]) == {16, 8}
+    assert (decoded.double() - 90).abs().max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize(
+    "damaged",
+    [(0x011A, 2, 4, b"wide"), (0x0100, 2, 4, b"wide"), (0x8769, 2, 4, b"wide"), (0x8825, 4, 1, b"\xff\xff\xff\xff")],
+    ids=["resolution", "width", "sub-folder", "place"],
+)
+def test_a_photo_is_turned_upright_though_other_exif_data_are_damaged(
+    damaged: tuple[int, int, int, bytes], kind: str
+) -> None:
+    exif = b"Exif\0\0" + tiff(*sorted((ON_ITS_SIDE, damaged)))
+    content = encoded(Image.fromarray(np.full((16, 8), 90, np.uint8)), kind, exif=exif)
+    assert tuple(decode_image(content, 1).shape) == (1, 8, 16)
+
+
+def test_the_first_frame_of_an_animated_png_counts() -> None:
+    frames = [Image.fromarray(frame) for frame in (COLOUR, COLOUR[::-1].copy(), 255 - COLOUR)]
+    content = encoded(frames[0], save_all=True, append_images=frames[1:])
+    with Image.open(io.BytesIO(content)) as picture:
+        assert getattr(picture, "n_frames", 1) == 3
+    assert_close(decode_image(content, 3), COLOUR)
+
+
+NOT_A_PICTURE = "image is not a PNG or JPEG; valid: a PNG or JPEG"
+
+
+@pytest.mark.parametrize("wrap", [bytes, lambda content: base64.b64encode(content).decode()], ids=["bytes", "base64"])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "image is empty; valid: a PNG or JPEG"),
+        (b"hello, I am a text", NOT_A_PICTURE),
+        (encoded(Image.fromarray(GREY), "GIF"), NOT_A_PICTURE),
+        (encoded(Image.fromarray(GREY), "GIF", save_all=True, append_images=[Image.new("L", (4, 3))]), NOT_A_PICTURE),
+        (encoded(Image.fromarray(GREY), "BMP"), NOT_A_PICTURE),
+        (encoded(Image.fromarray(GREY), "TIFF"), NOT_A_PICTURE),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NOT_A_PICTURE),
+        (COLOUR_PNG[:8], NOT_A_PICTURE),
+        (COLOUR_PNG[:20], "image is damaged or truncated .*; valid: a whole PNG or JPEG"),
+        (COLOUR_PNG[:60], "image is damaged or truncated .*; valid: a whole PNG or JPEG"),
+        (encoded(Image.fromarray(COLOUR), "JPEG")[:-40], "image is damaged or truncated .*; valid: a whole PNG or"),
+        (png(0, 5), NOT_A_PICTURE),
+        (png(5001, 5000), "^image is 5001 x 5000 pixels; valid: at most 25 megapixels"),
+        (png(10_000, 10_000), "^image is 10000 x 10000 pixels; valid: at most 25 megapixels"),
+        (png(50_000, 50_000), "^image is .*; valid: at most 25 megapixels"),
+        (png(2**31 - 1, 2**31 - 1), "^image is .*; valid: at most 25 megapixels"),
+    ],
+    ids=short,
+)
+def test_what_is_no_usable_picture_is_refused_in_words(content: bytes, expected: str, wrap: Any) -> None:
+    for channels in (1, 3):
+        with pytest.raises(TaskInputError, match=expected):
+            decode_image(wrap(content), channels)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "image is empty; valid: a PNG or JPEG as base64"),
+        ("   \n", "image is empty; valid:"),
+        ("not base64!", "image is not valid base64; valid: a PNG or JPEG as base64"),
+        ("abc", "image is not valid base64; valid:"),
+        ("Grüße", "image is not valid base64; valid:"),
+        ("data:image/png;base64", "image is not valid base64; valid:"),
+        ("data:image/png;base64,", "image is empty; valid:"),
+        ("data:image/png,%89PNG", "image is not valid base64; valid:"),
+        ("/etc/passwd", "image is not"),
+        ("https://example.org/cat.png", "image is not valid base64; valid:"),
+    ],
+)
+def test_text_that_is_no_picture_is_refused_in_words(text: str, expected: str) -> None:
+    with pytest.raises(TaskInputError, match=expected):
+        decode_image(text, 1)
+
+
+def test_too_many_bytes_are_refused_before_they_are_read() -> None:
+    for value in (b"\0" * (MAX_BYTES + 1), "A" * (MAX_BYTES * 4 // 3 + 1000)):
+        with pytest.raises(TaskInputError, match="image is larger than 20 MB"):
+            decode_image(value, 1)
+
+
+@pytest.mark.parametrize("value", [None, 3, 3.5, True, {"image": "x"}, object(), {1, 2}])
+def test_a_wrong_type_is_refused(value: Any) -> None:
+    with pytest.raises(TaskInputError, match="image is neither text nor rows of pixels; valid: a PNG or JPEG"):
+        decode_image(value, 1)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [[]],
+        [[], []],
+        [1, 2, 3],
+        [[1, 2], [3]],
+        [[[1, 2, 3], [1, 2]]],
+        [[[1, 2]]],
+        [[[1, 2, 3, 4]]],
+        [[[[1]]]],
+        [[None]],
+        [["a"]],
+        [[{}]],
+        [[1j]],
+        [[float("nan")]],
+        [[float("inf")]],
+        [[-1]],
+        [[256]],
+        [[1e300]],
+        [[10**400]],
+        [[-(10**400)]],
+        np.zeros((0, 4)),
+        np.zeros((2, 3, 5)),
+    ],
+    ids=short,
+)
+def test_rows_that_are_no_picture_are_refused(rows: Any) -> None:
+    for channels in (1, 3):
+        with pytest.raises(TaskInputError, match=r"^image has .*(0 to 255|valid: |not numbers)"):
+            decode_image(rows, channels)
+
+
+@pytest.mark.parametrize("rows", [[["12", "7"]], [[b"5"]], np.ones((2, 2), complex)], ids=short)
+def test_pixels_that_are_no_numbers_are_refused(rows: Any) -> None:
+    with pytest.raises(TaskInputError, match="not numbers"):
+        decode_image(rows, 1)
+
+
+def test_damaged_pictures_are_decoded_or_refused_and_nothing_else() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a photo"
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))
+    good = [GREY_PNG, COLOUR_PNG, encoded(noise, exif=exif), encoded(noise, "JPEG", exif=exif), encoded(noise, "JPEG")]
+    chance = random.Random(0)
+    refused = 0
+    for _ in range(3000):
+        content = bytearray(chance.choice(good))
+        for _ in range(chance.randint(1, 4)):
+            content[chance.randrange(len(content))] = chance.choice((0, 255, chance.randrange(256)))
+        try:
+            assert decode_image(bytes(content), chance.choice((1, 3))).dtype == torch.uint8
+        except TaskInputError:
+            refused += 1
+    assert 500 < refused < 2900
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_28_pixels_get_a_border_and_32_stay(channels: int) -> None:
+    images = torch.randint(0, 256, (5, channels, 28, 28), dtype=torch.uint8)
+    padded = to_image_size(images)
+    assert torch.equal(padded[:, :, 2:30, 2:30], images)
+    assert padded.long().sum() == images.long().sum()
+    assert torch.equal(to_image_size(padded), padded)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (1, 1), (64, 64), (100, 7), (33, 31)])
+def test_other_sizes_are_resized_within_the_range_of_their_pixels(size: tuple[int, int]) -> None:
+    images = torch.randint(40, 200, (3, 3, *size), dtype=torch.uint8)
+    resized = to_image_size(images)
+    assert resized.shape == (3, 3, IMAGE_SIZE, IMAGE_SIZE)
+    assert resized.dtype == torch.uint8
+    assert images.min() <= resized.min() <= resized.max() <= images.max()
+    flat = torch.full((1, 1, *size), 77, dtype=torch.uint8)
+    assert torch.all(to_image_size(flat) == 77)
+
+
+@pytest.mark.parametrize("size", [8, 28, 32, 50])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_of_a_data_set_gives_the_pixels_that_the_network_was_trained_on(size: int, channels: int) -> None:
+    arrays = np.random.default_rng(0).integers(0, 256, (20, size, size, channels), dtype=np.uint8)
+    trained_on = to_image_size(torch.from_numpy(arrays).permute(0, 3, 1, 2))
+    for array, expected in zip(arrays, trained_on, strict=True):
+        sent = encoded(Image.fromarray(array[..., 0] if channels == 1 else array))
+        assert torch.equal(to_image_size(decode_image(sent, channels)[None])[0], expected)

@@ -1,0 +1,19 @@
+"""Run by torchrun in a test: train as usual, and let every process save the weights that it ended with."""
+
+import os
+import sys
+
+import safetensors.torch
+
+from experiments import cnn_training, train_cnn
+
+if __name__ == "__main__":
+    fit = cnn_training._fit
+
+    def fit_and_save(training, tracker):
+        fit(training, tracker)
+        weights = {name: value.contiguous() for name, value in training.state.network.state_dict().items()}
+        safetensors.torch.save_file(weights, f"rank-{os.environ['RANK']}.safetensors")
+
+    cnn_training._fit = fit_and_save
+    train_cnn.main(sys.argv[1:])
