@@ -31,8 +31,11 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt
 
 install: $(VENV)/.installed ## make the environment .venv
 
-setup: install ## initialise the tracking store, safely also when several processes start at once
-	@$(BIN)/python -m experiments.setup
+# Made once, and again after an installation that may have brought a newer MLflow.
+mlflow.db: $(VENV)/.installed
+	@$(BIN)/python -m experiments.setup && touch -c $@
+
+setup: mlflow.db ## initialise the tracking store, safely also when several processes start at once
 
 demo: setup ## train a first network on data that needs no download, in under a minute
 	@source $(BIN)/activate && mlflow run . -e cnn --env-manager local --experiment-name cnn

@@ -105,7 +105,7 @@ def seresnet50(num_classes: int, in_channels: int, stem: str) -> nn.Module:
 
 
 def senet154(num_classes: int, in_channels: int, stem: str) -> nn.Module:
-    """SENet-154, the core of the entry that won ILSVRC 2017, with the appendix's dropout of 0.2 before the classifier."""
+    """SENet-154, core of the entry that won ILSVRC 2017; dropout 0.2 before the classifier, as in the appendix."""
     stages = [(256, 3), (512, 8), (1024, 36), (2048, 3)]
     return ResidualNetwork(senet154_stem(in_channels, stem), 128, senet154_block, stages, num_classes, dropout=0.2)
 

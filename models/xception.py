@@ -39,7 +39,7 @@ def separable_block(widths: Sequence[int], stride: int = 1, relu_first: bool = T
     for index, (in_channels, out_channels) in enumerate(pairwise(widths)):
         if index > 0 or relu_first:
             # The first one must not be in place: the shortcut needs its input too.
-            branch.append(nn.ReLU(inplace=True))
+            branch.append(nn.ReLU(inplace=index > 0))
         branch += separable_conv_bn(in_channels, out_channels)
     if stride > 1:
         branch.append(nn.MaxPool2d(3, stride, padding=1))
