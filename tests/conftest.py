@@ -24,10 +24,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from tasks.runs import open_store
 
-    database = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.set_tracking_uri(f"sqlite:///{database}")
-    open_store()
-    mlflow.set_tracking_uri(None)
+    folder = tmp_path_factory.mktemp("store")
+    database = folder / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # MLflow puts the artifacts of its experiment 0 beside where the store is made
+        mlflow.set_tracking_uri(f"sqlite:///{database}")
+        open_store()
+        mlflow.set_tracking_uri(None)
     return database
 
 
