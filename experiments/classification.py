@@ -25,6 +25,9 @@ def classification_step(label_smoothing: float = 0.0) -> Step:
     return step
 
 
+CALIBRATION_BINS = 15
+
+
 class Predictions(NamedTuple):
     """What a network said about a whole data set: labels int64 `(n,)`, probabilities float32 `(n, classes)`, loss."""
 
@@ -75,6 +78,16 @@ def classification_metrics(predictions: Predictions) -> Metrics:
         "recall": float(recall),
         "f1": float(f1),
     }
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error (Guo et al. 2017, arXiv:1706.04599, eq. 3): mean of |accuracy - confidence| over
+    equally wide bins of confidence, weighted by the images in them."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(right[which == k].mean() - confidence[which == k].mean()) * (which == k).mean() for k in set(which)]
+    return float(sum(gaps))
 
 
 def best_epoch(history: list[dict[str, float]]) -> int:

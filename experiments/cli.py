@@ -41,9 +41,9 @@ def run(main: Callable[[], object]) -> None:
 
     2: what a person gave cannot work, and no run was made; 1: a run had started and is marked FAILED; 130: Ctrl-C.
     """
-    # Threads that wait for each other shall sleep, not spin: beside any other load on the machine, spinning made
-    # training several times slower. OpenMP reads this when torch is loaded, hence here.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait for each other shall spin for a fraction of a millisecond only, then sleep: beside any other
+    # load on the machine, endless spinning made training several times slower. Read when torch is loaded, hence here.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         main()
     except (UserError, TrainingError) as error:

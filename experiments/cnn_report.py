@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from experiments import plots
-from experiments.classification import Predictions, best_epoch, classification_metrics
+from experiments import explain_plots, plots
+from experiments.classification import Predictions, best_epoch, calibration_error, classification_metrics
 from experiments.state import evaluated_weights
 from experiments.tracking import Tracker
 from tasks import registry
+from tasks.explain import first_layer_filters, grad_cam
 from tasks.image_classification import ClassifierConfig, save_classifier
 
 if TYPE_CHECKING:
@@ -61,9 +62,11 @@ def finish(training: Training, tracker: Tracker) -> CnnResult:
     network.load_state_dict(evaluated_weights(tracker.checkpoints.load(best).tensors))
     predictions = training.predict(network, training.data.test)
     test = {f"test_{name}": value for name, value in classification_metrics(predictions).items()}
+    test["test_ece"] = calibration_error(predictions.labels, predictions.probabilities)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_report(folder / "artifacts", training, predictions, best)
+        look_inside(folder / "artifacts" / "plots", training, network, predictions)
         tracker.log_files(folder / "artifacts")
         tracker.upload_checkpoints()
         info = _log_model(folder / "model", training, tracker, network)
@@ -114,6 +117,28 @@ def write_report(folder: Path, training: Training, predictions: Predictions, bes
     plots.save_per_class(figures / "per_class.png", report, classes, f"{title}: test images")
     pixels = data.test.images.permute(0, 2, 3, 1).cpu().numpy()
     plots.save_mistakes(figures / "mistakes.png", pixels, labels, predictions.probabilities, classes)
+
+
+def look_inside(figures: Path, training: Training, network: nn.Module, predictions: Predictions) -> None:
+    """Figures of what the network looks at: Grad-CAM, first-layer filters, calibration."""
+    data, name = training.data, f"{training.config.model} on {training.data.name}"
+    ece = calibration_error(predictions.labels, predictions.probabilities)
+    explain_plots.save_calibration(
+        figures / "calibration.png", predictions.labels, predictions.probabilities, ece, f"{name}: test images"
+    )
+    filters = first_layer_filters(network).float().cpu().numpy()
+    explain_plots.save_filters(figures / "filters.png", filters, f"{name}: first-layer filters")
+    # The first test image of every class.
+    chosen = [int(np.flatnonzero(predictions.labels == index)[0]) for index in np.unique(predictions.labels)]
+    pixels = data.test.images[chosen]
+    heat = grad_cam(network.eval(), training.normalise(pixels))
+    captions = [
+        f"{data.classes[int(predictions.predicted[index])]}\nis {data.classes[int(predictions.labels[index])]}"
+        for index in chosen
+    ]
+    explain_plots.save_grad_cam(
+        figures / "grad_cam.png", pixels.permute(0, 2, 3, 1).cpu().numpy(), heat.cpu().numpy(), captions
+    )
 
 
 def _log_model(folder: Path, training: Training, tracker: Tracker, network: nn.Module) -> Any:

@@ -25,7 +25,7 @@ EPOCH_METRICS = {
     "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_precision", "val_recall", "val_f1",
     "learning_rate", "epoch_seconds", "examples_per_second",
 }  # fmt: skip
-TEST_METRICS = {"test_loss", "test_accuracy", "test_precision", "test_recall", "test_f1"}
+TEST_METRICS = {"test_ece", "test_loss", "test_accuracy", "test_precision", "test_recall", "test_f1"}
 NOT_REPRODUCED = {"epoch_seconds", "examples_per_second"}
 
 
@@ -77,6 +77,7 @@ def test_a_run_leaves_behind_all_that_the_contract_names(store: Path) -> None:
     folder = artifacts(run)
     figures = {path.name for path in (folder / "plots").iterdir()}
     assert {"loss_curve.png", "accuracy_curve.png", "confusion_matrix.png", "per_class.png", "mistakes.png"} <= figures
+    assert {"grad_cam.png", "filters.png", "calibration.png"} <= figures
     assert json.loads((folder / "config.json").read_text())["model"] == "lenet5"
     report = json.loads((folder / "reports/classification_report.json").read_text())
     assert report["accuracy"] == pytest.approx(result.metrics["test_accuracy"])
