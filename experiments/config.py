@@ -19,6 +19,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "one_cycle", "constant")
+COMPARE_KINDS = ("cnn",)
 
 
 class UserError(Exception):
@@ -124,6 +125,25 @@ class CnnConfig(TrainConfig):
     val_size: int = option(None, "validation images; auto = 10 % of the training data, at least 200", at_least=1)
     split_seed: int = option(0, "seed of the train/validation split, apart from `seed`", at_least=0, below=2**31)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Train every model on every data set with every seed, under one parent run, and report the differences."""
+
+    kind: str = option("cnn", "what is compared", choices=COMPARE_KINDS)
+    models: str = option("auto", "small, full, or names separated by commas; auto = small on a CPU, full on a GPU")
+    datasets: str = option("digits", "names of image data sets, separated by commas")
+    seeds: int = option(1, "number of seeds: 0, 1, ...", at_least=1, at_most=1000)
+    epochs: int = option(None, "passes over the training data; auto = each recipe's", at_least=1, at_most=100_000)
+    train_size: int = option(0, "use so many training images; 0 = all", at_least=0)
+    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+    device: str = option("auto", "where to train", choices=DEVICES)
+    precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
+    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
+    resume: str = option("none", "id of the comparison to go on with; an unfinished one of the same grid is found")
+    register: bool = option(True, "register the trained models, and make the best by validation champion")
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def tracked_run(experiment: str, resume: str = "none", *, parent: str | None = N
     known_epochs: set[int] = set()
     if resume != "none":
         known_epochs = logged_steps(client, resume, "val_loss")
-        active = mlflow.start_run(run_id=resume, log_system_metrics=True)
+        active = mlflow.start_run(run_id=resume, nested=parent is not None, log_system_metrics=True)
         if launched:
             name = f"resumed {active.info.run_name}"
             tags = {"resumed_run": resume, "mlflow.runName": name, "mlflow.note.content": f"See run {resume}."}
@@ -129,13 +129,21 @@ def tracked_run(experiment: str, resume: str = "none", *, parent: str | None = N
         active = mlflow.start_run(run_id=launched, log_system_metrics=True)
     else:
         active = mlflow.start_run(
-            experiment_id=_experiment_id(client, experiment),
+            # Nested runs are shown under their parent only within its experiment.
+            experiment_id=client.get_run(parent).info.experiment_id if parent else _experiment_id(client, experiment),
             parent_run_id=parent,
             nested=parent is not None,
             log_system_metrics=True,
         )
     with _ended_in_mlflow(client, active.info.run_id):
         yield Tracker(client, client.get_run(active.info.run_id), known_epochs)
+
+
+def abandon_run(run_id: str, reason: str) -> None:
+    """Mark a cut-off run that nobody will go on with as FAILED, and say why."""
+    client = open_store()
+    client.set_tag(run_id, "error", reason[:5000])
+    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str | None:

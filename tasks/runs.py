@@ -5,6 +5,7 @@ Writing runs is `experiments.tracking`'s business.
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,3 +69,48 @@ def local_artifacts(run: Run) -> Path | None:
 def logged_steps(client: MlflowClient, run_id: str, key: str) -> set[int]:
     """The steps at which a run has a value for a metric."""
     return {metric.step for metric in client.get_metric_history(run_id, key)}
+
+
+def metric_values(client: MlflowClient, run_id: str, key: str) -> list[float]:
+    """A metric's values in the order of their steps."""
+    return [metric.value for metric in sorted(client.get_metric_history(run_id, key), key=lambda m: m.step)]
+
+
+def tagged_runs(client: MlflowClient, key: str, value: str) -> list[Run]:
+    """The runs of all experiments that have a tag with this value, newest first."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    escaped = value.replace("'", "")
+    runs, token = [], None
+    while True:
+        page = client.search_runs(
+            experiments, f"tags.`{key}` = '{escaped}'", order_by=["attributes.start_time DESC"], page_token=token
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def nested_runs(client: MlflowClient, parent_id: str) -> list[Run]:
+    """The runs directly under a parent run, newest first."""
+    return tagged_runs(client, "mlflow.parentRunId", parent_id)
+
+
+@contextmanager
+def artifact_file(client: MlflowClient, run: Run, path: str) -> Iterator[Path]:
+    """A file among a run's artifacts, fetched for the time being where the artifacts are not on this machine.
+
+    Raises FileNotFoundError if the run has no such artifact.
+    """
+    folder = local_artifacts(run)
+    if folder is not None:
+        if not (folder / path).is_file():
+            raise FileNotFoundError(f"run {run.info.run_id} has no artifact {path}")
+        yield folder / path
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            fetched = client.download_artifacts(run.info.run_id, path, temporary)
+        except (MlflowException, OSError) as error:
+            raise FileNotFoundError(f"run {run.info.run_id} has no artifact {path}") from error
+        yield Path(fetched)

@@ -71,7 +71,12 @@ def test_names_of_models_and_data_sets_agree_everywhere() -> None:
     assert all(set(recipe.epochs) == set(config.IMAGE_DATASETS) for recipe in RECIPES.values())
 
 
-ENTRY_POINTS = {"main": config.CnnConfig, "cnn": config.CnnConfig, "benchmark": config.BenchmarkConfig}
+ENTRY_POINTS = {
+    "main": config.CnnConfig,
+    "cnn": config.CnnConfig,
+    "compare": config.CompareConfig,
+    "benchmark": config.BenchmarkConfig,
+}
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
@@ -83,7 +88,8 @@ def test_mlproject_and_dataclasses_agree(name: str) -> None:
     used = dict(re.findall(r"--(\w+) \{(\w+)\}", entry["command"]))
     assert used == {parameter: parameter for parameter in entry["parameters"]}
     for parameter, declaration in entry["parameters"].items():
-        assert str(declaration["default"]).lower() == str(defaults[parameter]).lower()
+        written = "auto" if defaults[parameter] is None else str(defaults[parameter]).lower()
+        assert str(declaration["default"]).lower() == written
 
 
 def test_every_entry_point_of_mlproject_has_its_dataclass() -> None:

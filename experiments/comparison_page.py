@@ -1,0 +1,147 @@
+"""One self-contained HTML page of a comparison: tables, figures and findings, in light and in dark."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from experiments.comparison import METRICS, SHARES, Interval, Paired, Row, leading
+
+TITLES = {"f1": "F1", "ece": "ECE", "examples_per_second": "images/s", "precision": "precision (macro)",
+          "recall": "recall (macro)"}  # fmt: skip
+STYLE = """
+:root { color-scheme: light dark; --text: #1b1f24; --soft: #57606a; --page: #ffffff; --line: #d0d7de; --best: #e6f4ea;
+  --link: #0b57d0; --bad: #b00020 }
+@media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --soft: #9da7b1; --page: #0f1419; --line: #30363d;
+  --best: #14341f; --link: #7cb7ff; --bad: #ff8a80 } }
+body { margin: 0 auto; max-width: 82rem; padding: 1rem 1.5rem 4rem; background: var(--page); color: var(--text);
+  font: 16px/1.55 system-ui, sans-serif }
+h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) } a { color: var(--link) }
+nav li { display: inline; margin-right: 1rem } nav ul { padding: 0 } p { max-width: 60rem }
+.scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
+th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
+th:first-child, td:first-child { text-align: left } td small { display: block; color: var(--soft) }
+tr.best { background: var(--best) } tr.strong td { font-weight: 600 } .soft { color: var(--soft) }
+.failed { color: var(--bad) } figure { margin: 1.5rem 0 } figcaption { color: var(--soft) }
+img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; border: 1px solid var(--line) }
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What there is to say about one data set; `figures` are (caption, PNG)."""
+
+    dataset: str
+    rows: tuple[Row, ...]
+    paired: tuple[Paired, ...]
+    analysis: tuple[str, ...]
+    figures: tuple[tuple[str, bytes], ...]
+
+
+def page(title: str, sections: Sequence[Section], facts: Mapping[str, str], failures: Mapping[str, str]) -> str:
+    """The whole page; every text in it is escaped, every figure within it."""
+    body = [f"<h1>{escape(title)}</h1>", _index(sections, failures)]
+    for section in sections:
+        body += _section(section)
+    if failures:
+        items = "".join(f"<li><b>{escape(name)}</b>: {escape(reason)}</li>" for name, reason in failures.items())
+        body.append(f'<h2 id="failed" class="failed">Trainings that failed</h2><ul class="failed">{items}</ul>')
+    body += _how(facts)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style></head><body>\n" + "\n".join(body) + "\n</body></html>\n"
+    )
+
+
+def _index(sections: Sequence[Section], failures: Mapping[str, str]) -> str:
+    links = []
+    for section in sections:
+        name = escape(section.dataset)
+        links += [
+            (f"{name}", name),
+            (f"{name}-pairs", f"{name}: paired tests"),
+            (f"{name}-figures", f"{name}: figures"),
+        ]
+    links += [("failed", f"failed ({len(failures)})")] if failures else []
+    links.append(("how", "how it was measured"))
+    items = "".join(f'<li><a href="#{target}">{text}</a></li>' for target, text in links)
+    return f"<nav><ul>{items}</ul></nav>"
+
+
+def _section(section: Section) -> list[str]:
+    name = escape(section.dataset)
+    parts = [f'<h2 id="{name}">{name}</h2>', *(f"<p>{escape(text)}</p>" for text in section.analysis)]
+    parts.append(_leaderboard(section.rows))
+    parts.append(
+        '<p class="soft">Green: the best mean accuracy and what is not distinguishable from it. Small numbers: 95 % '
+        "interval. The order of models within overlapping intervals means nothing.</p>"
+    )
+    if section.paired:
+        parts += [f'<h3 id="{name}-pairs">Paired tests on {name}</h3>', _pairs(section.paired)]
+    parts.append(f'<h3 id="{name}-figures">Figures for {name}</h3>')
+    for caption, png in section.figures:
+        data = base64.b64encode(png).decode()
+        text = escape(caption)
+        parts.append(
+            f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+        )
+    return parts
+
+
+def _table(head: Sequence[str], lines: Sequence[str]) -> str:
+    cells = "".join(f"<th>{escape(text)}</th>" for text in head)
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _leaderboard(rows: Sequence[Row]) -> str:
+    best, tied, _ = leading(rows)
+    head = ["model", "seeds", *(TITLES.get(metric, metric) for metric in METRICS), "parameters", "MFLOPs/image"]
+    lines = []
+    for row in rows:
+        values = "".join(f"<td>{_value(metric, row.values[metric])}</td>" for metric in METRICS)
+        mark = ' class="best"' if row in (best, *tied) else ""
+        lines.append(f"<tr{mark}><td>{escape(row.model)}</td><td>{len(row.seeds)}</td>{values}"
+                     f"<td>{row.parameters:,}</td><td>{row.flops / 1e6:,.1f}</td></tr>")  # fmt: skip
+    return _table(head, lines)
+
+
+def _value(metric: str, value: Interval) -> str:
+    places = 4 if metric in SHARES or metric == "loss" else 1 if metric == "seconds" else 0
+    text = f"{value.mean:,.{places}f}"
+    return f"{text}<small>{value.low:,.{places}f} – {value.high:,.{places}f}</small>" if value.known else text
+
+
+def _pairs(paired: Sequence[Paired]) -> str:
+    lines = []
+    for test in sorted(paired, key=lambda test: test.p):
+        mark = ' class="strong"' if test.adjusted_p < 0.05 else ""
+        lines.append(
+            f"<tr{mark}><td>{escape(test.a)} – {escape(test.b)}</td><td>{test.only_a}</td><td>{test.only_b}</td>"
+            f"<td>{test.p:.3g}</td><td>{test.adjusted_p:.3g}</td><td>{test.seed}</td></tr>"
+        )
+    head = ["a – b", "only a is right", "only b is right", "p", "p after Holm", "seed"]
+    note = (
+        "McNemar's exact test: of the test images on which exactly one of two trained networks is right, does one "
+        "network have more than chance would give it? It compares single trainings, not architectures over seeds. "
+        "Holm's adjustment accounts for the number of pairs; bold: below 0.05 after it."
+    )
+    return f'<p class="soft">{escape(note)}</p>{_table(head, lines)}'
+
+
+def _how(facts: Mapping[str, str]) -> list[str]:
+    items = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in facts.items())
+    notes = (
+        "The epoch kept of each training is the best by validation accuracy; the test images were read once, for it.",
+        "Intervals: with several seeds Student's 95 % t-interval of the mean over seeds; with one seed, or when all "
+        "seeds gave the same accuracy, Wilson's 95 % interval over the test images, for accuracy only. Models whose "
+        "intervals overlap are called not distinguishable.",
+        "ECE: expected calibration error, 15 equally wide bins of confidence. Precision, recall and F1 are averages "
+        "over classes.",
+        "FLOPs: one 32 x 32 image forward, convolutions and matrix products only, counted by torch's FlopCounterMode: "
+        "a multiplication with its addition counts as two.",
+        "Seconds: all epochs of one training with their validation, without tracking and tests. Images/s: median over "
+        "epochs, training only. Both depend on the machine and on what else it was doing.",
+    )
+    texts = "".join(f"<li>{escape(text)}</li>" for text in notes)
+    return ['<h2 id="how">How it was measured</h2>', f"<ul>{items}</ul><ul>{texts}</ul>"]

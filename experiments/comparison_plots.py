@@ -1,0 +1,184 @@
+"""Figures of a comparison: one colour and marker a model, the same in all of them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments.comparison import SHARES, CellResult, Interval, Row, confusion
+
+# Okabe and Ito's colours, which colour-blind people can tell apart, then darker ones; markers differ as well.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F3C8D", "#6B6B00", "#A5321E")
+MARKERS = "osD^vPX<>*"
+BAR_METRICS = ("accuracy", "precision", "recall", "f1", "loss", "ece")
+MATRIX_COLUMNS = 3
+
+
+def styles(models: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Colour and marker of each model."""
+    return {
+        model: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, model in enumerate(models)
+    }
+
+
+def save_curves(path: Path, cells: Sequence[CellResult], metric: str, title: str) -> None:
+    """A metric of validation (solid) and training (dashed) against epochs and against seconds, mean over seeds."""
+    figure = Figure(figsize=(13, 5.2), layout="constrained")
+    by_epoch, by_second = figure.subplots(1, 2, sharey=True)
+    look = styles(_models(cells))
+    for model, style in look.items():
+        mine = [cell for cell in cells if cell.model == model]
+        _curve(by_epoch, np.arange(1, len(mine[0].history["val_loss"]) + 1), mine, metric, style)
+        _curve(
+            by_second, np.mean([cell.history["epoch_seconds"].cumsum() for cell in mine], axis=0), mine, metric, style
+        )
+    by_epoch.set(xlabel="epoch", ylabel=metric, title="by epoch")
+    by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
+    by_second.set(xlabel="seconds of training", title="by time")
+    by_second.set_xscale("log")
+    for axes in (by_epoch, by_second):
+        axes.grid(alpha=0.3)
+        _limit(axes, cells, metric)
+    _legend(
+        figure, by_epoch, "solid: validation (band: lowest to highest seed)   dashed: training, augmented", len(look)
+    )
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def _curve(axes: Any, x: np.ndarray, cells: Sequence[CellResult], metric: str, style: dict[str, str]) -> None:
+    values = np.array([cell.history[f"val_{metric}"] for cell in cells])
+    train = np.mean([cell.history[f"train_{metric}"] for cell in cells], axis=0)
+    colour, marker = style["color"], style["marker"]
+    every = max(1, len(x) // 8)
+    axes.plot(x, values.mean(axis=0), color=colour, marker=marker, markevery=every, markersize=5, label=cells[0].model)
+    axes.plot(x, train, color=colour, linestyle="--", linewidth=1, alpha=0.6, marker=marker if len(x) < 3 else None)
+    if len(cells) > 1:
+        axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+
+
+def _limit(axes: Any, cells: Sequence[CellResult], metric: str) -> None:
+    """Give room to where the curves end: the first wild epochs would press the rest together."""
+    if metric == "loss":
+        values = np.concatenate([cell.history[f"{part}_loss"] for cell in cells for part in ("val", "train")])
+        if values.max() > 4 * np.median(values):
+            axes.set_yscale("log")
+    else:
+        final = min(float(cell.history["val_accuracy"][-1]) for cell in cells)
+        lowest = min(float(cell.history["val_accuracy"].min()) for cell in cells)
+        bottom = max(lowest, 1 - 6 * (1 - final))
+        axes.set_ylim(bottom - 0.02 * (1 - bottom), 1 + 0.02 * (1 - bottom))
+
+
+def save_bars(path: Path, rows: Sequence[Row], models: Sequence[str], title: str) -> None:
+    """Metrics as bars with their intervals, a panel each; the axes of shares begin below the lowest."""
+    figure = Figure(figsize=(13, 2 * (0.34 * len(rows) + 1.1) + 0.6), layout="constrained")
+    look = styles(models)
+    for axes, metric in zip(figure.subplots(2, 3, sharey=True).flat, BAR_METRICS, strict=True):
+        values = [row.values[metric] for row in rows]
+        colours = [look[row.model]["color"] for row in rows]
+        means = [value.mean for value in values]
+        axes.barh([row.model for row in rows], means, color=colours, alpha=0.85,
+                  xerr=_errors(values), error_kw={"ecolor": "0.25", "capsize": 3})  # fmt: skip
+        lowest = min(value.low if value.known else value.mean for value in values)
+        highest = max(value.high if value.known else value.mean for value in values)
+        start = 0.0 if metric in ("loss", "ece") else max(0.0, lowest - 0.15 * (highest - lowest) - 0.002)
+        axes.set_xlim(start, highest + 0.28 * (highest - start))
+        if metric in SHARES:
+            axes.set_xticks([tick for tick in axes.get_xticks() if start <= tick <= 1.0001])
+        for place, value in enumerate(values):
+            end = value.high if value.known else value.mean
+            axes.text(end + 0.02 * (highest - start), place, f"{value.mean:.4f}", va="center", fontsize=9)
+        axes.set_title(f"{metric.upper() if metric == 'ece' else metric}{f', from {start:.3g}' if start else ''}")
+        axes.grid(axis="x", alpha=0.3)
+    figure.axes[0].invert_yaxis()  # shared by all
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def save_confusions(path: Path, cells: Sequence[CellResult], classes: Sequence[str], title: str) -> None:
+    """A confusion matrix a model, added up over seeds: shades are shares of the true class, numbers the mistakes."""
+    models = _models(cells)
+    columns = min(MATRIX_COLUMNS, len(models))
+    lines = -(-len(models) // columns)
+    figure = Figure(figsize=(4.6 * columns + 0.6, 4.5 * lines + 0.8), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    image: Any = None
+    for axes, model in zip(grid.flat, models, strict=False):
+        matrix = confusion([cell for cell in cells if cell.model == model])
+        image = _matrix(axes, matrix, classes)
+        wrong = int(matrix.sum() - np.trace(matrix))
+        axes.set_title(f"{model}: {wrong:,} of {matrix.sum():,} wrong")
+    for axes in grid.flat[len(models) :]:
+        axes.axis("off")
+    figure.supxlabel("predicted")
+    figure.supylabel("true")
+    figure.colorbar(image, ax=grid, label="share of the true class", shrink=0.6)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def _matrix(axes: Any, matrix: np.ndarray, classes: Sequence[str]) -> Any:
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(classes) <= 20:
+        for (row, column), count in np.ndenumerate(matrix):
+            if count:
+                colour = "white" if shares[row, column] > 0.5 else "#b00020" if row != column else "black"
+                axes.text(column, row, f"{count}", ha="center", va="center", color=colour, fontsize=6.5)
+        long = max(map(len, classes)) > 2
+        axes.set_xticks(range(len(classes)), classes, rotation=60 if long else 0, ha="right" if long else "center")
+        axes.set_yticks(range(len(classes)), classes)
+    axes.tick_params(labelsize=7)
+    return image
+
+
+def save_costs(path: Path, rows: Sequence[Row], models: Sequence[str], title: str) -> None:
+    """Test accuracy against parameters, FLOPs and training seconds, with intervals; up and left is better."""
+    figure = Figure(figsize=(13, 4.8), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    look = styles(models)
+    costs: dict[str, Callable[[Row], float]] = {
+        "parameters": lambda row: row.parameters,
+        "FLOPs an image": lambda row: row.flops,
+        "seconds of training": lambda row: row.values["seconds"].mean,
+    }
+    for axes, (name, cost) in zip(panels, costs.items(), strict=True):
+        for row in rows:
+            value = row.values["accuracy"]
+            axes.errorbar([cost(row)], [value.mean], yerr=_errors([value]), **look[row.model], markersize=9, capsize=3,
+                          linestyle="", label=row.model)  # fmt: skip
+        axes.set(xlabel=name, xscale="log")
+        axes.margins(x=0.15)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("test accuracy")
+    _legend(figure, panels[0], "", len(rows))
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def _errors(values: Sequence[Interval]) -> np.ndarray:
+    """Lengths of error bars `(2, n)`; NaN, which draws nothing, where an interval is not known."""
+    pairs = [(max(0.0, value.mean - value.low), max(0.0, value.high - value.mean)) if value.known else (np.nan, np.nan)
+             for value in values]  # fmt: skip
+    return np.array(pairs).T
+
+
+def _legend(figure: Figure, axes: Any, title: str, entries: int) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, title=title or None, loc="outside lower center", ncols=min(entries, 6), frameon=False
+    )
+
+
+def _models(cells: Sequence[CellResult]) -> list[str]:
+    return list(dict.fromkeys(cell.model for cell in cells))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)

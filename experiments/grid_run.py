@@ -1,0 +1,205 @@
+"""Running a grid: find an unfinished comparison of it, train what is missing, outlive failing cells, report."""
+
+import dataclasses
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from typing import Any
+
+from filelock import BaseFileLock
+from tqdm import tqdm
+
+from experiments import cnn_training, devices, resume
+from experiments.comparison_report import CompareResult, report
+from experiments.config import CompareConfig, ConfigError, TrainingError, UserError
+from experiments.grid import Cell, Grid, cell_config, differences, make_grid
+from experiments.grid_time import Clock, estimate, words
+from experiments.tracking import CONFIG_FILE, Tracker, abandon_run, git_commit, tracked_run
+from tasks.runs import artifact_file, find_run, nested_runs, open_store, tagged_runs
+
+EXPERIMENT = "compare"
+LONGEST_UNCONFIRMED = 12 * 3600
+FINISHED = "FINISHED"
+# What MLflow prints for every registered version and every file it fetches.
+CHATTER = ("Successfully registered model", "Registered model ", "Created version ", "Downloading artifacts:")
+
+
+def compare(config: CompareConfig) -> CompareResult:
+    """Train the cells of a grid that no run has finished yet, and log a report to the parent run.
+
+    Raises UserError before anything is trained if the configuration cannot work, TrainingError if every cell fails.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("compare runs in one process; valid: without torchrun")
+    grid = make_grid(config)
+    # A parent to go on with is claimed before it is touched: it may be in the hands of another process.
+    with ExitStack() as stack:
+        parent = _named_parent(grid) if config.resume != "none" else _unfinished_parent(grid, stack)
+        if parent is not None and config.resume != "none":
+            stack.enter_context(resume.claim(parent))
+        finished = _finished(parent)
+        missing = [cell for cell in grid.cells if cell not in finished]
+        clock = _clock(grid, missing)
+        tracker = stack.enter_context(tracked_run(EXPERIMENT, parent or "none"))
+        if parent is None:
+            stack.enter_context(resume.claim(tracker.run_id))
+        _start(grid, tracker)
+        failures = _train_all(grid, missing, tracker, clock)
+        if len(failures) == len(grid.cells):
+            raise TrainingError(f"every training failed ({len(failures)}); the first: {next(iter(failures.values()))}")
+        return report(grid, tracker, _finished(tracker.run_id), failures)
+
+
+def _named_parent(grid: Grid) -> str:
+    """The parent run that `resume` names. Raises ConfigError if it is not an unfinished one of this grid."""
+    run_id, client = grid.config.resume, open_store()
+    run = find_run(client, run_id)
+    if run is None:
+        raise ConfigError(f"resume is {run_id!r}, and there is no such run")
+    if "grid" not in run.data.tags:
+        raise ConfigError(f"resume is {run_id!r}, and that run is not a comparison")
+    if run.info.lifecycle_stage != "active":
+        raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
+    if run.data.tags["grid"] != grid.digest():
+        with artifact_file(client, run, CONFIG_FILE) as path:
+            other = json.loads(path.read_text())
+        reasons = "; ".join(differences(dataclasses.asdict(grid.config), other))
+        raise ConfigError(f"resume is {run_id!r}, and that comparison is of another grid: {reasons}")
+    if _is_complete(run):
+        raise ConfigError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to go on with")
+    return run_id
+
+
+def _unfinished_parent(grid: Grid, stack: ExitStack) -> str | None:
+    """The newest unfinished comparison of the same grid that no process is working on, claimed; None without one."""
+    for run in tagged_runs(open_store(), "grid", grid.digest()):
+        if _is_complete(run):
+            continue
+        try:
+            lock: BaseFileLock = resume.claim(run.info.run_id)
+        except ConfigError:  # in use
+            continue
+        stack.enter_context(lock)
+        print(f"going on with the unfinished comparison {run.info.run_id}")
+        return run.info.run_id
+    return None
+
+
+def _is_complete(run: Any) -> bool:
+    """Whether a comparison went to its end with no failed cell; one with failed cells can be gone on with."""
+    return run.info.status == FINISHED and run.data.tags.get("cells_failed") == "0"
+
+
+def _cell_of(run: Any) -> Cell | None:
+    """The cell that a nested run trains; None if it was cut off before it said."""
+    model, dataset, seed = run.data.tags.get("model"), run.data.tags.get("dataset"), run.data.params.get("seed")
+    return Cell(model, dataset, int(seed)) if model and dataset and seed else None
+
+
+def _finished(parent: str | None) -> dict[Cell, Any]:
+    """The finished runs under a parent, by cell."""
+    runs = nested_runs(open_store(), parent) if parent else []
+    return {cell: run for run in runs if run.info.status == FINISHED and (cell := _cell_of(run))}
+
+
+def _clock(grid: Grid, missing: list[Cell]) -> Clock:
+    """Estimate the time, say it, and refuse what takes too long unless a person confirmed it."""
+    clock = Clock(estimate(grid, missing))
+    done = len(grid.cells) - len(missing)
+    trainings = "1 training" if len(missing) == 1 else f"{len(missing)} trainings"
+    print(f"{trainings}{f' ({done} are finished already)' if done else ''}, "
+          f"about {words(clock.left)} on {devices.describe(grid.config.device)['device_name']}")  # fmt: skip
+    if clock.left > LONGEST_UNCONFIRMED and not grid.config.confirm:
+        raise ConfigError(
+            f"{trainings} would take about {words(clock.left)}; compare fewer models, data sets or "
+            "seeds, set epochs, or go on with confirm=true"
+        )
+    return clock
+
+
+def _start(grid: Grid, tracker: Tracker) -> None:
+    tags = {
+        "grid": grid.digest(),
+        "cells": str(len(grid.cells)),
+        "git_commit": git_commit(),
+        **devices.describe(grid.config.device),
+    }
+    name = f"compare {grid.title}"
+    note = f"**{name}** is running: one nested run a training. Cut off? The same command goes on with it."
+    tracker.start(name, note, dataclasses.asdict(grid.config), tags)
+    print(f"{name}; parent run {tracker.run_id}")
+
+
+def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) -> dict[Cell, str]:
+    """Train every missing cell; returns what failed, and why."""
+    leftovers = [run for run in nested_runs(open_store(), tracker.run_id) if run.info.status != FINISHED]
+    failures: dict[Cell, str] = {}
+    total, width = len(grid.cells), len(str(len(grid.cells)))
+    with tqdm(total=total, initial=total - len(missing), desc="compare", unit="run",
+              disable=not sys.stderr.isatty()) as bar:  # fmt: skip
+        for number, cell in enumerate(missing, start=total - len(missing) + 1):
+            started = time.perf_counter()
+            bar.set_description(str(cell))
+            cut_off = [run.info.run_id for run in leftovers if _cell_of(run) == cell]
+            try:
+                with redirect_stdout(_Lines(bar.set_postfix_str)), redirect_stderr(_Lines(_warning)):
+                    result = _train_cell(grid, cell, tracker.run_id, cut_off)
+                seconds = time.perf_counter() - started
+                clock.finished(cell, seconds)
+                outcome = f"test accuracy {result.metrics['test_accuracy']:.4f}, {seconds:.1f} s"
+            except Exception as error:  # whatever a cell dies of (memory, a disk, a bug), the others are run
+                failures[cell] = " ".join(f"{error or type(error).__name__}".split())[:300]
+                clock.dropped(cell)
+                outcome = f"FAILED: {failures[cell]}"
+            left = f"; about {words(clock.left)} left" if clock.waiting else ""
+            tqdm.write(f"{number:{width}}/{total}  {cell}: {outcome}{left}", file=sys.stdout)
+            sys.stdout.flush()
+            bar.update()
+    for run in leftovers:
+        if _cell_of(run) is None:
+            abandon_run(run.info.run_id, "cut off before it had begun; the comparison went on without it")
+    return failures
+
+
+def _train_cell(grid: Grid, cell: Cell, parent: str, cut_off: list[str]) -> cnn_training.CnnResult:
+    """Train one cell, going on with its cut-off run if there is a usable one."""
+    config = cell_config(grid.config, cell)
+    result = None
+    for run_id in cut_off:
+        try:
+            if result is None:
+                given = frozenset(resume.FREE_TO_CHANGE)
+                result = cnn_training.train(dataclasses.replace(config, resume=run_id), given, parent)
+                continue
+        except UserError as error:  # refused before it was touched: no usable checkpoint, say
+            print(f"warning: {cell} begins again: {error}", file=sys.stderr)
+        abandon_run(run_id, "cut off; another run of the same comparison took its place")
+    result = result or cnn_training.train(config, parent=parent)
+    assert result is not None  # only other processes of one training have none, and `compare` runs in one
+    return result
+
+
+def _warning(line: str) -> None:
+    """Show a line of a training's stderr above the progress display, unless it is MLflow's chatter."""
+    if not line.startswith(CHATTER):
+        tqdm.write(line, file=sys.__stderr__)
+
+
+class _Lines(io.TextIOBase):
+    """What a training prints, line by line to `show`: the grid has one progress display.
+
+    Not being a terminal, it also keeps the training's own progress bar away.
+    """
+
+    def __init__(self, show: Callable[[str], object]) -> None:
+        self.show = show
+
+    def write(self, text: str, /) -> int:
+        for line in text.splitlines():
+            if line.strip():
+                self.show(" ".join(line.split()))
+        return len(text)
