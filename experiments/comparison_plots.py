@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from experiments.comparison import SHARES, CellResult, Interval, Row, confusion
 
@@ -40,6 +40,7 @@ def save_curves(path: Path, cells: Sequence[CellResult], metric: str, title: str
     by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
     by_second.set(xlabel="seconds of training", title="by time")
     by_second.set_xscale("log")
+    _plain_ticks(by_second)
     for axes in (by_epoch, by_second):
         axes.grid(alpha=0.3)
         _limit(axes, cells, metric)
@@ -153,12 +154,21 @@ def save_costs(path: Path, rows: Sequence[Row], models: Sequence[str], title: st
             axes.errorbar([cost(row)], [value.mean], yerr=_errors([value]), **look[row.model], markersize=9, capsize=3,
                           linestyle="", label=row.model)  # fmt: skip
         axes.set(xlabel=name, xscale="log")
+        _plain_ticks(axes)
         axes.margins(x=0.15)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("test accuracy")
     _legend(figure, panels[0], "", len(rows))
     figure.suptitle(title)
     _save(figure, path)
+
+
+def _plain_ticks(axes: Any) -> None:
+    """0.3, 10, 300 k, 1 M instead of powers of ten, few enough not to touch each other."""
+    large = EngFormatter()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=6))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value < 1000 else large(value))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _errors(values: Sequence[Interval]) -> np.ndarray:
