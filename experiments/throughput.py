@@ -165,12 +165,12 @@ def _wait(device: str) -> None:
 
 
 def way(setting: Setting) -> str:
-    """Loop, precision and memory format; the number of workers and the batch size are each way's own choice."""
-    return f"{setting.loop}, {setting.precision}, {setting.memory_format.split(',')[0]}"
+    """Loop, precision and memory format; the batch size is each way's own choice."""
+    return f"{setting.loop}, {setting.precision}, {setting.memory_format}"
 
 
 def best_by_way(settings: list[Setting]) -> list[Setting]:
-    """Of each way to train the batch size with the highest median; the plain loop's best counts as one way."""
+    """Of each way to train the batch size with the highest median."""
     ways: dict[str, list[Setting]] = {}
     for setting in settings:
         ways.setdefault(way(setting), []).append(setting)
@@ -178,15 +178,19 @@ def best_by_way(settings: list[Setting]) -> list[Setting]:
 
 
 def table(best: list[Setting], config: BenchmarkConfig) -> list[str]:
-    """The result for a terminal: medians, the spread, and the ratio to the plain loop."""
-    plain = next(setting.median for setting in best if setting.loop == "plain")
-    lines = [f"{'':44}{'batch':>6}{'images/s':>11}{'from':>9}{'to':>9}{'ratio':>8}"]
+    """The result for a terminal: medians, the spread, and the ratios to the plain loop.
+
+    Without workers the plain loop has the same threads as ours; its worker processes come on top of them.
+    """
+    same_threads = next(setting.median for setting in best if setting.loop == "plain" and "0 workers" in setting.label)
+    plain = max(setting.median for setting in best if setting.loop == "plain")
+    lines = [f"{'':44}{'batch':>6}{'images/s':>11}{'from':>9}{'to':>9}{'same threads':>14}{'best plain':>12}"]
     for setting in best:
         low, high = min(setting.speeds), max(setting.speeds)
         lines.append(f"{setting.label:44}{setting.batch_size:6}{setting.median:11,.0f}{low:9,.0f}{high:9,.0f}"
-                     f"{setting.median / plain:8.2f}")  # fmt: skip
-    lines.append(f"median of {config.repeats} x {config.seconds:g} s each, settings in turns; "
-                 f"{torch.get_num_threads()} threads; ratio: to the plain loop at its best")  # fmt: skip
+                     f"{setting.median / same_threads:14.2f}{setting.median / plain:12.2f}")  # fmt: skip
+    how = f"median of {config.repeats} x {config.seconds:g} s each, in turns, {torch.get_num_threads()} threads"
+    lines.append(f"{how}; ratios: to the plain loop without workers, and to it at its best")
     return lines
 
 
