@@ -1,0 +1,14 @@
+"""LeNet-5 on the whole of MNIST reaches what the README says, with the default recipe."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments import train_cnn
+
+
+@pytest.mark.full
+def test_lenet5_reaches_99_2_percent_in_ten_epochs(store: Path, real_data: str) -> None:
+    result = train_cnn.main(["--dataset", "mnist", "--data_dir", real_data, "--threads", "2"])
+    assert result is not None
+    assert result.metrics["test_accuracy"] >= 0.992
