@@ -1,14 +1,12 @@
 """The end of a CNN training: test once, draw, write the reports, log the model, register it."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +14,12 @@ from torch import nn
 
 from experiments import explain_plots, plots
 from experiments.classification import Predictions, best_epoch, calibration_error, classification_metrics
+from experiments.cnn_setup import Training
 from experiments.state import evaluated_weights
 from experiments.tracking import Tracker
 from tasks import registry
 from tasks.explain import first_layer_filters, grad_cam
 from tasks.image_classification import ClassifierConfig, save_classifier
-
-if TYPE_CHECKING:
-    from experiments.cnn_training import Training
 
 TASK = "image-classification"
 

@@ -4,54 +4,20 @@ import dataclasses
 import shutil
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
 
-import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-import models
 from experiments import devices, resume
-from experiments.augmentation import Augmentation, Normalise, TrainingBatches, evaluation_batches
 from experiments.checkpoint import Checkpoint
-from experiments.classification import (
-    Predictions,
-    best_epoch,
-    classification_metrics,
-    classification_step,
-    predict,
-)
+from experiments.classification import best_epoch, classification_step
 from experiments.cnn_report import CnnResult, finish
+from experiments.cnn_setup import Training, effective, prepare
 from experiments.config import CnnConfig, ConfigError, UserError
-from experiments.data import ImageData, Subset, load_images
 from experiments.engine import Metrics, fit
 from experiments.progress import Progress
-from experiments.recipes import resolve
-from experiments.state import TrainState, make_state
 from experiments.tracking import Tracker, artifact_disk, git_commit, tracked_run
 
 EXPERIMENT = "cnn"
-
-
-@dataclass
-class Training:
-    """One training, ready to run on this process."""
-
-    config: CnnConfig
-    data: ImageData
-    normalise: Normalise
-    batches: TrainingBatches
-    state: TrainState
-    environment: dict[str, Any]
-
-    def predict(self, network: torch.nn.Module, part: Subset) -> Predictions:
-        """A network's predictions for a part of the data."""
-        return predict(network, evaluation_batches(part, self.normalise), self.state.accelerator)
-
-    def evaluate(self, network: torch.nn.Module) -> Metrics:
-        """A network's metrics on the validation images."""
-        return classification_metrics(self.predict(network, self.data.val))
 
 
 def train(config: CnnConfig, given: frozenset[str] = frozenset(), parent: str | None = None) -> CnnResult | None:
@@ -82,60 +48,6 @@ def train(config: CnnConfig, given: frozenset[str] = frozenset(), parent: str | 
         if config.resume == "none":
             stack.enter_context(resume.claim(tracker.run_id))
         return _tracked(training, tracker)
-
-
-def effective(config: CnnConfig) -> CnnConfig:
-    """The configuration with every `auto` decided for this machine, and its thread count in force."""
-    device = devices.resolve_device(config.device)
-    precision = devices.resolve_precision(config.precision, device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    return dataclasses.replace(resolve(config), device=device, precision=precision)
-
-
-def prepare(config: CnnConfig, accelerator: Accelerator) -> Training:
-    """Load the data and set up network, optimizer and batches. Raises UserError for what does not fit together."""
-    device = accelerator.device
-    data = load_images(
-        config.dataset,
-        config.data_dir,
-        train_size=config.train_size,
-        val_size=config.val_size,
-        split_seed=config.split_seed,
-        device=device,
-    )
-    if config.batch_size > len(data.train):
-        raise ConfigError(f"batch_size is {config.batch_size}; valid: at most {len(data.train)}, the training images")
-    if config.batch_size < accelerator.num_processes:
-        raise ConfigError(
-            f"batch_size is {config.batch_size}; valid: at least {accelerator.num_processes}, one a process"
-        )
-    config = dataclasses.replace(config, val_size=len(data.val))
-    normalise = Normalise(data.mean, data.std, device)
-    batches = TrainingBatches(
-        data.train,
-        normalise,
-        Augmentation(config.crop, config.flip, config.cutout),
-        config.batch_size,
-        seed=config.seed,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-    )
-    torch.manual_seed(config.seed)
-    network = models.build(config.model, len(data.classes), data.channels)
-    state = make_state(
-        accelerator,
-        network,
-        optimizer=config.optimizer,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        schedule=config.schedule,
-        warmup=config.warmup,
-        ema_decay=config.ema_decay,
-        total_steps=config.epochs * len(batches),
-    )
-    environment = resume.environment(config.device, config.precision, accelerator.num_processes)
-    return Training(config, data, normalise, batches, state, environment)
 
 
 def _restore(training: Training) -> Checkpoint | None:
