@@ -1,7 +1,7 @@
 """How each architecture is trained unless a person says otherwise: the one visible table.
 
-A recipe fills in what the command line left at `auto`. What was tried to find them is in docs/LOG.md; the choice was
-always by validation accuracy.
+A recipe fills in what the command line left at `auto`. They are starting points after the papers and common
+practice: none has been chosen by a search on validation accuracy yet. What was tried is in docs/LOG.md.
 """
 
 import dataclasses

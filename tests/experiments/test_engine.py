@@ -15,25 +15,10 @@ from experiments import engine
 from experiments.augmentation import Batch
 from experiments.classification import Predictions, best_epoch, classification_metrics, classification_step, predict
 from experiments.config import TrainingError
-from experiments.devices import make_accelerator
 from experiments.engine import DivergedError, Metrics, StepResult, fit
 from experiments.state import TrainState, make_state
 
 CLASSES = 3
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """These networks are so small that a second thread only waits, for tens of times longer on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def accelerator() -> Accelerator:
-    return make_accelerator("cpu", "fp32")
 
 
 def network(dropout: float = 0.0) -> nn.Module:

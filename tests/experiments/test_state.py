@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,24 +11,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.checkpoint import CheckpointStore
-from experiments.devices import make_accelerator
 from experiments.state import TrainState, evaluated_weights, make_optimizer, make_state, schedule_factor
 
 STEPS = 8
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """These networks are so small that a second thread only waits, for tens of times longer on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def accelerator() -> Accelerator:
-    return make_accelerator("cpu", "fp32")
 
 
 class Toy(nn.Module):

@@ -1,0 +1,11 @@
+"""Fixtures of the tests of the programs."""
+
+import pytest
+from accelerate import Accelerator
+
+from experiments.devices import make_accelerator
+
+
+@pytest.fixture
+def accelerator() -> Accelerator:
+    return make_accelerator("cpu", "fp32")
