@@ -1,17 +1,26 @@
-"""Entry point `benchmark`: how fast is training here, and what makes it fast."""
+"""Entry point `benchmark`: how fast is training here, what makes it fast, and how long does it take to be good."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from experiments import cli
 from experiments.config import BenchmarkConfig
 
+if TYPE_CHECKING:
+    from experiments.speed.run import BenchmarkResult
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure as the command line says; see `experiments.config.BenchmarkConfig`."""
+
+def main(argv: Sequence[str] | None = None) -> BenchmarkResult:
+    """Measure as the command line says; see `experiments.config.BenchmarkConfig` for the parameters."""
     config, _ = cli.parse(BenchmarkConfig, argv)
-    from experiments.throughput import measure
+    # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
+    from experiments.speed.run import benchmark
 
-    measure(config)
+    result = benchmark(config)
+    print(result.table())
+    return result
 
 
 if __name__ == "__main__":

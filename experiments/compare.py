@@ -9,14 +9,14 @@ from experiments import cli
 from experiments.config import CompareConfig
 
 if TYPE_CHECKING:
-    from experiments.comparison_report import CompareResult
+    from experiments.comparison.report import CompareResult
 
 
 def main(argv: Sequence[str] | None = None) -> CompareResult:
     """Compare as the command line says; see `experiments.config.CompareConfig` for the parameters."""
     config, _ = cli.parse(CompareConfig, argv)
     # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
-    from experiments.grid_run import compare
+    from experiments.comparison.run import compare
 
     result = compare(config)
     print(result.table())

@@ -14,12 +14,28 @@ CNN_MODELS = (
     "resnet18", "resnet34", "resnet50", "xception", "seresnet18", "seresnet50", "senet154",
     "alexnet_small", "vgg_small", "resnet20", "resnet56", "xception_small", "seresnet20",
 )  # fmt: skip
+CNN_GROUPS = {
+    "small": ("lenet5", "alexnet_small", "vgg_small", "resnet20", "xception_small", "seresnet20"),
+    "full": ("lenet5", "alexnet", "vgg16_bn", "resnet18", "xception", "seresnet18"),
+}
 IMAGE_DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "one_cycle", "constant")
-COMPARE_KINDS = ("cnn",)
+COMPARE_KINDS = ("cnn", "seq2seq")
+CELLS = ("gru", "lstm", "transformer")
+ATTENTIONS = ("none", "additive", "dot", "scaled_dot", "general", "concat", "multihead")
+POSITIONS = ("none", "sinusoidal", "learned", "rotary", "relative")
+SEQ2SEQ_GROUPS = {
+    "attention": tuple(f"gru-{attention}" for attention in ATTENTIONS),
+    "transformer": tuple(f"transformer-{positions}" for positions in POSITIONS),
+}
+SEQ2SEQ_DATASETS = ("reversal",)
+SEQ2SEQ_MODELS = (
+    *(f"{cell}-{attention}" for cell in ("gru", "lstm") for attention in ATTENTIONS),
+    *(f"transformer-{positions}" for positions in POSITIONS),
+)
 
 
 class UserError(Exception):
@@ -128,15 +144,59 @@ class CnnConfig(TrainConfig):
 
 
 @dataclass(frozen=True)
+class Seq2SeqConfig(TrainConfig):
+    """Train one encoder-decoder with attention to reverse sequences of integers."""
+
+    attention: str = option("dot", "how a recurrent decoder looks at the source", choices=ATTENTIONS)
+    cell: str = option("gru", "what encoder and decoder are made of", choices=CELLS)
+    positions: str = option("sinusoidal", "how a Transformer knows positions", choices=POSITIONS)
+    vocab_size: int = option(50, "number of symbols", at_least=2, at_most=100_000)
+    min_length: int = option(1, "shortest sequence", at_least=1, at_most=1000)
+    max_length: int = option(20, "longest sequence in training", at_least=1, at_most=1000)
+    hidden_size: int = option(128, "width of the hidden states", at_least=4, at_most=4096)
+    layers: int = option(2, "layers of a Transformer's encoder, and of its decoder", at_least=1, at_most=24)
+    dropout: float = option(0.0, "share of hidden values set to zero in training", at_least=0, below=1)
+    teacher_forcing: float = option(
+        None,
+        "share of true tokens among the decoder's inputs in the last epoch; it falls from 1",
+        at_least=0,
+        at_most=1,
+    )
+    stop_at: float = option(
+        1.0,
+        "end the training when so large a share of validation sequences is reversed; 0 = never",
+        at_least=0,
+        at_most=1,
+    )
+    beam_width: int = option(1, "hypotheses kept in decoding test sequences; 1 = greedy", at_least=1, at_most=64)
+    train_size: int = option(20_000, "training sequences", at_least=1, at_most=10_000_000)
+    val_size: int = option(1000, "validation sequences", at_least=1, at_most=1_000_000)
+    test_size: int = option(2000, "test sequences", at_least=1, at_most=1_000_000)
+    probe_size: int = option(
+        500, "test sequences of each single length, up to 5 times max_length", at_least=1, at_most=100_000
+    )
+    split_seed: int = option(0, "seed of the sequences, apart from `seed`", at_least=0, below=2**31)
+
+    @property
+    def model(self) -> str:
+        """The variant in a word, such as `gru-dot` or `transformer-rotary`."""
+        return f"{self.cell}-{self.positions if self.cell == 'transformer' else self.attention}"
+
+
+@dataclass(frozen=True)
 class CompareConfig:
     """Train every model on every data set with every seed, under one parent run, and report the differences."""
 
     kind: str = option("cnn", "what is compared", choices=COMPARE_KINDS)
-    models: str = option("auto", "small, full, or names separated by commas; auto = small on a CPU, full on a GPU")
-    datasets: str = option("digits", "names of image data sets, separated by commas")
+    models: str = option(
+        "auto",
+        "names separated by commas; groups of CNNs: small, full (auto = small on a CPU, full on a GPU); of seq2seq: "
+        "attention, transformer (auto = both)",
+    )
+    datasets: str = option("auto", "names of image data sets, separated by commas; auto = digits")
     seeds: int = option(1, "number of seeds: 0, 1, ...", at_least=1, at_most=1000)
     epochs: int = option(None, "passes over the training data; auto = each recipe's", at_least=1, at_most=100_000)
-    train_size: int = option(0, "use so many training images; 0 = all", at_least=0)
+    train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", at_least=0)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train", choices=DEVICES)
     precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
@@ -148,13 +208,26 @@ class CompareConfig:
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """Measure training throughput: our loop in every precision and memory format, beside a plain PyTorch loop."""
+    """Measure training: images per second of our loop in every precision and memory format beside a plain PyTorch loop,
+    and, with target_accuracy, the time that each model needs to reach it.
+    """
 
-    model: str = option("lenet5", "architecture", choices=CNN_MODELS)
+    model: str = option("lenet5", "small, full, or names of architectures separated by commas")
     dataset: str = option("digits", "image data set; digits needs no download", choices=IMAGE_DATASETS)
-    batch_sizes: str = option("64,128,256,512", "batch sizes to try, separated by commas; the best of each loop counts")
-    seconds: float = option(2.0, "how long one measurement runs", above=0, at_most=600)
+    batch_sizes: str = option("64,128,256,512", "batch sizes to try, separated by commas; the best of each way counts")
+    seconds: float = option(2.0, "least time of one measurement; 3 batches at least", above=0, at_most=600)
     repeats: int = option(3, "measurements of each setting, taken in turns; the median counts", at_least=1, at_most=100)
-    device: str = option("auto", "where to train", choices=DEVICES)
+    target_accuracy: float = option(
+        0.0, "train every model by its recipe until validation accuracy reaches this; 0 = off", at_least=0, at_most=1
+    )
+    target_precision: str = option(
+        "auto", "where to train to target_accuracy: as a training here would, or all", choices=("auto", "all")
+    )
+    budget_seconds: float = option(0.0, "longest training to target_accuracy, a model; 0 = its epochs", at_least=0)
+    seed: int = option(0, "seed of the trainings to target_accuracy", at_least=0, below=2**31)
+    train_size: int = option(0, "use so many training images; 0 = all", at_least=0)
+    device: str = option("auto", "where to train; all = the CPU, then the GPU where there is one",
+                         choices=(*DEVICES, "all"))  # fmt: skip
     threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+    confirm: bool = option(False, "measure also what is estimated to take longer than 12 hours")

@@ -3,7 +3,9 @@
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
+import accelerate
 import psutil
 import torch
 from accelerate import Accelerator
@@ -53,6 +55,19 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     """
     AcceleratorState._reset_state(reset_partial_state="WORLD_SIZE" not in os.environ)
     return Accelerator(cpu=device == "cpu", mixed_precision=MIXED_PRECISION[precision])
+
+
+def environment(device: str, precision: str, num_processes: int) -> dict[str, Any]:
+    """What the bits of a training depend on besides its configuration."""
+    return {
+        "device": device,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "processes": num_processes,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "accelerate": accelerate.__version__,
+    }
 
 
 def describe(device: str) -> dict[str, str]:

@@ -20,11 +20,15 @@ GPU_CHECK_INTERVAL = 100
 
 
 class StepResult(NamedTuple):
-    """Sums over the items of one process's part of a batch; `loss` carries the gradient, `total` counts all items."""
+    """Sums over the items of one process's part of a batch; `loss` carries the gradient, `total` counts all items.
+
+    `examples` is the size of the global batch where an example is several items, as a sequence is several tokens.
+    """
 
     loss: torch.Tensor
     sums: dict[str, torch.Tensor]
     total: int
+    examples: int | None = None
 
 
 Step = Callable[[nn.Module, Any], StepResult]
@@ -44,20 +48,24 @@ def fit(
     epochs: int,
     seed: int,
     on_epoch_end: Callable[[int, Metrics], None],
+    solved: Callable[[Metrics], bool] = lambda _: False,
     grad_clip: float = 0.0,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
 ) -> None:
-    """Train until `epochs` epochs are finished, going on from where `state` stands.
+    """Train until `epochs` epochs are finished or the task is solved, going on from where `state` stands.
 
     Args:
         batches: gives the training batches of an epoch (from 1).
         evaluate: measures the evaluated network on validation data; its metrics get the prefix `val_`.
         on_epoch_end: called with the epoch and its metrics after `state` has them: checkpoint, log, prune.
+        solved: whether an epoch's metrics end the training early.
         progress: wraps the batches of an epoch to show where it is.
 
     Raises DivergedError, naming epoch and batch, when the loss is not finite.
     """
     for epoch in range(state.epoch + 1, epochs + 1):
+        if state.history and solved(state.history[-1]):
+            return
         started = time.perf_counter()
         # Dropout draws from the global generator; seeding it per epoch makes an epoch independent of what ran before.
         torch.manual_seed((seed * 1_000_003 + epoch) * 4096 + state.accelerator.process_index)
@@ -66,13 +74,13 @@ def fit(
         trained = time.perf_counter()
         state.network.eval()
         validation = evaluate(state.evaluated)
-        count = totals.pop("count")
+        count, examples = totals.pop("count"), totals.pop("examples")
         metrics = {
             **{f"train_{name}": value / count for name, value in totals.items()},
             **{f"val_{name}": value for name, value in validation.items()},
             "learning_rate": learning_rate,
             "epoch_seconds": time.perf_counter() - started,
-            "examples_per_second": count / (trained - started),
+            "examples_per_second": examples / (trained - started),
         }
         state.history.append(metrics)
         on_epoch_end(epoch, metrics)
@@ -81,12 +89,13 @@ def fit(
 def _train_epoch(
     state: TrainState, batches: Iterable[Any], step: Step, grad_clip: float, epoch: int
 ) -> tuple[Metrics, float]:
-    """One pass: returns sums over all processes (`loss`, the step's own, `count`) and the last learning rate."""
+    """One pass: returns sums over all processes (`loss`, the step's own, `count`, `examples`) and the last learning
+    rate."""
     accelerator, model = state.accelerator, state.model
     model.train()
     sums: dict[str, torch.Tensor] = {}
     losses: list[torch.Tensor] = []
-    count, learning_rate = 0, 0.0
+    count, examples, learning_rate = 0, 0, 0.0
     check_interval = 1 if accelerator.device.type == "cpu" else GPU_CHECK_INTERVAL
     for batch in batches:
         with accelerator.autocast():
@@ -105,11 +114,12 @@ def _train_epoch(
         for name, value in result.sums.items():
             sums[name] = sums[name] + value if name in sums else value
         count += result.total
+        examples += result.total if result.examples is None else result.examples
         if len(losses) % check_interval == 0:
             _check_finite(losses, check_interval, epoch)
     _check_finite(losses, len(losses), epoch)
     sums["loss"] = torch.stack(losses).sum()
-    return {**_reduce(accelerator, sums), "count": float(count)}, learning_rate
+    return {**_reduce(accelerator, sums), "count": float(count), "examples": float(examples)}, learning_rate
 
 
 def _check_finite(losses: list[torch.Tensor], newest: int, epoch: int) -> None:

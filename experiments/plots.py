@@ -1,29 +1,54 @@
 """Figures, each from plain arrays to a PNG file. No pyplot: figures here share no global state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+CURVE_LABELS = {"train": "training (augmented)", "val": "validation"}
 COLOURS = {"train": "#1f77b4", "val": "#d95f02", "test": "#222222"}
 MISTAKES_SHOWN = 24
 MISTAKES_COLUMNS = 8
 
 
-def save_curves(path: Path, history: list[dict[str, float]], metric: str, title: str, best: int, test: float) -> None:
+def save_curves(
+    path: Path,
+    history: list[dict[str, float]],
+    metric: str,
+    title: str,
+    best: int,
+    test: float,
+    labels: Mapping[str, str] = CURVE_LABELS,
+) -> None:
     """A metric of training and validation by epoch, with the kept epoch and its test value marked."""
     epochs = np.arange(1, len(history) + 1)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     marker = "o" if len(history) < 3 else None
-    for part, label in (("train", "training (augmented)"), ("val", "validation")):
+    for part, label in labels.items():
         values = [metrics[f"{part}_{metric}"] for metrics in history]
         axes.plot(epochs, values, color=COLOURS[part], label=label, marker=marker)
     axes.axvline(best, color="0.6", linestyle=":", label=f"kept: epoch {best}")
     axes.plot([best], [test], "*", color=COLOURS["test"], markersize=12, label=f"test: {test:.4f}")
     axes.set(xlabel="epoch", ylabel=metric, title=title, xlim=(min(1, best) - 0.02 * len(history), len(history) * 1.02))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def save_validation(path: Path, history: list[dict[str, float]], metrics: Sequence[str], title: str, best: int) -> None:
+    """Several shares measured on validation data by epoch, with the kept epoch marked."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    marker = "o" if len(history) < 3 else None
+    for metric in metrics:
+        values = [epoch[f"val_{metric}"] for epoch in history]
+        axes.plot(range(1, len(history) + 1), values, marker=marker, label=metric.replace("_", " "))
+    axes.axvline(best, color="0.6", linestyle=":", label=f"kept: epoch {best}")
+    axes.set(xlabel="epoch", ylabel="share of validation data", title=title, ylim=(-0.03, 1.03))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()

@@ -8,11 +8,15 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Shows batches and epochs of one training on stderr and stdout; silent where `enabled` is false (other ranks)."""
+    """Shows batches and epochs of one training on stderr and stdout; silent where `enabled` is false (other ranks).
 
-    def __init__(self, epochs: int, batches: int, enabled: bool = True) -> None:
+    `metric` is the validation metric that people want to follow.
+    """
+
+    def __init__(self, epochs: int, batches: int, metric: str, enabled: bool = True) -> None:
         self.epochs = epochs
         self.batches = batches
+        self.metric = metric
         self.enabled = enabled
 
     def bar(self, batches: Iterable[Any], epoch: int) -> Iterable[Any]:
@@ -28,7 +32,7 @@ class Progress:
         width = len(str(self.epochs))
         print(
             f"epoch {epoch:{width}}/{self.epochs}  loss {metrics['train_loss']:.4f}  "
-            f"val_loss {metrics['val_loss']:.4f}  val_accuracy {metrics['val_accuracy']:.4f}  "
+            f"val_loss {metrics['val_loss']:.4f}  {self.metric} {metrics[self.metric]:.4f}  "
             f"{metrics['epoch_seconds']:.1f} s  {metrics['examples_per_second']:,.0f} examples/s",
             flush=True,
         )

@@ -7,7 +7,7 @@ practice: none has been chosen by a search on validation accuracy yet. What was 
 import dataclasses
 from dataclasses import dataclass
 
-from experiments.config import CnnConfig
+from experiments.config import SEQ2SEQ_MODELS, CnnConfig, Seq2SeqConfig
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,37 @@ def resolve(config: CnnConfig) -> CnnConfig:
     }
     if config.dataset == "cifar10" and recipe.crop is not None:
         values["crop"] = recipe.crop
+    return dataclasses.replace(
+        config, **{name: value for name, value in values.items() if getattr(config, name) is None}
+    )
+
+
+@dataclass(frozen=True)
+class Seq2SeqRecipe:
+    """How one kind of encoder-decoder is trained."""
+
+    epochs: int = 30
+    batch_size: int = 128
+    optimizer: str = "adamw"
+    learning_rate: float = 0.003
+    weight_decay: float = 0.0
+    schedule: str = "one_cycle"
+    warmup: float = 0.1
+    grad_clip: float = 1.0
+    ema_decay: float = 0.0
+    teacher_forcing: float = 1.0
+
+
+RECURRENT = Seq2SeqRecipe()
+SEQ2SEQ_RECIPES: dict[str, Seq2SeqRecipe] = {
+    **{name: RECURRENT for name in SEQ2SEQ_MODELS if not name.startswith("transformer")},
+    **{name: Seq2SeqRecipe(learning_rate=0.001) for name in SEQ2SEQ_MODELS if name.startswith("transformer")},
+}
+
+
+def resolve_seq2seq(config: Seq2SeqConfig) -> Seq2SeqConfig:
+    """The configuration with every `auto` that the recipe knows filled in."""
+    values = dataclasses.asdict(SEQ2SEQ_RECIPES[config.model])
     return dataclasses.replace(
         config, **{name: value for name, value in values.items() if getattr(config, name) is None}
     )

@@ -2,13 +2,10 @@
 
 import dataclasses
 import os
-import platform
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import accelerate
-import torch
 from filelock import BaseFileLock, FileLock, Timeout
 
 from experiments.checkpoint import Checkpoint, CheckpointError
@@ -44,19 +41,6 @@ def resumed_config(config: Config, given: frozenset[str]) -> Config:
             )
     changed = {name: getattr(config, name) for name in FREE_TO_CHANGE & (given | {"resume"})}
     return dataclasses.replace(config, **{**stored, **changed})
-
-
-def environment(device: str, precision: str, num_processes: int) -> dict[str, Any]:
-    """What a run's bits depend on besides its configuration."""
-    return {
-        "device": device,
-        "precision": precision,
-        "threads": torch.get_num_threads(),
-        "processes": num_processes,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "accelerate": accelerate.__version__,
-    }
 
 
 def claim(run_id: str) -> BaseFileLock:

@@ -128,6 +128,12 @@ def evaluated_weights(tensors: dict[str, dict[str, torch.Tensor]]) -> dict[str, 
     return {key.removeprefix(prefix): value for key, value in tensors["average"].items() if key.startswith(prefix)}
 
 
+def best_epoch(history: History, metric: str) -> int:
+    """The epoch (from 1) with the highest `metric`; of equal ones that with the lowest validation loss."""
+    best = max(history, key=lambda metrics: (metrics[metric], -metrics["val_loss"]))
+    return history.index(best) + 1
+
+
 def make_state(
     accelerator: Accelerator,
     model: nn.Module,

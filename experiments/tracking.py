@@ -7,6 +7,7 @@ A `Tracker` is one run from start to end. Whatever ends the run ends it in MLflo
 import errno
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -81,6 +82,18 @@ class Tracker:
         """Log a folder's content as artifacts, in the same subfolders."""
         with self.timed():
             self.client.log_artifacts(self.run_id, str(folder))
+
+    def log_file(self, file: Path, folder: str) -> None:
+        """Log one file as an artifact in `folder`."""
+        with self.timed():
+            self.client.log_artifact(self.run_id, str(file), folder)
+
+    def fetch_files(self, folder: str, to: Path) -> None:
+        """Copy the artifacts of `folder`, if there are any, into a folder of this machine."""
+        with self.timed():
+            for item in self.client.list_artifacts(self.run_id, folder):
+                fetched = self.client.download_artifacts(self.run_id, item.path, str(to))
+                shutil.move(fetched, to / Path(item.path).name)
 
     def upload_checkpoints(self) -> None:
         """Copy the checkpoints to the artifacts, where those are not on a local disk."""

@@ -9,14 +9,14 @@ from experiments import cli
 from experiments.config import CnnConfig
 
 if TYPE_CHECKING:
-    from experiments.cnn_report import CnnResult
+    from experiments.family import Result
 
 
-def main(argv: Sequence[str] | None = None) -> CnnResult | None:
+def main(argv: Sequence[str] | None = None) -> Result | None:
     """Train as the command line says; see `experiments.config.CnnConfig` for the parameters."""
     config, given = cli.parse(CnnConfig, argv)
     # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
-    from experiments.cnn_training import train
+    from experiments.cnn.training import train
 
     result = train(config, given)
     if result is not None:  # only the first of several processes has one

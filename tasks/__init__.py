@@ -10,7 +10,15 @@ if TYPE_CHECKING:
 
 # Named, not imported: a program that serves one task loads the libraries of that task only.
 TASKS = {
+    "sentiment-analysis": "tasks.sentiment:SentimentAnalysis",
+    "summarization": "tasks.summarization:Summarization",
+    "next-word-prediction": "tasks.text_generation:NextWordPrediction",
+    "story-completion": "tasks.text_generation:StoryCompletion",
+    "question-answering": "tasks.question_answering:QuestionAnswering",
+    "chatbot": "tasks.chat:Chatbot",
+    "image-generation": "tasks.image_generation:ImageGeneration",
     "image-classification": "tasks.image_classification:ImageClassification",
+    "sequence-reversal": "tasks.sequence_reversal:SequenceReversal",
 }
 
 

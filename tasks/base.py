@@ -6,15 +6,18 @@ This module and the tasks know nothing of MLflow; `tasks.pyfunc` wraps any of th
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+from tasks.texts import MAX_TEXT_BYTES, text_fault
 
 SAFE_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
 MAX_ROWS = 10_000
 
 Row = Mapping[str, Any]
+Cancel = Callable[[], bool]
 
 
 class TaskInputError(ValueError):
@@ -25,9 +28,17 @@ class ModelFolderError(Exception):
     """A model's folder is incomplete, damaged, or holds what is never loaded (pickles, code)."""
 
 
+def never() -> bool:
+    """The `cancel` of whom nobody cancels."""
+    return False
+
+
 @dataclass(frozen=True)
 class Parameter:
-    """A setting of a task: type (int, float, str, bool), default, bounds, help. Forms and checks derive from it."""
+    """A setting of a task: type (int, float, str, bool), default, bounds, help. Forms and checks derive from it.
+
+    The bounds of a text are those of its length in characters.
+    """
 
     name: str
     kind: type
@@ -45,19 +56,25 @@ class Parameter:
             value = int(value)
         accepted = (int, float) if self.kind is float else (self.kind,)
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
-            raise TaskInputError(f"{self.name} is {_short(value)}; valid: {self.valid()}")
+            raise TaskInputError(f"{self.name} is {short(value)}; valid: {self.valid()}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             # Comparing is exact for integers of any size, and false for NaN; the largest float keeps infinity out.
             low = -sys.float_info.max if self.minimum is None else self.minimum
             high = sys.float_info.max if self.maximum is None else self.maximum
             if not low <= value <= high:
-                raise TaskInputError(f"{self.name} is {_short(value)}; valid: {self.valid()}")
+                raise TaskInputError(f"{self.name} is {short(value)}; valid: {self.valid()}")
             value = self.kind(value)
+        if isinstance(value, str):
+            fault = text_fault(value)
+            if fault or not (self.minimum or 0) <= len(value) <= (self.maximum or sys.maxsize):
+                raise TaskInputError(f"{self.name} {fault or f'is {short(value)}'}; valid: {self.valid()}")
         return value
 
     def valid(self) -> str:
         """What is valid, in words."""
         name = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[self.kind]
+        if self.kind is str and self.maximum is not None:
+            return f"{name} of {self.minimum or 0:g} to {self.maximum:g} characters"
         if self.minimum is None and self.maximum is None:
             return name
         if self.maximum is None:
@@ -71,12 +88,14 @@ class Task(ABC):
     """A model that turns input rows into output rows: list in, list out, always.
 
     A subclass names its contract (`name`, `inputs`, `parameters`), loads its model once in `load`, and answers checked
-    rows in `answer`. `inputs` maps each column to whether it is required.
+    rows in `answer`; one that gives its answer in pieces also defines `stream_answer`. `inputs` maps each column to
+    whether it is required; `requirements` names what a registered model of the task needs besides the common packages.
     """
 
     name: ClassVar[str]
     inputs: ClassVar[Mapping[str, bool]]
     parameters: ClassVar[tuple[Parameter, ...]] = ()
+    requirements: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, folder: Path, model_name: str, device: str = "auto") -> None:
         """Args: folder with the model's files; the name that results carry; `auto`, `cpu`, `cuda` or `mps`."""
@@ -92,6 +111,25 @@ class Task(ABC):
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
         """One output row for each checked input row. Raises TaskInputError for a content that cannot be used."""
 
+    def stream_answer(
+        self,
+        row: dict[str, Any],
+        parameters: dict[str, Any],
+        cancel: Cancel,  # noqa: ARG002
+    ) -> Generator[dict[str, Any], None, dict[str, Any]]:
+        """Yield partial events of a checked row as they come, and `return` the output row. By default no events.
+
+        Tasks that give pieces look at `cancel` between tokens or steps and end, when it is true, with what there is.
+        """
+        yield from ()
+        return self.answer([row], parameters)[0]
+
+    def memory_bytes(self) -> int:
+        """Bytes of the weights in memory: those of every torch module among the task's attributes; 0 before `load`."""
+        from tasks.hub import memory_bytes, modules_of  # torch is not needed before a model is loaded
+
+        return memory_bytes(*modules_of(vars(self).values()))
+
     def run(
         self, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
@@ -103,30 +141,59 @@ class Task(ABC):
         seconds = (time.perf_counter() - started) / max(1, len(results))
         return [{**result, "model": self.model_name, "seconds": seconds} for result in results]
 
+    def stream(self, row: Row, parameters: Mapping[str, Any] | None = None, cancel: Cancel = never) -> Iterator[Row]:
+        """Answer one row in pieces: partial events as they come, last the full row as `run` gives it.
+
+        An event is `{"piece": text}`, where the pieces make up the whole text, or `{"step": i, "steps": n}`. Inputs are
+        checked at the call, not at the first event. When `cancel` turns true, which is looked at between tokens or
+        steps, the stream ends early and its row says so. `seconds` is the time until the row is there.
+        """
+        (checked_row,) = self.check_rows([row])
+        return self._events(checked_row, self.check_parameters(parameters or {}), cancel)
+
+    def _events(self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel) -> Iterator[Row]:
+        started = time.perf_counter()
+        result = yield from self.stream_answer(row, parameters, cancel)
+        yield {**result, "model": self.model_name, "seconds": time.perf_counter() - started}
+
+    def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A row whose columns are there, with its contents checked. Raises TaskInputError, naming the column."""
+        return row
+
     def check_rows(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """The rows with the task's columns only. Raises TaskInputError for none, too many, or missing columns."""
         if isinstance(rows, (str, bytes)) or not isinstance(rows, Sequence):
-            raise TaskInputError(f"the input is {_short(rows)}; valid: a list of rows")
+            raise TaskInputError(f"the input is {short(rows)}; valid: a list of rows")
         if not 1 <= len(rows) <= MAX_ROWS:
             raise TaskInputError(f"{len(rows)} rows; valid: 1 to {MAX_ROWS}")
         for row in rows:
             if not isinstance(row, Mapping):
-                raise TaskInputError(f"a row is {_short(row)}; valid: an object with {', '.join(self.inputs)}")
+                raise TaskInputError(f"a row is {short(row)}; valid: an object with {', '.join(self.inputs)}")
             missing = [column for column, required in self.inputs.items() if required and row.get(column) is None]
             if missing:
                 raise TaskInputError(f"column {missing[0]!r} is missing; {self.name} takes {', '.join(self.inputs)}")
-        return [{column: row.get(column) for column in self.inputs} for row in rows]
+        return [self.check_row({column: row.get(column) for column in self.inputs}) for row in rows]
 
     def check_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters with defaults filled in. Raises TaskInputError for unknown names and values out of range."""
         if not isinstance(given, Mapping):
-            raise TaskInputError(f"parameters is {_short(given)}; valid: an object of names and values")
+            raise TaskInputError(f"parameters is {short(given)}; valid: an object of names and values")
         specs = {spec.name: spec for spec in self.parameters}
         for name in given:
             if name not in specs:
                 valid = f"valid: {', '.join(specs)}" if specs else f"{self.name} has no parameters"
                 raise TaskInputError(f"unknown parameter {name!r}; {valid}")
         return {name: spec.check(given.get(name)) for name, spec in specs.items()}
+
+
+def check_text(field: str, value: Any) -> str:
+    """A person's text as plain str. Raises TaskInputError for what is no text, has none, or is longer than 1 MB."""
+    if not isinstance(value, str):
+        raise TaskInputError(f"{field} is {short(value)}; valid: text")
+    fault = text_fault(value) or (None if value.strip() else "is empty" if not value else "is only white space")
+    if fault:
+        raise TaskInputError(f"{field} {fault}; valid: text of 1 character to {MAX_TEXT_BYTES // 2**20} MB")
+    return str(value)  # pandas and NumPy have kinds of str of their own
 
 
 def check_folder(folder: Path) -> None:
@@ -144,7 +211,7 @@ def check_folder(folder: Path) -> None:
             )
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     try:
         text = repr(value)
     except ValueError:  # Python does not print integers of more than 4,300 digits

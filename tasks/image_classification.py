@@ -82,6 +82,7 @@ class ImageClassification(Task):
 
     name = "image-classification"
     inputs = {"image": True}
+    requirements = ("torch", "pillow")
 
     def load(self) -> None:
         network, self.config = load_classifier(self.folder)

@@ -40,9 +40,12 @@ class _TaskModel:
             return self.task.run(_rows(model_input), params)
 
     def predict_stream(self, context, model_input, params=None) -> Iterator[dict[str, Any]]:  # noqa: ARG002
-        """One item in, its result out in pieces; a task without pieces gives the whole result at once."""
+        """One row in; out come its pieces or steps, where the task has such, and last the row as `predict` gives it."""
         with _spoken_errors():
-            yield from self.task.run(_rows(model_input), params)
+            rows = _rows(model_input)
+            if len(rows) != 1:
+                raise TaskInputError(f"{len(rows)} rows to stream; valid: 1")
+            yield from map(dict, self.task.stream(rows[0], params))
 
 
 class TaskModel(_TaskModel, PythonModel):  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -24,15 +25,15 @@ from tasks.runs import open_store, store_lock
 CHAMPION = "champion"
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 BASE_REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors")
-TASK_REQUIREMENTS = {"image-classification": ("torch", "pillow")}
 MLFLOW_KINDS = {int: "long", float: "double", str: "string", bool: "boolean"}
 
 
 @dataclass(frozen=True)
 class Contender:
-    """What decides whether a new version takes the champion's place."""
+    """What decides whether a new version takes the champion's place: a metric, on which data; higher is better."""
 
-    val_accuracy: float
+    metric: str
+    value: float
     data_sha256: str
     split_sha256: str
 
@@ -43,7 +44,7 @@ def package(
     folder: Path,
     model_name: str,
     *,
-    input_example: Any = None,
+    input_example: Mapping[str, Any] | None = None,
     params: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> ModelInfo:
@@ -51,21 +52,21 @@ def package(
 
     Args:
         name: name of the logged model within its run.
+        input_example: one input row.
         model_name: what results say in their field `model`.
         params: facts about the model that MLflow shows beside its metrics.
     """
     describe_folder(folder, task, model_name)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    requirements = [
-        f"{package}=={installed_version(package)}" for package in BASE_REQUIREMENTS + TASK_REQUIREMENTS[task]
-    ]
+    needed = BASE_REQUIREMENTS + task_class(task).requirements
+    requirements = [f"{package}=={installed_version(package)}" for package in needed]
     return mlflow.pyfunc.log_model(
         name=name,
         python_model=str(PROJECT_ROOT / "tasks" / "pyfunc.py"),
         code_paths=[str(PROJECT_ROOT / "tasks"), str(PROJECT_ROOT / "models")],
         artifacts={"model": str(folder)},
         signature=signature(task),
-        input_example=input_example,
+        input_example=None if input_example is None else pd.DataFrame([input_example]),
         pip_requirements=requirements,
         params=dict(params or {}),
         tags={"task": task, **(tags or {})},
@@ -108,7 +109,7 @@ def promote(name: str, version: str | int) -> None:
 def promote_if_better(name: str, version: str | int, contender: Contender) -> str:
     """Make a trained version champion if it beats the present one; returns what was decided and why, in words.
 
-    Accuracies are compared on the same validation images only; a tie keeps the champion.
+    Metrics are compared on the same validation data only; a tie keeps the champion.
     """
     with store_lock():
         # Not through open_store, which takes the same lock.
@@ -125,14 +126,15 @@ def promote_if_better(name: str, version: str | int, contender: Contender) -> st
         )
         if not same_data:
             return f"{name} version {version} was validated on other data than champion {present.version}, which stays"
-        best = float(present.tags.get("val_accuracy", "nan"))
-        if not contender.val_accuracy > best:
+        best = float(present.tags.get(contender.metric, "nan"))
+        metric = contender.metric.replace("val_", "validation ").replace("_", " ")
+        if not contender.value > best:
             return (
-                f"champion {present.version} of {name} stays: its validation accuracy is {best:.4f}, "
-                f"version {version} has {contender.val_accuracy:.4f}"
+                f"champion {present.version} of {name} stays: its {metric} is {best:.4f}, "
+                f"version {version} has {contender.value:.4f}"
             )
         promote(name, version)
         return (
-            f"{name} version {version} becomes champion: validation accuracy {contender.val_accuracy:.4f}, "
+            f"{name} version {version} becomes champion: {metric} {contender.value:.4f}, "
             f"version {present.version} had {best:.4f}"
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 def train_and_die(where: str, epoch: int, arguments: list[str]) -> int | None:
     """Run `train_cnn` until the moment `where` of `epoch`; returns the exit code of the process."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.cnn_training", "mlflow", "sklearn.metrics", "matplotlib.figure"])
+    context.set_forkserver_preload(["experiments.cnn.training", "mlflow", "sklearn.metrics", "matplotlib.figure"])
     process = context.Process(target=_train, args=(where, epoch, arguments, dict(os.environ), str(Path.cwd())))
     process.start()
     process.join(timeout=120)
@@ -37,33 +37,30 @@ def _die(*_: object) -> None:
 
 def _arm(where: str, epoch: int) -> None:
     """Replace what happens at the chosen moment by the end of this process."""
-    from experiments import cnn_training
+    from experiments import training
+    from experiments.cnn import setup
     from experiments.tracking import Tracker
 
     log_epoch = Tracker.log_epoch
     if where == "in an epoch":
-        cnn_training.classification_step = _dying_step(cnn_training.classification_step, batch=4 * (epoch - 1) + 3)
+        setup.classification_step = _dying_step(setup.classification_step, batch=4 * (epoch - 1) + 3)
     elif where == "before logging":
         Tracker.log_epoch = lambda self, n, metrics: _die() if n == epoch else log_epoch(self, n, metrics)
     elif where == "after logging":
         Tracker.log_epoch = lambda self, n, metrics: (log_epoch(self, n, metrics), _die() if n == epoch else None)
     elif where == "while testing":
-        cnn_training.finish = _die
+        training._finish = _die
     else:
         raise ValueError(where)
 
 
-def _dying_step(make_step, batch: int):
-    """A maker of steps that work until the given batch, counted from 1 over all epochs."""
+def _dying_step(step, batch: int):
+    """A step that works until the given batch, counted from 1 over all epochs."""
+    calls = iter(range(1, 1_000_000))
 
-    def make(label_smoothing: float):
-        step, calls = make_step(label_smoothing), iter(range(1, 1_000_000))
+    def step_or_die(*arguments):
+        if next(calls) == batch:
+            _die()
+        return step(*arguments)
 
-        def step_or_die(model, batch_data):
-            if next(calls) == batch:
-                _die()
-            return step(model, batch_data)
-
-        return step_or_die
-
-    return make
+    return step_or_die

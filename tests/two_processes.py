@@ -5,15 +5,15 @@ import sys
 
 import safetensors.torch
 
-from experiments import cnn_training, train_cnn
+from experiments import train_cnn, training
 
 if __name__ == "__main__":
-    fit = cnn_training._fit
+    fit = training._fit
 
-    def fit_and_save(training, tracker):
-        fit(training, tracker)
-        weights = {name: value.contiguous() for name, value in training.state.network.state_dict().items()}
+    def fit_and_save(prepared, tracker):
+        fit(prepared, tracker)
+        weights = {name: value.contiguous() for name, value in prepared.state.network.state_dict().items()}
         safetensors.torch.save_file(weights, f"rank-{os.environ['RANK']}.safetensors")
 
-    cnn_training._fit = fit_and_save
+    training._fit = fit_and_save
     train_cnn.main(sys.argv[1:])

@@ -74,6 +74,7 @@ def test_names_of_models_and_data_sets_agree_everywhere() -> None:
 ENTRY_POINTS = {
     "main": config.CnnConfig,
     "cnn": config.CnnConfig,
+    "seq2seq": config.Seq2SeqConfig,
     "compare": config.CompareConfig,
     "benchmark": config.BenchmarkConfig,
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.augmentation import Augmentation, Batch, Normalise, TrainingBatches, evaluation_batches
+from experiments.cnn.augmentation import Augmentation, Batch, Normalise, TrainingBatches, evaluation_batches
 from experiments.data import Subset
 
 SIZE = 32

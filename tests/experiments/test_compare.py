@@ -10,9 +10,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from experiments import cnn_training, compare, grid_run, grid_time
-from experiments.config import CompareConfig, ConfigError, TrainingError, UserError
-from experiments.grid import MODEL_GROUPS, Cell, make_grid
+from experiments import compare, training
+from experiments.comparison import clock as grid_time
+from experiments.comparison import cnn as cnn_kind
+from experiments.comparison import run as grid_run
+from experiments.comparison.cnn import CnnKind, seconds_per_image
+from experiments.comparison.grid import make_grid
+from experiments.comparison.kind import Cell
+from experiments.config import CNN_GROUPS, CompareConfig, ConfigError, TrainingError, UserError
 from experiments.sources import DataError
 
 TINY = ["--models", "lenet5,resnet20", "--epochs", "1", "--train_size", "200", "--threads", "1", "--register", "no"]
@@ -41,19 +46,19 @@ def rows(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(autouse=True)
 def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimate has tests of its own."""
-    monkeypatch.setattr(grid_time, "seconds_per_image", lambda *_: 1e-4)
+    monkeypatch.setattr(CnnKind, "seconds_per_example", lambda *_: 1e-4)
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, model: str = "resnet20") -> None:
     """Have every training of one model raise after its first checkpoint."""
-    honest = cnn_training.save_checkpoint
+    honest = training.save_checkpoint
 
-    def save(training: Any, tracker: Any, epoch: int) -> None:
-        honest(training, tracker, epoch)
-        if training.config.model == model:
+    def save(prepared: Any, tracker: Any, epoch: int) -> None:
+        honest(prepared, tracker, epoch)
+        if prepared.config.model == model:
             raise error
 
-    monkeypatch.setattr(cnn_training, "save_checkpoint", save)
+    monkeypatch.setattr(training, "save_checkpoint", save)
 
 
 def test_a_grid_leaves_behind_its_runs_and_a_report(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +66,7 @@ def test_a_grid_leaves_behind_its_runs_and_a_report(store: Path, capsys: pytest.
     printed = capsys.readouterr().out
     assert "about" in printed and "4/4  resnet20 on digits, seed 1: test accuracy" in printed
     assert "epoch 1/1" not in printed  # one display: that of the grid
-    assert "test images; = is not distinguishable" in printed and result.page_uri in printed
+    assert "test data; = is not distinguishable" in printed and result.page_uri in printed
 
     parent = MlflowClient().get_run(result.run_id)
     assert parent.info.status == FINISHED and parent.info.run_name == "compare 2 models on digits, 2 seeds"
@@ -115,8 +120,8 @@ def test_an_interrupted_grid_started_again_trains_only_what_is_missing(
     assert (before["lenet5"].info.status, before["resnet20"].info.status) == (FINISHED, "KILLED")
 
     trained: list[Any] = []
-    honest = cnn_training.train
-    monkeypatch.setattr(cnn_training, "train", lambda c, *rest, **more: trained.append(c) or honest(c, *rest, **more))
+    honest = cnn_kind.train
+    monkeypatch.setattr(cnn_kind, "train", lambda c, *rest, **more: trained.append(c) or honest(c, *rest, **more))
     result = compare.main(["--models", "resnet20,lenet5", *TINY[2:], "--epochs", "2"])  # the order means nothing
     assert result.run_id == parent.info.run_id
     assert [config.resume for config in trained] == [before["resnet20"].info.run_id]
@@ -215,9 +220,9 @@ def test_a_comparison_that_another_process_works_on_is_left_alone(store: Path) -
 
 def test_groups_lists_and_cells() -> None:
     grid = make_grid(CompareConfig(models="small,resnet56,lenet5", datasets="digits", seeds=2, device="cpu", threads=1))
-    assert grid.models == [*MODEL_GROUPS["small"], "resnet56"] and len(grid.cells) == 14
+    assert grid.models == [*CNN_GROUPS["small"], "resnet56"] and len(grid.cells) == 14
     assert grid.cells[0] == Cell("lenet5", "digits", 0) and grid.cells[7] == Cell("lenet5", "digits", 1)
-    assert make_grid(CompareConfig(device="cpu", threads=1)).models == list(MODEL_GROUPS["small"])
+    assert make_grid(CompareConfig(device="cpu", threads=1)).models == list(CNN_GROUPS["small"])
 
 
 def test_the_clock_learns_from_what_is_finished() -> None:
@@ -234,4 +239,4 @@ def test_the_clock_learns_from_what_is_finished() -> None:
 def test_a_training_step_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     data = make_grid(CompareConfig(models="lenet5", threads=1)).data["digits"]
-    assert 0 < grid_time.seconds_per_image("lenet5", data, "cpu", "fp32") < 0.1
+    assert 0 < seconds_per_image("lenet5", data, "cpu", "fp32") < 0.1

@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from experiments.classification import calibration_error
-from experiments.comparison import (
-    METRICS,
-    CellResult,
+from experiments.cnn.classification import calibration_error
+from experiments.comparison.analysis import analyse
+from experiments.comparison.cnn import CnnKind, network_cost
+from experiments.comparison.page import Section, page
+from experiments.comparison.results import (
+    ClassifierResult,
     Interval,
     Row,
     confusion,
@@ -21,12 +23,9 @@ from experiments.comparison import (
     t_interval,
     wilson_interval,
 )
-from experiments.comparison_analysis import analyse
-from experiments.comparison_page import Section, page
-from experiments.comparison_report import network_cost
 
 
-def cell(model: str, seed: int, wrong: int, total: int = 1000, seconds: float = 1.0) -> CellResult:
+def cell(model: str, seed: int, wrong: int, total: int = 1000, seconds: float = 1.0) -> ClassifierResult:
     """A training that has the first `wrong` of its test images wrong, all with confidence 0.9."""
     labels = np.arange(total) % 2
     predicted = np.where(np.arange(total) < wrong, 1 - labels, labels)
@@ -36,7 +35,7 @@ def cell(model: str, seed: int, wrong: int, total: int = 1000, seconds: float = 
     test = {"test_loss": 1 - share, **{f"test_{name}": share for name in ("accuracy", "precision", "recall", "f1")}}
     history = {name: np.full(2, 0.5) for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy")}
     history |= {"epoch_seconds": np.full(2, seconds / 2), "examples_per_second": np.full(2, 100.0)}
-    return CellResult(model, "digits", seed, "run", test, history, 1, labels, probabilities)
+    return ClassifierResult(model, "digits", seed, "run", test, history, 1, labels, probabilities)
 
 
 COSTS = {"a": (10, 100), "b": (20, 50), "c": (30, 200)}
@@ -102,14 +101,14 @@ def test_confusion_counts_every_image_of_every_seed() -> None:
 
 
 def test_leaderboard_orders_by_mean_accuracy_and_has_every_metric() -> None:
-    rows = leaderboard([cell("a", 0, 50), cell("b", 0, 10), cell("a", 1, 30)], COSTS)
+    rows = leaderboard([cell("a", 0, 50), cell("b", 0, 10), cell("a", 1, 30)], COSTS, CnnKind.metrics)
     assert [row.model for row in rows] == ["b", "a"]
     assert rows[1].seeds == (0, 1) and rows[1].values["accuracy"].mean == pytest.approx(0.96)
-    assert set(rows[0].values) == set(METRICS) and (rows[0].parameters, rows[0].flops) == (20, 50)
+    assert set(rows[0].values) == set(CnnKind.metrics) and (rows[0].parameters, rows[0].flops) == (20, 50)
 
 
-def words(*cells: CellResult) -> str:
-    rows = leaderboard(cells, COSTS)
+def words(*cells: ClassifierResult) -> str:
+    rows = leaderboard(cells, COSTS, CnnKind.metrics)
     return " ".join(analyse(rows, paired_tests(cells), cells, ("zero", "one")))
 
 
@@ -142,7 +141,7 @@ def test_an_unknown_interval_ranks_nobody() -> None:
 
 def test_over_fitting_and_hard_classes_are_named() -> None:
     over = cell("a", 0, 30)
-    over = CellResult(
+    over = ClassifierResult(
         **{**vars(over), "history": {**over.history, "val_loss": np.array([0.2, 0.5]), "train_accuracy": np.ones(2)}}
     )
     text = words(over, cell("b", 0, 30))
@@ -158,8 +157,14 @@ def test_costs_are_those_of_a_worked_case() -> None:
 
 
 def test_the_page_is_self_contained_and_escapes_what_it_shows() -> None:
-    rows = tuple(leaderboard([cell("a", 0, 30)], COSTS))
-    section = Section("digits", rows, (), ("1 < 2 & so on",), (("a <figure>", b"png"),))
-    html = page("models <x>", [section], {"machine": "<cpu>"}, {"a on digits, seed 1": "<script>alert(1)</script>"})
+    rows = tuple(leaderboard([cell("a", 0, 30)], COSTS, CnnKind.metrics))
+    section = Section("digits", CnnKind.metrics, rows, (), ("1 < 2 & so on",), (("a <figure>", b"png"),))
+    html = page(
+        "models <x>",
+        [section],
+        {"machine": "<cpu>"},
+        {"a on digits, seed 1": "<script>alert(1)</script>"},
+        ("notes & more",),
+    )
     assert "<script" not in html and "&lt;script&gt;" in html and "1 &lt; 2 &amp; so on" in html
     assert "http" not in html and 'src="data:image/png;base64,' in html and "prefers-color-scheme: dark" in html

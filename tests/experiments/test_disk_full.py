@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from experiments import cnn_training, train_cnn
+from experiments import train_cnn, training
 from experiments.config import TrainingError, UserError
 
 ARGUMENTS = ["--epochs", "3", "--train_size", "200", "--batch_size", "50", "--threads", "1"]
@@ -51,14 +51,14 @@ def test_a_full_disk_is_noticed_before_a_run_is_made(small_disk: Path) -> None:
 def test_a_disk_that_fills_up_fails_the_run_and_keeps_the_last_good_checkpoint(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = cnn_training.save_checkpoint
+    honest = training.save_checkpoint
 
-    def save(training, tracker, epoch: int) -> None:
+    def save(prepared, tracker, epoch: int) -> None:
         if epoch == 2:
             fill(small_disk)
-        honest(training, tracker, epoch)
+        honest(prepared, tracker, epoch)
 
-    monkeypatch.setattr(cnn_training, "save_checkpoint", save)
+    monkeypatch.setattr(training, "save_checkpoint", save)
     with pytest.raises(
         TrainingError, match=r"the checkpoint of epoch 2 cannot be written .*No space left .*epoch-0001"
     ):
@@ -68,7 +68,7 @@ def test_a_disk_that_fills_up_fails_the_run_and_keeps_the_last_good_checkpoint(
     (run,) = MlflowClient().search_runs([experiment.experiment_id])
     assert run.info.status == "FAILED" and "No space left" in run.data.tags["error"]
 
-    monkeypatch.setattr(cnn_training, "save_checkpoint", honest)
+    monkeypatch.setattr(training, "save_checkpoint", honest)
     (small_disk / "full").unlink()
     result = train_cnn.main(["--resume", run.info.run_id])
     assert result is not None and MlflowClient().get_run(run.info.run_id).info.status == "FINISHED"

@@ -12,11 +12,11 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from torch import nn
 
 from experiments import engine
-from experiments.augmentation import Batch
-from experiments.classification import Predictions, best_epoch, classification_metrics, classification_step, predict
+from experiments.cnn.augmentation import Batch
+from experiments.cnn.classification import Predictions, classification_metrics, classification_step, predict
 from experiments.config import TrainingError
 from experiments.engine import DivergedError, Metrics, StepResult, fit
-from experiments.state import TrainState, make_state
+from experiments.state import TrainState, best_epoch, make_state
 
 CLASSES = 3
 
@@ -59,7 +59,7 @@ def run(
     fit(
         state,
         batches=batches or (lambda _: iter(data((8, 8)))),
-        step=step or classification_step(),
+        step=step or classification_step,
         evaluate=evaluate or (lambda _: {"loss": 0.0}),
         epochs=epochs,
         seed=0,
@@ -80,7 +80,7 @@ def test_a_tiny_batch_is_overfitted(optimizer: str, learning_rate: float, accele
 def test_metrics_are_complete_and_reach_history_before_the_end_of_the_epoch(accelerator: Accelerator) -> None:
     state = state_of(network(), accelerator)
     lengths: list[int] = []
-    fit(state, batches=lambda _: iter(data()), step=classification_step(), evaluate=lambda _: {"loss": 0.5, "f1": 0.25},
+    fit(state, batches=lambda _: iter(data()), step=classification_step, evaluate=lambda _: {"loss": 0.5, "f1": 0.25},
         epochs=3, seed=0, on_epoch_end=lambda epoch, metrics: lengths.append(len(state.history)))  # fmt: skip
     assert lengths == [1, 2, 3]
     assert set(state.history[0]) == {
@@ -184,7 +184,7 @@ def test_training_goes_on_in_train_mode_after_evaluation(accelerator: Accelerato
 
     def step(model: nn.Module, batch: Batch) -> StepResult:
         modes.append(all(module.training for module in model.modules()))
-        return classification_step()(model, batch)
+        return classification_step(model, batch)
 
     def evaluate(model: nn.Module) -> Metrics:
         assert not any(module.training for module in model.modules())
@@ -246,7 +246,7 @@ def test_progress_sees_every_batch_of_every_epoch(accelerator: Accelerator) -> N
 def test_label_smoothing_and_right_answers_are_those_of_torch(accelerator: Accelerator) -> None:
     [batch] = data((6,))
     model = network()
-    result = classification_step(0.2)(model, batch._replace(total=24))
+    result = classification_step(model, batch._replace(total=24), 0.2)
     logits = model(batch.images)
     torch.testing.assert_close(result.loss, 6 * F.cross_entropy(logits, batch.labels, label_smoothing=0.2))
     assert result.sums["accuracy"] == (logits.argmax(1) == batch.labels).sum()
@@ -311,4 +311,4 @@ def test_the_best_epoch_is_by_accuracy_then_loss_then_the_first(
     accuracies_and_losses: list[tuple[float, float]], best: int
 ) -> None:
     history = [{"val_accuracy": accuracy, "val_loss": loss} for accuracy, loss in accuracies_and_losses]
-    assert best_epoch(history) == best
+    assert best_epoch(history, "val_accuracy") == best

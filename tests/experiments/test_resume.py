@@ -53,7 +53,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_metrics(
 @pytest.fixture
 def cut_off(store: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run that failed after its third epoch of four."""
-    from experiments import cnn_training
+    from experiments import training
 
     class CutOffError(Exception):
         pass
@@ -61,12 +61,12 @@ def cut_off(store: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def cut(*_: object) -> None:
         raise CutOffError
 
-    honest = cnn_training.save_checkpoint
+    honest = training.save_checkpoint
     with monkeypatch.context() as patch:
         patch.setattr(
-            cnn_training,
+            training,
             "save_checkpoint",
-            lambda training, tracker, epoch: cut() if epoch == 4 else honest(training, tracker, epoch),
+            lambda prepared, tracker, epoch: cut() if epoch == 4 else honest(prepared, tracker, epoch),
         )
         with pytest.raises(CutOffError):
             train_cnn.main([*TINY, "--epochs", "4"])

@@ -126,20 +126,15 @@ def test_what_cannot_work_is_refused_before_any_run_is_made(
 def test_a_diverging_run_is_marked_failed_and_keeps_its_last_good_checkpoint(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from experiments import cnn_training
+    from experiments.cnn import setup
 
-    honest = cnn_training.classification_step
+    honest, calls = setup.classification_step, iter(range(1000))
 
-    def poisoned(label_smoothing: float):
-        step, calls = honest(label_smoothing), iter(range(1000))
+    def poisoned(*arguments):
+        result = honest(*arguments)
+        return result._replace(loss=result.loss * float("nan")) if next(calls) == 6 else result
 
-        def poisoned_step(model, batch):
-            result = step(model, batch)
-            return result._replace(loss=result.loss * float("nan")) if next(calls) == 6 else result
-
-        return poisoned_step
-
-    monkeypatch.setattr(cnn_training, "classification_step", poisoned)
+    monkeypatch.setattr(setup, "classification_step", poisoned)
     with pytest.raises(TrainingError, match="the loss is nan in epoch 2, batch 3"):
         train_cnn.main([*TINY, "--epochs", "3"])
     run = only_run()

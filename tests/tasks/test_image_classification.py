@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import models
-from experiments.augmentation import Normalise, evaluation_batches
+from experiments.cnn.augmentation import Normalise, evaluation_batches
 from experiments.data import ImageData, Subset, load_images
 from experiments.sources import load_raw
 from tasks import describe_folder, open_task

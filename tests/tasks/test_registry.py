@@ -37,7 +37,7 @@ def registered(store: Path):
             "split_sha256": split,
         }
         version = registry.register(info.model_uri, NAME, tags)
-        contender = registry.Contender(val_accuracy, data, split)
+        contender = registry.Contender("val_accuracy", val_accuracy, data, split)
         return str(version.version), registry.promote_if_better(NAME, version.version, contender)
 
     return register

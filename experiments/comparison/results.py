@@ -9,22 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from experiments.classification import calibration_error
+from experiments.cnn.classification import calibration_error
 
 LEVEL = 0.95
 # Where less is better; for everything else more is.
 LOWER_IS_BETTER = {"loss", "ece", "seconds", "parameters", "flops"}
-SHARES = {"accuracy", "precision", "recall", "f1", "ece"}
-TEST_METRICS = ("accuracy", "precision", "recall", "f1", "loss")
-METRICS = (*TEST_METRICS, "ece", "seconds", "examples_per_second")
+# Shares of right test items, for which the items tell how far chance may have moved them.
+ACCURACIES = {"accuracy", "sequence_accuracy"}
+SHARES = {*ACCURACIES, "precision", "recall", "f1", "ece", "token_accuracy", "alignment"}
 
 
 @dataclass(frozen=True)
 class CellResult:
     """What one finished training left behind.
 
-    `history` holds an array a metric, one value an epoch; `test` the metrics of the kept epoch on the test images;
-    `labels` is int64 `(n,)`, `probabilities` float32 `(n, classes)`.
+    `history` holds an array a metric, one value an epoch; `test` the metrics of the kept epoch on the test data.
     """
 
     model: str
@@ -34,6 +33,30 @@ class CellResult:
     test: Mapping[str, float]
     history: Mapping[str, np.ndarray]
     best_epoch: int
+
+    @property
+    def answers(self) -> np.ndarray:
+        """What identifies the test items, to tell whether two trainings had the same; first axis: items."""
+        raise NotImplementedError
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each test item was answered rightly, bool `(n,)`."""
+        raise NotImplementedError
+
+    def value(self, metric: str) -> float:
+        """A metric of the leaderboard; NaN for one that this training does not have."""
+        if metric == "seconds":
+            return float(self.history["epoch_seconds"].sum())
+        if metric == "examples_per_second":
+            return float(np.median(self.history["examples_per_second"]))
+        return self.test.get(f"test_{metric}", math.nan)
+
+
+@dataclass(frozen=True)
+class ClassifierResult(CellResult):
+    """Of a classifier: `labels` is int64 `(n,)`, `probabilities` float32 `(n, classes)`."""
+
     labels: np.ndarray
     probabilities: np.ndarray
 
@@ -42,19 +65,17 @@ class CellResult:
         return self.probabilities.argmax(axis=1)
 
     @property
+    def answers(self) -> np.ndarray:
+        return self.labels
+
+    @property
     def right(self) -> np.ndarray:
-        """Whether each test image was classified rightly, bool `(n,)`."""
         return self.predicted == self.labels
 
     def value(self, metric: str) -> float:
-        """One of METRICS."""
         if metric == "ece":
             return calibration_error(self.labels, self.probabilities)
-        if metric == "seconds":
-            return float(self.history["epoch_seconds"].sum())
-        if metric == "examples_per_second":
-            return float(np.median(self.history["examples_per_second"]))
-        return self.test[f"test_{metric}"]
+        return super().value(metric)
 
 
 @dataclass(frozen=True)
@@ -77,19 +98,19 @@ class Interval:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the leaderboard: one model on one data set, over its seeds."""
+    """A line of the leaderboard: one model on one data set, over its seeds; `flops` is None where not counted."""
 
     model: str
     dataset: str
     seeds: tuple[int, ...]
     values: Mapping[str, Interval]
     parameters: int
-    flops: int
+    flops: int | None = None
 
 
 @dataclass(frozen=True)
 class Paired:
-    """McNemar's test of two models on the same test images: `only_a` were right with a and wrong with b."""
+    """McNemar's test of two models on the same test items: `only_a` were right with a and wrong with b."""
 
     a: str
     b: str
@@ -120,17 +141,17 @@ def wilson_interval(share: float, total: int) -> Interval:
 
 
 def interval(metric: str, values: Sequence[float], test_size: int) -> Interval:
-    """The interval of a metric: over seeds; for an accuracy that seeds say nothing of, over test images."""
+    """The interval of a metric: over seeds; for an accuracy that seeds say nothing of, over test items."""
     found = t_interval(values)
     if not found.known:
-        return wilson_interval(found.mean, test_size) if metric == "accuracy" else found
+        return wilson_interval(found.mean, test_size) if metric in ACCURACIES else found
     low = max(0.0, found.low)
     high = min(1.0, found.high) if metric in SHARES else found.high
     return Interval(found.mean, low, high, found.method)
 
 
 def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> tuple[int, int, float]:
-    """McNemar's exact test on two models' right answers: images that only a, only b had right, and the p-value."""
+    """McNemar's exact test on two models' right answers: items that only a, only b had right, and the p-value."""
     only_a, only_b = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
     if only_a + only_b == 0:
         return 0, 0, 1.0
@@ -148,29 +169,32 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def paired_tests(cells: Sequence[CellResult]) -> list[Paired]:
-    """McNemar's test for every two models of one data set, on their first common seed and the same test images."""
+    """McNemar's test for every two models of one data set, on their first common seed and the same test items."""
     by_model: dict[str, dict[int, CellResult]] = {}
     for cell in cells:
         by_model.setdefault(cell.model, {})[cell.seed] = cell
     found = []
     for a, b in itertools.combinations(by_model, 2):
         common = sorted(by_model[a].keys() & by_model[b].keys())
-        if common and np.array_equal(by_model[a][common[0]].labels, by_model[b][common[0]].labels):
+        if common and np.array_equal(by_model[a][common[0]].answers, by_model[b][common[0]].answers):
             counts = mcnemar(by_model[a][common[0]].right, by_model[b][common[0]].right)
             found.append(Paired(a, b, common[0], *counts, adjusted_p=math.nan))
     adjusted = holm([test.p for test in found])
     return [dataclasses.replace(test, adjusted_p=p) for test, p in zip(found, adjusted, strict=True)]
 
 
-def leaderboard(cells: Sequence[CellResult], costs: Mapping[str, tuple[int, int]]) -> list[Row]:
-    """One row a model, by mean test accuracy; `costs` are (parameters, FLOPs). All cells are of one data set."""
+def leaderboard(
+    cells: Sequence[CellResult], costs: Mapping[str, tuple[int, int | None]], metrics: Sequence[str]
+) -> list[Row]:
+    """One row a model, by the mean of the first of `metrics`; `costs` are (parameters, FLOPs). All cells are of one
+    data set."""
     rows = []
     for model in dict.fromkeys(cell.model for cell in cells):
         mine = sorted((cell for cell in cells if cell.model == model), key=lambda cell: cell.seed)
-        size = len(mine[0].labels)
-        values = {metric: interval(metric, [cell.value(metric) for cell in mine], size) for metric in METRICS}
+        size = len(mine[0].right)
+        values = {metric: interval(metric, [cell.value(metric) for cell in mine], size) for metric in metrics}
         rows.append(Row(model, mine[0].dataset, tuple(cell.seed for cell in mine), values, *costs[model]))
-    return sorted(rows, key=lambda row: -row.values["accuracy"].mean)
+    return sorted(rows, key=lambda row: -row.values[metrics[0]].mean)
 
 
 def leading(rows: Sequence[Row], metric: str = "accuracy") -> tuple[Row, list[Row], list[Row]]:
@@ -182,7 +206,7 @@ def leading(rows: Sequence[Row], metric: str = "accuracy") -> tuple[Row, list[Ro
     return best, tied, [row for row in rest if row not in tied]
 
 
-def confusion(cells: Sequence[CellResult]) -> np.ndarray:
+def confusion(cells: Sequence[ClassifierResult]) -> np.ndarray:
     """Counts int64 `(classes, classes)`, rows true and columns predicted, added up over cells."""
     classes = cells[0].probabilities.shape[1]
     matrix = np.zeros((classes, classes), np.int64)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.comparison import CellResult, Paired, Row, confusion, leading
+from experiments.comparison.results import CellResult, ClassifierResult, Paired, Row, confusion, leading
 
 SIGNIFICANT = 0.05
 # Over-fitting is worth a sentence from here on: validation loss over its lowest, training over validation accuracy.
@@ -12,50 +12,49 @@ LOSS_RISE, ACCURACY_GAP = 1.2, 0.03
 
 
 def analyse(
-    rows: Sequence[Row], paired: Sequence[Paired], cells: Sequence[CellResult], classes: Sequence[str]
+    rows: Sequence[Row], paired: Sequence[Paired], cells: Sequence[ClassifierResult], classes: Sequence[str]
 ) -> list[str]:
     """Paragraphs about one data set; `rows` is its leaderboard."""
     return [
         paragraph
         for paragraph in (
-            _accuracy(rows),
-            _pairs(paired),
+            ranking(rows, "accuracy"),
+            pairs(paired, "images"),
             _cost(rows).strip(),
             _over_fitting(cells),
             _classes(cells, classes),
-            _basis(rows, len(cells[0].labels)),
+            basis(rows, "accuracy", len(cells[0].right), "images"),
         )
         if paragraph
     ]
 
 
-def _accuracy(rows: Sequence[Row]) -> str:
-    best, tied, behind = leading(rows)
-    text = f"{best.model} has the highest mean test accuracy, {_with_interval(best)}."
+def ranking(rows: Sequence[Row], metric: str) -> str:
+    """Who leads in an accuracy, who cannot be told apart from the leader, and who is behind."""
+    best, tied, behind = leading(rows, metric)
+    value = best.values[metric]
+    shown = f"{value.mean:.2%} [{value.low:.2%}, {value.high:.2%}]"
+    text = f"{best.model} has the highest mean test {metric.replace('_', ' ')}, {shown}."
     if len(rows) == 1:
         return text
     if not tied:
         return f"{text} Its interval lies above all others."
     if not behind:
         return f"{text} No model is ahead: the other intervals overlap its own, so that these results are not " \
-               f"distinguishable ({names(tied)})."  # fmt: skip
+               f"distinguishable ({names(tied, metric)})."  # fmt: skip
     return (
-        f"{text} Not distinguishable from it, because the intervals overlap: {names(tied)}. "
-        f"Behind it, with an interval below its own: {names(behind)}."
+        f"{text} Not distinguishable from it, because the intervals overlap: {names(tied, metric)}. "
+        f"Behind it, with an interval below its own: {names(behind, metric)}."
     )
 
 
-def _with_interval(row: Row) -> str:
-    value = row.values["accuracy"]
-    return f"{value.mean:.2%} [{value.low:.2%}, {value.high:.2%}]"
-
-
-def _pairs(paired: Sequence[Paired]) -> str:
+def pairs(paired: Sequence[Paired], items: str) -> str:
+    """What McNemar's tests found, for test items of this name."""
     if not paired:
         return ""
     different = [test for test in paired if test.adjusted_p < SIGNIFICANT]
     head = (
-        f"McNemar's paired test on the same test images ({_count(len(paired), 'pair')} of single trainings, "
+        f"McNemar's paired test on the same test {items} ({_count(len(paired), 'pair')} of single trainings, "
         "Holm-adjusted)"
     )
     if not different:
@@ -64,8 +63,8 @@ def _pairs(paired: Sequence[Paired]) -> str:
     for test in different:
         winner, loser = (test.a, test.b) if test.only_a > test.only_b else (test.b, test.a)
         wins.setdefault(winner, []).append(loser)
-    pairs = "; ".join(f"{winner} right more often than {listed(losers)}" for winner, losers in wins.items())
-    return f"{head} finds a difference at {SIGNIFICANT:.0%} in {_count(len(different), 'pair')}: {pairs}."
+    found = "; ".join(f"{winner} right more often than {listed(losers)}" for winner, losers in wins.items())
+    return f"{head} finds a difference at {SIGNIFICANT:.0%} in {_count(len(different), 'pair')}: {found}."
 
 
 def _cost(rows: Sequence[Row]) -> str:
@@ -79,14 +78,16 @@ def _cost(rows: Sequence[Row]) -> str:
     who = "" if light is small else f"{light.model} "
     return (
         f"Of the models not distinguishable from the best, {small.model} has the fewest parameters "
-        f"({small.parameters:,}) and {who}needs the fewest FLOPs an image ({light.flops / 1e6:,.1f} million). "
+        f"({small.parameters:,}) and {who}needs the fewest FLOPs an image ({_flops(light) / 1e6:,.1f} million). "
         f"{_fastest(group)} {_ratios(rows)}"
     )
 
 
 def _cost_of(row: Row) -> str:
     seconds = row.values["seconds"].mean
-    return f"{row.parameters:,} parameters, {row.flops / 1e6:,.1f} million FLOPs an image, {seconds:,.1f} s of training"
+    return (
+        f"{row.parameters:,} parameters, {_flops(row) / 1e6:,.1f} million FLOPs an image, {seconds:,.1f} s of training"
+    )
 
 
 def _fastest(group: Sequence[Row]) -> str:
@@ -104,6 +105,7 @@ def _parameters(row: Row) -> float:
 
 
 def _flops(row: Row) -> float:
+    assert row.flops is not None  # counted for every convolutional network
     return row.flops
 
 
@@ -147,7 +149,7 @@ def _last(cell: CellResult, metric: str) -> float:
     return float(cell.history[metric][-1])
 
 
-def _classes(cells: Sequence[CellResult], classes: Sequence[str]) -> str:
+def _classes(cells: Sequence[ClassifierResult], classes: Sequence[str]) -> str:
     matrix = confusion(cells)
     errors = matrix.sum() - np.trace(matrix)
     if errors == 0:
@@ -163,9 +165,9 @@ def _classes(cells: Sequence[CellResult], classes: Sequence[str]) -> str:
     )
 
 
-def _basis(rows: Sequence[Row], test_size: int) -> str:
+def basis(rows: Sequence[Row], metric: str, test_size: int, items: str) -> str:
     """What the intervals mean, and what they do not."""
-    methods = {row.values["accuracy"].method for row in rows}
+    methods = {row.values[metric].method for row in rows}
     parts = []
     if "t over seeds" in methods:
         parts.append("Intervals are 95 % t-intervals of the mean over seeds; with few seeds they are wide.")
@@ -174,8 +176,8 @@ def _basis(rows: Sequence[Row], test_size: int) -> str:
             "one seed" if max(len(row.seeds) for row in rows) == 1 else "one seed, or equal accuracy with all seeds"
         )
         parts.append(
-            f"Where there is {reason}, accuracy has a 95 % Wilson interval over the {test_size:,} test images: it says "
-            "nothing of what another seed would give, and the other metrics have none."
+            f"Where there is {reason}, {metric.replace('_', ' ')} has a 95 % Wilson interval over the {test_size:,} "
+            f"test {items}: it says nothing of what another seed would give, and the other metrics have none."
         )
     return " ".join(parts)
 
@@ -184,9 +186,9 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'s' if number != 1 else ''}"
 
 
-def names(rows: Sequence[Row]) -> str:
+def names(rows: Sequence[Row], metric: str = "accuracy") -> str:
     """Models with their mean accuracy."""
-    return ", ".join(f"{row.model} ({row.values['accuracy'].mean:.2%})" for row in rows)
+    return ", ".join(f"{row.model} ({row.values[metric].mean:.2%})" for row in rows)
 
 
 def listed(items: Sequence[str]) -> str:

@@ -13,11 +13,13 @@ from typing import Any
 from filelock import BaseFileLock
 from tqdm import tqdm
 
-from experiments import cnn_training, devices, resume
-from experiments.comparison_report import CompareResult, report
+from experiments import devices, resume
+from experiments.comparison.clock import Clock, estimate, words
+from experiments.comparison.grid import Grid, differences, make_grid
+from experiments.comparison.kind import Cell
+from experiments.comparison.report import CompareResult, report
 from experiments.config import CompareConfig, ConfigError, TrainingError, UserError
-from experiments.grid import Cell, Grid, cell_config, differences, make_grid
-from experiments.grid_time import Clock, estimate, words
+from experiments.family import Result
 from experiments.tracking import CONFIG_FILE, Tracker, abandon_run, git_commit, tracked_run
 from tasks.runs import artifact_file, find_run, nested_runs, open_store, tagged_runs
 
@@ -150,7 +152,8 @@ def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) 
                     result = _train_cell(grid, cell, tracker.run_id, cut_off)
                 seconds = time.perf_counter() - started
                 clock.finished(cell, seconds)
-                outcome = f"test accuracy {result.metrics['test_accuracy']:.4f}, {seconds:.1f} s"
+                metric = grid.kind.metric
+                outcome = f"test {metric.replace('_', ' ')} {result.metrics[f'test_{metric}']:.4f}, {seconds:.1f} s"
             except Exception as error:  # whatever a cell dies of (memory, a disk, a bug), the others are run
                 failures[cell] = " ".join(f"{error or type(error).__name__}".split())[:300]
                 clock.dropped(cell)
@@ -165,20 +168,20 @@ def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) 
     return failures
 
 
-def _train_cell(grid: Grid, cell: Cell, parent: str, cut_off: list[str]) -> cnn_training.CnnResult:
+def _train_cell(grid: Grid, cell: Cell, parent: str, cut_off: list[str]) -> Result:
     """Train one cell, going on with its cut-off run if there is a usable one."""
-    config = cell_config(grid.config, cell)
+    config = grid.cell_config(cell)
     result = None
     for run_id in cut_off:
         try:
             if result is None:
                 given = frozenset(resume.FREE_TO_CHANGE)
-                result = cnn_training.train(dataclasses.replace(config, resume=run_id), given, parent)
+                result = grid.kind.train(dataclasses.replace(config, resume=run_id), given, parent)
                 continue
         except UserError as error:  # refused before it was touched: no usable checkpoint, say
             print(f"warning: {cell} begins again: {error}", file=sys.stderr)
         abandon_run(run_id, "cut off; another run of the same comparison took its place")
-    result = result or cnn_training.train(config, parent=parent)
+    result = result or grid.kind.train(config, frozenset(), parent)
     assert result is not None  # only other processes of one training have none, and `compare` runs in one
     return result
 

@@ -2,43 +2,69 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 import models
-from experiments import devices, resume
-from experiments.augmentation import Augmentation, Normalise, TrainingBatches, evaluation_batches
-from experiments.classification import Predictions, classification_metrics, predict
+from experiments import devices
+from experiments.cnn.augmentation import Augmentation, Batch, Normalise, TrainingBatches, evaluation_batches
+from experiments.cnn.classification import Predictions, classification_metrics, classification_step, predict
 from experiments.config import CnnConfig, ConfigError
 from experiments.data import ImageData, Subset, load_images
-from experiments.engine import Metrics
+from experiments.engine import Metrics, StepResult
+from experiments.family import DataIdentity, Training
 from experiments.recipes import resolve
-from experiments.state import TrainState, make_state
+from experiments.state import make_state
+
+TASK = "image-classification"
 
 
 @dataclass
-class Training:
-    """One training, ready to run on this process."""
+class CnnTraining(Training):
+    """One training of a convolutional network, ready to run on this process."""
 
     config: CnnConfig
     data: ImageData
     normalise: Normalise
-    batches: TrainingBatches
-    state: TrainState
-    environment: dict[str, Any]
 
-    def predict(self, network: torch.nn.Module, part: Subset) -> Predictions:
+    selected_by: ClassVar[str] = "val_accuracy"
+    columns: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "precision", "recall", "f1")
+
+    @property
+    def identity(self) -> DataIdentity:
+        data = self.data
+        return DataIdentity(data.name, data.origin, data.sha256, data.split_sha256, data.verified)
+
+    @property
+    def title(self) -> str:
+        return f"{self.config.model} on {self.config.dataset}, seed {self.config.seed}"
+
+    def tags(self) -> dict[str, str]:
+        return {"task": TASK, "model": self.config.model, "dataset": self.config.dataset}
+
+    def summary(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.state.network.parameters())
+        data = self.data
+        return (
+            f"{self.config.model} ({parameters:,} parameters) on {self.config.dataset}: {len(data.train):,} training, "
+            f"{len(data.val):,} validation, {len(data.test):,} test images"
+        )
+
+    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+        return classification_step(model, batch, self.config.label_smoothing)
+
+    def predict(self, network: nn.Module, part: Subset) -> Predictions:
         """A network's predictions for a part of the data."""
         return predict(network, evaluation_batches(part, self.normalise), self.state.accelerator)
 
-    def evaluate(self, network: torch.nn.Module) -> Metrics:
-        """A network's metrics on the validation images."""
+    def evaluate(self, network: nn.Module) -> Metrics:
         return classification_metrics(self.predict(network, self.data.val))
 
 
-def effective(config: CnnConfig) -> CnnConfig:
+def decide(config: CnnConfig) -> CnnConfig:
     """The configuration with every `auto` decided for this machine, and its thread count in force."""
     device = devices.resolve_device(config.device)
     precision = devices.resolve_precision(config.precision, device)
@@ -47,7 +73,7 @@ def effective(config: CnnConfig) -> CnnConfig:
     return dataclasses.replace(resolve(config), device=device, precision=precision)
 
 
-def prepare(config: CnnConfig, accelerator: Accelerator) -> Training:
+def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
     """Load the data and set up network, optimizer and batches. Raises UserError for what does not fit together."""
     device = accelerator.device
     data = load_images(
@@ -88,5 +114,5 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> Training:
         ema_decay=config.ema_decay,
         total_steps=config.epochs * len(batches),
     )
-    environment = resume.environment(config.device, config.precision, accelerator.num_processes)
-    return Training(config, data, normalise, batches, state, environment)
+    environment = devices.environment(config.device, config.precision, accelerator.num_processes)
+    return CnnTraining(config, batches, state, environment, data, normalise)

@@ -9,20 +9,16 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from experiments.augmentation import Batch
-from experiments.engine import Metrics, Step, StepResult
+from experiments.cnn.augmentation import Batch
+from experiments.engine import Metrics, StepResult
 
 
-def classification_step(label_smoothing: float = 0.0) -> Step:
-    """A step by cross entropy with label smoothing; it also counts right answers."""
-
-    def step(model: nn.Module, batch: Batch) -> StepResult:
-        logits = model(batch.images)
-        loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=label_smoothing)
-        correct = (logits.detach().argmax(dim=1) == batch.labels).sum()
-        return StepResult(loss, {"accuracy": correct}, batch.total)
-
-    return step
+def classification_step(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> StepResult:
+    """Cross entropy with label smoothing, and the number of right answers."""
+    logits = model(batch.images)
+    loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=label_smoothing)
+    correct = (logits.detach().argmax(dim=1) == batch.labels).sum()
+    return StepResult(loss, {"accuracy": correct}, batch.total)
 
 
 CALIBRATION_BINS = 15
@@ -88,9 +84,3 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [abs(right[which == k].mean() - confidence[which == k].mean()) * (which == k).mean() for k in set(which)]
     return float(sum(gaps))
-
-
-def best_epoch(history: list[dict[str, float]]) -> int:
-    """The epoch (from 1) with the highest validation accuracy; of equal ones that with the lowest validation loss."""
-    best = max(history, key=lambda metrics: (metrics["val_accuracy"], -metrics["val_loss"]))
-    return history.index(best) + 1

@@ -4,53 +4,29 @@ import dataclasses
 import difflib
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from experiments import devices
-from experiments.config import CNN_MODELS, IMAGE_DATASETS, CnnConfig, CompareConfig, ConfigError
-from experiments.data import load_images
-from experiments.recipes import resolve
+from experiments.comparison.kind import Cell, DataShape, Kind, kind_of
+from experiments.config import CompareConfig, ConfigError, TrainConfig
 from experiments.resume import FREE_TO_CHANGE
 
-MODEL_GROUPS = {
-    "small": ("lenet5", "alexnet_small", "vgg_small", "resnet20", "xception_small", "seresnet20"),
-    "full": ("lenet5", "alexnet", "vgg16_bn", "resnet18", "xception", "seresnet18"),
-}
 # What makes one grid another; the rest of a configuration may differ between a comparison and its continuation.
 GRID_FIELDS = ("kind", "models", "datasets", "seeds", "epochs", "train_size")
-
-
-class Cell(NamedTuple):
-    """One training of a grid."""
-
-    model: str
-    dataset: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.model} on {self.dataset}, seed {self.seed}"
-
-
-class DataShape(NamedTuple):
-    """What a comparison needs to know of a data set before and after training on it."""
-
-    train: int
-    val: int
-    test: int
-    channels: int
-    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Grid:
     """A comparison ready to run; in `config` every `auto` but `epochs` is decided and lists are written out."""
 
+    kind: Kind
     config: CompareConfig
     cells: tuple[Cell, ...]
-    data: dict[str, DataShape]
+    data: Mapping[str, DataShape]
 
     @property
     def models(self) -> list[str]:
@@ -59,23 +35,19 @@ class Grid:
     @property
     def title(self) -> str:
         """Such as `6 models on digits, 2 seeds`."""
-        models, seeds = len(self.models), self.config.seeds
-        names = self.models[0] if models == 1 else f"{models} models"
-        return f"{names} on {' and '.join(self.data)}, {seeds} seed{'s' if seeds > 1 else ''}"
+        return self.kind.title(self.models, list(self.data), self.config.seeds)
+
+    def cell_config(self, cell: Cell) -> TrainConfig:
+        """The training that a cell stands for."""
+        return self.kind.cell_config(self.config, cell)
 
     def digest(self) -> str:
         """SHA-256 of all that decides what is trained, in whatever order models and data sets were named."""
         cells = []
         for cell in sorted(self.cells):
-            fields = dataclasses.asdict(resolve(cell_config(self.config, cell)))
+            fields = dataclasses.asdict(self.cell_config(cell))
             cells.append({name: value for name, value in fields.items() if name not in FREE_TO_CHANGE})
         return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
-
-
-def cell_config(config: CompareConfig, cell: Cell) -> CnnConfig:
-    """The training that a cell stands for."""
-    shared = ("epochs", "train_size", "data_dir", "device", "precision", "threads", "register")
-    return CnnConfig(**cell._asdict(), **{name: getattr(config, name) for name in shared})
 
 
 def make_grid(config: CompareConfig) -> Grid:
@@ -83,25 +55,25 @@ def make_grid(config: CompareConfig) -> Grid:
 
     Raises ConfigError for names, sizes and devices that do not exist, DataError for data that is not to be had.
     """
+    kind = kind_of(config.kind)
     device = devices.resolve_device(config.device)
-    precision = devices.resolve_precision(config.precision, device)
-    models = _names("models", config.models, CNN_MODELS, MODEL_GROUPS, "small" if device == "cpu" else "full")
-    datasets = _names("datasets", config.datasets, IMAGE_DATASETS, {}, "digits")
+    devices.resolve_precision(config.precision, device)
+    models = _names("models", config.models, kind.models, kind.groups, kind.default_models(device))
+    datasets = _names("datasets", config.datasets, kind.datasets, {}, kind.default_dataset)
     if config.threads:
         torch.set_num_threads(config.threads)
-    data = {name: _shape(name, config) for name in datasets}
-    decided = dataclasses.replace(
-        config, models=",".join(models), datasets=",".join(datasets), device=device, precision=precision
-    )
+    data = {name: kind.shape(name, config) for name in datasets}
+    decided = dataclasses.replace(config, models=",".join(models), datasets=",".join(datasets), device=device)
     # Seed by seed: if it is cut off early, all models have been trained as often as each other.
     cells = tuple(Cell(m, d, seed) for d in datasets for seed in range(config.seeds) for m in models)
+    grid = Grid(kind, decided, cells, data)
     for cell in cells:
-        _check_batch_size(resolve(cell_config(decided, cell)), data[cell.dataset])
-    return Grid(decided, cells, data)
+        kind.check(grid.cell_config(cell), data[cell.dataset])
+    return grid
 
 
 def _names(
-    field: str, text: str, valid: tuple[str, ...], groups: dict[str, tuple[str, ...]], automatic: str
+    field: str, text: str, valid: tuple[str, ...], groups: Mapping[str, tuple[str, ...]], automatic: str
 ) -> list[str]:
     """The names in a comma-separated list, groups written out, each once, in the order given."""
     names: dict[str, None] = {}
@@ -116,18 +88,6 @@ def _names(
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise ConfigError(f"{field} names {name!r}; {hint}valid: {', '.join((*groups, *valid))}")
     return list(names)
-
-
-def _shape(name: str, config: CompareConfig) -> DataShape:
-    data = load_images(name, config.data_dir, train_size=config.train_size)
-    return DataShape(len(data.train), len(data.val), len(data.test), data.channels, data.classes)
-
-
-def _check_batch_size(config: CnnConfig, data: DataShape) -> None:
-    if config.batch_size > data.train:
-        raise ConfigError(
-            f"train_size is {config.train_size}; valid: at least {config.batch_size}, the batch size of {config.model}"
-        )
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:

@@ -1,13 +1,14 @@
 """One self-contained HTML page of a comparison: tables, figures and findings, in light and in dark."""
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
-from experiments.comparison import METRICS, SHARES, Interval, Paired, Row, leading
+from experiments.comparison.results import SHARES, Interval, Paired, Row, leading
 
-TITLES = {"f1": "F1", "ece": "ECE", "examples_per_second": "images/s", "precision": "precision (macro)",
+TITLES = {"f1": "F1", "ece": "ECE", "examples_per_second": "examples/s", "precision": "precision (macro)",
           "recall": "recall (macro)"}  # fmt: skip
 STYLE = """
 :root { color-scheme: light dark; --text: #1b1f24; --soft: #57606a; --page: #ffffff; --line: #d0d7de; --best: #e6f4ea;
@@ -28,25 +29,48 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; borde
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table of its own: `values` under `head` as they go to a CSV file, `shown` under `shown_head` for people."""
+
+    caption: str
+    head: tuple[str, ...]
+    values: tuple[tuple[object, ...], ...]
+    shown: tuple[tuple[str, ...], ...]
+    shown_head: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Section:
-    """What there is to say about one data set; `figures` are (caption, PNG)."""
+    """What there is to say about one data set.
+
+    `metrics` are the columns of the leaderboard, the deciding one first; `figures` are (caption, PNG); `tables` go to
+    the page and, by their names, to CSV files.
+    """
 
     dataset: str
+    metrics: tuple[str, ...]
     rows: tuple[Row, ...]
     paired: tuple[Paired, ...]
     analysis: tuple[str, ...]
     figures: tuple[tuple[str, bytes], ...]
+    tables: Mapping[str, Table] = field(default_factory=dict)
 
 
-def page(title: str, sections: Sequence[Section], facts: Mapping[str, str], failures: Mapping[str, str]) -> str:
-    """The whole page; every text in it is escaped, every figure within it."""
+def page(
+    title: str,
+    sections: Sequence[Section],
+    facts: Mapping[str, str],
+    failures: Mapping[str, str],
+    notes: Sequence[str],
+) -> str:
+    """The whole page; every text in it is escaped, every figure within it. `notes` say how it was measured."""
     body = [f"<h1>{escape(title)}</h1>", _index(sections, failures)]
     for section in sections:
         body += _section(section)
     if failures:
         items = "".join(f"<li><b>{escape(name)}</b>: {escape(reason)}</li>" for name, reason in failures.items())
         body.append(f'<h2 id="failed" class="failed">Trainings that failed</h2><ul class="failed">{items}</ul>')
-    body += _how(facts)
+    body += _how(facts, notes)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -72,11 +96,14 @@ def _index(sections: Sequence[Section], failures: Mapping[str, str]) -> str:
 def _section(section: Section) -> list[str]:
     name = escape(section.dataset)
     parts = [f'<h2 id="{name}">{name}</h2>', *(f"<p>{escape(text)}</p>" for text in section.analysis)]
-    parts.append(_leaderboard(section.rows))
+    parts.append(_leaderboard(section))
     parts.append(
-        '<p class="soft">Green: the best mean accuracy and what is not distinguishable from it. Small numbers: 95 % '
+        '<p class="soft">Green: the best mean and what is not distinguishable from it. Small numbers: 95 % '
         "interval. The order of models within overlapping intervals means nothing.</p>"
     )
+    for table in section.tables.values():
+        lines = ["<tr>" + "".join(f"<td>{escape(text)}</td>" for text in line) + "</tr>" for line in table.shown]
+        parts += [f'<p class="soft">{escape(table.caption)}</p>', _table(table.shown_head, lines)]
     if section.paired:
         parts += [f'<h3 id="{name}-pairs">Paired tests on {name}</h3>', _pairs(section.paired)]
     parts.append(f'<h3 id="{name}-figures">Figures for {name}</h3>')
@@ -94,22 +121,33 @@ def _table(head: Sequence[str], lines: Sequence[str]) -> str:
     return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
-def _leaderboard(rows: Sequence[Row]) -> str:
-    best, tied, _ = leading(rows)
-    head = ["model", "seeds", *(TITLES.get(metric, metric) for metric in METRICS), "parameters", "MFLOPs/image"]
+def _leaderboard(section: Section) -> str:
+    rows, metrics = section.rows, section.metrics
+    best, tied, _ = leading(rows, metrics[0])
+    with_flops = any(row.flops is not None for row in rows)
+    head = ["model", "seeds", *(TITLES.get(metric, metric.replace("_", " ")) for metric in metrics), "parameters"]
     lines = []
     for row in rows:
-        values = "".join(f"<td>{_value(metric, row.values[metric])}</td>" for metric in METRICS)
+        values = "".join(f"<td>{_value(metric, row.values[metric])}</td>" for metric in metrics)
         mark = ' class="best"' if row in (best, *tied) else ""
+        flops = "" if row.flops is None else f"<td>{row.flops / 1e6:,.1f}</td>"
         lines.append(f"<tr{mark}><td>{escape(row.model)}</td><td>{len(row.seeds)}</td>{values}"
-                     f"<td>{row.parameters:,}</td><td>{row.flops / 1e6:,.1f}</td></tr>")  # fmt: skip
-    return _table(head, lines)
+                     f"<td>{row.parameters:,}</td>{flops}</tr>")  # fmt: skip
+    return _table([*head, *(["MFLOPs/image"] if with_flops else [])], lines)
+
+
+def places(metric: str) -> int:
+    """Decimal places with which a metric is shown."""
+    return 4 if metric in SHARES or metric == "loss" else 1 if metric == "seconds" else 0
 
 
 def _value(metric: str, value: Interval) -> str:
-    places = 4 if metric in SHARES or metric == "loss" else 1 if metric == "seconds" else 0
-    text = f"{value.mean:,.{places}f}"
-    return f"{text}<small>{value.low:,.{places}f} – {value.high:,.{places}f}</small>" if value.known else text
+    if math.isnan(value.mean):
+        return "–"
+    text = f"{value.mean:,.{places(metric)}f}"
+    if not value.known:
+        return text
+    return f"{text}<small>{value.low:,.{places(metric)}f} – {value.high:,.{places(metric)}f}</small>"
 
 
 def _pairs(paired: Sequence[Paired]) -> str:
@@ -122,26 +160,14 @@ def _pairs(paired: Sequence[Paired]) -> str:
         )
     head = ["a – b", "only a is right", "only b is right", "p", "p after Holm", "seed"]
     note = (
-        "McNemar's exact test: of the test images on which exactly one of two trained networks is right, does one "
+        "McNemar's exact test: of the test items on which exactly one of two trained networks is right, does one "
         "network have more than chance would give it? It compares single trainings, not architectures over seeds. "
         "Holm's adjustment accounts for the number of pairs; bold: below 0.05 after it."
     )
     return f'<p class="soft">{escape(note)}</p>{_table(head, lines)}'
 
 
-def _how(facts: Mapping[str, str]) -> list[str]:
+def _how(facts: Mapping[str, str], notes: Sequence[str]) -> list[str]:
     items = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in facts.items())
-    notes = (
-        "The epoch kept of each training is the best by validation accuracy; the test images were read once, for it.",
-        "Intervals: with several seeds Student's 95 % t-interval of the mean over seeds; with one seed, or when all "
-        "seeds gave the same accuracy, Wilson's 95 % interval over the test images, for accuracy only. Models whose "
-        "intervals overlap are called not distinguishable.",
-        "ECE: expected calibration error, 15 equally wide bins of confidence. Precision, recall and F1 are averages "
-        "over classes.",
-        "FLOPs: one 32 x 32 image forward, convolutions and matrix products only, counted by torch's FlopCounterMode: "
-        "a multiplication with its addition counts as two.",
-        "Seconds: all epochs of one training with their validation, without tracking and tests. Images/s: median over "
-        "epochs, training only. Both depend on the machine and on what else it was doing.",
-    )
     texts = "".join(f"<li>{escape(text)}</li>" for text in notes)
     return ['<h2 id="how">How it was measured</h2>', f"<ul>{items}</ul><ul>{texts}</ul>"]

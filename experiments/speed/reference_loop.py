@@ -4,7 +4,7 @@ Images go one by one through torchvision's transforms (the same random shifts an
 them, the network runs in fp32 and contiguous memory, and the loss is read at every step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -14,19 +14,18 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from experiments.augmentation import Augmentation
 from experiments.data import ImageData
 
 
 class PictureDataset(Dataset):
-    """The training images as pictures, transformed one at a time."""
+    """The training images as pictures, shifted by up to `crop` pixels and mirrored one at a time."""
 
-    def __init__(self, data: ImageData, augmentation: Augmentation) -> None:
+    def __init__(self, data: ImageData, crop: int, flip: bool) -> None:
         pixels = data.train.images.permute(0, 2, 3, 1).cpu().numpy()
         self.pictures = [Image.fromarray(image.squeeze()) for image in pixels]
         self.labels = data.train.labels.tolist()
-        steps: list = [transforms.RandomCrop(32, padding=augmentation.crop)] if augmentation.crop else []
-        steps += [transforms.RandomHorizontalFlip()] if augmentation.flip else []
+        steps: list = [transforms.RandomCrop(pixels.shape[1], padding=crop)] if crop else []
+        steps += [transforms.RandomHorizontalFlip()] if flip else []
         self.transform = transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(data.mean, data.std)])
 
     def __len__(self) -> int:
@@ -37,20 +36,24 @@ class PictureDataset(Dataset):
         return image, self.labels[index]
 
 
-def reference_steps(
-    network: nn.Module, dataset: PictureDataset, batch_size: int, workers: int, device: str
-) -> Iterator[int]:
-    """Train for ever, yielding the number of images of each step after it is done."""
-    network = network.to(device).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    loader = DataLoader(
+def reference_loader(dataset: PictureDataset, batch_size: int, workers: int) -> DataLoader:
+    """Shuffled batches, made in this process (0 workers) or in so many others."""
+    return DataLoader(
         dataset, batch_size, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0
     )
-    while True:
-        for images, labels in loader:
+
+
+def reference_loop(network: nn.Module, device: str, learning_rate: float) -> Callable[[Iterable[Any]], None]:
+    """A function that trains `network` on every batch it is given, (images, labels) on the CPU."""
+    network = network.to(device).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=0.9)
+
+    def train(batches: Iterable[Any]) -> None:
+        for images, labels in batches:
             optimizer.zero_grad()
             loss = F.cross_entropy(network(images.to(device)), labels.to(device))
             loss.backward()
             optimizer.step()
             loss.item()
-            yield len(labels)
+
+    return train

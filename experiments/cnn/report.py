@@ -1,0 +1,122 @@
+"""What is reported at the end of a CNN training: test metrics, figures, the model to be registered, a description."""
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from experiments import plots
+from experiments.cnn import explain_plots
+from experiments.cnn.classification import Predictions, calibration_error, classification_metrics
+from experiments.cnn.setup import TASK, CnnTraining
+from experiments.engine import Metrics
+from experiments.family import Result, SavedModel
+from tasks.explain import first_layer_filters, grad_cam
+from tasks.image_classification import ClassifierConfig, save_classifier
+
+
+def test(training: CnnTraining, network: nn.Module, best: int, folder: Path) -> Metrics:
+    """Run the kept network over the test images, and write figures and reports of what it said."""
+    predictions = training.predict(network, training.data.test)
+    write_report(folder, training, predictions, best)
+    look_inside(folder / "plots", training, network, predictions)
+    metrics = {f"test_{name}": value for name, value in classification_metrics(predictions).items()}
+    return {**metrics, "test_ece": calibration_error(predictions.labels, predictions.probabilities)}
+
+
+def write_report(folder: Path, training: CnnTraining, predictions: Predictions, best: int) -> None:
+    """Figures under `plots/`, tables under `reports/`, in the names of the contract."""
+    from sklearn.metrics import classification_report, confusion_matrix
+
+    data, history = training.data, training.state.history
+    title = f"{training.config.model} on {data.name}"
+    labels, predicted, classes = predictions.labels, predictions.predicted, data.classes
+    every_class = range(len(classes))
+    report: Any = classification_report(
+        labels,
+        predicted,
+        labels=every_class,
+        target_names=classes,
+        output_dict=True,
+        zero_division=0,  # type: ignore
+    )
+    reports, figures = folder / "reports", folder / "plots"
+    reports.mkdir(parents=True)
+    (reports / "classification_report.json").write_text(json.dumps(report, indent=1))
+    np.savez_compressed(
+        reports / "test_predictions.npz", labels=labels, probabilities=predictions.probabilities.astype(np.float32)
+    )
+    scores = classification_metrics(predictions)
+    for metric in ("loss", "accuracy"):
+        plots.save_curves(figures / f"{metric}_curve.png", history, metric, title, best, scores[metric])
+    matrix = confusion_matrix(labels, predicted, labels=every_class)
+    plots.save_confusion_matrix(figures / "confusion_matrix.png", matrix, classes, f"{title}: test images")
+    plots.save_per_class(figures / "per_class.png", report, classes, f"{title}: test images")
+    pixels = data.test.images.permute(0, 2, 3, 1).cpu().numpy()
+    plots.save_mistakes(figures / "mistakes.png", pixels, labels, predictions.probabilities, classes)
+
+
+def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predictions: Predictions) -> None:
+    """Figures of what the network looks at: Grad-CAM, first-layer filters, calibration."""
+    data, name = training.data, f"{training.config.model} on {training.data.name}"
+    ece = calibration_error(predictions.labels, predictions.probabilities)
+    explain_plots.save_calibration(
+        figures / "calibration.png", predictions.labels, predictions.probabilities, ece, f"{name}: test images"
+    )
+    filters = first_layer_filters(network).float().cpu().numpy()
+    explain_plots.save_filters(figures / "filters.png", filters, f"{name}: first-layer filters")
+    # The first test image of every class.
+    chosen = [int(np.flatnonzero(predictions.labels == index)[0]) for index in np.unique(predictions.labels)]
+    pixels = data.test.images[chosen]
+    heat = grad_cam(network.eval(), training.normalise(pixels))
+    captions = [
+        f"{data.classes[int(predictions.predicted[index])]}\nis {data.classes[int(predictions.labels[index])]}"
+        for index in chosen
+    ]
+    explain_plots.save_grad_cam(
+        figures / "grad_cam.png", pixels.permute(0, 2, 3, 1).cpu().numpy(), heat.cpu().numpy(), captions
+    )
+
+
+def save_model(training: CnnTraining, network: nn.Module, folder: Path) -> SavedModel:
+    """Write the network as a model of the task `image-classification`."""
+    config, data = training.config, training.data
+    description = ClassifierConfig(config.model, "small", data.channels, data.classes, data.mean, data.std)
+    save_classifier(folder, network, description)
+    return SavedModel(
+        task=TASK,
+        name=f"{config.model} on {config.dataset}",
+        registered_name=f"cnn-{config.dataset}",
+        input_example={"image": png_base64(data.test.images[0])},
+        params={"model": config.model, "dataset": config.dataset, "seed": config.seed},
+    )
+
+
+def png_base64(image: torch.Tensor) -> str:
+    """A uint8 image `(channels, h, w)` as PNG in base64, the form in which the served model takes it."""
+    from PIL import Image
+
+    pixels = image.permute(1, 2, 0).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def describe(training: CnnTraining, result: Result) -> str:
+    """The run's description for its MLflow page."""
+    config, data, metrics = training.config, training.data, result.metrics
+    return f"""**{result.name}**: test accuracy **{metrics["test_accuracy"]:.2%}**, macro F1 {metrics["test_f1"]:.4f}.
+
+Trained for {config.epochs} epochs on {len(data.train):,} images; epoch {result.best_epoch} had the best validation \
+accuracy ({metrics["val_accuracy"]:.2%} of {len(data.val):,}) and was kept. The test set ({len(data.test):,}) was read \
+once, for that epoch.
+
+Where to look: *Model metrics* for the curves; artifacts `plots/` (loss and accuracy curves, confusion matrix, \
+per-class scores, mistakes), `reports/` (classification report, every test prediction), `config.json` (the whole \
+configuration), `checkpoints/`. Registry: {result.registry}.
+"""

@@ -1,0 +1,1 @@
+"""The parts of the entry point `compare`: the grid, its runs, and the report on their results."""

@@ -1,0 +1,1 @@
+"""The parts of the entry point `benchmark`: measurements of speed."""

@@ -1,0 +1,141 @@
+"""What a benchmark will measure: names and sizes checked before a run is made, and about how long it will take."""
+
+import dataclasses
+import difflib
+import itertools
+import os
+from dataclasses import dataclass
+
+import torch
+
+from experiments import devices
+from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError
+from experiments.data import ImageData, Subset, load_images
+from experiments.recipes import resolve
+from experiments.speed.throughput import MIN_BATCHES, precisions, seconds_per_image, ways
+from experiments.speed.time_to_accuracy import target_config
+
+EVALUATION_SHARE = 1 / 3  # forward only, against forward and backward
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A benchmark ready to run; `data` lies on the CPU, `recipes` has every `auto` but device and precision decided."""
+
+    config: BenchmarkConfig
+    devices: list[str]
+    recipes: dict[str, CnnConfig]
+    sizes: list[int]
+    data: ImageData
+
+    @property
+    def models(self) -> list[str]:
+        return list(self.recipes)
+
+    @property
+    def title(self) -> str:
+        """Such as `6 models on mnist, cpu`."""
+        names = self.models[0] if len(self.models) == 1 else f"{len(self.models)} models"
+        return f"{names} on {self.config.dataset}, {' and '.join(self.devices)}"
+
+    def data_on(self, device: str) -> ImageData:
+        """The data with its training images on a device; the others are not needed for measuring throughput."""
+        train = Subset(self.data.train.images.to(device), self.data.train.labels.to(device))
+        return dataclasses.replace(self.data, train=train)
+
+    def target_trainings(self) -> list[tuple[str, str, str]]:
+        """Device, model and precision of every training to the target accuracy; none without a target."""
+        if not self.config.target_accuracy:
+            return []
+        return [
+            (device, model, precision)
+            for device in self.devices
+            for model in self.models
+            for precision in self._target_precisions(device)
+        ]
+
+    def _target_precisions(self, device: str) -> list[str]:
+        chosen = self.config.target_precision
+        return precisions(device) if chosen == "all" else [devices.resolve_precision(chosen, device)]
+
+
+def make_plan(config: BenchmarkConfig) -> Plan:
+    """Check all that can be checked, and load the data. Raises ConfigError or DataError for what cannot be measured."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("benchmark runs in one process; valid: without torchrun")
+    models = _model_names(config.model)
+    sizes = _batch_sizes(config.batch_sizes)
+    where = _devices(config.device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    data = load_images(config.dataset, config.data_dir, train_size=config.train_size)
+    if max(sizes) > len(data.train):
+        raise ConfigError(f"batch_sizes has {max(sizes)}; valid: at most {len(data.train)}, the training images")
+    recipes = {model: resolve(target_config(config, model, "auto", "auto")) for model in models}
+    largest = max(recipe.batch_size for recipe in recipes.values())
+    if config.target_accuracy and largest > len(data.train):
+        raise ConfigError(f"train_size is {config.train_size}; valid with target_accuracy: at least {largest}, "
+                          "the batch size of the recipes")  # fmt: skip
+    return Plan(config, where, recipes, sizes, data)
+
+
+def _model_names(text: str) -> list[str]:
+    """The names in a comma-separated list, groups written out, each once, in the order given."""
+    names: dict[str, None] = {}
+    for word in (part.strip() for part in text.split(",")):
+        names |= dict.fromkeys(CNN_GROUPS.get(word, (word,) if word else ()))
+    valid = ", ".join((*CNN_GROUPS, *CNN_MODELS))
+    if not names:
+        raise ConfigError(f"model is {text!r}, which names nothing; valid: {valid}")
+    for name in names:
+        if name not in CNN_MODELS:
+            close = difflib.get_close_matches(name, (*CNN_MODELS, *CNN_GROUPS), n=1)
+            raise ConfigError(f"model names {name!r}; {f'did you mean {close[0]!r}? ' if close else ''}valid: {valid}")
+    return list(names)
+
+
+def _batch_sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(size) for size in text.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 2:
+        raise ConfigError(f"batch_sizes is {text!r}; valid: whole numbers above 1, separated by commas")
+    return list(dict.fromkeys(sizes))
+
+
+def _devices(name: str) -> list[str]:
+    """The devices to measure one after the other; `all` is the CPU and what `auto` finds besides."""
+    if name != "all":
+        return [devices.resolve_device(name)]
+    return list(dict.fromkeys(("cpu", devices.resolve_device("auto"))))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds; those of training to the target are at most so many, as it may be reached before the last epoch."""
+
+    throughput: float
+    target: float
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Measure a few steps of every model in every precision, and add up what the plan would take."""
+    config, cost = plan.config, {}
+    for device in plan.devices:
+        data = plan.data_on(device)
+        for model, recipe in plan.recipes.items():
+            for precision in precisions(device):
+                cost[device, model, precision] = seconds_per_image(recipe, data, device, precision)
+    throughput = 0.0
+    for device in plan.devices:
+        for model, way, size in itertools.product(plan.models, ways(device), plan.sizes):
+            step = size * cost[device, model, way.precision]
+            warm_up = min(way.warm_up * step, config.seconds + step)
+            throughput += config.repeats * (warm_up + max(config.seconds, MIN_BATCHES * step))
+    target = 0.0
+    images = len(plan.data.train) + EVALUATION_SHARE * len(plan.data.val)
+    for device, model, precision in plan.target_trainings():
+        seconds = plan.recipes[model].epochs * images * cost[device, model, precision]
+        target += min(seconds, config.budget_seconds) if config.budget_seconds else seconds
+    return Estimate(throughput, target)

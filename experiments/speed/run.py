@@ -1,0 +1,132 @@
+"""A benchmark from its configuration to what MLflow shows: throughput of every model, then time to accuracy."""
+
+import dataclasses
+import gc
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from experiments import devices
+from experiments.comparison.clock import words
+from experiments.config import BenchmarkConfig, ConfigError
+from experiments.speed import plots, report
+from experiments.speed.plan import Plan, estimate, make_plan
+from experiments.speed.throughput import Throughput, measure_model
+from experiments.speed.time_to_accuracy import TargetRun, train_to_target
+from experiments.tracking import Tracker, git_commit, tracked_run
+
+EXPERIMENT = "benchmark"
+LONGEST_UNCONFIRMED = 12 * 3600
+
+
+@dataclass
+class BenchmarkResult:
+    """What was measured so far."""
+
+    config: BenchmarkConfig
+    run_id: str
+    throughput: list[Throughput] = field(default_factory=list)
+    targets: list[TargetRun] = field(default_factory=list)
+
+    def table(self) -> str:
+        """The result for a terminal."""
+        lines = report.throughput_table(self.throughput, self.config)
+        if self.targets:
+            lines += ["", *report.target_table(self.targets)]
+        return "\n".join(lines)
+
+
+def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
+    """Measure as `config` says and log it, model by model: what is cut off keeps what it has measured.
+
+    Raises UserError before a run is made for what cannot be measured, TrainingError after that.
+    """
+    plan = make_plan(config)
+    _say_how_long(plan)
+    with tracked_run(EXPERIMENT) as tracker:
+        _start(plan, tracker)
+        result = BenchmarkResult(config, tracker.run_id)
+        for device in plan.devices:
+            data = plan.data_on(device)
+            for model, recipe in plan.recipes.items():
+                started = time.perf_counter()
+                _free_memory()
+                new = measure_model(recipe, data, device, plan.sizes, config.seconds, config.repeats)
+                result.throughput += new
+                _log_throughput(plan, result, new, tracker)
+                print(f"{model}, {device}: {len(new)} settings measured, {words(time.perf_counter() - started)}",
+                      flush=True)  # fmt: skip
+        for device, model, precision in plan.target_trainings():
+            _free_memory()
+            run = train_to_target(config, model, device, precision)
+            result.targets.append(run)
+            _log_target(plan, result, run, tracker)
+            seconds = words(run.curve[-1].seconds) if run.curve else "no epoch"
+            print(f"{model}, {device}, {precision}: {run.outcome}, {seconds}", flush=True)
+        return result
+
+
+def _say_how_long(plan: Plan) -> None:
+    """Say it, and refuse what takes too long unless a person confirmed it."""
+    expected = estimate(plan)
+    training = f", then training to {plan.config.target_accuracy:g} in at most {words(expected.target)}"
+    names = " and ".join(devices.describe(device)["device_name"] for device in plan.devices)
+    print(f"{plan.title}: about {words(expected.throughput)}{training if expected.target else ''}, on {names}",
+          flush=True)  # fmt: skip
+    together = expected.throughput + expected.target
+    if together > LONGEST_UNCONFIRMED and not plan.config.confirm:
+        raise ConfigError(f"this benchmark may take {words(together)}; measure fewer models or smaller batch_sizes, "
+                          "set budget_seconds, or go on with confirm=true")  # fmt: skip
+
+
+def _start(plan: Plan, tracker: Tracker) -> None:
+    config, data = plan.config, plan.data
+    name = f"benchmark of {plan.title}"
+    tags = {
+        "model": ",".join(plan.models),
+        "dataset": config.dataset,
+        "git_commit": git_commit(),
+        "data_sha256": data.sha256,
+        "split_sha256": data.split_sha256,
+        "data_verified": str(data.verified).lower(),
+        **devices.describe(plan.devices[-1]),  # the GPU's names the CPU too
+    }
+    note = f"**{name}**: images per second of training beside a plain PyTorch loop, settings measured in turns."
+    tracker.start(name, note, dataclasses.asdict(config), tags)
+    tracker.log_dataset(data.name, data.origin, data.sha256)
+
+
+def _free_memory() -> None:
+    """Let go of the networks measured before: autocast's wrapping ties each to itself, and they may be large."""
+    gc.collect()
+
+
+def _log_throughput(plan: Plan, result: BenchmarkResult, new: list[Throughput], tracker: Tracker) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "throughput.csv").write_text(report.throughput_csv(result.throughput))
+        (folder / "throughput.txt").write_text("\n".join(report.throughput_table(result.throughput, plan.config)))
+        plots.save_throughput(folder / "throughput.png", result.throughput, f"training throughput: {plan.title}")
+        tracker.log_files(folder)
+    speeds = {
+        f"images_per_second/{one.device}/{one.model}/{str(one.way).replace(', ', '_').replace(' ', '_')}": one.median
+        for one in report.best_batch_sizes(new)
+    }
+    tracker.log_final(speeds, step=0)
+
+
+def _log_target(plan: Plan, result: BenchmarkResult, run: TargetRun, tracker: Tracker) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "time_to_accuracy.csv").write_text(report.target_csv(result.targets))
+        (folder / "time_to_accuracy.txt").write_text("\n".join(report.target_table(result.targets)))
+        (folder / "curves.csv").write_text(report.curves_csv(result.targets))
+        title = f"training to validation accuracy {run.target:g}: {plan.title}"
+        plots.save_targets(folder / "time_to_accuracy.png", result.targets, title)
+        tracker.log_files(folder)
+    where = f"{run.device}/{run.model}/{run.precision}"
+    figures = {f"seconds_to_accuracy/{where}": run.curve[-1].train_seconds} if run.reached else {}
+    if run.best is not None:
+        figures[f"best_val_accuracy/{where}"] = run.best.val_accuracy
+    tracker.log_final(figures, step=0)

@@ -1,0 +1,249 @@
+"""Images per second of one model's training, every way to train it measured in turns.
+
+Augmentation, optimizer and the reading of the loss are included; evaluation, logging and checkpoints are not.
+"""
+
+import copy
+import itertools
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+import models
+from experiments import devices
+from experiments.cnn.augmentation import Augmentation, Batch, Normalise, TrainingBatches
+from experiments.cnn.classification import classification_step
+from experiments.config import CnnConfig
+from experiments.data import ImageData
+from experiments.engine import StepResult, fit
+from experiments.speed.reference_loop import PictureDataset, reference_loader, reference_loop
+from experiments.state import make_state
+
+WARM_UP_BATCHES, MIN_BATCHES = 3, 3
+# So low that no network diverges; how long a step takes does not depend on it.
+LEARNING_RATE = 1e-3
+MOST_WORKERS = 8
+PROBE_SIZES, PROBE_SECONDS, SLOW_SECONDS = (8, 64), 0.05, 0.3
+
+
+class Way(NamedTuple):
+    """One way to train, whatever the batch size; `workers` is of the plain loop only."""
+
+    loop: str
+    precision: str
+    memory_format: str
+    workers: int | None = None
+
+    @property
+    def warm_up(self) -> int:
+        """Batches before a measurement: workers have two each ready, made while other settings were measured."""
+        return WARM_UP_BATCHES if self.workers is None else max(WARM_UP_BATCHES, 2 * self.workers + 1)
+
+    def __str__(self) -> str:
+        workers = "" if self.workers is None else f", {self.workers} worker{'' if self.workers == 1 else 's'}"
+        return f"{self.loop}, {self.precision}, {self.memory_format}{workers}"
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Images per second that one way to train a model reached in batches of one size, one number a measurement."""
+
+    device: str
+    model: str
+    way: Way
+    batch_size: int
+    speeds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Images per second."""
+        return statistics.median(self.speeds)
+
+
+def precisions(device: str) -> list[str]:
+    """The arithmetic that is measured on a device: fp32, and what its hardware is made for."""
+    has_bf16 = devices.resolve_precision("auto", device) == "bf16"
+    return ["fp32", *(["bf16"] if has_bf16 else []), *(["fp16"] if device == "cuda" else [])]
+
+
+def ways(device: str) -> list[Way]:
+    """Every way to train on a device, the plain loop first."""
+    workers = min(MOST_WORKERS, os.cpu_count() or 1)
+    plain = [Way("plain", "fp32", "contiguous", count) for count in (0, workers)]
+    formats = ("contiguous", "channels_last")
+    return plain + [Way("ours", *pair) for pair in itertools.product(precisions(device), formats)]
+
+
+class Stopwatch:
+    """Lets a loop train for a while and measures its speed, from when it asks for batches.
+
+    At least `seconds` and MIN_BATCHES count, after `warm_up` batches or as long again, whichever is shorter.
+    `speed` is in images per second; NaN before `limit` is used up.
+    """
+
+    def __init__(self, seconds: float, device: str, warm_up: int = WARM_UP_BATCHES) -> None:
+        self.seconds = seconds
+        self.device = device
+        self.warm_up = warm_up
+        self.speed = math.nan
+
+    def limit(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The next batches, images first and labels second, that the loop shall train on."""
+        started = time.perf_counter()
+        for count in range(self.warm_up):
+            if count and time.perf_counter() - started >= self.seconds:
+                break
+            yield next(batches)
+        self._wait()
+        started, images, count = time.perf_counter(), 0, 0
+        while count < MIN_BATCHES or time.perf_counter() - started < self.seconds:
+            batch = next(batches)
+            yield batch
+            images += len(batch[1])
+            count += 1
+        self._wait()
+        self.speed = images / (time.perf_counter() - started)
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        elif self.device == "mps":
+            torch.mps.synchronize()
+
+
+@dataclass
+class _Setting:
+    """A way to train with batches of one size, ready to be measured."""
+
+    way: Way
+    batch_size: int
+    train: Callable[[Iterator[Any]], None]
+    batches: Iterator[Any]
+    speeds: list[float] = field(default_factory=list)
+
+
+def measure_model(
+    recipe: CnnConfig, data: ImageData, device: str, sizes: list[int], seconds: float, repeats: int
+) -> list[Throughput]:
+    """Measure every way to train the model of `recipe` (every `auto` decided) with every batch size, `repeats` times.
+
+    The settings take turns, so that what else the machine does meanwhile hits all of them alike.
+    """
+    settings = _settings(recipe, data, device, sizes)
+    for _ in range(repeats):
+        for setting in settings:
+            stopwatch = Stopwatch(seconds, device, setting.way.warm_up)
+            setting.train(stopwatch.limit(setting.batches))
+            setting.speeds.append(stopwatch.speed)
+    return [Throughput(device, recipe.model, s.way, s.batch_size, tuple(s.speeds)) for s in settings]
+
+
+def seconds_per_image(recipe: CnnConfig, data: ImageData, device: str, precision: str) -> float:
+    """A first look at our loop's speed, for estimates: a few small batches, and larger ones if those are fast."""
+    loop = _OurLoop(recipe, _network(recipe, data), device, Way("ours", precision, "channels_last"))
+    batches, speed = _batches(recipe, data, device), math.nan
+    for size in PROBE_SIZES:
+        stopwatch = Stopwatch(PROBE_SECONDS, device, warm_up=1)
+        loop(stopwatch.limit(_endless(_resized(batches, size).epoch)))
+        speed = stopwatch.speed
+        if size / speed > SLOW_SECONDS:
+            break
+    return 1 / speed
+
+
+def _settings(recipe: CnnConfig, data: ImageData, device: str, sizes: list[int]) -> list[_Setting]:
+    """One network a way, shared by its batch sizes; one copy of the images for our loop, one for the plain one."""
+    pictures = PictureDataset(data, recipe.crop, recipe.flip)
+    batches = _batches(recipe, data, device)
+    settings = []
+    for way in ways(device):
+        network = _network(recipe, data)
+        if way.loop == "plain":
+            train = reference_loop(network, device, LEARNING_RATE)
+        else:
+            train = _OurLoop(recipe, network, device, way)
+        for size in sizes:
+            if way.workers is not None:
+                loader = reference_loader(pictures, size, way.workers)
+                endless = _endless(lambda _, loader=loader: loader)
+            else:
+                endless = _endless(_resized(batches, size).epoch)
+            settings.append(_Setting(way, size, train, endless))
+    return settings
+
+
+def _network(recipe: CnnConfig, data: ImageData) -> nn.Module:
+    torch.manual_seed(0)
+    return models.build(recipe.model, len(data.classes), data.channels)
+
+
+def _batches(recipe: CnnConfig, data: ImageData, device: str) -> TrainingBatches:
+    normalise = Normalise(data.mean, data.std, device)
+    augmentation = Augmentation(recipe.crop, recipe.flip, recipe.cutout)
+    return TrainingBatches(data.train, normalise, augmentation, recipe.batch_size, seed=0)
+
+
+def _resized(batches: TrainingBatches, size: int) -> TrainingBatches:
+    """The same images, not copied, in batches of another size."""
+    other = copy.copy(batches)
+    other.batch_size = size
+    return other
+
+
+def _endless(epoch: Callable[[int], Iterable[Any]]) -> Iterator[Any]:
+    for number in itertools.count(1):
+        yield from epoch(number)
+
+
+class _OurLoop:
+    """Trains on every batch it is given, by `engine.fit` with the recipe's optimizer, smoothing, clipping, average."""
+
+    def __init__(self, recipe: CnnConfig, network: nn.Module, device: str, way: Way) -> None:
+        self.recipe, self.device, self.way = recipe, device, way
+        self.state = make_state(
+            devices.make_accelerator(device, way.precision),
+            network,
+            optimizer=recipe.optimizer,
+            learning_rate=LEARNING_RATE,
+            weight_decay=recipe.weight_decay,
+            schedule="constant",
+            warmup=0.0,
+            ema_decay=recipe.ema_decay,
+            total_steps=1,
+        )
+        self.contiguous = way.memory_format == "contiguous"
+        if self.contiguous:
+            for module in (self.state.network, self.state.average):
+                if module is not None:
+                    module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+
+    def __call__(self, batches: Iterator[Batch]) -> None:
+        # Accelerate keeps the precision in a singleton: it must be this setting's again when its turn comes.
+        devices.make_accelerator(self.device, self.way.precision)
+        fit(
+            self.state,
+            batches=lambda _: map(self._laid_out, batches),
+            step=self._step,
+            evaluate=lambda _: {},
+            epochs=self.state.epoch + 1,
+            seed=0,
+            on_epoch_end=lambda *_: None,
+            grad_clip=self.recipe.grad_clip,
+        )
+
+    def _step(self, model: nn.Module, batch: Batch) -> StepResult:
+        return classification_step(model, batch, self.recipe.label_smoothing)
+
+    def _laid_out(self, batch: Batch) -> Batch:
+        if not self.contiguous:
+            return batch
+        # Grey images count as contiguous already, whatever their strides say: `contiguous()` would leave them as they
+        # are, and convolutions would go on in channels_last.
+        return batch._replace(images=batch.images.clone(memory_format=torch.contiguous_format))

@@ -1,0 +1,208 @@
+"""One training from its configuration to the registry, the same way for every family of models."""
+
+import dataclasses
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from accelerate.utils import broadcast_object_list
+
+from experiments import devices, resume
+from experiments.checkpoint import Checkpoint
+from experiments.config import ConfigError, UserError
+from experiments.engine import Metrics, fit
+from experiments.family import Config, Family, Prepared, Result, SavedModel, Training
+from experiments.progress import Progress
+from experiments.state import evaluated_weights
+from experiments.tracking import Tracker, artifact_disk, git_commit, tracked_run
+from tasks import registry
+
+SNAPSHOTS = "plots/epochs"
+
+
+def train(
+    family: Family[Config, Prepared],
+    config: Config,
+    given: frozenset[str] = frozenset(),
+    parent: str | None = None,
+) -> Result | None:
+    """Train, evaluate, log and register one network; the result is None on all processes but the first.
+
+    Args:
+        given: the fields that a person set, which a resumed run must agree with.
+        parent: id of a run under which this one is nested.
+
+    Raises UserError before any run is made if the configuration cannot work, TrainingError after that.
+    """
+    if config.resume != "none":
+        config = resume.resumed_config(config, given)
+    config = family.decide(config)
+    accelerator = devices.make_accelerator(config.device, config.precision)
+    training = family.prepare(config, accelerator)
+    checkpoint = _restore(training)
+    if not accelerator.is_main_process:
+        _fit(training, tracker=None)
+        return None
+    if checkpoint is None:
+        _check_space(training, family.name)
+    # A run to be resumed is claimed before it is touched: it may be in the hands of another process.
+    with ExitStack() as stack:
+        if config.resume != "none":
+            stack.enter_context(resume.claim(config.resume))
+        tracker = stack.enter_context(tracked_run(family.name, config.resume, parent=parent))
+        if config.resume == "none":
+            stack.enter_context(resume.claim(tracker.run_id))
+        _start(training, family.name, tracker)
+        training.snapshots = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if checkpoint is not None:
+            tracker.fetch_files(SNAPSHOTS, training.snapshots)
+        _fit(training, tracker)
+        return _finish(family, training, tracker)
+
+
+def _restore(training: Training) -> Checkpoint | None:
+    """Go back to the newest checkpoint of the run to be resumed, the same one on all processes."""
+    config, accelerator = training.config, training.state.accelerator
+    if config.resume == "none":
+        return None
+    checkpoint = resume.find_checkpoint(config.resume, training.best_epoch)
+    if accelerator.num_processes > 1:
+        epochs = broadcast_object_list([checkpoint.epoch if checkpoint else 0])
+        if epochs[0] != (checkpoint.epoch if checkpoint else 0):
+            raise ConfigError("the processes do not see the same checkpoints; give them one disk")
+    if checkpoint is not None:
+        resume.restore(training.state, checkpoint, training.environment)
+    return checkpoint
+
+
+def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
+    config, data = training.config, training.identity
+    tags = {
+        **training.tags(),
+        "git_commit": git_commit(),
+        "data_sha256": data.sha256,
+        "split_sha256": data.split_sha256,
+        "data_verified": str(data.verified).lower(),
+        **devices.describe(config.device),
+    }
+    name = training.title
+    how_to_resume = f"Cut off? `mlflow run . -e {entry_point} -P resume={tracker.run_id}` goes on with it."
+    tracker.start(name, f"**{name}** is training. {how_to_resume}", dataclasses.asdict(config), tags)
+    tracker.log_dataset(data.name, data.origin, data.sha256)
+    if not data.verified:
+        print(f"warning: {data.origin} is not known to be the official data; data_verified=false", file=sys.stderr)
+    print(training.summary())
+    print(f"{config.device}, {config.precision}, {training.environment['threads']} threads; run {tracker.run_id}")
+
+
+def _fit(training: Training, tracker: Tracker | None) -> None:
+    config, state = training.config, training.state
+    progress = Progress(config.epochs, len(training.batches), training.selected_by, enabled=tracker is not None)
+
+    def on_epoch_end(epoch: int, metrics: Metrics) -> None:
+        if tracker is None:
+            return
+        # The checkpoint holds the metrics and comes first: after a crash in between, the store gets what it lacks.
+        save_checkpoint(training, tracker, epoch)
+        tracker.log_epoch(epoch, metrics)
+        _draw_snapshot(training, tracker, epoch)
+        progress.epoch(epoch, metrics)
+
+    if tracker is not None:
+        for epoch, metrics in enumerate(state.history, start=1):
+            tracker.log_epoch(epoch, metrics)
+    fit(
+        state,
+        batches=training.batches.epoch,
+        step=training.step,
+        evaluate=training.evaluate,
+        epochs=config.epochs,
+        seed=config.seed,
+        on_epoch_end=on_epoch_end,
+        solved=training.solved,
+        grad_clip=config.grad_clip,
+        progress=progress.bar,
+    )
+
+
+def _draw_snapshot(training: Training, tracker: Tracker, epoch: int) -> None:
+    assert training.snapshots is not None
+    before = set(training.snapshots.iterdir())
+    training.snapshot(epoch, training.snapshots)
+    for new in sorted(set(training.snapshots.iterdir()) - before):
+        tracker.log_file(new, SNAPSHOTS)
+
+
+def save_checkpoint(training: Training, tracker: Tracker, epoch: int) -> None:
+    """Write the state after `epoch`; keep the last two and the best epoch as of each of them."""
+    state = training.state
+    values = {**state.values(), "environment": training.environment}
+    tracker.checkpoints.save(epoch, state.tensors(), values)
+    keep = {epoch, training.best_epoch(state.history)}
+    if epoch > 1:
+        keep |= {epoch - 1, training.best_epoch(state.history[:-1])}
+    tracker.checkpoints.prune(keep)
+
+
+def _check_space(training: Training, experiment: str) -> None:
+    """Raise UserError if the disk cannot hold the checkpoints (four kept and one being written)."""
+    weights = sum(value.nbytes for value in training.state.network.state_dict().values())
+    needed = 5 * weights * (4 if training.config.ema_decay else 3)
+    folder = artifact_disk(experiment)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(f"{folder} has {free / 1e6:.1f} MB free, and the checkpoints need {needed / 1e6:.1f} MB")
+
+
+def _finish(family: Family[Config, Prepared], training: Prepared, tracker: Tracker) -> Result:
+    """Evaluate the best epoch on the test data, which nothing has looked at before, and log all that follows."""
+    history = training.state.history
+    best = training.best_epoch(history)
+    network = training.state.network
+    network.load_state_dict(evaluated_weights(tracker.checkpoints.load(best).tensors))
+    with tempfile.TemporaryDirectory() as temporary:
+        artifacts, folder = Path(temporary) / "artifacts", Path(temporary) / "model"
+        test = family.test(training, network, best, artifacts)
+        tracker.log_files(artifacts)
+        tracker.upload_checkpoints()
+        saved = family.save(training, network, folder)
+        with tracker.timed():
+            example, params = saved.input_example, saved.params
+            info = registry.package("model", saved.task, folder, saved.name, input_example=example, params=params)
+    tracker.log_final(test, step=best, model_id=info.model_id)
+    metrics = {**{k: v for k, v in history[best - 1].items() if k.startswith("val_")}, **test}
+    register = training.config.register
+    result = Result(
+        run_id=tracker.run_id,
+        name=training.title,
+        best_epoch=best,
+        metrics=metrics,
+        train_seconds=sum(epoch["epoch_seconds"] for epoch in history),
+        tracking_seconds=tracker.seconds,
+        model_uri=info.model_uri,
+        registry=_register(training, saved, tracker, info.model_uri, metrics) if register else "not registered",
+        columns=training.columns,
+    )
+    tracker.describe(family.describe(training, result), {"best_epoch": str(best)})
+    return result
+
+
+def _register(
+    training: Training, saved: SavedModel, tracker: Tracker, model_uri: str, metrics: dict[str, float]
+) -> str:
+    data, name, metric = training.identity, saved.registered_name, training.selected_by
+    tested = metric.replace("val_", "test_")
+    tags = {
+        **training.tags(),
+        metric: repr(metrics[metric]),
+        tested: repr(metrics[tested]),
+        "data_sha256": data.sha256,
+        "split_sha256": data.split_sha256,
+        "data_verified": str(data.verified).lower(),
+    }
+    with tracker.timed():
+        version = registry.version_of_run(name, tracker.run_id) or registry.register(model_uri, name, tags)
+        contender = registry.Contender(metric, metrics[metric], data.sha256, data.split_sha256)
+        return registry.promote_if_better(name, version.version, contender)

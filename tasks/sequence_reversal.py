@@ -1,0 +1,148 @@
+"""Task `sequence-reversal`: an encoder-decoder trained here reverses integers and shows where it looked."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from models.seq2seq import BOS, EOS, PAD, SPECIALS, Seq2Seq, build
+from models.seq2seq.decoding import Decoded, beam, greedy
+from tasks.base import ModelFolderError, Parameter, Task, TaskInputError, check_folder
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+BATCH_SIZE = 128
+
+
+@dataclass(frozen=True)
+class ReverserConfig:
+    """All that is needed, besides weights, to use a trained network.
+
+    Attributes:
+        vocab_size: number of symbols, 0 to vocab_size - 1.
+        max_length: symbols in the longest sequence of the training.
+        longest: symbols in the longest sequence that is accepted.
+    """
+
+    cell: str
+    attention: str
+    positions: str
+    vocab_size: int
+    max_length: int
+    longest: int
+    hidden_size: int
+    layers: int
+
+    def build(self) -> Seq2Seq:
+        """The network, freshly initialised. Raises ValueError for what does not fit together."""
+        return build(
+            self.cell,
+            self.attention,
+            self.positions,
+            self.vocab_size + SPECIALS,
+            self.hidden_size,
+            max_length=self.longest + 2,
+            layers=self.layers,
+        )
+
+
+def save_reverser(folder: Path, network: nn.Module, config: ReverserConfig) -> None:
+    """Write a trained network as `config.json` and `model.safetensors`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    safetensors.torch.save_file(weights, folder / WEIGHTS)
+
+
+def load_reverser(folder: Path) -> tuple[Seq2Seq, ReverserConfig]:
+    """Read what `save_reverser` wrote, in eval mode. Raises ModelFolderError, naming the file, if it cannot."""
+    check_folder(folder)
+    try:
+        fields = json.loads((folder / CONFIG).read_text())
+        if not isinstance(fields, dict):
+            raise ValueError("it does not hold an object")
+        config = ReverserConfig(**fields)
+        network = config.build()
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelFolderError(f"{folder / CONFIG} cannot be used: {error}") from error
+    try:
+        network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ModelFolderError(f"{folder / WEIGHTS} does not hold this network's weights: {first_line}") from error
+    return network.eval(), config
+
+
+class SequenceReversal(Task):
+    """Integers in, reversed integers and the attention matrix out.
+
+    Output: `reversed`; `attention`, one row a written integer with the share of attention on each integer of the source
+    (what lies on the marks of start and end is left out), or None for a network without attention; `correct`, whether
+    it is the true reverse; `beyond_training`, whether the sequence is longer than those of the training.
+    """
+
+    name = "sequence-reversal"
+    requirements = ("torch",)
+    inputs = {"sequence": True}
+    requirements = ("torch",)
+    parameters = (Parameter("beam_width", int, 1, "hypotheses kept while decoding; 1 = greedy", minimum=1, maximum=16),)
+
+    def load(self) -> None:
+        network, self.config = load_reverser(self.folder)
+        self.torch_device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        self.network = network.to(self.torch_device)
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        sequences = [self.check(row["sequence"]) for row in rows]
+        results: list[dict[str, Any]] = []
+        for start in range(0, len(sequences), BATCH_SIZE):
+            results += self._answer(sequences[start : start + BATCH_SIZE], parameters["beam_width"])
+        return results
+
+    def check(self, sequence: Any) -> list[int]:
+        """The sequence as a list of integers. Raises TaskInputError, naming the field and what is valid."""
+        limit, symbols = self.config.longest, self.config.vocab_size
+        valid = f"valid: 1 to {limit} whole numbers from 0 to {symbols - 1}"
+        if hasattr(sequence, "tolist"):  # a NumPy array, as tables hold it
+            sequence = sequence.tolist()
+        if not isinstance(sequence, (list, tuple)):
+            raise TaskInputError(f"sequence is not a list; {valid}")
+        if not 1 <= len(sequence) <= limit:
+            raise TaskInputError(f"sequence has {len(sequence)} numbers; {valid}")
+        for place, value in enumerate(sequence):
+            whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            if not whole or isinstance(value, bool) or not 0 <= value < symbols:
+                raise TaskInputError(f"sequence has {str(value)[:40]!r} at place {place}; {valid}")
+        return [int(value) for value in sequence]
+
+    @torch.inference_mode()
+    def _answer(self, sequences: list[list[int]], width: int) -> list[dict[str, Any]]:
+        lengths = torch.tensor([len(sequence) + 2 for sequence in sequences])
+        source = torch.full((len(sequences), int(lengths.max())), PAD)
+        for row, sequence in enumerate(sequences):
+            source[row, : len(sequence) + 2] = torch.tensor([BOS, *(symbol + SPECIALS for symbol in sequence), EOS])
+        source, lengths = source.to(self.torch_device), lengths.to(self.torch_device)
+        steps = source.shape[1] + 1
+        if width == 1:
+            decoded = greedy(self.network, source, lengths, steps)
+        else:
+            decoded = beam(self.network, source, lengths, steps, width)
+        return [self._describe(sequence, decoded, row) for row, sequence in enumerate(sequences)]
+
+    def _describe(self, sequence: list[int], decoded: Decoded, row: int) -> dict[str, Any]:
+        tokens = decoded.tokens[row].tolist()
+        steps = [step for step, token in enumerate(tokens) if token >= SPECIALS]
+        said = [tokens[step] - SPECIALS for step in steps]
+        attention = None
+        if decoded.attention is not None:
+            attention = decoded.attention[row, steps, 1 : len(sequence) + 1].float().cpu().tolist()
+        return {
+            "reversed": said,
+            "attention": attention,
+            "correct": said == sequence[::-1],
+            "beyond_training": len(sequence) > self.config.max_length,
+        }
