@@ -153,7 +153,7 @@ class Seq2SeqConfig(TrainConfig):
     vocab_size: int = option(50, "number of symbols", at_least=2, at_most=100_000)
     min_length: int = option(1, "shortest sequence", at_least=1, at_most=1000)
     max_length: int = option(20, "longest sequence in training", at_least=1, at_most=1000)
-    hidden_size: int = option(128, "width of the hidden states", at_least=4, at_most=4096)
+    hidden_size: int = option(64, "width of the hidden states", at_least=4, at_most=4096)
     layers: int = option(2, "layers of a Transformer's encoder, and of its decoder", at_least=1, at_most=24)
     dropout: float = option(0.0, "share of hidden values set to zero in training", at_least=0, below=1)
     teacher_forcing: float = option(

@@ -96,10 +96,10 @@ def resolve(config: CnnConfig) -> CnnConfig:
 class Seq2SeqRecipe:
     """How one kind of encoder-decoder is trained."""
 
-    epochs: int = 30
-    batch_size: int = 128
+    epochs: int = 10
+    batch_size: int = 64
     optimizer: str = "adamw"
-    learning_rate: float = 0.003
+    learning_rate: float = 0.006
     weight_decay: float = 0.0
     schedule: str = "one_cycle"
     warmup: float = 0.1

@@ -113,6 +113,8 @@ def _fit(training: Training, tracker: Tracker | None) -> None:
     if tracker is not None:
         for epoch, metrics in enumerate(state.history, start=1):
             tracker.log_epoch(epoch, metrics)
+        if state.epoch:  # cut off between the checkpoint and the drawing
+            _draw_snapshot(training, tracker, state.epoch)
     fit(
         state,
         batches=training.batches.epoch,

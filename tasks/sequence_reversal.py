@@ -86,7 +86,6 @@ class SequenceReversal(Task):
     """
 
     name = "sequence-reversal"
-    requirements = ("torch",)
     inputs = {"sequence": True}
     requirements = ("torch",)
     parameters = (Parameter("beam_width", int, 1, "hypotheses kept while decoding; 1 = greedy", minimum=1, maximum=16),)
@@ -126,7 +125,7 @@ class SequenceReversal(Task):
         for row, sequence in enumerate(sequences):
             source[row, : len(sequence) + 2] = torch.tensor([BOS, *(symbol + SPECIALS for symbol in sequence), EOS])
         source, lengths = source.to(self.torch_device), lengths.to(self.torch_device)
-        steps = source.shape[1] + 1
+        steps = source.shape[1] - 1
         if width == 1:
             decoded = greedy(self.network, source, lengths, steps)
         else:
@@ -134,7 +133,8 @@ class SequenceReversal(Task):
         return [self._describe(sequence, decoded, row) for row, sequence in enumerate(sequences)]
 
     def _describe(self, sequence: list[int], decoded: Decoded, row: int) -> dict[str, Any]:
-        tokens = decoded.tokens[row].tolist()
+        # One that does not end is cut after one symbol too many, whatever else was in the batch.
+        tokens = decoded.tokens[row, : len(sequence) + 1].tolist()
         steps = [step for step, token in enumerate(tokens) if token >= SPECIALS]
         said = [tokens[step] - SPECIALS for step in steps]
         attention = None

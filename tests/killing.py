@@ -3,6 +3,7 @@
 A fork server that has loaded the libraries once starts each process in a fraction of a second.
 """
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -10,40 +11,40 @@ import sys
 from pathlib import Path
 
 
-def train_and_die(where: str, epoch: int, arguments: list[str]) -> int | None:
-    """Run `train_cnn` until the moment `where` of `epoch`; returns the exit code of the process."""
+def train_and_die(where: str, epoch: int, arguments: list[str], family: str = "cnn") -> int | None:
+    """Run `train_cnn` or `train_seq2seq` until the moment `where` of `epoch`; returns the process's exit code."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["experiments.cnn.training", "mlflow", "sklearn.metrics", "matplotlib.figure"])
-    process = context.Process(target=_train, args=(where, epoch, arguments, dict(os.environ), str(Path.cwd())))
+    process = context.Process(target=_train, args=(where, epoch, arguments, family, dict(os.environ), str(Path.cwd())))
     process.start()
     process.join(timeout=120)
     return process.exitcode
 
 
-def _train(where: str, epoch: int, arguments: list[str], environment: dict[str, str], folder: str) -> None:
+def _train(where: str, epoch: int, arguments: list[str], family: str, environment: dict[str, str], folder: str) -> None:
     os.environ.update(environment)
     os.chdir(folder)
     with open(os.devnull, "w") as silence:  # noqa: PTH123
         sys.stdout = sys.stderr = silence
-        from experiments import train_cnn
-
-        _arm(where, epoch)
-        train_cnn.main(arguments)
+        program = importlib.import_module(f"experiments.train_{family}")
+        _arm(where, epoch, family)
+        program.main(arguments)
 
 
 def _die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _arm(where: str, epoch: int) -> None:
+def _arm(where: str, epoch: int, family: str) -> None:
     """Replace what happens at the chosen moment by the end of this process."""
     from experiments import training
-    from experiments.cnn import setup
     from experiments.tracking import Tracker
 
     log_epoch = Tracker.log_epoch
     if where == "in an epoch":
-        setup.classification_step = _dying_step(setup.classification_step, batch=4 * (epoch - 1) + 3)
+        setup = importlib.import_module(f"experiments.{family}.setup")
+        name = {"cnn": "classification_step", "seq2seq": "reversal_step"}[family]
+        setattr(setup, name, _dying_step(getattr(setup, name), batch=4 * (epoch - 1) + 3))
     elif where == "before logging":
         Tracker.log_epoch = lambda self, n, metrics: _die() if n == epoch else log_epoch(self, n, metrics)
     elif where == "after logging":
