@@ -76,9 +76,9 @@ def _names(
     field: str, text: str, valid: tuple[str, ...], groups: Mapping[str, tuple[str, ...]], automatic: str
 ) -> list[str]:
     """The names in a comma-separated list, groups written out, each once, in the order given."""
+    words = ",".join(automatic if part.strip() == "auto" else part for part in text.split(",")).split(",")
     names: dict[str, None] = {}
-    for word in (part.strip() for part in text.split(",")):
-        name = automatic if word == "auto" else word
+    for name in (word.strip() for word in words):
         names |= dict.fromkeys(groups.get(name, (name,) if name else ()))
     if not names:
         raise ConfigError(f"{field} is {text!r}, which names nothing: the grid is empty; valid: {', '.join(valid)}")

@@ -102,7 +102,7 @@ def save_bars(
         lowest = min(value.low if value.known else value.mean for value in real)
         highest = max(value.high if value.known else value.mean for value in real)
         start = 0.0 if metric in FROM_ZERO else max(0.0, lowest - 0.15 * (highest - lowest) - 0.002)
-        axes.set_xlim(start, highest + 0.28 * (highest - start))
+        axes.set_xlim(start, highest + max(1e-3, 0.28 * (highest - start)))
         if metric in SHARES:
             axes.set_xticks([tick for tick in axes.get_xticks() if start <= tick <= 1.0001])
         for place, value in enumerate(values):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from experiments.comparison.plots import styles
-from experiments.speed.report import best_batch_sizes, ratios
+from experiments.speed.report import best_batch_sizes, ratios, shown
 from experiments.speed.throughput import Throughput, Way
 from experiments.speed.time_to_accuracy import TargetRun
 
@@ -58,7 +58,7 @@ def _panel(axes: Any, mine: Sequence[Throughput], best: Sequence[Throughput]) ->
             spread = [[one.median - min(one.speeds)], [max(one.speeds) - one.median]]
             axes.barh(place, one.median, 0.85, xerr=spread, label=str(one.way), **_look(one.way),
                       error_kw={"elinewidth": 1})  # fmt: skip
-            axes.annotate(f"{one.median:,.0f}  ({ratios(one, best)[0]:.1f}x)", (max(one.speeds), place), (4, 0),
+            axes.annotate(f"{shown(one.median)}  ({ratios(one, best)[0]:.1f}x)", (max(one.speeds), place), (4, 0),
                           textcoords="offset points", va="center", fontsize=8)  # fmt: skip
             place += 1
         place += 1

@@ -32,6 +32,11 @@ def ratios(one: Throughput, best: Sequence[Throughput]) -> tuple[float, float]:
     return one.median / same_threads, one.median / max(other.median for other in plain)
 
 
+def shown(speed: float) -> str:
+    """A speed with the digits that matter: 12,345 but 12.3 and 1.23."""
+    return f"{speed:,.0f}" if speed >= 100 else f"{speed:#.3g}"
+
+
 def throughput_table(measured: Sequence[Throughput], config: BenchmarkConfig) -> list[str]:
     """Medians and spread of every way at its best batch size, and the ratios to the plain loop."""
     best = best_batch_sizes(measured)
@@ -41,8 +46,9 @@ def throughput_table(measured: Sequence[Throughput], config: BenchmarkConfig) ->
     lines = [" " * width + "".join(f"{title:>{columns}}" for title, columns in titles.items())]
     for one in best:
         same_threads, plain = ratios(one, best)
-        lines.append(f"{names[one]:{width}}{one.batch_size:6}{one.median:10,.0f}{min(one.speeds):9,.0f}"
-                     f"{max(one.speeds):9,.0f}{same_threads:14.2f}{plain:12.2f}")  # fmt: skip
+        median, lowest, highest = (shown(speed) for speed in (one.median, min(one.speeds), max(one.speeds)))
+        lines.append(f"{names[one]:{width}}{one.batch_size:6}{median:>10}{lowest:>9}{highest:>9}"
+                     f"{same_threads:14.2f}{plain:12.2f}")  # fmt: skip
     threads = f"{torch.get_num_threads()} of {os.cpu_count()} CPU threads"
     lines.append(f"images/s: median of {config.repeats} x {config.seconds:g} s in turns, on {threads}; "
                  f"each way at its own best batch size of {config.batch_sizes}")  # fmt: skip

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,30 @@ from tests.conftest import PROJECT_ROOT
 MLFLOW = [sys.executable, "-m", "mlflow"]
 
 
+CNN = ["-P", "epochs=8", "-P", "learning_rate=5e-3"]
+SEQ2SEQ = ["-P", "cell=transformer", "-P", "positions=relative", "-P", "max_length=4", "-P", "vocab_size=8",
+           "-P", "train_size=1500", "-P", "epochs=40", "-P", "hidden_size=32", "-P", "probe_size=20"]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, str]:
-    """The environment of a store in which `mlflow run . -e cnn` has trained a network."""
+    """The environment of a store in which `mlflow run` has trained a CNN and an encoder-decoder."""
     folder = tmp_path_factory.mktemp("run")
     shutil.copy(empty_store, folder / "mlflow.db")
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    client.create_experiment("cnn", artifact_location=str(folder / "artifacts"))
+    for name in ("cnn", "seq2seq"):
+        client.create_experiment(name, artifact_location=str(folder / "artifacts"))
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    command = [*MLFLOW, "run", str(PROJECT_ROOT), "-e", "cnn", "--env-manager", "local", "--experiment-name", "cnn"]
-    parameters = ["-P", "epochs=8", "-P", "learning_rate=5e-3", "-P", "threads=2"]
-    subprocess.run([*command, *parameters], env=environment, check=True, capture_output=True, cwd=folder, timeout=300)
+    for name, parameters in (("cnn", CNN), ("seq2seq", SEQ2SEQ)):
+        command = [*MLFLOW, "run", str(PROJECT_ROOT), "-e", name, "--env-manager", "local", "--experiment-name", name]
+        subprocess.run(
+            [*command, *parameters, "-P", "threads=2"],
+            env=environment, check=True, capture_output=True, cwd=folder, timeout=300,
+        )  # fmt: skip
     return environment
 
 
@@ -55,16 +65,16 @@ def test_mlflow_run_trains_logs_and_registers(trained: dict[str, str]) -> None:
     assert client.get_model_version_by_alias("cnn-digits", "champion").run_id == run.info.run_id
 
 
-@pytest.fixture(scope="module")
-def server(trained: dict[str, str]) -> Iterator[str]:
-    """The address of `mlflow models serve` for the champion."""
+@contextmanager
+def serving(name: str, environment: dict[str, str]) -> Iterator[str]:
+    """The address of `mlflow models serve` for a champion."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [*MLFLOW, "models", "serve", "-m", "models:/cnn-digits@champion", "--env-manager", "local"]
+    command = [*MLFLOW, "models", "serve", "-m", f"models:/{name}@champion", "--env-manager", "local"]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port)],
-        env=trained,
+        env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -76,6 +86,13 @@ def server(trained: dict[str, str]) -> Iterator[str]:
     finally:
         os.killpg(process.pid, 15)
         process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def server(trained: dict[str, str]) -> Iterator[str]:
+    """The address of the served champion of the CNNs."""
+    with serving("cnn-digits", trained) as address:
+        yield address
 
 
 def wait_for(url: str, process: subprocess.Popen, seconds: float = 90) -> None:
@@ -131,3 +148,16 @@ def test_the_server_says_what_was_wrong_and_shows_no_trace(server: str, payload:
     assert status == 400
     assert expected in answer
     assert "Traceback" not in answer and ".py" not in answer
+
+
+def test_the_served_encoder_decoder_reverses_and_refuses(trained: dict[str, str]) -> None:
+    with serving("seq2seq-reverse", trained) as address:
+        sequences = [[1, 2, 3], [7, 0], [5], [4, 4, 1, 6]]
+        status, answer = post(address, {"dataframe_records": [{"sequence": sequence} for sequence in sequences]})
+        assert status == 200
+        assert [row["reversed"] for row in answer["predictions"]] == [sequence[::-1] for sequence in sequences]
+        assert len(answer["predictions"][0]["attention"]) == len(answer["predictions"][0]["attention"][0]) == 3
+        for wrong in ([], [8], [0] * 21, ["a"]):
+            status, answer = post(address, {"dataframe_records": [{"sequence": wrong}]})
+            assert status == 400 and "valid: 1 to 20 whole numbers from 0 to 7" in answer
+            assert "Traceback" not in answer

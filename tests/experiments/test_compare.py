@@ -17,6 +17,7 @@ from experiments.comparison import run as grid_run
 from experiments.comparison.cnn import CnnKind, seconds_per_image
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
+from experiments.comparison.seq2seq import Seq2SeqKind
 from experiments.config import CNN_GROUPS, CompareConfig, ConfigError, TrainingError, UserError
 from experiments.sources import DataError
 
@@ -240,3 +241,46 @@ def test_a_training_step_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     data = make_grid(CompareConfig(models="lenet5", threads=1)).data["digits"]
     assert 0 < seconds_per_image("lenet5", data, "cpu", "fp32") < 0.1
+
+
+SEQ2SEQ = ["--kind", "seq2seq", "--epochs", "1", "--train_size", "128", "--threads", "1", "--register", "no"]
+
+
+def test_encoder_decoders_are_compared_by_length_and_with_and_without_attention(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Seq2SeqKind, "seconds_per_example", lambda *_: 1e-4)
+    result = compare.main([*SEQ2SEQ, "--models", "gru-none,gru-dot", "--seeds", "2"])
+    printed = capsys.readouterr().out
+    assert "4/4  gru-dot on reversal, seed 1: test sequence accuracy" in printed
+    assert not result.failures and len(children(result.run_id)) == 4
+    folder = reports(result.run_id)
+    board = {row["model"]: row for row in rows(folder / "leaderboard.csv")}
+    assert set(board) == {"gru-none", "gru-dot"}
+    assert board["gru-none"]["alignment"] == "" != board["gru-dot"]["alignment"]
+    assert all(row["flops"] == "" and int(row["parameters"]) > 100_000 for row in board.values())
+    lengths = rows(folder / "reversal_by_length.csv")
+    assert {int(row["length"]) for row in lengths if row["model"] == "gru-dot"} == {5, 10, 15, 20, 25, 30, 40, 60, 100}
+    words = " ".join(json.loads((folder / "analysis.json").read_text())["reversal"])
+    assert "Without attention the GRU reverses" in words and "Alignment score" in words
+    assert "Below 99 %: " in words and "gru-none stays at" in words
+    assert len(list((folder.parent / "plots").glob("reversal_*.png"))) == 7
+    assert "longest in training" not in (folder / "comparison.html").read_text()  # drawn, in a figure
+    assert len(rows(folder / "curves.csv")) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--models", "gru-dott"], "models names 'gru-dott'; did you mean 'gru-dot'"),
+        (["--models", "lenet5"], "models names 'lenet5'; .*valid: attention, transformer, gru-none"),
+        (["--datasets", "mnist"], "datasets names 'mnist'; valid: reversal"),
+        (["--train_size", "10"], "train_size is 10; valid: at least 64, the batch size of gru-none"),
+    ],
+)
+def test_a_comparison_of_encoder_decoders_refuses_what_it_does_not_know(
+    arguments: list[str], expected: str, store: Path
+) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        compare.main(["--kind", "seq2seq", "--threads", "1", *arguments])
+    assert not all_runs()
