@@ -154,7 +154,7 @@ class Seq2SeqConfig(TrainConfig):
     min_length: int = option(1, "shortest sequence", at_least=1, at_most=1000)
     max_length: int = option(20, "longest sequence in training", at_least=1, at_most=1000)
     hidden_size: int = option(64, "width of the hidden states", at_least=4, at_most=4096)
-    layers: int = option(2, "layers of a Transformer's encoder, and of its decoder", at_least=1, at_most=24)
+    layers: int = option(None, "layers of the encoder, and of the decoder", at_least=1, at_most=24)
     dropout: float = option(0.0, "share of hidden values set to zero in training", at_least=0, below=1)
     teacher_forcing: float = option(
         None,

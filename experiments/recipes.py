@@ -94,8 +94,9 @@ def resolve(config: CnnConfig) -> CnnConfig:
 
 @dataclass(frozen=True)
 class Seq2SeqRecipe:
-    """How one kind of encoder-decoder is trained."""
+    """Layers of one kind of encoder-decoder, and how it is trained."""
 
+    layers: int = 1
     epochs: int = 10
     batch_size: int = 64
     optimizer: str = "adamw"
@@ -111,7 +112,7 @@ class Seq2SeqRecipe:
 RECURRENT = Seq2SeqRecipe()
 SEQ2SEQ_RECIPES: dict[str, Seq2SeqRecipe] = {
     **{name: RECURRENT for name in SEQ2SEQ_MODELS if not name.startswith("transformer")},
-    **{name: Seq2SeqRecipe(learning_rate=0.001) for name in SEQ2SEQ_MODELS if name.startswith("transformer")},
+    **{name: Seq2SeqRecipe(layers=2, learning_rate=0.003) for name in SEQ2SEQ_MODELS if name.startswith("transformer")},
 }
 
 
