@@ -6,6 +6,7 @@ Nothing is imported from the project, so that `--help` and the UI can read this 
 import dataclasses
 import difflib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,11 @@ SEQ2SEQ_MODELS = (
     *(f"{cell}-{attention}" for cell in ("gru", "lstm") for attention in ATTENTIONS),
     *(f"transformer-{positions}" for positions in POSITIONS),
 )
+
+PRETRAINED_TASKS = (
+    "sentiment-analysis", "summarization", "next-word-prediction", "story-completion", "question-answering", "chatbot",
+    "image-generation",
+)  # fmt: skip
 
 
 class UserError(Exception):
@@ -100,6 +106,29 @@ def _check_number(name: str, value: float, bounds: Any) -> None:
     )
     if not inside:
         raise ConfigError(f"{name} is {value}; valid: {valid_range(bounds) or 'a finite number'}")
+
+
+def names_in(
+    field: str, text: str, valid: tuple[str, ...], groups: Mapping[str, tuple[str, ...]], automatic: str = "auto"
+) -> list[str]:
+    """The names in a comma-separated list, groups written out, each once, in the order given.
+
+    Args: automatic: what `auto` stands for, itself such a list.
+
+    Raises ConfigError for a name that is neither in `valid` nor in `groups`, and when there is none at all.
+    """
+    words = ",".join(automatic if part.strip() == "auto" else part for part in text.split(",")).split(",")
+    names: dict[str, None] = {}
+    for name in (word.strip() for word in words):
+        names |= dict.fromkeys(groups.get(name, (name,) if name else ()))
+    if not names:
+        raise ConfigError(f"{field} is {text!r}, which names nothing; valid: {', '.join((*groups, *valid))}")
+    for name in names:
+        if name not in valid:
+            close = difflib.get_close_matches(name, (*valid, *groups), n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ConfigError(f"{field} names {name!r}; {hint}valid: {', '.join((*groups, *valid))}")
+    return list(names)
 
 
 @dataclass(frozen=True)
@@ -221,7 +250,7 @@ class BenchmarkConfig:
         0.0, "train every model by its recipe until validation accuracy reaches this; 0 = off", at_least=0, at_most=1
     )
     target_precision: str = option(
-        "auto", "where to train to target_accuracy: as a training here would, or all", choices=("auto", "all")
+        "auto", "of trainings to target_accuracy; auto = what trainings here take, all = each", choices=("auto", "all")
     )
     budget_seconds: float = option(0.0, "longest training to target_accuracy, a model; 0 = its epochs", at_least=0)
     seed: int = option(0, "seed of the trainings to target_accuracy", at_least=0, below=2**31)
@@ -231,3 +260,21 @@ class BenchmarkConfig:
     threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     confirm: bool = option(False, "measure also what is estimated to take longer than 12 hours")
+
+
+@dataclass(frozen=True)
+class RegisterConfig:
+    """Register pretrained models of the Hugging Face Hub, or of a folder, as the models that the tasks use."""
+
+    task: str = option("all", "which task; all = each with the catalogue's default", choices=("all", *PRETRAINED_TASKS))
+    model: str = option(
+        "auto",
+        "name of the catalogue (tasks/catalog.yaml), id on the Hub, or folder; auto = the catalogue's default",
+    )
+    package_weights: bool = option(
+        False, "copy the weights into the registry, to serve without a network; of a folder they always are"
+    )
+    revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalogue's, or main")
+    champion: bool = option(True, "make the registered version champion, which the tool and the serve command use")
+    evaluate: bool = option(True, "measure on the small labelled sample of the task, where a metric makes sense")
+    device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)

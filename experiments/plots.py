@@ -115,18 +115,6 @@ def save_mistakes(
     _save(figure, path)
 
 
-def save_bars(path: Path, values: dict[str, float], axis: str, title: str) -> None:
-    """One horizontal bar a name, with its value."""
-    figure = Figure(figsize=(8, 0.5 * len(values) + 1.3), layout="constrained")
-    axes = figure.subplots()
-    bars = axes.barh(list(values), list(values.values()))
-    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
-    axes.invert_yaxis()
-    axes.margins(x=0.12)
-    axes.set(xlabel=axis, title=title)
-    _save(figure, path)
-
-
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -1,7 +1,6 @@
 """What a comparison consists of: its cells, checked before anything runs, and a digest that says which grid it is."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ import torch
 
 from experiments import devices
 from experiments.comparison.kind import Cell, DataShape, Kind, kind_of
-from experiments.config import CompareConfig, ConfigError, TrainConfig
+from experiments.config import CompareConfig, TrainConfig, names_in
 from experiments.resume import FREE_TO_CHANGE
 
 # What makes one grid another; the rest of a configuration may differ between a comparison and its continuation.
@@ -58,8 +57,8 @@ def make_grid(config: CompareConfig) -> Grid:
     kind = kind_of(config.kind)
     device = devices.resolve_device(config.device)
     devices.resolve_precision(config.precision, device)
-    models = _names("models", config.models, kind.models, kind.groups, kind.default_models(device))
-    datasets = _names("datasets", config.datasets, kind.datasets, {}, kind.default_dataset)
+    models = names_in("models", config.models, kind.models, kind.groups, kind.default_models(device))
+    datasets = names_in("datasets", config.datasets, kind.datasets, {}, kind.default_dataset)
     if config.threads:
         torch.set_num_threads(config.threads)
     data = {name: kind.shape(name, config) for name in datasets}
@@ -70,24 +69,6 @@ def make_grid(config: CompareConfig) -> Grid:
     for cell in cells:
         kind.check(grid.cell_config(cell), data[cell.dataset])
     return grid
-
-
-def _names(
-    field: str, text: str, valid: tuple[str, ...], groups: Mapping[str, tuple[str, ...]], automatic: str
-) -> list[str]:
-    """The names in a comma-separated list, groups written out, each once, in the order given."""
-    words = ",".join(automatic if part.strip() == "auto" else part for part in text.split(",")).split(",")
-    names: dict[str, None] = {}
-    for name in (word.strip() for word in words):
-        names |= dict.fromkeys(groups.get(name, (name,) if name else ()))
-    if not names:
-        raise ConfigError(f"{field} is {text!r}, which names nothing: the grid is empty; valid: {', '.join(valid)}")
-    for name in names:
-        if name not in valid:
-            close = difflib.get_close_matches(name, (*valid, *groups), n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ConfigError(f"{field} names {name!r}; {hint}valid: {', '.join((*groups, *valid))}")
-    return list(names)
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:

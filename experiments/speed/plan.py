@@ -1,7 +1,6 @@
 """What a benchmark will measure: names and sizes checked before a run is made, and about how long it will take."""
 
 import dataclasses
-import difflib
 import itertools
 import os
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from experiments import devices
-from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError
+from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError, names_in
 from experiments.data import ImageData, Subset, load_images
 from experiments.recipes import resolve
 from experiments.speed.throughput import MIN_BATCHES, precisions, seconds_per_image, ways
@@ -63,7 +62,7 @@ def make_plan(config: BenchmarkConfig) -> Plan:
     """Check all that can be checked, and load the data. Raises ConfigError or DataError for what cannot be measured."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("benchmark runs in one process; valid: without torchrun")
-    models = _model_names(config.model)
+    models = names_in("model", config.model, CNN_MODELS, CNN_GROUPS)
     sizes = _batch_sizes(config.batch_sizes)
     where = _devices(config.device)
     if config.threads:
@@ -77,21 +76,6 @@ def make_plan(config: BenchmarkConfig) -> Plan:
         raise ConfigError(f"train_size is {config.train_size}; valid with target_accuracy: at least {largest}, "
                           "the batch size of the recipes")  # fmt: skip
     return Plan(config, where, recipes, sizes, data)
-
-
-def _model_names(text: str) -> list[str]:
-    """The names in a comma-separated list, groups written out, each once, in the order given."""
-    names: dict[str, None] = {}
-    for word in (part.strip() for part in text.split(",")):
-        names |= dict.fromkeys(CNN_GROUPS.get(word, (word,) if word else ()))
-    valid = ", ".join((*CNN_GROUPS, *CNN_MODELS))
-    if not names:
-        raise ConfigError(f"model is {text!r}, which names nothing; valid: {valid}")
-    for name in names:
-        if name not in CNN_MODELS:
-            close = difflib.get_close_matches(name, (*CNN_MODELS, *CNN_GROUPS), n=1)
-            raise ConfigError(f"model names {name!r}; {f'did you mean {close[0]!r}? ' if close else ''}valid: {valid}")
-    return list(names)
 
 
 def _batch_sizes(text: str) -> list[int]:

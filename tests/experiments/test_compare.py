@@ -163,7 +163,7 @@ def test_when_all_cells_fail_the_parent_is_failed(store: Path, monkeypatch: pyte
     ("arguments", "error", "expected"),
     [
         (["--models", "lenet5,resnet21"], ConfigError, "models names 'resnet21'; did you mean 'resnet20'"),
-        (["--models", " , "], ConfigError, "the grid is empty"),
+        (["--models", " , "], ConfigError, "which names nothing; valid"),
         (["--datasets", "digits,minst"], ConfigError, "datasets names 'minst'; did you mean 'mnist'"),
         (["--seeds", "0"], ConfigError, "seeds is 0; valid: at least 1"),
         (["--kind", "task"], ConfigError, "kind is 'task'; valid: cnn"),

@@ -1,0 +1,25 @@
+"""Entry point `register`: pretrained models, one for each task, into the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from experiments.config import RegisterConfig
+
+if TYPE_CHECKING:
+    from experiments.registration.report import RegisterResult
+
+
+def main(argv: Sequence[str] | None = None) -> RegisterResult:
+    """Register as the command line says; see `experiments.config.RegisterConfig` for the parameters."""
+    config, _ = cli.parse(RegisterConfig, argv)
+    # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
+    from experiments.registration.run import register
+
+    return register(config)
+
+
+if __name__ == "__main__":
+    cli.run(main)

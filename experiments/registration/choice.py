@@ -1,0 +1,64 @@
+"""Which pretrained model a person means: a name of the catalogue, a Hub id, or a folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.config import ConfigError
+from tasks.base import ModelFolderError, check_folder
+from tasks.catalog import CatalogModel, catalog
+from tasks.hub import Source, read_source
+
+AUTO = "auto"
+MAIN = "main"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model, either on the Hub (`source`) or in a folder of this machine (`folder`); `entry`: its catalogue entry."""
+
+    name: str
+    source: Source | None = None
+    folder: Path | None = None
+    entry: CatalogModel | None = None
+
+
+def choose(task: str, model: str, revision: str | None) -> Choice:
+    """The model that a name stands for: the catalogue comes first, then folders, then the Hub.
+
+    Args:
+        model: name of the catalogue, Hub id, folder, or `auto` for the catalogue's default.
+        revision: commit, tag or branch on the Hub; None: the catalogue's, or `main`.
+
+    Raises ConfigError, naming what is valid, for what can be none of these.
+    """
+    offers = catalog()[task]
+    entry = offers.default if model == AUTO else offers.find(model)
+    if entry is not None:
+        return Choice(entry.hub_id, source=_source(entry.hub_id, revision or entry.revision, task), entry=entry)
+    folder = Path(model).expanduser()
+    if model.strip() and "\0" not in model and folder.is_dir():
+        return _of_folder(folder.resolve(), revision)
+    return Choice(model, source=_source(model, revision or MAIN, task))
+
+
+def _of_folder(folder: Path, revision: str | None) -> Choice:
+    """A folder with weights, or one that stands for a model on the Hub."""
+    if revision is not None:
+        raise ConfigError(f"revision is {revision!r}; valid: auto, since a folder has no revisions")
+    try:
+        check_folder(folder)
+        source = read_source(folder)
+    except ModelFolderError as error:
+        raise ConfigError(f"model: {error}") from error
+    return Choice(source.hub_id, source=source) if source else Choice(folder.name, folder=folder)
+
+
+def _source(hub_id: str, revision: str, task: str) -> Source:
+    try:
+        return Source(hub_id, revision)
+    except ModelFolderError as error:
+        names = ", ".join(model.name for model in catalog()[task].models)
+        raise ConfigError(
+            f"model is {hub_id!r} with revision {revision!r}; valid for {task}: {names}, the id of a model on the "
+            "Hugging Face Hub (owner/name), or an existing folder"
+        ) from error

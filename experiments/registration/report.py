@@ -1,0 +1,63 @@
+"""What `register` tells: a line for each step, and a table at the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.config import TrainingError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one task: a version in the registry, or `failure`, which says why not.
+
+    Attributes:
+        version: of the registered model, which has the task's name.
+        score: the metric that people read first, with its value; empty without one.
+    """
+
+    task: str
+    model: str
+    seconds: float
+    version: str = ""
+    parameters: int = 0
+    score: str = ""
+    champion: bool = False
+    packaged: bool = False
+    failure: str = ""
+
+    def columns(self) -> tuple[str, ...]:
+        """The cells of its line in the table."""
+        if self.failure:
+            return self.task, self.model, "-", "-", "-", f"{self.seconds:.1f}", f"not registered: {self.failure}"
+        version = f"{self.version}{' champion' if self.champion else ''}"
+        state = "weights packaged" if self.packaged else "reference to the Hub"
+        millions = f"{self.parameters / 1e6:,.1f}"
+        return self.task, self.model, version, millions, self.score or "-", f"{self.seconds:.1f}", state
+
+
+HEADER = ("task", "model", "version", "million parameters", "sample", "seconds", "")
+
+
+@dataclass(frozen=True)
+class RegisterResult:
+    """The outcomes of all tasks asked for."""
+
+    outcomes: tuple[Outcome, ...]
+
+    def table(self) -> str:
+        """The outcomes for a terminal."""
+        lines = [HEADER, *(outcome.columns() for outcome in self.outcomes)]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER) - 1)]
+        return "\n".join(_line(line, widths) for line in lines)
+
+    def check(self) -> None:
+        """Raise TrainingError, naming them, if some tasks were not registered."""
+        failed = [outcome for outcome in self.outcomes if outcome.failure]
+        if failed:
+            names = ", ".join(outcome.task for outcome in failed)
+            raise TrainingError(f"{len(failed)} of {len(self.outcomes)} tasks were not registered: {names}")
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+    return "  ".join([*padded, cells[-1]]).rstrip()

@@ -1,0 +1,196 @@
+"""Registering pretrained models: each task in a run of its own, so that one that fails holds up no other."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.config import PRETRAINED_TASKS, ConfigError, RegisterConfig
+from experiments.registration.choice import AUTO, Choice, choose
+from experiments.registration.evaluation import JUDGES, NoMetricError, evaluate, sample_rows
+from experiments.registration.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
+from experiments.registration.folder import Origin, make_folder
+from experiments.registration.report import Outcome, RegisterResult
+from experiments.tracking import Tracker, git_commit, tracked_run
+from tasks import open_task, registry
+from tasks.base import ModelFolderError, Task, TaskInputError
+from tasks.hub import first_line, modules_of, pick_device
+from tasks.worker import give_memory_back
+
+EXPERIMENT = "register"
+ARTIFACT = "model"
+
+
+def register(config: RegisterConfig) -> RegisterResult:
+    """Register a model for each task asked for, and print what happened.
+
+    Raises ConfigError before any run for what a person gave and cannot be, and TrainingError at the end if a task was
+    not registered; the others then are.
+    """
+    tasks = PRETRAINED_TASKS if config.task == "all" else (config.task,)
+    choices = _choices(config, tasks)
+    # Several tasks are nested under one run; a single one is the run.
+    several = len(tasks) > 1
+    with tracked_run(EXPERIMENT) if several else nullcontext() as parent:
+        if parent is not None:
+            tags = {"task": "all", "git_commit": git_commit()}
+            parent.start("all tasks", "Pretrained models, one for each task.", _params(config), tags)
+        outcomes = []
+        for number, task in enumerate(tasks, start=1):
+            print(f"[{number}/{len(tasks)}] {task}: {_words(choices[task])}", flush=True)
+            outcomes.append(_outcome(task, choices[task], config, parent.run_id if parent else None))
+            give_memory_back()
+        result = RegisterResult(tuple(outcomes))
+        print(result.table())
+        result.check()
+    return result
+
+
+def _params(config: RegisterConfig) -> dict[str, Any]:
+    """The configuration as a person would type it."""
+    return {name: AUTO if value is None else value for name, value in asdict(config).items()}
+
+
+def _choices(config: RegisterConfig, tasks: tuple[str, ...]) -> dict[str, Choice]:
+    if len(tasks) > 1 and (config.model != AUTO or config.revision is not None):
+        raise ConfigError(
+            f"model is {config.model!r} for all tasks; valid: auto (and revision auto), or a single task with it"
+        )
+    try:
+        pick_device(config.device)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return {task: choose(task, config.model, config.revision) for task in tasks}
+
+
+def _words(choice: Choice) -> str:
+    if choice.entry:
+        return f"{choice.name} ({choice.entry.size()})"
+    return f"{choice.name} ({'folder' if choice.folder else 'Hugging Face Hub'})"
+
+
+def _outcome(task: str, choice: Choice, config: RegisterConfig, parent: str | None) -> Outcome:
+    """Register one task; whatever hinders it is said in a line and kept in its run, which is FAILED."""
+    started = time.perf_counter()
+    try:
+        with tracked_run(EXPERIMENT, parent=parent) as tracker:
+            outcome = _register(task, choice, config, tracker)
+    except Exception as error:  # libraries, networks and disks fail in many ways, and the other tasks shall go on
+        spoken = isinstance(error, (ModelFolderError, TaskInputError))
+        reason = first_line(error) if spoken else f"{type(error).__name__}: {first_line(error)}"
+        _say(f"not registered: {reason}")
+        return Outcome(task, choice.name, time.perf_counter() - started, failure=reason)
+    return replace(outcome, seconds=time.perf_counter() - started)
+
+
+def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracker) -> Outcome:
+    params = {**_params(config), "task": task, "model": choice.name}
+    tracker.start(
+        f"{task}: {choice.name}", f"`{choice.name}` for {task}.", params, {"task": task, "model": choice.name}
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / ARTIFACT
+        with _timed("weights are here"):
+            origin = make_folder(choice, task, folder, config.package_weights)
+        loaded, facts = _first_answer(folder, choice.name, task, config.device)
+        scores = _scores(loaded, config.evaluate)
+        parameters = _count_parameters(loaded)
+        tags = {
+            "task": task,
+            **origin.tags(),
+            "parameters": str(parameters),
+            "memory_bytes": str(loaded.memory_bytes()),
+            "git_commit": git_commit(),
+        }
+        del loaded  # packaging loads the model again
+        give_memory_back()
+        with _timed("in the registry"):
+            version = _into_registry(task, choice, folder, tags, {**facts, **scores}, tracker, config.champion)
+    tracker.describe(_description(task, choice, origin, version), tags)
+    score = f"{JUDGES[task].headline} {scores[JUDGES[task].headline]:.3f}, n={scores['examples']:.0f}" if scores else ""
+    return Outcome(task, choice.name, 0.0, version, parameters, score, config.champion, origin.packaged)
+
+
+def _first_answer(folder: Path, name: str, task: str, device: str) -> tuple[Task, dict[str, float]]:
+    """The loaded task, which has answered its input example, and how long both took."""
+    loaded = open_task(folder, device)
+    started = time.perf_counter()
+    try:
+        with _timed("loaded"):
+            loaded.load()
+    except ModelFolderError as error:
+        # The folder is a temporary one, whose path would tell nobody anything.
+        raise ModelFolderError(str(error).replace(str(folder), name)) from error
+    ready = time.perf_counter()
+    with _timed("answered its input example"):
+        loaded.run([INPUT_EXAMPLES[task]], FIRST_PARAMETERS.get(task))
+    return loaded, {"load_seconds": ready - started, "first_answer_seconds": time.perf_counter() - ready}
+
+
+def _scores(loaded: Task, wanted: bool) -> dict[str, float]:
+    """Metrics on the task's own sample; empty where there is none, or none that makes sense for the model."""
+    rows = sample_rows(loaded.name)
+    if not (wanted and rows):
+        return {}
+    try:
+        with _timed(f"answered {len(rows)} labelled rows"):
+            return evaluate(loaded, rows)
+    except NoMetricError as error:
+        _say(f"not measured: {error}")
+        return {}
+
+
+def _into_registry(
+    task: str,
+    choice: Choice,
+    folder: Path,
+    tags: dict[str, str],
+    metrics: dict[str, float],
+    tracker: Tracker,
+    champion: bool,
+) -> str:
+    """Package and register the folder; the new version."""
+    with tracker.timed():
+        info = registry.package(
+            ARTIFACT,
+            task,
+            folder,
+            choice.name,
+            input_example=INPUT_EXAMPLES[task],
+            example_parameters=FIRST_PARAMETERS.get(task),
+            tags=tags,
+        )
+    tracker.log_final(metrics, step=0, model_id=info.model_id)
+    with tracker.timed():
+        version = str(registry.register(info.model_uri, task, tags).version)
+        if champion:
+            registry.promote(task, version)
+    return version
+
+
+def _count_parameters(task: Any) -> int:
+    """Parameters of all networks of a loaded task; those that are shared count once."""
+    networks = task.pipelines.modules if hasattr(task, "pipelines") else modules_of(vars(task).values())
+    return sum({id(weight): weight.numel() for network in networks for weight in network.parameters()}.values())
+
+
+def _description(task: str, choice: Choice, origin: Origin, version: str) -> str:
+    place = "its weights are in the registry" if origin.packaged else "its weights are read from the Hub's cache"
+    where = f"[{origin.hub_id}](https://huggingface.co/{origin.hub_id}) at `{origin.revision}`"
+    model = f"`{choice.name}`, a folder" if choice.folder else where
+    return f"Version {version} of `{task}`: {model}; licence: {origin.licence}; {place}."
+
+
+@contextmanager
+def _timed(done: str) -> Iterator[None]:
+    """Say what was done and how long it took, if it was."""
+    started = time.perf_counter()
+    yield
+    _say(f"{done} ({time.perf_counter() - started:.1f} s)")
+
+
+def _say(words: str) -> None:
+    print(f"      {words}", flush=True)
