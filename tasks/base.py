@@ -212,8 +212,9 @@ def check_folder(folder: Path) -> None:
 
 
 def short(value: Any) -> str:
+    """A value as it is shown in an error: in one line of at most 60 characters."""
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except ValueError:  # Python does not print integers of more than 4,300 digits
         text = "a very long number"
     return text if len(text) <= 60 else text[:57] + "..."

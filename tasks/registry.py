@@ -45,6 +45,7 @@ def package(
     model_name: str,
     *,
     input_example: Mapping[str, Any] | None = None,
+    example_parameters: Mapping[str, Any] | None = None,
     params: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> ModelInfo:
@@ -52,7 +53,8 @@ def package(
 
     Args:
         name: name of the logged model within its run.
-        input_example: one input row.
+        input_example: one input row. MLflow loads the model once and runs it, and warns if that fails.
+        example_parameters: with which it is run; without them, with the task's defaults.
         model_name: what results say in their field `model`.
         params: facts about the model that MLflow shows beside its metrics.
     """
@@ -66,11 +68,19 @@ def package(
         code_paths=[str(PROJECT_ROOT / "tasks"), str(PROJECT_ROOT / "models")],
         artifacts={"model": str(folder)},
         signature=signature(task),
-        input_example=None if input_example is None else pd.DataFrame([input_example]),
+        input_example=_example(input_example, example_parameters),
         pip_requirements=requirements,
         params=dict(params or {}),
         tags={"task": task, **(tags or {})},
     )
+
+
+def _example(row: Mapping[str, Any] | None, parameters: Mapping[str, Any] | None) -> Any:
+    """An input example in MLflow's form: a table, and parameters beside it if there are any."""
+    if row is None:
+        return None
+    table = pd.DataFrame([row])
+    return (table, dict(parameters)) if parameters else table
 
 
 def signature(task: str) -> ModelSignature:

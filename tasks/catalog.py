@@ -1,0 +1,170 @@
+"""The catalogue of pretrained models: which models of the Hub each task offers, and what is known of them.
+
+`catalog.yaml` holds the facts; what nobody looked up says `unverified` there and is None here. Knows no torch and no
+MLflow, so that forms can list models at once.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+UNVERIFIED = "unverified"
+BYTES_A_PARAMETER = 4  # on a CPU weights are float32; on a GPU half of that
+MODEL_FIELDS = ("hub_id", "revision", "licence", "disk_mb", "parameters_m", "source")  # all required
+OPTIONAL_FIELDS = ("default", "note")
+PRETRAINED_TASKS = (
+    "sentiment-analysis", "summarization", "next-word-prediction", "story-completion", "question-answering", "chatbot",
+    "image-generation",
+)  # fmt: skip
+
+
+class CatalogError(Exception):
+    """The catalogue's file is damaged. The text names the task, the field and what is valid."""
+
+
+@dataclass(frozen=True)
+class CatalogModel:
+    """A model of the Hub that a task offers.
+
+    Attributes:
+        revision: the commit, tag or branch to fetch; `main` is whatever is newest.
+        licence: as the model's page names it; None: nobody looked it up.
+        disk_bytes: of the files that are fetched; None: unknown.
+        parameters: how many; None: unknown.
+        source: where the facts were looked up.
+        note: what a person should know before choosing it.
+    """
+
+    hub_id: str
+    revision: str
+    licence: str | None
+    disk_bytes: int | None
+    parameters: int | None
+    source: str | None
+    default: bool
+    note: str
+
+    @property
+    def name(self) -> str:
+        """The name in the catalogue: the Hub id without its owner."""
+        return self.hub_id.split("/")[-1]
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What the weights take in memory as float32, as on a CPU; None: unknown. Half of that on a GPU."""
+        return None if self.parameters is None else self.parameters * BYTES_A_PARAMETER
+
+    def size(self) -> str:
+        """What is known of its size, in words."""
+        known = [
+            f"{self.parameters / 1e6:,.0f} M parameters" if self.parameters else "",
+            f"{self.disk_bytes / 1e9:.2f} GB to download" if self.disk_bytes else "",
+            f"{self.memory_bytes / 1e9:.2f} GB of memory on a CPU" if self.memory_bytes else "",
+        ]
+        return ", ".join(filter(None, known)) or "size not looked up"
+
+
+@dataclass(frozen=True)
+class TaskCatalog:
+    """The models of one task, the default first, and the folder of its starter model if it has one."""
+
+    models: tuple[CatalogModel, ...]
+    starter: Path | None
+
+    @property
+    def default(self) -> CatalogModel:
+        return self.models[0]
+
+    def find(self, name: str) -> CatalogModel | None:
+        """A model by its name or Hub id."""
+        return next((model for model in self.models if name in (model.name, model.hub_id)), None)
+
+
+@cache
+def catalog() -> Mapping[str, TaskCatalog]:
+    """The catalogue of every pretrained task, read once."""
+    return read_catalog(CATALOG_FILE)
+
+
+def read_catalog(path: Path) -> dict[str, TaskCatalog]:
+    """The catalogue in a file. Raises CatalogError, in one line, for anything that is not as it should be."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise CatalogError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(content, dict) or set(content) != set(PRETRAINED_TASKS):
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise CatalogError(f"{path.name} has {found}; valid: an entry each for {', '.join(PRETRAINED_TASKS)}")
+    return {task: _task(task, content[task]) for task in PRETRAINED_TASKS}
+
+
+def _task(task: str, entry: Any) -> TaskCatalog:
+    if not isinstance(entry, dict) or set(entry) != {"starter", "models"} or not isinstance(entry["models"], list):
+        raise CatalogError(f"{task} is not as it should be; valid: starter (a folder or null) and models (a list)")
+    models = [_model(f"{task}, model {number}", given) for number, given in enumerate(entry["models"], start=1)]
+    names = [model.name for model in models]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CatalogError(f"{task} has two models called {twice}; valid: each name once")
+    defaults = sum(model.default for model in models)
+    if defaults != 1:
+        raise CatalogError(f"{task} has {defaults} models with default: true; valid: one")
+    return TaskCatalog(tuple(sorted(models, key=lambda model: not model.default)), _starter(task, entry["starter"]))
+
+
+def _starter(task: str, value: Any) -> Path | None:
+    if value is None:
+        return None
+    folder = (PROJECT_ROOT / value).resolve() if isinstance(value, str) and value else None
+    if folder is None or not folder.is_relative_to(PROJECT_ROOT):
+        raise CatalogError(f"{task}: starter is {value!r}; valid: a folder within the project, or null")
+    return folder
+
+
+def _model(place: str, entry: Any) -> CatalogModel:
+    if not isinstance(entry, dict):
+        raise CatalogError(f"{place} is {entry!r}; valid: fields {', '.join(MODEL_FIELDS)}")
+    for name in MODEL_FIELDS:
+        if name not in entry:
+            raise CatalogError(f"{place} has no {name}; what was not looked up is written {UNVERIFIED}")
+    for name in entry:
+        if name not in MODEL_FIELDS + OPTIONAL_FIELDS:
+            raise CatalogError(f"{place}: unknown field {name}; valid: {', '.join(MODEL_FIELDS + OPTIONAL_FIELDS)}")
+    megabytes, millions = (_number(place, name, entry[name]) for name in ("disk_mb", "parameters_m"))
+    if not isinstance(entry.get("default", False), bool):
+        raise CatalogError(f"{place}: default is {entry['default']!r}; valid: true or false")
+    return CatalogModel(
+        hub_id=_text(place, "hub_id", entry["hub_id"], r"[A-Za-z0-9][\w.-]*/[\w.-]+"),
+        revision=_text(place, "revision", entry["revision"], r"[A-Za-z0-9][\w./-]*"),
+        licence=_known(_text(place, "licence", entry["licence"])),
+        disk_bytes=None if megabytes is None else round(megabytes * 1e6),
+        parameters=None if millions is None else round(millions * 1e6),
+        source=_known(_text(place, "source", entry["source"], rf"https://\S+|{UNVERIFIED}")),
+        default=entry.get("default", False),
+        note=_text(place, "note", entry.get("note", "none")).removeprefix("none"),
+    )
+
+
+def _text(place: str, name: str, value: Any, pattern: str = r".*\S.*") -> str:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value) or ".." in value:
+        raise CatalogError(f"{place}: {name} is {value!r}; valid: text that matches {pattern}")
+    return value
+
+
+def _known(value: str) -> str | None:
+    return None if value == UNVERIFIED else value
+
+
+def _number(place: str, name: str, value: Any) -> float | None:
+    if value == UNVERIFIED:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e7:
+        raise CatalogError(f"{place}: {name} is {value!r}; valid: a number above 0, or {UNVERIFIED}")
+    return float(value)

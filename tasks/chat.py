@@ -1,0 +1,106 @@
+"""Task `chatbot`: the next reply of a conversation."""
+
+import json
+from bisect import bisect_left
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.base import Cancel, TaskInputError, check_text, short
+from tasks.generation import WritingTask, sampling
+from tasks.streaming import Emit
+from tasks.texts import MAX_TEXT_BYTES
+
+ROLES = ("system", "user", "assistant")
+VALID = f"a list of messages, each with role ({', '.join(ROLES)}) and content (text), the last one the user's"
+
+Messages = list[dict[str, str]]
+
+
+def check_messages(value: Any) -> Messages:
+    """A conversation as plain messages. Raises TaskInputError, naming the message, for what is none.
+
+    Tables hold lists as arrays, and forms send them as JSON text: both are taken.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise TaskInputError(f"messages is {short(value)}; valid: {VALID}") from error
+    elif hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)) or not value:
+        raise TaskInputError(f"messages is {short(value)}; valid: {VALID}")
+    messages = [_check_message(f"messages[{index}]", message) for index, message in enumerate(value)]
+    if messages[-1]["role"] != "user":
+        raise TaskInputError(f"messages ends with the role {messages[-1]['role']}; valid: {VALID}")
+    size = sum(len(message["content"].encode()) for message in messages)
+    if size > MAX_TEXT_BYTES:
+        raise TaskInputError(f"messages has {size} bytes of text; valid: at most {MAX_TEXT_BYTES // 2**20} MB")
+    return messages
+
+
+def _check_message(field: str, message: Any) -> dict[str, str]:
+    if not isinstance(message, Mapping):
+        raise TaskInputError(f"{field} is {short(message)}; valid: an object with role and content")
+    role = message.get("role")
+    if role not in ROLES:
+        raise TaskInputError(f"{field}.role is {short(role)}; valid: {', '.join(ROLES)}")
+    return {"role": role, "content": check_text(f"{field}.content", message.get("content"))}
+
+
+class Chatbot(WritingTask):
+    """Answers in a conversation, in the form of the model's chat template.
+
+    A model without one (DialoGPT) gets the messages with its end-of-text token after each. What the window has no room
+    for is left out: the oldest messages first, never the system message that opens the conversation.
+
+    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`.
+    """
+
+    name = "chatbot"
+    inputs = {"messages": True}
+    auto_class = "AutoModelForCausalLM"
+    parameters = sampling(max_new_tokens=256)
+
+    def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"messages": check_messages(row["messages"])}
+
+    def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
+        tokens, dropped = self._fit(row["messages"], self.room(parameters))
+        written = self.continue_from(tokens, parameters, emit, cancel, continues=False)
+        facts = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
+        return {"reply": written.text, **written.facts(), **facts}
+
+    def _fit(self, messages: Messages, room: int) -> tuple[list[int], int]:
+        """The prompt's tokens, and how many messages had to be left out for them to fit."""
+        opening = messages[:1] if messages[0]["role"] == "system" else []
+        talk = messages[len(opening) :]
+        # What is kept begins with a message of the user: templates want turns to take turns.
+        begins = [0, *(index for index, message in enumerate(talk) if index and message["role"] == "user")]
+
+        def length(begin: int) -> int:
+            return -len(self._tokens(opening + talk[begin:]))
+
+        # The later it begins, the shorter it is.
+        place = bisect_left(begins, -room, key=length)
+        if place == len(begins):
+            raise TaskInputError(
+                f"messages has {-length(begins[-1])} tokens in its newest message (and the system message); valid: at "
+                f"most {room}, so that with max_new_tokens it fits into this model's window of {self.window}"
+            )
+        return self._tokens(opening + talk[begins[place] :]), begins[place]
+
+    def _tokens(self, messages: Messages) -> list[int]:
+        if self.tokenizer.chat_template is None:
+            # Without special tokens in what people write: it shall not end its own message.
+            options = {"add_special_tokens": False, "split_special_tokens": True}
+            texts = [self.encode(message["content"], **options)["input_ids"] for message in messages]
+            return [token for text in texts for token in (*text, self.tokenizer.eos_token_id)]
+        from jinja2 import TemplateError
+
+        try:
+            return self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, sanitize_control_tokens=True, tokenizer_kwargs={"verbose": False}
+            )["input_ids"]
+        except TemplateError as error:
+            raise TaskInputError(f"messages do not fit this model's chat template: {error}; valid: {VALID}") from error

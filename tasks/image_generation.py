@@ -1,0 +1,244 @@
+"""Task `image-generation`: a picture from a text, or from a text and a picture, drawn step by step by diffusion."""
+
+import base64
+import hashlib
+import io
+import json
+import math
+import random
+import threading
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, PngImagePlugin
+
+from tasks.base import Cancel, ModelFolderError, Parameter, Row, Task, TaskInputError, check_text, never
+from tasks.diffusion import Stopped, draw, load_pipelines
+from tasks.hub import memory_bytes, pick_device, pick_dtype, read_source, weights_folder
+from tasks.images import decode_image
+from tasks.streaming import Emit, Event, follow
+
+DEFAULTS_FILE = "generation_defaults.json"
+SUGGESTIBLE = ("steps", "guidance", "width", "height")
+RECIPE = "recipe"  # the text chunk of the PNG
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+MAX_PROMPT = 10_000
+MAX_IMAGES = 16
+SIDE_UNIT, MIN_SIDE, MAX_SIDE = 8, 64, 1536
+# Of a model on the Hub: copies in half precision, and the whole model once more in one file of another layout.
+NOT_NEEDED = ("*.fp16*", "*non_ema*", "sd*", "v1-*", "v2-*")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that makes a picture again, together with the input picture, if there was one (its digest is named)."""
+
+    prompt: str
+    negative_prompt: str
+    steps: int
+    guidance: float
+    seed: int
+    width: int
+    height: int
+    strength: float | None
+    image_sha256: str | None
+    model: str
+    revision: str | None
+    scheduler: str
+    precision: str
+
+
+class ImageGeneration(Task):
+    """Text, and optionally a picture to start from, to a picture.
+
+    Output: `image` (PNG as base64, with its recipe in the text chunk `recipe`), `width`, `height`, `steps`, `seed`,
+    `tokens` (read of the prompt), `truncated` and `ignored` (the end of a prompt that is longer than the model reads),
+    `finish_reason` (`stop`, or `cancelled`, and then no image); where the model has a safety checker, which blackens
+    what it finds bad, `flagged`.
+
+    Steps, guidance and size that are not given are the model's own: from `generation_defaults.json` in its folder, or
+    what its configuration implies.
+    """
+
+    name = "image-generation"
+    inputs = {"prompt": True, "image": False}
+    parameters = (
+        Parameter("steps", int, None, "denoising steps; more take longer (default: the model's own)", 1, 150),
+        Parameter("guidance", float, None, "how closely to follow the prompt (default: the model's own)", 0, 30),
+        Parameter(
+            "negative_prompt", str, "", "what the picture should not show; needs guidance above 1", 0, MAX_PROMPT
+        ),
+        Parameter("strength", float, 0.8, "with an image: how much of it to redraw, 1 is all", 0.02, 1),
+        Parameter("seed", int, None, "the same seed draws the same picture (default: another each time)", 0, 2**32 - 1),
+        Parameter("width", int, None, "pixels, a multiple of 8 (default: the model's own)", MIN_SIDE, MAX_SIDE),
+        Parameter("height", int, None, "pixels, a multiple of 8 (default: the model's own)", MIN_SIDE, MAX_SIDE),
+    )
+    requirements = ("torch", "diffusers", "transformers", "accelerate", "huggingface-hub", "pillow")
+
+    def load(self) -> None:
+        weights = weights_folder(self.folder, NOT_NEEDED)
+        self.revision = weights.name if read_source(self.folder) else None
+        device = pick_device(self.device)
+        dtype = pick_dtype(device, wide_range=False)
+        self.precision = str(dtype).removeprefix("torch.")
+        self.pipelines = load_pipelines(weights, device, dtype)
+        self.suggested = {**self.pipelines.suggested(), **self._own_defaults(weights)}
+        self._one_at_a_time = threading.Lock()  # a scheduler counts the steps of one picture
+
+    def memory_bytes(self) -> int:
+        return memory_bytes(*self.pipelines.modules) if hasattr(self, "pipelines") else 0
+
+    def check_rows(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        several = isinstance(rows, Sequence) and not isinstance(rows, (str, bytes))
+        if several and len(rows) > MAX_IMAGES:  # each takes seconds to minutes
+            raise TaskInputError(f"{len(rows)} rows; valid: 1 to {MAX_IMAGES} images a call")
+        return super().check_rows(rows)
+
+    def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        prompt = check_text("prompt", row["prompt"])
+        if len(prompt) > MAX_PROMPT:
+            raise TaskInputError(f"prompt has {len(prompt)} characters; valid: 1 to {MAX_PROMPT}")
+        image = row["image"]
+        if image is None or (isinstance(image, float) and math.isnan(image)):  # so tables mark what is missing
+            return {"prompt": prompt, "image": None}
+        pixels = decode_image(image, 3).permute(1, 2, 0).contiguous()
+        return {"prompt": prompt, "image": Image.fromarray(pixels.numpy())}
+
+    def check_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        checked = super().check_parameters(given)
+        for name in ("width", "height"):
+            if checked[name] is not None and checked[name] % SIDE_UNIT:
+                valid = f"a multiple of {SIDE_UNIT} from {MIN_SIDE} to {MAX_SIDE}"
+                raise TaskInputError(f"{name} is {checked[name]}; valid: {valid}")
+        return checked
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        recipes = [self.recipe(row, parameters) for row in rows]
+        pairs = zip(rows, recipes, strict=True)
+        return [self._picture(row, recipe, lambda _event: None, never) for row, recipe in pairs]
+
+    def stream_answer(
+        self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel
+    ) -> Generator[Event, None, dict[str, Any]]:
+        recipe = self.recipe(row, parameters)
+        picture = yield from follow(lambda emit, cancelled: self._picture(row, recipe, emit, cancelled), cancel)
+        return picture
+
+    def recipe(self, row: dict[str, Any], parameters: dict[str, Any]) -> Recipe:
+        """What will be drawn, with all that was not given. Raises TaskInputError for what does not go together."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        settings = {**self.suggested, **given}
+        settings.setdefault("seed", random.randrange(10**6))  # short enough to be read out
+        image = row["image"]
+        if image is None:
+            settings["strength"] = None
+        else:
+            settings["width"], settings["height"] = self._size(image, parameters)
+            settings["steps"] = _steps_from_image(settings["strength"], settings["steps"], parameters["steps"])
+        if settings["negative_prompt"] and settings["guidance"] <= 1:
+            raise TaskInputError(
+                f"negative_prompt has no effect with guidance {settings['guidance']:g}; "
+                "valid: guidance above 1, or no negative_prompt"
+            )
+        return Recipe(
+            prompt=row["prompt"],
+            image_sha256=hashlib.sha256(image.tobytes()).hexdigest() if image else None,
+            model=self.model_name,
+            revision=self.revision,
+            scheduler=type(self.pipelines.from_text.scheduler).__name__,
+            precision=self.precision,
+            **settings,
+        )
+
+    def _picture(self, row: dict[str, Any], recipe: Recipe, emit: Emit, cancel: Cancel) -> dict[str, Any]:
+        """Draw a recipe: the output row. Steps are emitted as they are done."""
+        arguments = {
+            "prompt": recipe.prompt,
+            "negative_prompt": recipe.negative_prompt or None,
+            "num_inference_steps": recipe.steps,
+            "guidance_scale": recipe.guidance,
+            "generator": torch.Generator("cpu").manual_seed(recipe.seed),  # the same numbers whatever the device
+        }
+        size = {"width": recipe.width, "height": recipe.height}
+        image = row["image"]
+        if image is None:
+            pipeline, arguments = self.pipelines.from_text, {**arguments, **size}
+        else:
+            start = image.resize((recipe.width, recipe.height), Image.Resampling.LANCZOS)
+            pipeline, arguments = self.pipelines.from_image, {**arguments, "image": start, "strength": recipe.strength}
+        tokens, ignored = self.pipelines.prompt_window(recipe.prompt)
+        facts = {
+            **size, "steps": recipe.steps, "seed": recipe.seed,
+            "tokens": tokens, "truncated": bool(ignored), "ignored": ignored,
+        }  # fmt: skip
+        try:
+            with self._one_at_a_time:
+                picture, flagged = draw(pipeline, arguments, lambda step, of: emit({"step": step, "steps": of}), cancel)
+        except Stopped:
+            return {"image": None, **facts, "finish_reason": "cancelled"}
+        checked = {} if flagged is None else {"flagged": flagged}
+        png = base64.b64encode(encode_png(picture, recipe)).decode()
+        return {"image": png, **facts, **checked, "finish_reason": "stop"}
+
+    def _size(self, image: Image.Image, parameters: dict[str, Any]) -> tuple[int, int]:
+        """Width and height for a picture drawn from another: in its shape, with as many pixels as the model's own."""
+        width, height = parameters["width"], parameters["height"]
+        ratio = image.width / image.height
+        if width is None:
+            area = self.suggested["width"] * self.suggested["height"]
+            width = math.sqrt(area * ratio) if height is None else height * ratio
+        height = width / ratio if height is None else height
+        return _side(width), _side(height)
+
+    def _own_defaults(self, weights: Path) -> dict[str, Any]:
+        """What the file beside the weights, or in the folder that stands for them, suggests; checked as parameters."""
+        for path in (self.folder / DEFAULTS_FILE, weights / DEFAULTS_FILE):
+            if path.exists():
+                try:
+                    given = json.loads(path.read_text())
+                    checked = self.check_parameters(given)
+                    if other := set(given) - set(SUGGESTIBLE):
+                        raise ValueError(f"it suggests {min(other)}; valid: {', '.join(SUGGESTIBLE)}")
+                except (OSError, ValueError) as error:  # TaskInputError is a ValueError
+                    raise ModelFolderError(f"{path} cannot be used: {error}") from error
+                return {name: checked[name] for name in given}
+        return {}
+
+
+def encode_png(picture: Image.Image, recipe: Recipe) -> bytes:
+    """A PNG that carries its recipe."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text(RECIPE, json.dumps(asdict(recipe)))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=chunks)
+    return buffer.getvalue()
+
+
+def read_recipe(png: bytes) -> dict[str, Any]:
+    """The recipe in a PNG of this task; its pixels are not decoded. Raises ValueError if there is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            recipe = json.loads(Image.open(io.BytesIO(png), formats=["PNG"]).info[RECIPE])
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, *BOMBS) as error:
+        raise ValueError("the file is not a PNG with a recipe") from error
+    if not isinstance(recipe, dict):
+        raise ValueError("the file is not a PNG with a recipe")
+    return recipe
+
+
+def _side(pixels: float) -> int:
+    return min(max(round(pixels / SIDE_UNIT) * SIDE_UNIT, MIN_SIDE), MAX_SIDE)
+
+
+def _steps_from_image(strength: float, suggested: int, given: int | None) -> int:
+    """Enough steps: the share `strength` of them is taken. Raises TaskInputError if the given are too few."""
+    least = math.ceil(1 / strength)
+    least += int(least * strength) < 1  # 5 x 0.19999999999999998 is below 1
+    if given is not None and given < least:
+        raise TaskInputError(f"steps is {given}; valid: at least {least} with strength {strength:g}")
+    return max(given or suggested, least)

@@ -1,0 +1,44 @@
+"""Task `question-answering`: the place in a text that answers a question."""
+
+from typing import Any
+
+from tasks.base import Parameter
+from tasks.pretrained import PretrainedTask
+
+# The length of the windows that such models are trained with.
+USUAL_WINDOW = 384
+
+
+class QuestionAnswering(PretrainedTask):
+    """Cuts the answer to a question out of a context of any length.
+
+    Output: `answer`, `score` (its probability among all spans of the context and no answer), `start` and `end`
+    (characters of the context: `context[start:end]` is the answer), `answers` (the `top_k` best, which do not overlap,
+    each with these four). An empty answer from 0 to 0 says that the context has none.
+    """
+
+    name = "question-answering"
+    inputs = {"question": True, "context": True}
+    texts = ("question", "context")
+    auto_class = "AutoModelForQuestionAnswering"
+    parameters = (Parameter("top_k", int, 1, "how many answers", 1, 20),)
+
+    def load(self) -> None:
+        from tasks.extractive import ExtractiveAnswers
+
+        super().load()
+        self.tokenizer.padding_side = "right"  # the question comes first
+        self.pipeline = ExtractiveAnswers(
+            model=self.model,
+            tokenizer=self.tokenizer,
+            device=self.model.device,
+            task=self.name,
+            window=min(self.window, USUAL_WINDOW),
+        )
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        results = []
+        for row in rows:
+            found: Any = self.pipeline(row, top_k=parameters["top_k"])
+            results.append({**found["answers"][0], **found})
+        return results

@@ -1,0 +1,90 @@
+"""Task `sentiment-analysis`: how a text feels, or whatever else a text classifier was trained to tell."""
+
+from typing import Any
+
+import torch
+
+from tasks.base import TaskInputError
+from tasks.pretrained import PretrainedTask
+
+TEXTS_AT_ONCE = 64
+BATCH_SIZE = 32
+MAX_WINDOWS = 512
+
+
+class SentimentAnalysis(PretrainedTask):
+    """Texts to class probabilities, in batches.
+
+    A text longer than the model's window is read in several windows, whose scores are averaged by their lengths.
+
+    Output: `label`, `score` (its probability), `scores` (every class's, highest first), `windows`, `tokens`.
+    """
+
+    name = "sentiment-analysis"
+    auto_class = "AutoModelForSequenceClassification"
+
+    def load(self) -> None:
+        from transformers import TextClassificationPipeline
+
+        super().load()
+        self.pipeline: Any = TextClassificationPipeline(
+            model=self.model, tokenizer=self.tokenizer, device=self.model.device, top_k=None
+        )
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG002
+        results = []
+        for start in range(0, len(rows), TEXTS_AT_ONCE):
+            results += self._classify([row["text"] for row in rows[start : start + TEXTS_AT_ONCE]])
+        return results
+
+    def _classify(self, texts: list[str]) -> list[dict[str, Any]]:
+        encoded = self.encode(texts, truncation=True, max_length=self.window, return_overflowing_tokens=True)
+        owners = encoded.pop("overflow_to_sample_mapping")
+        for owner in set(owners):
+            if owners.count(owner) > MAX_WINDOWS:
+                most = MAX_WINDOWS * self.window
+                raise TaskInputError(f"text has more than {most} tokens; valid: at most so many for this model")
+        scores = self._window_scores(encoded)
+        results = []
+        for index in range(len(texts)):
+            own = [place for place, owner in enumerate(owners) if owner == index]
+            lengths = torch.tensor([float(len(encoded["input_ids"][place])) for place in own])
+            mean = (scores[own] * lengths[:, None]).sum(dim=0) / lengths.sum()
+            results.append({**self._describe(mean), "windows": len(own), "tokens": int(lengths.sum())})
+        return results
+
+    def _window_scores(self, encoded: Any) -> torch.Tensor:
+        """Class scores of each window, float32 `(windows, classes)`."""
+        lengths = [len(tokens) for tokens in encoded["input_ids"]]
+        if min(lengths) == 0:
+            raise TaskInputError("text has nothing in it that this model knows; valid: text with letters")
+        # Windows of like length side by side need the least padding; a tokenizer without padding takes one at a time.
+        order = sorted(range(len(lengths)), key=lengths.__getitem__)
+        size = BATCH_SIZE if self.tokenizer.pad_token_id is not None else 1
+        scores: dict[int, list[float]] = {}
+        for start in range(0, len(order), size):
+            places = order[start : start + size]
+            batch = {name: [values[place] for place in places] for name, values in encoded.items()}
+            tensors = self.tokenizer.pad(batch, return_tensors="pt") if size > 1 else _single(batch)
+            logits = self.pipeline.forward(dict(tensors))["logits"]
+            scores.update(zip(places, map(self._probabilities, logits), strict=True))
+        return torch.tensor([scores[place] for place in range(len(lengths))])
+
+    def _probabilities(self, logits: torch.Tensor) -> list[float]:
+        """Scores by class from one row of logits, as the model's config wants them (softmax, or a sigmoid each)."""
+        described = self.pipeline.postprocess({"logits": logits[None]}, top_k=None)
+        return [entry["score"] for entry in described]
+
+    def _describe(self, scores: torch.Tensor) -> dict[str, Any]:
+        names = self.model.config.id2label
+        order = scores.argsort(descending=True).tolist()
+        label = names[order[0]]
+        return {
+            "label": label,
+            "score": float(scores[order[0]]),
+            "scores": {names[index]: float(scores[index]) for index in order},
+        }
+
+
+def _single(batch: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(values) for name, values in batch.items()}

@@ -1,0 +1,72 @@
+"""Tasks `story-completion` and `next-word-prediction`: what a language model writes after a text."""
+
+from typing import Any
+
+from tasks.base import Cancel, Parameter, TaskInputError
+from tasks.generation import WritingTask, sampling
+from tasks.next_word import MOST_PIECES, WordSearch
+from tasks.pretrained import PretrainedTask
+from tasks.streaming import Emit
+
+
+def end_of(text: str, task: PretrainedTask, room: int) -> tuple[list[int], bool]:
+    """The tokens of a text, the last ones if it has more than there is room for, and whether some were left out.
+
+    Raises TaskInputError if the text has no tokens: tokenizers drop some characters that cannot be seen.
+    """
+    tokens = task.encode(text)["input_ids"]
+    begin = 1 if tokens and tokens[0] == task.tokenizer.bos_token_id else 0
+    if len(tokens) == begin:
+        raise TaskInputError("text has nothing in it that this model knows; valid: text with letters")
+    if len(tokens) <= room:
+        return tokens, False
+    return (tokens[:begin] + tokens[begin - room :]) if room > begin else tokens[-room:], True
+
+
+class StoryCompletion(WritingTask):
+    """Goes on with a story.
+
+    Output: `completion` (what follows the text, beginning with a space where one belongs), `finish_reason`,
+    `truncated` (whether only the end of the text fitted into the model's window), `prompt_tokens`, `tokens`.
+    """
+
+    name = "story-completion"
+    auto_class = "AutoModelForCausalLM"
+    parameters = sampling(max_new_tokens=100)
+
+    def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
+        tokens, truncated = end_of(row["text"], self, self.room(parameters))
+        written = self.continue_from(tokens, parameters, emit, cancel, continues=True)
+        facts = {"prompt_tokens": len(tokens), "truncated": truncated}
+        return {"completion": written.text, **written.facts(), **facts}
+
+
+class NextWordPrediction(PretrainedTask):
+    """The whole words that most probably follow a text.
+
+    Output: `next_word`, `candidates` (word, probability; the most probable first; see `WordSearch`), `truncated`
+    (whether only the end of the text fitted into the model's window), `tokens` (that were read).
+    """
+
+    name = "next-word-prediction"
+    auto_class = "AutoModelForCausalLM"
+    wide_range = True
+    parameters = (Parameter("top_k", int, 5, "how many words", 1, 50),)
+
+    def load(self) -> None:
+        super().load()
+        self.search = WordSearch(self.model, self.tokenizer)
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        return [self._predict(row["text"], parameters["top_k"]) for row in rows]
+
+    def _predict(self, text: str, top_k: int) -> dict[str, Any]:
+        tokens, truncated = end_of(text.rstrip(" \t"), self, self.window - MOST_PIECES)
+        words = self.search.words(tokens, text, top_k)
+        best = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:top_k]
+        return {
+            "next_word": best[0][0] if best else "",
+            "candidates": [{"word": word, "probability": probability} for word, probability in best],
+            "truncated": truncated,
+            "tokens": len(tokens),
+        }

@@ -1,0 +1,208 @@
+"""One worker in front of all models, for the UI and any server: jobs one after another, within a memory budget.
+
+A `Worker` owns a thread. It takes jobs first in, first out, loads the model that a job asks for (unloading those that
+nobody has used for longest), and hands the job's events to whoever reads them, as they come. Models run one at a time:
+two at once would share the same cores and be no faster.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import logging
+import sys
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tasks.base import ModelFolderError, Row, Task, TaskInputError
+from tasks.jobs import Job, JobCancelled, JobQueue
+
+logger = logging.getLogger(__name__)
+
+GIGABYTE = 10**9
+
+
+class ModelTooLargeError(Exception):
+    """A model does not fit into the memory budget, even alone."""
+
+
+SPOKEN = (JobCancelled, TaskInputError, ModelFolderError, ModelTooLargeError)  # errors whose text says all
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a worker holds: models with their bytes (longest unused first), how many jobs wait, which model works."""
+
+    loaded: dict[str, int]
+    bytes: int
+    budget_bytes: int
+    queued: int
+    running: str | None
+
+
+class Worker:
+    """Runs jobs one after another on models that it loads and unloads. A context manager that closes itself."""
+
+    def __init__(
+        self,
+        load: Callable[[str], Task],
+        budget_bytes: int,
+        expected_bytes: Callable[[str], int | None] = lambda _key: None,
+        max_queue: int = 100,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            load: makes the loaded task of a key (a registered model's name, a folder).
+            budget_bytes: what all loaded models together may take, by `Task.memory_bytes`.
+            expected_bytes: what a model will take, where that is known before it is loaded: room is then made first.
+            max_queue: jobs that may wait; `submit` refuses more.
+        """
+        self.budget_bytes = budget_bytes
+        self._load, self._expected_bytes = load, expected_bytes
+        self._queue = JobQueue(max_queue)
+        self._loaded: OrderedDict[str, tuple[Task, int]] = OrderedDict()  # longest unused first
+        self._current: Job | None = None
+        self._closed = False
+        self._lock = threading.Lock()  # guards the three above
+        self._thread = threading.Thread(target=self._work, name="task-worker", daemon=True)
+        self._thread.start()
+        # A daemon thread that still computes while Python shuts down crashes the process.
+        atexit.register(self.close)
+
+    def submit(
+        self,
+        key: str,
+        row: Row,
+        parameters: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> Job:
+        """Queue a row for the model `key`.
+
+        Args:
+            timeout_s: an answer that takes longer (waiting and loading not counted) is cancelled before its next token
+                or step.
+
+        Raises QueueFullError, or RuntimeError for a closed worker.
+        """
+        job = Job(self._queue, key, row, parameters or {}, timeout_s)
+        self._queue.put(job)
+        return job
+
+    def statistics(self) -> Statistics:
+        """What is loaded and what waits, now."""
+        with self._lock:
+            loaded = {key: size for key, (_, size) in self._loaded.items()}
+            running = self._current.key if self._current else None
+        return Statistics(loaded, sum(loaded.values()), self.budget_bytes, len(self._queue), running)
+
+    def close(self) -> None:
+        """Cancel all jobs, unload all models and end the thread; returns when that is done."""
+        waiting = self._queue.close()
+        with self._lock:
+            self._closed = True
+            current = self._current
+        for job in [*waiting, *([current] if current else [])]:
+            job.cancel("cancelled: the worker was closed")
+        self._thread.join()
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        while self._serve_next():
+            pass
+        with self._lock:
+            self._loaded.clear()
+        give_memory_back()
+
+    def _serve_next(self) -> bool:
+        """Wait for a job and see it to its end; False when the worker is closed."""
+        job = self._queue.take()
+        if job is None:
+            return False
+        with self._lock:
+            self._current = job
+            closed = self._closed
+        if closed:  # between the two lines above
+            job.cancel("cancelled: the worker was closed")
+        error = self._outcome(job)
+        if error is not None and not isinstance(error, (JobCancelled, TaskInputError)):
+            give_memory_back()  # of a failed load, or of what filled the device
+        with self._lock:
+            self._current = None
+        job.finish(error)
+        return True
+
+    def _outcome(self, job: Job) -> Exception | None:
+        """Load and answer; the error that ended the job, if one did. Nothing that a model raises ends the thread."""
+        try:
+            job.answer(self._task(job))
+        except BaseException as error:
+            if not isinstance(error, SPOKEN):
+                # As text: a handler that keeps records would keep the traceback, and with it the model.
+                logger.error("the job for %s failed\n%s", job.key, traceback.format_exc())
+            forget_frames(error)
+            if isinstance(error, Exception):
+                return error
+            return RuntimeError(f"the model ended with {type(error).__name__}")  # SystemExit is not for the reader
+        return None
+
+    def _task(self, job: Job) -> Task:
+        """The loaded task of a job, now the most recently used. Raises ModelTooLargeError, or what loading raises."""
+        job.check()
+        if job.key not in self._loaded:
+            job.enter("loading")
+            expected = self._expected_bytes(job.key)
+            if expected is not None:
+                self._make_room(job.key, expected)
+            task = self._load(job.key)
+            size = task.memory_bytes()
+            self._make_room(job.key, size)
+            with self._lock:
+                self._loaded[job.key] = (task, size)
+        with self._lock:
+            self._loaded.move_to_end(job.key)
+            return self._loaded[job.key][0]
+
+    def _make_room(self, key: str, needed: int) -> None:
+        """Unload the longest unused models until `needed` bytes fit. Raises ModelTooLargeError if they never do."""
+        if needed > self.budget_bytes:
+            raise ModelTooLargeError(
+                f"{key} needs {needed / GIGABYTE:.2f} GB of memory, "
+                f"more than the {self.budget_bytes / GIGABYTE:.2f} GB that models may take"
+            )
+        unloaded = False
+        with self._lock:
+            while self._loaded and sum(size for _, size in self._loaded.values()) + needed > self.budget_bytes:
+                self._loaded.popitem(last=False)
+                unloaded = True
+        if unloaded:
+            give_memory_back()
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop the tracebacks of an error and of all errors behind it: their frames would keep a model in memory."""
+    errors = [error]
+    for link in errors:  # which grows meanwhile
+        link.__traceback__ = None
+        errors += [other for other in (link.__cause__, link.__context__) if other and other not in errors]
+
+
+def give_memory_back() -> None:
+    """Return the memory of dropped models to the device and the operating system."""
+    gc.collect()
+    torch = sys.modules.get("torch")  # not imported for this: without it there is nothing to give back
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # other C libraries have no malloc_trim
+            ctypes.CDLL("libc.so.6").malloc_trim(0)

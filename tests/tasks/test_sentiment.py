@@ -1,0 +1,94 @@
+"""Text classification: every class's score as transformers' own pipeline gives it; long texts in windows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import pipeline
+
+from tasks import sentiment
+from tasks.base import TaskInputError
+from tests.tiny_models import LINES
+
+Get = Callable[[str, str], Any]
+TEXTS = [*LINES, "good", "😀 שלום", "A line\nand another.", "x" * 40]
+
+
+@pytest.fixture(params=["distilbert-sentiment", "roberta-sentiment"])
+def task(request: pytest.FixtureRequest, tiny_task: Get) -> Any:
+    return tiny_task("sentiment-analysis", request.param)
+
+
+def rows(texts: list[str]) -> list[dict[str, str]]:
+    return [{"text": text} for text in texts]
+
+
+def test_scores_are_those_of_the_plain_pipeline(task: Any) -> None:
+    plain = pipeline("text-classification", model=task.model, tokenizer=task.tokenizer, top_k=None)
+    for result, expected in zip(task.run(rows(TEXTS)), plain(TEXTS), strict=True):
+        assert result["scores"] == pytest.approx({entry["label"]: entry["score"] for entry in expected}, abs=1e-6)
+        assert result["label"] == expected[0]["label"] == next(iter(result["scores"]))
+        assert result["score"] == max(result["scores"].values()) == next(iter(result["scores"].values()))
+        assert list(result["scores"].values()) == sorted(result["scores"].values(), reverse=True)
+        assert sum(result["scores"].values()) == pytest.approx(1, abs=1e-5)
+        assert result["windows"] == 1 and result["model"].endswith("sentiment")
+
+
+def test_labels_are_those_of_the_models_config(tiny_task: Get) -> None:
+    names = [set(tiny_task("sentiment-analysis", f"{kind}-sentiment").run(rows(["good"]))[0]["scores"])
+             for kind in ("distilbert", "roberta")]  # fmt: skip
+    assert names == [{"LABEL_0", "LABEL_1"}, {"negative", "neutral", "positive"}]
+
+
+def test_a_text_has_the_same_scores_alone_and_in_batches_of_any_size(
+    task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = TEXTS * 3 + ["long " * 100]
+    together = task.run(rows(texts))
+    monkeypatch.setattr(sentiment, "BATCH_SIZE", 4)
+    monkeypatch.setattr(sentiment, "TEXTS_AT_ONCE", 7)
+    for text, one, other in zip(texts, together, task.run(rows(texts)), strict=True):
+        [alone] = task.run(rows([text]))
+        assert alone["scores"] == pytest.approx(one["scores"], abs=1e-5)
+        assert alone["scores"] == pytest.approx(other["scores"], abs=1e-5)
+        assert alone["windows"] == one["windows"] == other["windows"]
+
+
+def test_a_long_text_is_the_average_of_its_windows_by_their_lengths(task: Any) -> None:
+    text = " ".join(LINES * 4)
+    [result] = task.run(rows([text]))
+    inner = task.window - 2
+    tokens = task.tokenizer(text, add_special_tokens=False)["input_ids"]
+    parts = [tokens[start : start + inner] for start in range(0, len(tokens), inner)]
+    windows = [[task.tokenizer.cls_token_id, *part, task.tokenizer.sep_token_id] for part in parts]
+    with torch.no_grad():
+        shares = torch.cat([task.model(torch.tensor([window])).logits.softmax(dim=-1) for window in windows])
+    weights = torch.tensor([float(len(window)) for window in windows])
+    expected = (shares * weights[:, None]).sum(dim=0) / weights.sum()
+    found = [result["scores"][name] for _, name in sorted(task.model.config.id2label.items())]
+    assert found == pytest.approx(expected.tolist(), abs=1e-5)
+    assert result["windows"] == len(windows) > 2
+    assert result["tokens"] == sum(map(len, windows))
+
+
+def test_every_token_of_the_window_can_be_used(task: Any) -> None:
+    # RoBERTa's table has 66 positions for its 64 tokens, and its tokenizer does not say so.
+    assert task.window == 64
+    [result] = task.run(rows(["word " * 500]))
+    assert result["windows"] > 5
+
+
+def test_more_windows_than_there_is_time_for_are_refused(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentiment, "MAX_WINDOWS", 3)
+    assert task.run(rows(["word " * 20]))[0]["windows"] <= 3
+    with pytest.raises(TaskInputError, match=f"text has more than {3 * task.window} tokens; valid: at most"):
+        task.run(rows(["good", "word " * 500]))
+
+
+def test_a_model_with_independent_labels_gets_a_sigmoid_each(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task.model.config, "problem_type", "multi_label_classification")
+    [result] = task.run(rows(["good"]))
+    with torch.no_grad():
+        logits = task.model(**task.tokenizer("good", return_tensors="pt")).logits[0]
+    assert sorted(result["scores"].values()) == pytest.approx(sorted(logits.sigmoid().tolist()), abs=1e-6)

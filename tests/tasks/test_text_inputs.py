@@ -1,0 +1,164 @@
+"""What people and programs send to the text tasks: each bad input is refused in one sentence that names its field."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks import TASKS, task_class
+from tasks.base import Parameter, Task, TaskInputError
+from tests.tiny_models import TASK_MODELS
+
+Get = Callable[[str, str], Task]
+CASES = [(task, model) for task, models in TASK_MODELS.items() for model in models]
+FIELDS = [(task, column) for task in TASK_MODELS for column in task_class(task).texts]  # pyright: ignore
+QUICK: dict[str, dict[str, Any]] = {
+    "story-completion": {"max_new_tokens": 3},
+    "chatbot": {"max_new_tokens": 3},
+    "summarization": {"max_length": 3, "num_beams": 1},
+}
+
+
+def row_with(task: str, text: Any) -> dict[str, Any]:
+    """A row of a task with the same content in all places for text."""
+    if task == "chatbot":
+        return {"messages": [{"role": "user", "content": text}]}
+    return dict.fromkeys(task_class(task).inputs, text)
+
+
+def test_every_text_task_is_tried_here() -> None:
+    others = {"image-generation", "image-classification", "sequence-reversal"}
+    assert set(TASK_MODELS) == set(TASKS) - others
+
+
+BAD_TEXTS = [
+    ("", "is empty"),
+    (" \n\t\u00a0\u2028", "is only white space"),
+    ("a" * (2**20 + 1), "has 1048577 characters"),
+    ("й" * 2**20, "has 2097152 bytes"),
+    ("one\0two", "has a NUL at character 3"),
+    ("one \ud83d two", "has half of a surrogate pair at character 4"),
+    (3, "is 3; valid: text"),
+    (2.5, "is 2.5; valid: text"),
+    (True, "is True; valid: text"),
+    (float("nan"), "is nan; valid: text"),
+    (b"bytes", "is b'bytes'; valid: text"),
+    (["a", "list"], r"is \['a', 'list'\]; valid: text"),
+    ({"an": "object"}, "is {'an': 'object'}; valid: text"),
+    (np.array(["a"]), "is array.*; valid: text"),
+]
+
+
+@pytest.mark.parametrize(("text", "fault"), BAD_TEXTS, ids=[fault[:25] for _, fault in BAD_TEXTS])
+@pytest.mark.parametrize(("task", "field"), [*FIELDS, ("chatbot", "messages[0].content")], ids=str)
+def test_a_bad_text_is_refused_by_its_fields_name(tiny_task: Get, task: str, field: str, text: Any, fault: str) -> None:
+    row = row_with(task, "fine")
+    if task == "chatbot":
+        row = row_with(task, text)
+    else:
+        row[field] = text
+    model = tiny_task(task, TASK_MODELS[task][0])
+    for send in (lambda: model.run([row_with(task, "fine"), row]), lambda: model.stream(row)):
+        with pytest.raises(
+            TaskInputError, match="^" + field.replace("[", r"\[").replace("]", r"\]") + " " + fault
+        ) as e:
+            send()
+        assert len(str(e.value)) < 200 and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("task", TASK_MODELS)
+def test_a_missing_column_is_named(tiny_task: Get, task: str) -> None:
+    model = tiny_task(task, TASK_MODELS[task][0])
+    for column in model.inputs:
+        for row in ({**row_with(task, "fine"), column: None}, {}, {"wrong": "a"}):
+            missing = column if row.get(column, 0) is None else next(iter(model.inputs))
+            with pytest.raises(TaskInputError, match=f"column '{missing}' is missing; {task} takes "):
+                model.run([row])
+
+
+@pytest.mark.parametrize("rows", [[], "text", None, 3, [None], ["text"], [["text"]]], ids=str)
+@pytest.mark.parametrize("task", TASK_MODELS)
+def test_what_is_no_list_of_rows_is_refused(tiny_task: Get, task: str, rows: Any) -> None:
+    with pytest.raises(TaskInputError, match="row"):
+        tiny_task(task, TASK_MODELS[task][0]).run(rows)
+
+
+PARAMETERS = [(task, spec) for task in TASK_MODELS for spec in task_class(task).parameters]
+
+
+@pytest.mark.parametrize(("task", "spec"), PARAMETERS, ids=lambda value: getattr(value, "name", value))
+def test_a_parameter_out_of_its_range_is_refused_with_the_range(tiny_task: Get, task: str, spec: Parameter) -> None:
+    bad: list[Any] = [[], {}, b"a", object()]
+    if spec.kind is str:
+        bad += [3, 2.5, True, "a" * 1001, "a\0", "\ud800"]
+    else:
+        assert spec.minimum is not None and spec.maximum is not None, "a number without bounds"
+        bad += [-1, spec.minimum - 1, spec.maximum + 1, 10**400, 1e308, float("nan"), float("inf"), True, "3"]
+        bad += [0.5 + spec.minimum] if spec.kind is int else []
+    model = tiny_task(task, TASK_MODELS[task][0])
+    for value in bad:
+        with pytest.raises(TaskInputError, match=f"^{spec.name} (is|has) .*; valid: ") as error:
+            model.run([row_with(task, "fine")], {spec.name: value})
+        assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("task", TASK_MODELS)
+def test_an_unknown_parameter_is_refused_with_those_there_are(tiny_task: Get, task: str) -> None:
+    for send in (Task.run, lambda model, rows, parameters: model.stream(rows[0], parameters)):
+        with pytest.raises(TaskInputError, match=r"unknown parameter 'max_tokens'; (valid: |.* has no parameters)"):
+            send(tiny_task(task, TASK_MODELS[task][0]), [row_with(task, "fine")], {"max_tokens": 3})
+
+
+GOOD_TEXTS = [
+    "😀 👩‍👩‍👧 🇩🇪",
+    "שלום עולם, مرحبا بالعالم",
+    "你好，世界。",
+    "e\u0301\u0327 Z\u0351\u036b\u0343\u036a",
+    "\u202eright to left\u202c",
+    "\x07\x1b[31m bell and colour",
+    "\u200b",
+    "\ufeffa",
+    "<s> </s> <|endoftext|> [CLS] [MASK] <pad>",
+    "{{ 7 * 7 }} {% raise %} %s {0}",
+    "!" * 500,
+    "word " * 700,
+    np.str_("a kind of str"),
+]
+
+
+@pytest.mark.parametrize("text", GOOD_TEXTS, ids=lambda text: ascii(text[:12]))
+@pytest.mark.parametrize(("task", "model"), CASES)
+def test_any_other_text_is_answered_or_refused_in_words(tiny_task: Get, task: str, model: str, text: str) -> None:
+    try:
+        [row] = tiny_task(task, model).run([row_with(task, text)], QUICK.get(task))
+    except TaskInputError as error:
+        assert "; valid: " in str(error) and len(str(error)) < 300
+        # Only these may be refused: what some tokenizers drop whole, and what a window cannot hold.
+        assert text == "\u200b" or (len(text) >= 500 and task in ("chatbot", "question-answering"))
+        return
+    assert json.loads(json.dumps(row)) == row, "not what JSON can carry"
+    assert row["model"] == model and row["seconds"] >= 0 and row["tokens"] >= 0
+
+
+@pytest.mark.parametrize("unit", ["a", "word and sentence. ", "😀"])
+@pytest.mark.parametrize("task", TASK_MODELS)
+def test_a_megabyte_of_text_takes_bounded_time(tiny_task: Get, task: str, unit: str) -> None:
+    text = unit * (2**20 // len(unit.encode()))
+    row = row_with(task, text)
+    if "question" in row:
+        row["question"] = "Why?"
+    started = time.process_time()
+    try:
+        tiny_task(task, TASK_MODELS[task][0]).run([row], QUICK.get(task))
+    except TaskInputError as error:
+        assert "; valid: " in str(error)
+    assert time.process_time() - started < 30
+
+
+def test_rows_of_a_table_are_taken_as_they_are(tiny_task: Get) -> None:
+    table = pd.DataFrame({"text": pd.array(["good", "bad"], dtype="string")})
+    assert len(tiny_task("sentiment-analysis", "distilbert-sentiment").run(table.to_dict("records"))) == 2  # pyright: ignore
