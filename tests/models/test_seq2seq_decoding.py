@@ -136,11 +136,11 @@ class Tree(Seq2Seq):
         return torch.stack(logits, dim=1), None, State(state.memory, (prefix,))
 
 
-ROWS, DEPTH = 30, 4
+ROWS, DEPTH = 100, 4
 SOURCES = torch.arange(ROWS).unsqueeze(1), torch.ones(ROWS, dtype=torch.int64)
 
 
-@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 3.0])
 def test_beam_of_full_width_finds_the_best_sequence(length_penalty: float) -> None:
     network = Tree(ROWS, DEPTH)
     sequences = [(*body, EOS) for size in range(DEPTH) for body in product((PAD, BOS, SPECIALS), repeat=size)]
@@ -163,8 +163,9 @@ def test_a_wider_beam_finds_likelier_sequences_and_width_one_greedys() -> None:
     ended = (narrow.tokens == EOS).any(1)
     assert ended.sum() > 10
     gain = (wide.log_probability - narrow.log_probability)[ended]
-    assert (gain > -1e-5).all()
-    assert (gain > 0.1).any()
+    # On the whole, not row by row: a wider beam may fill with what looks better early and lose the narrow one's path.
+    assert gain.mean() > 0
+    assert (gain > 0.1).sum() > (gain < -0.1).sum()
 
 
 def probabilities(rows: dict[int, dict[int, float]]) -> torch.Tensor:
