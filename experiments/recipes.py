@@ -121,7 +121,7 @@ RECURRENT_RATES = {
     "multihead": 0.004,
 }
 # The same for positions: 0.002, 0.004, 0.008.
-TRANSFORMER_RATES = {"none": 0.004, "sinusoidal": 0.004, "learned": 0.004, "rotary": 0.004, "relative": 0.004}
+TRANSFORMER_RATES = {"none": 0.004, "sinusoidal": 0.004, "learned": 0.008, "rotary": 0.008, "relative": 0.004}
 
 SEQ2SEQ_RECIPES: dict[str, Seq2SeqRecipe] = {
     **{
