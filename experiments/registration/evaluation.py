@@ -18,6 +18,7 @@ SAMPLES = Path(__file__).with_name("samples")
 NEXT_WORDS = 5
 
 Rows = Sequence[Mapping[str, str]]
+Parameters = Mapping[str, Any]
 
 
 class NoMetricError(Exception):
@@ -29,12 +30,12 @@ class Judge:
     """How a task is judged: the columns of its labelled rows, the metrics from them, the one that people read first."""
 
     columns: tuple[str, ...]
-    measure: Callable[[Any, Rows], dict[str, float]]
+    measure: Callable[[Any, Rows, Parameters], dict[str, float]]
     headline: str
 
 
-def evaluate(task: Task, rows: Rows) -> dict[str, float]:
-    """Metrics of a loaded task on labelled rows, and their number as `examples`.
+def evaluate(task: Task, rows: Rows, parameters: Parameters | None = None) -> dict[str, float]:
+    """Metrics of a loaded task, asked with these parameters, on labelled rows, and their number as `examples`.
 
     Raises NoMetricError if the task has no metric, a column is missing, or the model knows none of the labels.
     """
@@ -44,7 +45,7 @@ def evaluate(task: Task, rows: Rows) -> dict[str, float]:
     missing = [column for column in judge.columns if any(row.get(column) is None for row in rows)]
     if missing or not rows:
         raise NoMetricError(f"labelled rows of {task.name} have columns {', '.join(judge.columns)}")
-    return {**judge.measure(task, rows), "examples": float(len(rows))}
+    return {**judge.measure(task, rows, parameters or {}), "examples": float(len(rows))}
 
 
 def sample_rows(task: str) -> list[dict[str, str]]:
@@ -56,27 +57,27 @@ def sample_rows(task: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _sentiment(task: Any, rows: Rows) -> dict[str, float]:
+def _sentiment(task: Any, rows: Rows, parameters: Parameters) -> dict[str, float]:
     right = [row["label"].lower() for row in rows]
     known = {label.lower() for label in task.model.config.id2label.values()}
     if not known.issuperset(right):
         raise NoMetricError(f"the model's classes are {', '.join(sorted(known))}, the sample's {', '.join(set(right))}")
-    answers = task.run([{"text": row["text"]} for row in rows])
+    answers = task.run([{"text": row["text"]} for row in rows], parameters)
     return metrics.accuracy_and_f1([answer["label"].lower() for answer in answers], right)
 
 
-def _answers(task: Task, rows: Rows) -> dict[str, float]:
-    found = task.run([{"question": row["question"], "context": row["context"]} for row in rows])
+def _answers(task: Task, rows: Rows, parameters: Parameters) -> dict[str, float]:
+    found = task.run([{"question": row["question"], "context": row["context"]} for row in rows], parameters)
     return metrics.squad([answer["answer"] for answer in found], [row["answer"] for row in rows])
 
 
-def _summaries(task: Task, rows: Rows) -> dict[str, float]:
-    written = task.run([{"text": row["text"]} for row in rows])
+def _summaries(task: Task, rows: Rows, parameters: Parameters) -> dict[str, float]:
+    written = task.run([{"text": row["text"]} for row in rows], parameters)
     return metrics.rouge([answer["summary"] for answer in written], [row["summary"] for row in rows])
 
 
-def _next_words(task: Task, rows: Rows) -> dict[str, float]:
-    answers = task.run([{"text": row["text"]} for row in rows], {"top_k": NEXT_WORDS})
+def _next_words(task: Task, rows: Rows, parameters: Parameters) -> dict[str, float]:
+    answers = task.run([{"text": row["text"]} for row in rows], {**parameters, "top_k": NEXT_WORDS})
     guesses = [[candidate["word"].lower() for candidate in answer["candidates"]] for answer in answers]
     right = [row["next_word"].lower() for row in rows]
     pairs = list(zip(guesses, right, strict=True))
@@ -86,7 +87,7 @@ def _next_words(task: Task, rows: Rows) -> dict[str, float]:
     }
 
 
-def _perplexity(task: Any, rows: Rows) -> dict[str, float]:
+def _perplexity(task: Any, rows: Rows, parameters: Parameters) -> dict[str, float]:  # noqa: ARG001
     """`perplexity` of a token, and `bits_per_byte`, which models with different tokens can be compared by."""
     scores = [_log_likelihood(task, row["text"]) for row in rows]
     nats = -sum(score for score, _ in scores)

@@ -24,12 +24,14 @@ class Origin:
         hub_id: `none` for a folder of a person's own.
         revision: the commit, all of it; `none` for a folder.
         packaged: whether the registry holds the weights itself.
+        weights: the folder that they are from.
     """
 
     hub_id: str
     revision: str
     licence: str
     packaged: bool
+    weights: Path
 
     def tags(self) -> dict[str, str]:
         return {
@@ -50,7 +52,7 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
         check_folder(choice.folder)
         _copy(choice.folder, folder, [path for path in choice.folder.rglob("*") if path.is_file()])
         describe_folder(folder, task, choice.name)
-        return Origin("none", "none", UNKNOWN, packaged=True)
+        return Origin("none", "none", UNKNOWN, packaged=True, weights=choice.folder)
     assert choice.source is not None
     ignored = _not_needed(task)
     weights = download(choice.source, ignored)
@@ -61,7 +63,7 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
         write_source(folder, pinned)
     describe_folder(folder, task, choice.name)
     known = choice.entry.licence if choice.entry else None
-    return Origin(pinned.hub_id, pinned.revision, known or _licence(pinned), package_weights)
+    return Origin(pinned.hub_id, pinned.revision, known or _licence(pinned), package_weights, weights)
 
 
 def _not_needed(task: str) -> tuple[str, ...]:

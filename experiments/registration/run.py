@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.config import PRETRAINED_TASKS, ConfigError, RegisterConfig
+from experiments.config import PRETRAINED_TASKS, ConfigError, RegisterConfig, TrainingError
 from experiments.registration.choice import AUTO, Choice, choose
 from experiments.registration.evaluation import JUDGES, NoMetricError, evaluate, sample_rows
 from experiments.registration.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
@@ -17,6 +17,7 @@ from experiments.registration.report import Outcome, RegisterResult
 from experiments.tracking import Tracker, git_commit, tracked_run
 from tasks import open_task, registry
 from tasks.base import ModelFolderError, Task, TaskInputError
+from tasks.catalog import CatalogError
 from tasks.hub import first_line, modules_of, pick_device
 from tasks.worker import give_memory_back
 
@@ -61,9 +62,9 @@ def _choices(config: RegisterConfig, tasks: tuple[str, ...]) -> dict[str, Choice
         )
     try:
         pick_device(config.device)
-    except ValueError as error:
+        return {task: choose(task, config.model, config.revision) for task in tasks}
+    except (ValueError, CatalogError) as error:
         raise ConfigError(str(error)) from error
-    return {task: choose(task, config.model, config.revision) for task in tasks}
 
 
 def _words(choice: Choice) -> str:
@@ -79,7 +80,7 @@ def _outcome(task: str, choice: Choice, config: RegisterConfig, parent: str | No
         with tracked_run(EXPERIMENT, parent=parent) as tracker:
             outcome = _register(task, choice, config, tracker)
     except Exception as error:  # libraries, networks and disks fail in many ways, and the other tasks shall go on
-        spoken = isinstance(error, (ModelFolderError, TaskInputError))
+        spoken = isinstance(error, (ModelFolderError, TaskInputError, TrainingError))
         reason = first_line(error) if spoken else f"{type(error).__name__}: {first_line(error)}"
         _say(f"not registered: {reason}")
         return Outcome(task, choice.name, time.perf_counter() - started, failure=reason)
@@ -95,7 +96,7 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
         folder = Path(temporary) / ARTIFACT
         with _timed("weights are here"):
             origin = make_folder(choice, task, folder, config.package_weights)
-        loaded, facts = _first_answer(folder, choice.name, task, config.device)
+        loaded, facts = _first_answer(folder, choice.name, origin, config.device)
         scores = _scores(loaded, config.evaluate)
         parameters = _count_parameters(loaded)
         tags = {
@@ -114,7 +115,7 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
     return Outcome(task, choice.name, 0.0, version, parameters, score, config.champion, origin.packaged)
 
 
-def _first_answer(folder: Path, name: str, task: str, device: str) -> tuple[Task, dict[str, float]]:
+def _first_answer(folder: Path, name: str, origin: Origin, device: str) -> tuple[Task, dict[str, float]]:
     """The loaded task, which has answered its input example, and how long both took."""
     loaded = open_task(folder, device)
     started = time.perf_counter()
@@ -122,11 +123,11 @@ def _first_answer(folder: Path, name: str, task: str, device: str) -> tuple[Task
         with _timed("loaded"):
             loaded.load()
     except ModelFolderError as error:
-        # The folder is a temporary one, whose path would tell nobody anything.
-        raise ModelFolderError(str(error).replace(str(folder), name)) from error
+        # A temporary folder, or a place in the Hub's cache: the model's name tells more.
+        raise ModelFolderError(str(error).replace(str(folder), name).replace(str(origin.weights), name)) from error
     ready = time.perf_counter()
     with _timed("answered its input example"):
-        loaded.run([INPUT_EXAMPLES[task]], FIRST_PARAMETERS.get(task))
+        loaded.run([INPUT_EXAMPLES[loaded.name]], FIRST_PARAMETERS.get(loaded.name))
     return loaded, {"load_seconds": ready - started, "first_answer_seconds": time.perf_counter() - ready}
 
 
@@ -138,7 +139,7 @@ def _scores(loaded: Task, wanted: bool) -> dict[str, float]:
     try:
         with _timed(f"answered {len(rows)} labelled rows"):
             return evaluate(loaded, rows)
-    except NoMetricError as error:
+    except (NoMetricError, TaskInputError) as error:  # such as a window too small for the default lengths
         _say(f"not measured: {error}")
         return {}
 

@@ -77,6 +77,7 @@ ENTRY_POINTS = {
     "seq2seq": config.Seq2SeqConfig,
     "compare": config.CompareConfig,
     "benchmark": config.BenchmarkConfig,
+    "register": config.RegisterConfig,
 }
 
 
