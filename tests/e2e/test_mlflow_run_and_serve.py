@@ -2,17 +2,11 @@
 
 import base64
 import io
-import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.conftest import PROJECT_ROOT
+from tests.serving import post, serving
 
 MLFLOW = [sys.executable, "-m", "mlflow"]
 
@@ -65,56 +60,11 @@ def test_mlflow_run_trains_logs_and_registers(trained: dict[str, str]) -> None:
     assert client.get_model_version_by_alias("cnn-digits", "champion").run_id == run.info.run_id
 
 
-@contextmanager
-def serving(name: str, environment: dict[str, str]) -> Iterator[str]:
-    """The address of `mlflow models serve` for a champion."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [*MLFLOW, "models", "serve", "-m", f"models:/{name}@champion", "--env-manager", "local"]
-    process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(f"{address}/ping", process)
-        yield address
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(timeout=30)
-
-
 @pytest.fixture(scope="module")
 def server(trained: dict[str, str]) -> Iterator[str]:
     """The address of the served champion of the CNNs."""
     with serving("cnn-digits", trained) as address:
         yield address
-
-
-def wait_for(url: str, process: subprocess.Popen, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, "the server ended before it answered"
-        try:
-            urllib.request.urlopen(url, timeout=5)
-            return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.3)
-    raise AssertionError(f"{url} did not answer within {seconds} s")
-
-
-def post(address: str, payload: Any) -> tuple[int, Any]:
-    body = json.dumps(payload).encode()
-    request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
 
 
 def png(pixels: np.ndarray) -> str:

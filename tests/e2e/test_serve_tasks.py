@@ -1,14 +1,9 @@
 """A pretrained model from `register` to an answer over HTTP: `mlflow models serve` of a champion, with a tiny model."""
 
-import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT_ROOT
+from tests.serving import post, serving
 from tests.tiny_models import save
 
 TASK = "story-completion"
@@ -35,46 +31,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
     }
     command = [sys.executable, "-m", "experiments.register", "--task", TASK, "--model", str(model)]
     subprocess.run(command, env=environment, cwd=folder, check=True, capture_output=True, timeout=300)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve = ["models", "serve", "-m", f"models:/{TASK}@champion", "--env-manager", "local", "--host", "127.0.0.1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *serve, "--port", str(port), "--workers", "1"],
-        env={name: value for name, value in environment.items() if name != "PYTHONPATH"},  # the model has its own code
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/ping", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(timeout=30)
-
-
-def _wait_for(url: str, process: subprocess.Popen, seconds: float = 240) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, "the server ended before it answered"
-        try:
-            urllib.request.urlopen(url, timeout=5)
-            return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.3)
-    raise AssertionError(f"{url} did not answer within {seconds} s")
-
-
-def post(address: str, payload: Any) -> tuple[int, Any]:
-    body = json.dumps(payload).encode()
-    request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+    with serving(TASK, environment, folder) as address:
+        yield address
 
 
 def test_a_registered_text_model_answers_over_http(server: str) -> None:
