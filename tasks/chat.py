@@ -3,6 +3,7 @@
 import json
 from bisect import bisect_left
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from tasks.base import Cancel, TaskInputError, check_text, short
@@ -59,6 +60,7 @@ class Chatbot(WritingTask):
 
     name = "chatbot"
     inputs = {"messages": True}
+    texts = ()  # they are within the messages
     auto_class = "AutoModelForCausalLM"
     parameters = sampling(max_new_tokens=256)
 
@@ -78,17 +80,18 @@ class Chatbot(WritingTask):
         # What is kept begins with a message of the user: templates want turns to take turns.
         begins = [0, *(index for index, message in enumerate(talk) if index and message["role"] == "user")]
 
-        def length(begin: int) -> int:
-            return -len(self._tokens(opening + talk[begin:]))
+        @cache
+        def tokens(begin: int) -> list[int]:
+            return self._tokens(opening + talk[begin:])
 
         # The later it begins, the shorter it is.
-        place = bisect_left(begins, -room, key=length)
+        place = bisect_left(begins, -room, key=lambda begin: -len(tokens(begin)))
         if place == len(begins):
             raise TaskInputError(
-                f"messages has {-length(begins[-1])} tokens in its newest message (and the system message); valid: at "
-                f"most {room}, so that with max_new_tokens it fits into this model's window of {self.window}"
+                f"messages has {len(tokens(begins[-1]))} tokens in its newest message (and the system message); valid: "
+                f"at most {room}, so that with max_new_tokens it fits into this model's window of {self.window}"
             )
-        return self._tokens(opening + talk[begins[place] :]), begins[place]
+        return tokens(begins[place]), begins[place]
 
     def _tokens(self, messages: Messages) -> list[int]:
         if self.tokenizer.chat_template is None:

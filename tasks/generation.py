@@ -52,13 +52,17 @@ class WritingTask(PretrainedTask):
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
         # One at a time: the text of a row is then the same in any company.
-        return [self.write(row, parameters, lambda _event: None, never) for row in rows]
+        return [self._alone(row, parameters, lambda _event: None, never) for row in rows]
 
     def stream_answer(
         self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel
     ) -> Generator[Event, None, dict[str, Any]]:
-        result = yield from follow(lambda emit, cancelled: self.write(row, parameters, emit, cancelled), cancel)
+        result = yield from follow(lambda emit, cancelled: self._alone(row, parameters, emit, cancelled), cancel)
         return result
+
+    def _alone(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
+        with self.lock:
+            return self.write(row, parameters, emit, cancel)
 
     def continue_from(
         self, tokens: list[int], parameters: dict[str, Any], emit: Emit, cancel: Cancel, *, continues: bool

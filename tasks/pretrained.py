@@ -1,5 +1,7 @@
 """What the tasks of pretrained text models share: their inputs are texts, their window is known."""
 
+from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 from tasks.base import Task, check_text
@@ -24,13 +26,21 @@ def context_window(model: Any, tokenizer: Any) -> int:
 
 
 class PretrainedTask(Task):
-    """A task of a pretrained text model: which class of transformers it is, which columns are texts."""
+    """A task of a pretrained text model: which class of transformers it is, which columns are texts.
+
+    Its `lock` is held while the model answers. Servers ask from several threads at once, and a tokenizer keeps settings
+    of one call (truncation, padding) in itself while another runs.
+    """
 
     auto_class: ClassVar[str]
     texts: ClassVar[tuple[str, ...]] = ("text",)
     inputs = {"text": True}
     requirements = ("torch", "transformers", "huggingface-hub", "jinja2")
     wide_range: ClassVar[bool] = False
+
+    def __init__(self, folder: Path, model_name: str, device: str = "auto") -> None:
+        super().__init__(folder, model_name, device)
+        self.lock = Lock()
 
     def load(self) -> None:
         folder = weights_folder(self.folder)

@@ -39,6 +39,7 @@ class QuestionAnswering(PretrainedTask):
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
         results = []
         for row in rows:
-            found: Any = self.pipeline(row, top_k=parameters["top_k"])
+            with self.lock:
+                found: Any = self.pipeline(row, top_k=parameters["top_k"])
             results.append({**found["answers"][0], **found})
         return results

@@ -34,7 +34,8 @@ class SentimentAnalysis(PretrainedTask):
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         results = []
         for start in range(0, len(rows), TEXTS_AT_ONCE):
-            results += self._classify([row["text"] for row in rows[start : start + TEXTS_AT_ONCE]])
+            with self.lock:
+                results += self._classify([row["text"] for row in rows[start : start + TEXTS_AT_ONCE]])
         return results
 
     def _classify(self, texts: list[str]) -> list[dict[str, Any]]:

@@ -58,7 +58,8 @@ class NextWordPrediction(PretrainedTask):
         self.search = WordSearch(self.model, self.tokenizer)
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        return [self._predict(row["text"], parameters["top_k"]) for row in rows]
+        with self.lock:
+            return [self._predict(row["text"], parameters["top_k"]) for row in rows]
 
     def _predict(self, text: str, top_k: int) -> dict[str, Any]:
         tokens, truncated = end_of(text.rstrip(" \t"), self, self.window - MOST_PIECES)

@@ -60,7 +60,8 @@ def test_a_run_leaves_behind_all_that_the_contract_names(store: Path) -> None:
 def test_the_loaded_champion_says_what_the_trained_network_said(store: Path) -> None:
     result = train_cnn.main(TINY)
     assert result is not None
-    example = json.loads((artifacts_of_model(result.model_uri) / "input_example.json").read_text())
+    saved_example = json.loads((artifacts_of_model(result.model_uri) / "input_example.json").read_text())
+    example = dict(zip(saved_example["columns"], saved_example["data"][0], strict=True))
     model = mlflow.pyfunc.load_model("models:/cnn-digits@champion")
     answer = model.predict([example])[0]
     saved = np.load(artifacts(MlflowClient().get_run(result.run_id)) / "reports/test_predictions.npz")

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from tasks.base import MAX_ROWS, ModelFolderError, Parameter, Task, TaskInputError, check_folder
+from tasks.base import MAX_ROWS, ModelFolderError, Parameter, Task, TaskInputError, check_folder, check_text, short
 
 COUNT = Parameter("count", int, 3, "how many", 1, 10)
 SHARE = Parameter("share", float, 0.5, "how much", 0, 1)
 ANY_NUMBER = Parameter("number", float, 0.5, "any")
 WORD = Parameter("word", str, "hello", "what to say")
 SWITCH = Parameter("switch", bool, False, "on or off")
+NOTE = Parameter("note", str, "", "a text with bounds", 2, 5)
 
 
 class Echo(Task):
@@ -50,6 +52,8 @@ def echo(tmp_path: Path) -> Echo:
         (ANY_NUMBER, -1e300, -1e300),
         (WORD, None, "hello"),
         (WORD, "", ""),
+        (NOTE, "ab", "ab"),
+        (NOTE, "😀שלום", "😀שלום"),
         (SWITCH, None, False),
         (SWITCH, True, True),
     ],
@@ -85,6 +89,31 @@ def test_an_invalid_value_is_refused_with_the_valid_range(parameter: Parameter, 
     with pytest.raises(TaskInputError, match=f"^{parameter.name} is .*; valid: {valid}$") as caught:
         parameter.check(given)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ("a", "is 'a'"),
+        ("abcdef", "is 'abcdef'"),
+        ("a\0b", "has a NUL at character 1"),
+        ("ab\ud800", "has half of a surrogate pair at character 2"),
+        ("é" * 2**20, "has 2097152 bytes"),
+    ],
+    ids=lambda value: ascii(value[:9]),
+)
+def test_a_text_that_cannot_be_used_is_refused_with_what_is_valid(given: str, fault: str) -> None:
+    with pytest.raises(TaskInputError, match=f"^note {fault}; valid: text of 2 to 5 characters$"):
+        NOTE.check(given)
+    if fault.startswith("has"):
+        with pytest.raises(TaskInputError, match=f"^word {fault}; valid: text$"):
+            WORD.check(given)
+
+
+def test_a_value_is_shown_in_one_short_line() -> None:
+    assert short("two\nlines") == r"'two\nlines'"
+    assert short(np.zeros((2, 2))) == "array([[0., 0.], [0., 0.]])"
+    assert len(short("a" * 1000)) == 60
 
 
 def test_a_number_that_python_does_not_print_is_refused() -> None:
@@ -160,6 +189,56 @@ def test_a_task_without_parameters_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(TaskInputError, match="unknown parameter 'count'; plain has no parameters"):
         Plain(tmp_path, "plain").run([{"text": "a"}], {"count": 3})
+
+
+def test_a_task_without_pieces_streams_its_row_alone(echo: Echo) -> None:
+    (row,) = echo.stream({"text": "a"}, {"count": 5})
+    (expected,) = echo.run([{"text": "a"}], {"count": 5})
+    assert row.pop("seconds") >= 0 and expected.pop("seconds") >= 0
+    assert row == expected
+
+
+def test_a_stream_checks_at_the_call(echo: Echo) -> None:
+    for row, parameters, words in (({}, None, "'text' is missing"), ({"text": "a"}, {"count": 99}, "count is 99")):
+        with pytest.raises(TaskInputError, match=words):
+            echo.stream(row, parameters)
+
+
+def test_a_stream_is_events_and_then_the_row(tmp_path: Path) -> None:
+    class Counts(Echo):
+        def stream_answer(self, row: Any, parameters: Any, cancel: Any) -> Any:  # noqa: ARG002
+            for step in range(parameters["count"]):
+                if cancel():
+                    return {"counted": step}
+                yield {"step": step}
+            return {"counted": parameters["count"]}
+
+    counts = Counts(tmp_path, "counts-1")
+    *events, row = counts.stream({"text": "a"}, {"count": 3})
+    assert events == [{"step": 0}, {"step": 1}, {"step": 2}]
+    assert (row["counted"], row["model"]) == (3, "counts-1") and row["seconds"] >= 0
+    left = [False, False]
+    *events, row = counts.stream({"text": "a"}, {"count": 3}, cancel=lambda: not left or left.pop())
+    assert (len(events), row["counted"]) == (2, 2)
+
+
+def test_a_tasks_own_check_of_a_row_sees_every_row_before_any_answer(tmp_path: Path) -> None:
+    class Strict(Echo):
+        def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
+            return {**row, "text": check_text("text", row["text"])}
+
+        def answer(self, rows: Any, parameters: Any) -> Any:  # noqa: ARG002
+            raise AssertionError("asked before all rows were checked")
+
+    for send in (Strict(tmp_path, "s").run, lambda rows: Strict(tmp_path, "s").stream(rows[1])):
+        with pytest.raises(TaskInputError, match=r"^text is only white space; valid: text"):
+            send([{"text": "good"}, {"text": " "}])
+
+
+def test_memory_is_that_of_the_modules_a_task_holds(echo: Echo) -> None:
+    assert echo.memory_bytes() == 0
+    echo.network = torch.nn.Linear(3, 2)  # pyright: ignore[reportAttributeAccessIssue]
+    assert echo.memory_bytes() == 4 * (3 * 2 + 2)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.txt", "README.md", "sub/spiece.model"])

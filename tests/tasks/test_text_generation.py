@@ -191,10 +191,13 @@ def test_more_than_the_window_cannot_be_asked_for(story: Any) -> None:
 ENDED = re.compile(r"\s+(\w+(?:['’]\w+)*)(?:[^\w'’\ufffd]|['’][^\w\ufffd])")
 
 
-def probability(task: Any, prompt: list[int], pieces: list[str], word: str, longest: int, said: str = "") -> float:
+def probability(
+    task: Any, prompt: list[int], pieces: list[str], word: str, left: int, said: str = "", so_far: float = 1.0
+) -> float:
     """That a word follows a prompt and ends: all sequences of at most four tokens, by whole passes without a cache.
 
-    Args: pieces: what each token says; said: what was said after the text so far.
+    Args: pieces: what each token says; left: how many more tokens; said and so_far: what was said after the text, and
+    with which probability.
     """
     with torch.no_grad():
         following = task.model(torch.tensor([prompt])).logits[0, -1].double().softmax(dim=-1).tolist()
@@ -206,8 +209,8 @@ def probability(task: Any, prompt: list[int], pieces: list[str], word: str, long
             total += share if said.strip() == word and said[0].isspace() else 0.0
         elif ended:
             total += share if ended[1] == word else 0.0
-        elif after[0].isspace() and f"{word}'".startswith(after.lstrip()) and len(prompt) < longest:
-            total += share * probability(task, [*prompt, token], pieces, word, longest, after)
+        elif left and so_far * share > 1e-6 and after[0].isspace() and f"{word}'".startswith(after.lstrip()):
+            total += share * probability(task, [*prompt, token], pieces, word, left - 1, after, so_far * share)
     return total
 
 
@@ -218,7 +221,7 @@ def test_a_words_probability_is_that_of_all_its_token_sequences(next_word: Any) 
     known = len(next_word.tokenizer)
     pieces = [next_word.search.text_of((token,)) if token < known else "" for token in range(known + 3)]
     for candidate in row["candidates"][:3]:
-        expected = probability(next_word, prompt, pieces, candidate["word"], longest=len(prompt) + 3)
+        expected = probability(next_word, prompt, pieces, candidate["word"], left=3)
         # Sequences less probable than the thirtieth word are not followed.
         assert expected * 0.95 < candidate["probability"] <= expected * 1.0001
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -138,13 +139,14 @@ def test_any_other_text_is_answered_or_refused_in_words(tiny_task: Get, task: st
     except TaskInputError as error:
         assert "; valid: " in str(error) and len(str(error)) < 300
         # Only these may be refused: what some tokenizers drop whole, and what a window cannot hold.
-        assert text == "\u200b" or (len(text) >= 500 and task in ("chatbot", "question-answering"))
+        past_window = len(text) >= 500 and task in ("chatbot", "summarization")
+        assert text == "\u200b" or past_window or str(error).startswith("question has ")
         return
     assert json.loads(json.dumps(row)) == row, "not what JSON can carry"
     assert row["model"] == model and row["seconds"] >= 0 and row["tokens"] >= 0
 
 
-@pytest.mark.parametrize("unit", ["a", "word and sentence. ", "😀"])
+@pytest.mark.parametrize("unit", ["a", "word and sentence. "])
 @pytest.mark.parametrize("task", TASK_MODELS)
 def test_a_megabyte_of_text_takes_bounded_time(tiny_task: Get, task: str, unit: str) -> None:
     text = unit * (2**20 // len(unit.encode()))
@@ -162,3 +164,19 @@ def test_a_megabyte_of_text_takes_bounded_time(tiny_task: Get, task: str, unit: 
 def test_rows_of_a_table_are_taken_as_they_are(tiny_task: Get) -> None:
     table = pd.DataFrame({"text": pd.array(["good", "bad"], dtype="string")})
     assert len(tiny_task("sentiment-analysis", "distilbert-sentiment").run(table.to_dict("records"))) == 2  # pyright: ignore
+
+
+@pytest.mark.parametrize("task", ["sentiment-analysis", "question-answering", "summarization", "story-completion"])
+def test_requests_of_several_threads_do_not_disturb_each_other(tiny_task: Get, task: str) -> None:
+    model = tiny_task(task, TASK_MODELS[task][1])
+    rows = [row_with(task, "good"), row_with(task, "The cat sat. " * 7), row_with(task, "a very good film")]
+    rows = [{**row, "question": "Why?"} if "question" in row else row for row in rows]
+    changing = {"seconds", "tokens_per_second"}
+
+    def ask(row: dict[str, Any]) -> dict[str, Any]:
+        [result] = model.run([row], QUICK.get(task))
+        return {name: value for name, value in result.items() if name not in changing}
+
+    expected = [ask(row) for row in rows]
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(ask, rows * 6)) == expected * 6
