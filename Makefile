@@ -51,7 +51,7 @@ serve: setup ## serve the champion of a registered model over HTTP: make serve M
 	@source $(BIN)/activate && mlflow models serve -m models:/$(MODEL)@champion --env-manager local --host 127.0.0.1 --port 5001
 
 test: setup ## all tests that take no more than minutes
-	@$(BIN)/python -m pytest -m "not full"
+	@$(BIN)/python -m pytest -m "not full" -n 2 --dist loadfile
 
 test-full: setup ## also the long ones, on the data sets under PROJECT_DL_DATA
 	@$(BIN)/python -m pytest
