@@ -197,7 +197,8 @@ def test_a_real_model_of_the_hub_is_fetched(tmp_path: Path, monkeypatch: pytest.
     ("hub_id", "revision", "field"),
     [
         ("../../etc", "main", "hub_id"), ("a/../b", "main", "hub_id"), ("/etc/passwd", "main", "hub_id"),
-        ("a/b/c", "main", "hub_id"), ("", "main", "hub_id"), ("a b", "main", "hub_id"), (3, "main", "hub_id"),
+        ("a/b/c", "main", "hub_id"), ("a/..", "main", "hub_id"), ("a/b", "x/../../y", "revision"),
+        ("", "main", "hub_id"), ("a b", "main", "hub_id"), (3, "main", "hub_id"),
         ("a/b\n", "main", "hub_id"), ("a/b", "../../refs", "revision"), ("a/b", "/main", "revision"),
         ("a/b", "", "revision"), ("a/b", None, "revision"),
     ],
@@ -246,6 +247,15 @@ def test_a_pickle_named_safetensors_is_refused_and_runs_nothing(folder: Path, tm
         opened(folder, "story-completion")
     assert "does not hold a model that can be loaded" in sentence(error)
     assert not (tmp_path / "ran").exists()
+
+
+def test_weights_that_are_a_pickle_are_not_loaded_from_a_cache_either(folder: Path) -> None:
+    # The Hub's cache may hold what other programs have fetched.
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(ModelFolderError, match="does not hold a model that can be loaded"):
+        load_model(folder, "AutoModelForCausalLM", CPU, torch.float32)
 
 
 def change_config(folder: Path, **fields: Any) -> None:

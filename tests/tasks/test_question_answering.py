@@ -26,13 +26,14 @@ def task(request: pytest.FixtureRequest, tiny_task: Get) -> Any:
 class Pointer(nn.Module):
     """Stands in for a trained model: it points at one token id, wherever it is, else at the first token."""
 
-    def __init__(self, token: int, sure: float = 10.0) -> None:
+    def __init__(self, token: int, sure: float = 10.0, sure_of_none: float = 0.0) -> None:
         super().__init__()
-        self.token, self.sure = token, sure
+        self.token, self.sure, self.sure_of_none = token, sure, sure_of_none
 
     def forward(self, input_ids: torch.Tensor, **_: Any) -> SimpleNamespace:
-        logits = (input_ids == self.token) * self.sure - 5.0
-        logits[:, 0] = 0.0
+        found = input_ids == self.token
+        logits = found * self.sure - 5.0
+        logits[:, 0] = torch.where(found.any(dim=1), 0.0, self.sure_of_none)
         return SimpleNamespace(start_logits=logits, end_logits=logits.clone())
 
 
@@ -121,6 +122,14 @@ def test_where_no_window_has_an_answer_there_is_none(task: Any, monkeypatch: pyt
         [row] = task.run([{"question": QUESTION, "context": context}], {"top_k": 2})
         assert (row["answer"], row["start"], row["end"]) == ("", 0, 0)
         assert row["score"] > 0.5 and len(row["answers"]) == 2
+
+
+def test_windows_without_the_answer_do_not_speak_for_none(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    point(task, monkeypatch, "moon", sure_of_none=20.0)
+    [row] = task.run([{"question": QUESTION, "context": "the cat " * 60 + "moon " + "the cat " * 60}])
+    assert row["answer"] == "moon"
+    [row] = task.run([{"question": QUESTION, "context": "the cat " * 120}])
+    assert row["answer"] == ""
 
 
 @pytest.mark.parametrize("words", [5, 30, 31, 60, 200])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tasks.base import TaskInputError
-from tasks.next_word import WordSearch, _Beam
+from tasks.next_word import Path, WordSearch, _Beam
 
 MODELS = ("gpt2", "llama")
 PROMPT = "Once upon a time there was"
@@ -296,3 +296,15 @@ def test_any_text_has_a_next_word(next_word: Any, text: str) -> None:
 )
 def test_words_are_told_from_what_is_around_them(text: str, glued: bool, expected: tuple[str | None, str]) -> None:
     assert _Beam(WordSearch.__new__(WordSearch), glued, 1)._split(text) == expected
+
+
+def test_a_word_has_the_probability_of_all_its_sequences_together() -> None:
+    beam = _Beam(WordSearch.__new__(WordSearch), False, 1)
+    paths = [
+        Path((1,), " cat", 0.5),
+        Path((2, 3), " cat", 0.25),
+        Path((4,), " caf\ufffd", 0.125),
+        Path((5,), " ", 0.125),
+    ]
+    beam.end(paths, torch.tensor([0.5, 1.0, 1.0, 1.0]))
+    assert beam.words == {"cat": 0.5}

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -166,17 +167,23 @@ def test_rows_of_a_table_are_taken_as_they_are(tiny_task: Get) -> None:
     assert len(tiny_task("sentiment-analysis", "distilbert-sentiment").run(table.to_dict("records"))) == 2  # pyright: ignore
 
 
-@pytest.mark.parametrize("task", ["sentiment-analysis", "question-answering", "summarization", "story-completion"])
-def test_requests_of_several_threads_do_not_disturb_each_other(tiny_task: Get, task: str) -> None:
-    model = tiny_task(task, TASK_MODELS[task][1])
-    rows = [row_with(task, "good"), row_with(task, "The cat sat. " * 7), row_with(task, "a very good film")]
-    rows = [{**row, "question": "Why?"} if "question" in row else row for row in rows]
-    changing = {"seconds", "tokens_per_second"}
+@pytest.mark.parametrize("task", TASK_MODELS)
+def test_a_model_answers_one_thread_at_a_time(tiny_task: Get, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A tokenizer that two threads ask at once cuts off the one's text as the other wants it: silently, and not often.
+    loaded: Any = tiny_task(task, TASK_MODELS[task][0])
+    busy, overlaps = Lock(), []
+    encode = loaded.tokenizer._encode_plus
 
-    def ask(row: dict[str, Any]) -> dict[str, Any]:
-        [result] = model.run([row], QUICK.get(task))
-        return {name: value for name, value in result.items() if name not in changing}
+    def watched(*args: Any, **options: Any) -> Any:
+        overlaps.append(not busy.acquire(blocking=False))
+        time.sleep(0.01)
+        try:
+            return encode(*args, **options)
+        finally:
+            if not overlaps[-1]:
+                busy.release()
 
-    expected = [ask(row) for row in rows]
-    with ThreadPoolExecutor(6) as threads:
-        assert list(threads.map(ask, rows * 6)) == expected * 6
+    monkeypatch.setattr(loaded.tokenizer, "_encode_plus", watched)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: loaded.run([row_with(task, "good film")], QUICK.get(task)), range(4)))
+    assert len(overlaps) >= 4 and not any(overlaps)
