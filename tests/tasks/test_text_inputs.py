@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -171,16 +171,17 @@ def test_rows_of_a_table_are_taken_as_they_are(tiny_task: Get) -> None:
 def test_a_model_answers_one_thread_at_a_time(tiny_task: Get, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # A tokenizer that two threads ask at once cuts off the one's text as the other wants it: silently, and not often.
     loaded: Any = tiny_task(task, TASK_MODELS[task][0])
-    busy, overlaps = Lock(), []
+    busy, overlaps = RLock(), []  # it may ask itself again
     encode = loaded.tokenizer._encode_plus
 
     def watched(*args: Any, **options: Any) -> Any:
-        overlaps.append(not busy.acquire(blocking=False))
+        alone = busy.acquire(blocking=False)
+        overlaps.append(not alone)
         time.sleep(0.01)
         try:
             return encode(*args, **options)
         finally:
-            if not overlaps[-1]:
+            if alone:
                 busy.release()
 
     monkeypatch.setattr(loaded.tokenizer, "_encode_plus", watched)
