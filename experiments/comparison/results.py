@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ SHARES = {*ACCURACIES, "precision", "recall", "f1", "ece", "token_accuracy", "al
 
 
 @dataclass(frozen=True)
-class CellResult:
+class CellResult(ABC):
     """What one finished training left behind.
 
     `history` holds an array a metric, one value an epoch; `test` the metrics of the kept epoch on the test data.
@@ -35,14 +36,14 @@ class CellResult:
     best_epoch: int
 
     @property
+    @abstractmethod
     def answers(self) -> np.ndarray:
         """What identifies the test items, to tell whether two trainings had the same; first axis: items."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def right(self) -> np.ndarray:
         """Whether each test item was answered rightly, bool `(n,)`."""
-        raise NotImplementedError
 
     def value(self, metric: str) -> float:
         """A metric of the leaderboard; NaN for one that this training does not have."""
