@@ -101,6 +101,7 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
         parameters = _count_parameters(loaded)
         tags = {
             "task": task,
+            "model": choice.name,
             **origin.tags(),
             "parameters": str(parameters),
             "memory_bytes": str(loaded.memory_bytes()),

@@ -19,7 +19,7 @@ from experiments.config import PRETRAINED_TASKS, ConfigError, TrainingError
 from experiments.registration import metrics
 from experiments.registration.evaluation import JUDGES, NoMetricError, evaluate, sample_rows
 from experiments.registration.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
-from tasks import catalog, registry
+from tasks import catalog, registry, task_class
 from tests import tiny_diffusion, tiny_models
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -108,7 +108,7 @@ def test_every_task_is_registered_from_a_folder_and_answers(task: str, store: Pa
         assert [event["step"] for event in events] == [1, 2]
     # What MLflow shows of the model: its input example, signature and requirements.
     assert model.input_example.to_dict("records") == [INPUT_EXAMPLES[task]]
-    assert set(model.metadata.signature.inputs.input_names()) == set(registry.task_class(task).inputs)
+    assert set(model.metadata.signature.inputs.input_names()) == set(task_class(task).inputs)
     run = MlflowClient().get_run(version.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["first_answer_seconds"] > 0 and run.data.params["model"] == folder.name

@@ -1,5 +1,6 @@
 """The registry: who becomes champion, and that a pickle slipped into the store is refused and runs nothing."""
 
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -9,6 +10,7 @@ from mlflow.exceptions import MlflowException
 
 import models
 from tasks import registry
+from tasks.base import ModelFolderError
 from tasks.image_classification import ClassifierConfig, save_classifier
 from tasks.runs import open_store
 
@@ -118,3 +120,65 @@ def test_a_pickle_in_the_place_of_the_weights_is_refused_and_runs_nothing(regist
     with pytest.raises(Exception, match="does not hold this network's weights"):
         mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
     assert not marker.exists()
+
+
+def test_versions_are_listed_with_the_champion_first_and_found_by_every_kind_of_reference(registered) -> None:
+    first, _ = registered(0.9)
+    second, _ = registered(0.8)
+    listed = registry.versions()
+    assert [(one.name, str(one.version), one.champion) for one in listed] == [
+        (NAME, first, True),
+        (NAME, second, False),
+    ]
+    assert registry.versions("image-classification") == listed
+    assert registry.versions("chatbot") == []
+    for reference in (NAME, f"{NAME}@champion", f"{NAME}/{first}"):
+        assert registry.find(reference).key == f"{NAME}/{first}" and registry.find(reference).champion
+    assert not registry.find(f"{NAME}/{second}").champion
+    assert registry.find(NAME).tags["val_accuracy"] == "0.9"
+
+
+@pytest.mark.parametrize(
+    "reference", ["nothing", "cnn-digits/7", "cnn-digits@best", "../x", "a/b/c", "", "x@y@z", "é/1"]
+)
+def test_what_is_not_registered_is_said_with_what_is(registered, reference: str) -> None:
+    registered(0.9)
+    with pytest.raises(registry.ModelNotFoundError, match=r"registered: cnn-digits|valid: name, name@alias"):
+        registry.find(reference)
+
+
+def test_an_empty_registry_lists_nothing(store: Path) -> None:
+    assert registry.versions() == []
+    with pytest.raises(registry.ModelNotFoundError, match="nothing is registered yet"):
+        registry.find("cnn-digits")
+
+
+def test_a_loaded_version_answers(registered) -> None:
+    registered(0.9)
+    task = registry.load(NAME, "cpu")
+    (answer,) = task.run([{"image": [[0] * 8] * 8}])
+    assert answer["model"] == "lenet5 on digits" and answer["label"] in CLASSES
+
+
+def test_a_version_that_is_tagged_with_another_task_than_its_files_is_refused(registered, store: Path) -> None:
+    registered(0.9)
+    MlflowClient().set_model_version_tag(NAME, "1", "task", "chatbot")
+    with pytest.raises(ModelFolderError, match="tagged chatbot, but its files are for image-classification"):
+        registry.load(f"{NAME}/1")
+
+
+def test_a_version_whose_files_are_gone_says_so(registered, store: Path) -> None:
+    registered(0.9)
+    shutil.rmtree(store / "artifacts")
+    with pytest.raises(ModelFolderError, match="cnn-digits/1"):
+        registry.load(NAME)
+
+
+def test_more_versions_than_a_page_holds_are_all_listed(registered, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.registry.registered.PAGE", 2)
+    registered(0.9)
+    source = registry.find(NAME).source
+    for name in ("a", "b", "c"):
+        registry.register(source, name, {"task": "image-classification"})
+        registry.promote(name, 1)
+    assert {one.name for one in registry.versions() if one.champion} == {NAME, "a", "b", "c"}

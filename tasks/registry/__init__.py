@@ -1,0 +1,31 @@
+"""MLflow's model registry: package a task's model, register it, choose the champion, find and load it again."""
+
+from tasks.registry.champions import CHAMPION, Contender, champion, promote, promote_if_better
+from tasks.registry.packaging import package, register, signature
+from tasks.registry.registered import (
+    ModelNotFoundError,
+    RegisteredVersion,
+    find,
+    load,
+    model_folder,
+    version_of_run,
+    versions,
+)
+
+__all__ = [
+    "CHAMPION",
+    "Contender",
+    "ModelNotFoundError",
+    "RegisteredVersion",
+    "champion",
+    "find",
+    "load",
+    "model_folder",
+    "package",
+    "promote",
+    "promote_if_better",
+    "register",
+    "signature",
+    "version_of_run",
+    "versions",
+]

@@ -1,0 +1,68 @@
+"""Which version of a registered model is its champion: the one that the UI and the serve commands use."""
+
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from tasks.runs import open_store, store_lock
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What decides whether a new version takes the champion's place: a metric, on which data; higher is better."""
+
+    metric: str
+    value: float
+    data_sha256: str
+    split_sha256: str
+
+
+def champion(name: str) -> ModelVersion | None:
+    """The version with the alias `champion`, or None."""
+    try:
+        return open_store().get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return None
+
+
+def promote(name: str, version: str | int) -> None:
+    """Make a version the champion."""
+    MlflowClient().set_registered_model_alias(name, CHAMPION, str(version))
+
+
+def promote_if_better(name: str, version: str | int, contender: Contender) -> str:
+    """Make a trained version champion if it beats the present one; returns what was decided and why, in words.
+
+    Metrics are compared on the same validation data only; a tie keeps the champion.
+    """
+    with store_lock():
+        # Not through open_store, which takes the same lock.
+        try:
+            present = MlflowClient().get_model_version_by_alias(name, CHAMPION)
+        except MlflowException:
+            present = None
+        if present is None:
+            promote(name, version)
+            return f"{name} version {version} is the first and becomes champion"
+        same_data = (present.tags.get("data_sha256"), present.tags.get("split_sha256")) == (
+            contender.data_sha256,
+            contender.split_sha256,
+        )
+        if not same_data:
+            return f"{name} version {version} was validated on other data than champion {present.version}, which stays"
+        best = float(present.tags.get(contender.metric, "nan"))
+        metric = contender.metric.replace("val_", "validation ").replace("_", " ")
+        if not contender.value > best:
+            return (
+                f"champion {present.version} of {name} stays: its {metric} is {best:.4f}, "
+                f"version {version} has {contender.value:.4f}"
+            )
+        promote(name, version)
+        return (
+            f"{name} version {version} becomes champion: {metric} {contender.value:.4f}, "
+            f"version {present.version} had {best:.4f}"
+        )

@@ -1,0 +1,44 @@
+"""MLflow's tracking store: open it safely, also when several processes start at once."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock
+from mlflow import MlflowClient
+
+# A model whose pickle was slipped into the store must not run code when it is loaded. Ours have none.
+PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+
+
+def open_store() -> MlflowClient:
+    """A client of the tracking store, which is created or migrated first if need be.
+
+    Several processes that create one SQLite store at once spoil it (MLflow takes no lock), so that they queue here.
+    """
+    os.environ.setdefault(PICKLE_SWITCH, "false")
+    for noisy in ("mlflow", "alembic"):  # migrations and monitors announce themselves on INFO
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    client = MlflowClient()
+    with store_lock():
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def store_lock() -> Iterator[None]:
+    """Hold the store's file lock; a store behind a server needs none."""
+    database = _sqlite_file(mlflow.get_tracking_uri())
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.parent / ".mlflow-store.lock"):
+        yield
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
