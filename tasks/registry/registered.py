@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import mlflow
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -121,13 +122,13 @@ def model_folder(version: RegisteredVersion) -> Path:
     Raises ModelFolderError if its files are gone.
     """
     try:
-        place = Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}"))
+        place = Path(download_artifacts(f"models:/{version.name}/{version.version}"))
     except (MlflowException, OSError) as error:
         raise ModelFolderError(f"the files of {version.key} cannot be read: {error}") from error
     return place / "artifacts" / "model"
 
 
-def _champions(client: mlflow.MlflowClient) -> dict[str, str]:
+def _champions(client: MlflowClient) -> dict[str, str]:
     """The version with the alias `champion` of every registered model (searching for versions leaves aliases out)."""
     models, token = [], None
     while True:
