@@ -1,4 +1,6 @@
-"""Entry point `compare`: models x data sets x seeds as nested runs under one parent, with a report."""
+"""Entry point `compare`: models x data sets x seeds as nested runs under one parent, with a report; or registered
+models of one task, judged on labelled rows.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +8,26 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from experiments.config import CompareConfig
+from experiments.config import CompareConfig, check_kind
 
 if TYPE_CHECKING:
     from experiments.comparison.report import CompareResult
+    from experiments.judging.report import JudgingResult
 
 
-def main(argv: Sequence[str] | None = None) -> CompareResult:
+def main(argv: Sequence[str] | None = None) -> CompareResult | JudgingResult:
     """Compare as the command line says; see `experiments.config.CompareConfig` for the parameters."""
     config, _ = cli.parse(CompareConfig, argv)
+    check_kind(config)
     # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
-    from experiments.comparison.run import compare
+    if config.kind == "task":
+        from experiments.judging.run import judge
 
-    result = compare(config)
+        result = judge(config)
+    else:
+        from experiments.comparison.run import compare
+
+        result = compare(config)
     print(result.table())
     return result
 

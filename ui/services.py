@@ -1,0 +1,102 @@
+"""What all pages ask of the platform: which models are registered, answers from one shared worker. No Streamlit here.
+
+A page that is drawn anew asks again; what must outlive it (the worker, its models, its jobs) is held by `Services`.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+
+from tasks.base import Row
+from tasks.jobs import Job
+from tasks.registry import RegisteredVersion, find, load, versions
+from tasks.runs import store_in_words
+from tasks.worker import GIGABYTE, Worker
+
+MEMORY_SWITCH = "PROJECT_DL_MEMORY_GB"
+MLFLOW_UI_SWITCH = "PROJECT_DL_MLFLOW_UI"
+MLFLOW_UI = "http://127.0.0.1:5000"
+TIME_LIMIT_S = 600.0
+# MLflow retries for minutes while a server is down; a page shall say so in seconds.
+IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+
+
+class Services:
+    """The worker in front of all registered models: one for all visitors, made once a server."""
+
+    def __init__(self, budget_bytes: int | None = None) -> None:
+        """Args: budget_bytes: what loaded models may take together; None: see `memory_budget`."""
+        for name, value in IMPATIENCE.items():
+            os.environ.setdefault(name, value)
+        self.worker = Worker(load, budget_bytes or memory_budget(), expected_bytes)
+
+    def submit(self, reference: str, row: Row, parameters: Mapping[str, Any] | None = None) -> Job:
+        """Queue a row for a registered version; read its events, or cancel it.
+
+        Raises QueueFullError. What is wrong with the row or the parameters, `Job.events` and `Job.result` raise.
+        """
+        return self.worker.submit(reference, row, parameters, TIME_LIMIT_S)
+
+    def answer(
+        self, reference: str, row: Row, parameters: Mapping[str, Any] | None = None, timeout: float = 120.0
+    ) -> Row:
+        """The output row, waited for. Raises what `Job.result` raises; a job not done by then is cancelled."""
+        job = self.submit(reference, row, parameters)
+        try:
+            return job.result(timeout)
+        except TimeoutError:
+            job.cancel(f"stopped after {timeout:g} s")
+            raise
+
+    def close(self) -> None:
+        """End the worker and unload all models."""
+        self.worker.close()
+
+
+def memory_budget() -> int:
+    """Bytes for loaded models: PROJECT_DL_MEMORY_GB, or half of this machine's memory.
+
+    Raises ValueError for a setting that is no number above 0.
+    """
+    given = os.environ.get(MEMORY_SWITCH)
+    if given is None:
+        return psutil.virtual_memory().total // 2
+    try:
+        budget = int(float(given) * GIGABYTE)
+    except (ValueError, OverflowError):
+        budget = 0
+    if budget <= 0:
+        raise ValueError(f"{MEMORY_SWITCH} is {given!r}; valid: a number of gigabytes above 0")
+    return budget
+
+
+def expected_bytes(reference: str) -> int | None:
+    """What a registered version will take in memory, if registering counted it."""
+    return find(reference).memory_bytes
+
+
+def registered(task: str | None = None) -> list[RegisteredVersion]:
+    """All registered versions of a task, champions first. Raises StoreUnreachableError."""
+    with store_in_words():
+        return versions(task)
+
+
+def tasks_with_models(found: list[RegisteredVersion]) -> dict[str, list[RegisteredVersion]]:
+    """Versions by their task; tasks in the order of their names."""
+    grouped: dict[str, list[RegisteredVersion]] = {}
+    for one in sorted(found, key=lambda one: one.task):
+        grouped.setdefault(one.task, []).append(one)
+    return grouped
+
+
+def run_link(run_id: str, experiment_id: str = "0") -> str:
+    """Where MLflow's own UI shows a run (`make mlflow-ui`, or PROJECT_DL_MLFLOW_UI)."""
+    return f"{mlflow_ui()}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def mlflow_ui() -> str:
+    """The address of MLflow's own UI: PROJECT_DL_MLFLOW_UI, the tracking server, or where `make mlflow-ui` puts it."""
+    server = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return (os.environ.get(MLFLOW_UI_SWITCH) or (server if server.startswith("http") else MLFLOW_UI)).rstrip("/")

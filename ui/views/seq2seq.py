@@ -1,0 +1,1 @@
+"""Page: seq2seq."""
