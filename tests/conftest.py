@@ -34,6 +34,17 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return database
 
 
+@pytest.fixture(scope="session")
+def filled_store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """A store whose registry has a tiny model for every task, made once; it is not to be changed, but may be copied."""
+    from tests.small_platform import fill
+
+    database = tmp_path_factory.mktemp("platform") / "mlflow.db"
+    database.write_bytes(empty_store.read_bytes())
+    fill(database)
+    return database
+
+
 @pytest.fixture
 def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory with a store of its own, in force for MLflow and for programs started from the test."""
