@@ -43,6 +43,11 @@ demo: setup ## train a first network on data that needs no download, in under a 
 	@echo "Look at the run:        make mlflow-ui   (http://127.0.0.1:5000)"
 	@echo "Serve the model:        make serve       (http://127.0.0.1:5001/invocations)"
 
+ADDRESS ?= 127.0.0.1
+PORT ?= 8501
+ui: setup ## the tool in the browser: http://127.0.0.1:8501 (for others in the network: make ui ADDRESS=0.0.0.0)
+	@$(BIN)/python -m streamlit run ui/app.py --server.address $(ADDRESS) --server.port $(PORT)
+
 mlflow-ui: setup ## compare runs in the MLflow UI
 	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000
 
@@ -50,7 +55,7 @@ MODEL ?= cnn-digits
 serve: setup ## serve the champion of a registered model over HTTP: make serve MODEL=cnn-digits
 	@source $(BIN)/activate && mlflow models serve -m models:/$(MODEL)@champion --env-manager local --host 127.0.0.1 --port 5001
 
-test: setup ## all tests that take no more than minutes
+test: setup ## all tests that take no more than minutes (those in a browser need Chromium)
 	@$(BIN)/python -m pytest -m "not full" -n 2 --dist loadfile
 
 test-full: setup ## also the long ones, on the data sets under PROJECT_DL_DATA
