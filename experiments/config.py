@@ -25,6 +25,9 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "one_cycle", "constant")
 COMPARE_KINDS = ("cnn", "seq2seq", "task")
+TUNE_KINDS = ("cnn", "seq2seq")
+SAMPLERS = ("tpe", "gp", "random")
+PRUNERS = ("asha", "hyperband", "median", "none")
 JUDGED_TASKS = (
     "sentiment-analysis", "question-answering", "summarization", "next-word-prediction", "story-completion",
     "image-classification", "sequence-reversal",
@@ -269,6 +272,48 @@ def check_kind(config: CompareConfig) -> None:
                 f"{name} is {getattr(config, name)!r}, which has no meaning for kind={config.kind}, where {why}; "
                 f"valid: {default}, or leave it out"
             )
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """Search for good settings of one model on one data set by validation, then train the best ones anew over several
+    seeds; the same command again goes on with the study, and at the same time elsewhere joins it.
+    """
+
+    kind: str = option("cnn", "what is tuned: a convolutional network or an encoder-decoder", choices=TUNE_KINDS)
+    model: str = option(
+        "auto", "architecture, or variant such as gru-dot or transformer-rotary; auto = lenet5, of seq2seq gru-dot"
+    )
+    dataset: str = option("auto", "data set; auto = digits, of seq2seq reversal")
+    trials: int = option(20, "finished trials, complete or pruned, that the study shall have over all its workers",
+                         at_least=1, at_most=100_000)  # fmt: skip
+    timeout: int = option(0, "seconds after which this worker begins no further trial; 0 = no limit", at_least=0)
+    study: str = option("auto", "name of the study; auto = kind-model-dataset")
+    storage: str = option(
+        "auto",
+        "where the study is kept: a file ending in .journal, or the URL of a database, such as "
+        "postgresql://user@host/studies; auto = a journal file under studies/, beside the tracking store",
+    )
+    search: str = option(
+        "none",
+        "ranges instead of the standard ones, such as learning_rate=1e-4:1e-2,optimizer=sgd|adamw,cutout=0; name=auto "
+        "leaves a parameter to the recipe",
+    )
+    sampler: str = option("tpe", "how settings are proposed", choices=SAMPLERS)
+    pruner: str = option("asha", "how hopeless trials are ended early", choices=PRUNERS)
+    seeds: int = option(3, "seeds with which the best settings are trained anew and tested; 0 = not at all",
+                        at_least=0, at_most=1000)  # fmt: skip
+    epochs: int = option(None, "passes over the training data; auto = the recipe's", at_least=1, at_most=100_000)
+    train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", at_least=0)
+    seed: int = option(0, "seed of the proposals and of every trial; the best is trained anew with others",
+                       at_least=0, below=2**30)  # fmt: skip
+    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+    device: str = option("auto", "where to train", choices=DEVICES)
+    precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
+    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    register: bool = option(
+        True, "register what is trained anew; champion becomes the best of it if the mean validation result is better"
+    )
 
 
 @dataclass(frozen=True)

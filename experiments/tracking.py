@@ -22,6 +22,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made at run time
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.context.registry import resolve_tags
 
 from experiments.checkpoint import CheckpointStore
 from experiments.config import ConfigError, TrainingError, UserError
@@ -101,11 +102,17 @@ class Tracker:
             with self.timed():
                 self.client.log_artifacts(self.run_id, str(self.checkpoints.folder), "checkpoints")
 
-    def describe(self, description: str, tags: Mapping[str, str] | None = None) -> None:
-        """Replace the description and set tags."""
+    def describe(
+        self, description: str, tags: Mapping[str, str] | None = None, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Replace the description, set tags, log single values, in one call."""
         with self.timed():
-            all_tags = {"mlflow.note.content": description, **(tags or {})}
-            self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in all_tags.items()])
+            now = int(time.time() * 1000)
+            all_tags = [
+                RunTag(key, value) for key, value in {"mlflow.note.content": description, **(tags or {})}.items()
+            ]
+            values = [Metric(key, value, now, 0) for key, value in (metrics or {}).items()]
+            self.client.log_batch(self.run_id, metrics=values, tags=all_tags)
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -123,8 +130,15 @@ def _text(value: Any) -> str:
 
 
 @contextmanager
-def tracked_run(experiment: str, resume: str = "none", *, parent: str | None = None) -> Iterator[Tracker]:
-    """An active run: a new one, the one that `mlflow run` made, or the run `resume` again.
+def tracked_run(
+    experiment: str,
+    resume: str = "none",
+    *,
+    parent: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    system_metrics: bool = True,
+) -> Iterator[Tracker]:
+    """An active run with `tags`: a new one, the one that `mlflow run` made, or the run `resume` again.
 
     A new run goes to the experiment that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID name, else to `experiment`.
     """
@@ -133,35 +147,69 @@ def tracked_run(experiment: str, resume: str = "none", *, parent: str | None = N
     known_epochs: set[int] = set()
     if resume != "none":
         known_epochs = logged_steps(client, resume, "val_loss")
-        active = mlflow.start_run(run_id=resume, nested=parent is not None, log_system_metrics=True)
+        active = mlflow.start_run(run_id=resume, nested=parent is not None, log_system_metrics=system_metrics)
         if launched:
-            name = f"resumed {active.info.run_name}"
-            tags = {"resumed_run": resume, "mlflow.runName": name, "mlflow.note.content": f"See run {resume}."}
-            client.log_batch(launched, tags=[RunTag(key, value) for key, value in tags.items()])
+            _refer(client, launched, active)
     elif launched:
-        active = mlflow.start_run(run_id=launched, log_system_metrics=True)
+        active = mlflow.start_run(run_id=launched, log_system_metrics=system_metrics)
     else:
         active = mlflow.start_run(
             # Nested runs are shown under their parent only within its experiment.
             experiment_id=client.get_run(parent).info.experiment_id if parent else _experiment_id(client, experiment),
             parent_run_id=parent,
             nested=parent is not None,
-            log_system_metrics=True,
+            tags=dict(tags or {}),
+            log_system_metrics=system_metrics,
         )
     with _ended_in_mlflow(client, active.info.run_id):
         yield Tracker(client, client.get_run(active.info.run_id), known_epochs)
 
 
+def _refer(client: MlflowClient, launched: str, run: Run) -> None:
+    """Say on the run that `mlflow run` made that another one is gone on with."""
+    name, note = f"resumed {run.info.run_name}", f"See run {run.info.run_id}."
+    tags = {"resumed_run": run.info.run_id, "mlflow.runName": name, "mlflow.note.content": note}
+    client.log_batch(launched, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def shared_run(experiment: str, run_id: str | None = None) -> Tracker:
+    """A run that several processes write to: a new one, the one that `mlflow run` made, or the run `run_id` again.
+
+    Not being active in any of them, it is RUNNING until one of them calls `end_shared_run`.
+    """
+    client = open_store()
+    launched = os.environ.pop("MLFLOW_RUN_ID", None)
+    if run_id is None:
+        named = os.environ.get("MLFLOW_EXPERIMENT_NAME", experiment)
+        where = os.environ.get("MLFLOW_EXPERIMENT_ID") or _existing_experiment(client, named)
+        run_id = launched or client.create_run(where, tags=resolve_tags()).info.run_id
+    else:
+        if launched and launched != run_id:
+            _refer(client, launched, client.get_run(run_id))
+        client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+    return Tracker(client, client.get_run(run_id), set())
+
+
+def end_shared_run(run_id: str, status: str, tags: Mapping[str, str] | None = None) -> None:
+    """Give a run that is active nowhere its final status: FINISHED, FAILED (a tag `error` says why) or KILLED."""
+    client = open_store()
+    client.log_batch(run_id, tags=[RunTag(key, value[:5000]) for key, value in (tags or {}).items()])
+    client.set_terminated(run_id, status)
+
+
 def abandon_run(run_id: str, reason: str) -> None:
     """Mark a cut-off run that nobody will go on with as FAILED, and say why."""
-    client = open_store()
-    client.set_tag(run_id, "error", reason[:5000])
-    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+    end_shared_run(run_id, RunStatus.to_string(RunStatus.FAILED), {"error": reason})
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str | None:
     if os.environ.get("MLFLOW_EXPERIMENT_NAME") or os.environ.get("MLFLOW_EXPERIMENT_ID"):
         return None  # start_run reads them
+    return _existing_experiment(client, name)
+
+
+def _existing_experiment(client: MlflowClient, name: str) -> str:
+    """The id of an experiment, made if need be."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
@@ -206,6 +254,12 @@ def artifact_disk(experiment: str) -> Path:
         location = (found.artifact_location if found else "").removeprefix("file://")
         folder = Path(location if location.startswith("/") else ".")
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def store_folder() -> Path:
+    """The folder of the tracking store; the working directory where the store is behind a server."""
+    uri = mlflow.get_tracking_uri()
+    return Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else Path()
 
 
 def checkpoint_store(run: Run) -> CheckpointStore:

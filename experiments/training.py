@@ -1,9 +1,13 @@
-"""One training from its configuration to the registry, the same way for every family of models."""
+"""One training from its configuration to the registry, the same way for every family of models.
+
+`train` goes all the way; `try_out` stops at validation: what a search does with the settings that it tries.
+"""
 
 import dataclasses
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,12 +31,16 @@ def train(
     config: Config,
     given: frozenset[str] = frozenset(),
     parent: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    promote: bool = True,
 ) -> Result | None:
     """Train, evaluate, log and register one network; the result is None on all processes but the first.
 
     Args:
         given: the fields that a person set, which a resumed run must agree with.
         parent: id of a run under which this one is nested.
+        labels: tags that the run has from its first moment.
+        promote: whether a registered model becomes champion if it is better; else that is the caller's business.
 
     Raises UserError before any run is made if the configuration cannot work, TrainingError after that.
     """
@@ -51,7 +59,7 @@ def train(
     with ExitStack() as stack:
         if config.resume != "none":
             stack.enter_context(resume.claim(config.resume))
-        tracker = stack.enter_context(tracked_run(family.name, config.resume, parent=parent))
+        tracker = stack.enter_context(tracked_run(family.name, config.resume, parent=parent, tags=labels))
         if config.resume == "none":
             stack.enter_context(resume.claim(tracker.run_id))
         _start(training, family.name, tracker)
@@ -59,7 +67,47 @@ def train(
         if checkpoint is not None:
             tracker.fetch_files(SNAPSHOTS, training.snapshots)
         _fit(training, tracker)
-        return _finish(family, training, tracker)
+        return _finish(family, training, tracker, promote)
+
+
+def try_out(
+    family: Family[Config, Prepared],
+    config: Config,
+    tracker: Tracker,
+    name: str,
+    watch: Callable[[int, Metrics], bool],
+) -> tuple[int, Metrics]:
+    """Train one network for what it shows on validation data; the test data are not looked at, and nothing is kept.
+
+    Args:
+        config: with every `auto` decided.
+        tracker: the run that gets settings and curves.
+        watch: called after every epoch with its number and metrics; True ends the training.
+
+    Returns the best epoch by validation, and its metrics. Raises UserError or TrainingError as `train` does.
+    """
+    training = family.prepare(config, devices.make_accelerator(config.device, config.precision))
+    tracker.start(name, f"**{name}** is training.", dataclasses.asdict(training.config), _tags(training))
+    ended = False
+
+    def on_epoch_end(epoch: int, metrics: Metrics) -> None:
+        nonlocal ended
+        tracker.log_epoch(epoch, metrics)
+        ended = watch(epoch, metrics)
+
+    fit(
+        training.state,
+        batches=training.batches.epoch,
+        step=training.step,
+        evaluate=training.evaluate,
+        epochs=training.config.epochs,
+        seed=training.config.seed,
+        on_epoch_end=on_epoch_end,
+        solved=lambda metrics: ended or training.solved(metrics),
+        grad_clip=training.config.grad_clip,
+    )
+    best = training.best_epoch(training.state.history)
+    return best, training.state.history[best - 1]
 
 
 def _restore(training: Training) -> Checkpoint | None:
@@ -79,22 +127,27 @@ def _restore(training: Training) -> Checkpoint | None:
 
 def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     config, data = training.config, training.identity
-    tags = {
-        **training.tags(),
-        "git_commit": git_commit(),
-        "data_sha256": data.sha256,
-        "split_sha256": data.split_sha256,
-        "data_verified": str(data.verified).lower(),
-        **devices.describe(config.device),
-    }
     name = training.title
     how_to_resume = f"Cut off? `mlflow run . -e {entry_point} -P resume={tracker.run_id}` goes on with it."
-    tracker.start(name, f"**{name}** is training. {how_to_resume}", dataclasses.asdict(config), tags)
+    tracker.start(name, f"**{name}** is training. {how_to_resume}", dataclasses.asdict(config), _tags(training))
     tracker.log_dataset(data.name, data.origin, data.sha256)
     if not data.verified:
         print(f"warning: {data.origin} is not known to be the official data; data_verified=false", file=sys.stderr)
     print(training.summary())
     print(f"{config.device}, {config.precision}, {training.environment['threads']} threads; run {tracker.run_id}")
+
+
+def _tags(training: Training) -> dict[str, str]:
+    data = training.identity
+    return {
+        **training.tags(),
+        "parameters": str(sum(parameter.numel() for parameter in training.state.network.parameters())),
+        "git_commit": git_commit(),
+        "data_sha256": data.sha256,
+        "split_sha256": data.split_sha256,
+        "data_verified": str(data.verified).lower(),
+        **devices.describe(training.config.device),
+    }
 
 
 def _fit(training: Training, tracker: Tracker | None) -> None:
@@ -158,7 +211,7 @@ def _check_space(training: Training, experiment: str) -> None:
         raise UserError(f"{folder} has {free / 1e6:.1f} MB free, and the checkpoints need {needed / 1e6:.1f} MB")
 
 
-def _finish(family: Family[Config, Prepared], training: Prepared, tracker: Tracker) -> Result:
+def _finish(family: Family[Config, Prepared], training: Prepared, tracker: Tracker, promote: bool) -> Result:
     """Evaluate the best epoch on the test data, which nothing has looked at before, and log all that follows."""
     history = training.state.history
     best = training.best_epoch(history)
@@ -175,7 +228,9 @@ def _finish(family: Family[Config, Prepared], training: Prepared, tracker: Track
             info = registry.package("model", saved.task, folder, saved.name, input_example=example, params=params)
     tracker.log_final(test, step=best, model_id=info.model_id)
     metrics = {**{k: v for k, v in history[best - 1].items() if k.startswith("val_")}, **test}
-    register = training.config.register
+    registered = "not registered"
+    if training.config.register:
+        registered = _register(training, saved, tracker, info.model_uri, metrics, promote)
     result = Result(
         run_id=tracker.run_id,
         name=training.title,
@@ -184,7 +239,7 @@ def _finish(family: Family[Config, Prepared], training: Prepared, tracker: Track
         train_seconds=sum(epoch["epoch_seconds"] for epoch in history),
         tracking_seconds=tracker.seconds,
         model_uri=info.model_uri,
-        registry=_register(training, saved, tracker, info.model_uri, metrics) if register else "not registered",
+        registry=registered,
         columns=training.columns,
     )
     tracker.describe(family.describe(training, result), {"best_epoch": str(best)})
@@ -192,7 +247,7 @@ def _finish(family: Family[Config, Prepared], training: Prepared, tracker: Track
 
 
 def _register(
-    training: Training, saved: SavedModel, tracker: Tracker, model_uri: str, metrics: dict[str, float]
+    training: Training, saved: SavedModel, tracker: Tracker, model_uri: str, metrics: dict[str, float], promote: bool
 ) -> str:
     data, name, metric = training.identity, saved.registered_name, training.selected_by
     tested = metric.replace("val_", "test_")
@@ -206,5 +261,7 @@ def _register(
     }
     with tracker.timed():
         version = registry.version_of_run(name, tracker.run_id) or registry.register(model_uri, name, tags)
+        if not promote:
+            return f"{name} version {version.version} is registered"
         contender = registry.Contender(metric, metrics[metric], data.sha256, data.split_sha256)
         return registry.promote_if_better(name, version.version, contender)

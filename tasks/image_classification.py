@@ -1,5 +1,7 @@
 """Task `image-classification`: what a CNN trained here says about a picture."""
 
+import base64
+import io
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -8,15 +10,18 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from torch import nn
 
 import models
-from tasks.base import ModelFolderError, Task, check_folder
+from tasks.base import ModelFolderError, Parameter, Task, check_folder
+from tasks.explain import grad_cam
 from tasks.images import decode_image, to_image_size
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH_SIZE = 256
+EXPLAINED_AT_ONCE = 16  # gradients keep every layer's maps in memory
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,14 @@ def _frozen(value: Any) -> Any:
 class ImageClassification(Task):
     """Pictures to class probabilities.
 
-    Output: `label`, `score` (its probability) and `scores` (every class's, highest first).
+    Output: `label`, `score` (its probability) and `scores` (every class's, highest first); with `explain` also
+    `seen`, the picture as the network got it, and `heatmap`, Grad-CAM of the label: grey, 255 where the picture speaks
+    most for it. Both are PNG as base64, in the size of the network's input.
     """
 
     name = "image-classification"
     inputs = {"image": True}
+    parameters = (Parameter("explain", bool, False, "also show which parts of the picture speak for the label"),)
     requirements = ("torch", "pillow")
 
     def load(self) -> None:
@@ -93,15 +101,29 @@ class ImageClassification(Task):
 
     def prepare(self, image: Any) -> torch.Tensor:
         """One input to the network's normalised float32 `(channels, 32, 32)`."""
-        pixels = to_image_size(decode_image(image, self.config.in_channels)[None])[0]
+        return self.normalise(self.pixels(image))
+
+    def pixels(self, image: Any) -> torch.Tensor:
+        """One input to uint8 `(channels, 32, 32)`: what the network gets to see."""
+        return to_image_size(decode_image(image, self.config.in_channels)[None])[0]
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels `(..., channels, h, w)` to what the network was trained on."""
         return (pixels.to(self.mean.device) / 255 - self.mean) / self.std
 
-    @torch.inference_mode()
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG002
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        size = EXPLAINED_AT_ONCE if parameters["explain"] else BATCH_SIZE
         results = []
-        for start in range(0, len(rows), BATCH_SIZE):
-            batch = torch.stack([self.prepare(row["image"]) for row in rows[start : start + BATCH_SIZE]])
-            results += [self._describe(row) for row in self.network(batch).float().softmax(dim=1).cpu()]
+        for start in range(0, len(rows), size):
+            seen = torch.stack([self.pixels(row["image"]) for row in rows[start : start + size]])
+            images = self.normalise(seen)
+            with torch.inference_mode():
+                answers = [self._describe(row) for row in self.network(images).float().softmax(dim=1).cpu()]
+            if parameters["explain"]:
+                heat = self._heat(images)
+                extras = ({"seen": _png(seen[i]), "heatmap": _png(heat[i])} for i in range(len(seen)))
+                answers = [{**answer, **extra} for answer, extra in zip(answers, extras, strict=True)]
+            results += answers
         return results
 
     def _describe(self, probabilities: torch.Tensor) -> dict[str, Any]:
@@ -109,3 +131,16 @@ class ImageClassification(Task):
         scores = {self.config.classes[index]: float(probabilities[index]) for index in order}
         label = self.config.classes[order[0]]
         return {"label": label, "score": scores[label], "scores": scores}
+
+    def _heat(self, images: torch.Tensor) -> torch.Tensor:
+        """Grad-CAM of what the network predicts, uint8 `(n, 1, h, w)`."""
+        with torch.inference_mode(False):  # whoever calls may be in inference mode, which knows no gradients
+            heat = grad_cam(self.network, images.clone())
+        return (heat[:, None] * 255).round().to("cpu", torch.uint8)
+
+
+def _png(pixels: torch.Tensor) -> str:
+    """uint8 `(1 or 3, h, w)` as a PNG in base64."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,15 +1,21 @@
 """Task `sentiment-analysis`: how a text feels, or whatever else a text classifier was trained to tell."""
 
+from collections.abc import Generator
 from typing import Any
 
 import torch
 
-from tasks.base import TaskInputError
+from tasks.base import Cancel, Parameter, TaskInputError, never
+from tasks.explain import left_out, parts_to_leave_out
 from tasks.pretrained import PretrainedTask
+from tasks.streaming import Event
 
 TEXTS_AT_ONCE = 64
 BATCH_SIZE = 32
 MAX_WINDOWS = 512
+# An explanation reads a text once for every word of it.
+EXPLAINED_AT_ONCE = 16
+MAX_EXPLAINED_WINDOWS = 8
 
 
 class SentimentAnalysis(PretrainedTask):
@@ -17,11 +23,14 @@ class SentimentAnalysis(PretrainedTask):
 
     A text longer than the model's window is read in several windows, whose scores are averaged by their lengths.
 
-    Output: `label`, `score` (its probability), `scores` (every class's, highest first), `windows`, `tokens`.
+    Output: `label`, `score` (its probability), `scores` (every class's, highest first), `windows`, `tokens`; asked to
+    explain, `words`: for each word or mark (`word`, `start`, `end`: characters of the text) its `weight`, by how much
+    the score of `label` falls without it. Of a text with many words some stand together; a single one has none.
     """
 
     name = "sentiment-analysis"
     auto_class = "AutoModelForSequenceClassification"
+    parameters = (Parameter("explain", bool, False, "tell which words moved the score; takes longer"),)
 
     def load(self) -> None:
         from transformers import TextClassificationPipeline
@@ -31,12 +40,52 @@ class SentimentAnalysis(PretrainedTask):
             model=self.model, tokenizer=self.tokenizer, device=self.model.device, top_k=None
         )
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG002
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        if parameters["explain"]:
+            return [_last(self._explained(row["text"], never)) for row in rows]
+        return self._answers([row["text"] for row in rows])
+
+    def stream_answer(
+        self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel
+    ) -> Generator[Event, None, dict[str, Any]]:
+        """Steps of the explanation, if one is wanted; without one there are no events."""
+        if parameters["explain"]:
+            return (yield from self._explained(row["text"], cancel))
+        return self._answers([row["text"]])[0]
+
+    def _answers(self, texts: list[str]) -> list[dict[str, Any]]:
         results = []
-        for start in range(0, len(rows), TEXTS_AT_ONCE):
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
             with self.lock:
-                results += self._classify([row["text"] for row in rows[start : start + TEXTS_AT_ONCE]])
+                results += self._classify(texts[start : start + TEXTS_AT_ONCE])
         return results
+
+    def _explained(self, text: str, cancel: Cancel) -> Generator[Event, None, dict[str, Any]]:
+        """The answer to a text with `words`: those that were read before it was cancelled."""
+        [result] = self._answers([text])
+        if result["windows"] > MAX_EXPLAINED_WINDOWS:
+            most = MAX_EXPLAINED_WINDOWS * self.window
+            raise TaskInputError(
+                f"text has {result['tokens']} tokens; valid: at most about {most} for this model where explain is true"
+            )
+        parts = parts_to_leave_out(text)
+        batches = [parts[first : first + EXPLAINED_AT_ONCE] for first in range(0, len(parts), EXPLAINED_AT_ONCE)]
+        words: list[dict[str, Any]] = []
+        for step, batch in enumerate(batches if len(parts) > 1 else [], 1):
+            if cancel():
+                break
+            without = self._answers([left_out(text, start, end) for start, end in batch])
+            words += [
+                {
+                    "word": text[start:end],
+                    "start": start,
+                    "end": end,
+                    "weight": result["score"] - other["scores"][result["label"]],
+                }
+                for (start, end), other in zip(batch, without, strict=True)
+            ]
+            yield {"step": step, "steps": len(batches)}
+        return {**result, "words": words}
 
     def _classify(self, texts: list[str]) -> list[dict[str, Any]]:
         encoded = self.encode(texts, truncation=True, max_length=self.window, return_overflowing_tokens=True)
@@ -85,6 +134,15 @@ class SentimentAnalysis(PretrainedTask):
             "score": float(scores[order[0]]),
             "scores": {names[index]: float(scores[index]) for index in order},
         }
+
+
+def _last(events: Generator[Event, None, dict[str, Any]]) -> dict[str, Any]:
+    """What a generator returns."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return end.value
 
 
 def _single(batch: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:

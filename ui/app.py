@@ -25,6 +25,8 @@ def main() -> None:
     st.set_page_config(page_title="Project-DL", page_icon=":material/neurology:", layout="wide")
     pages = [st.Page(path, title=title, icon=icon, default=path == PAGES[0][0]) for path, title, icon in PAGES]
     page = st.navigation(pages)
+    # Streamlit's own Stop would end the drawing and let the model write on; the pages have one that stops the model.
+    st.html("<style>[data-testid=stStatusWidget] {display: none}</style>")
     try:
         with errors_in_words():
             page.run()

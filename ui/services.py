@@ -96,6 +96,11 @@ def run_link(run_id: str, experiment_id: str = "0") -> str:
     return f"{mlflow_ui()}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
+def answer_link(answer_id: str, experiment_id: str) -> str:
+    """Where MLflow's own UI shows a logged answer."""
+    return f"{mlflow_ui()}/#/experiments/{experiment_id}/traces?selectedEvaluationId={answer_id}"
+
+
 def mlflow_ui() -> str:
     """The address of MLflow's own UI: PROJECT_DL_MLFLOW_UI, the tracking server, or where `make mlflow-ui` puts it."""
     server = os.environ.get("MLFLOW_TRACKING_URI", "")

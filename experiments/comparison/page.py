@@ -21,7 +21,9 @@ h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(-
 nav li { display: inline; margin-right: 1rem } nav ul { padding: 0 } p { max-width: 60rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
-th:first-child, td:first-child { text-align: left } td small { display: block; color: var(--soft) }
+th:first-child, td:first-child { text-align: left }
+td.text { white-space: pre-wrap; text-align: left; vertical-align: top; min-width: 10rem; max-width: 28rem }
+td small { display: block; color: var(--soft) }
 tr.best { background: var(--best) } tr.strong td { font-weight: 600 } .soft { color: var(--soft) }
 .failed { color: var(--bad) } figure { margin: 1.5rem 0 } figcaption { color: var(--soft) }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; border: 1px solid var(--line) }
@@ -70,7 +72,12 @@ def page(
     if failures:
         items = "".join(f"<li><b>{escape(name)}</b>: {escape(reason)}</li>" for name, reason in failures.items())
         body.append(f'<h2 id="failed" class="failed">Trainings that failed</h2><ul class="failed">{items}</ul>')
-    body += _how(facts, notes)
+    body += how(facts, notes)
+    return document(title, body)
+
+
+def document(title: str, body: Sequence[str]) -> str:
+    """A page of parts that are HTML already; the title is not."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -101,22 +108,23 @@ def _section(section: Section) -> list[str]:
         '<p class="soft">Green: the best mean and what is not distinguishable from it. Small numbers: 95 % '
         "interval. The order of models within overlapping intervals means nothing.</p>"
     )
-    for table in section.tables.values():
-        lines = ["<tr>" + "".join(f"<td>{escape(text)}</td>" for text in line) + "</tr>" for line in table.shown]
-        parts += [f'<p class="soft">{escape(table.caption)}</p>', _table(table.shown_head, lines)]
+    for extra in section.tables.values():
+        lines = ["<tr>" + "".join(f"<td>{escape(text)}</td>" for text in line) + "</tr>" for line in extra.shown]
+        parts += [f'<p class="soft">{escape(extra.caption)}</p>', table(extra.shown_head, lines)]
     if section.paired:
         parts += [f'<h3 id="{name}-pairs">Paired tests on {name}</h3>', _pairs(section.paired)]
     parts.append(f'<h3 id="{name}-figures">Figures for {name}</h3>')
-    for caption, png in section.figures:
-        data = base64.b64encode(png).decode()
-        text = escape(caption)
-        parts.append(
-            f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
-        )
-    return parts
+    return parts + [picture(caption, png) for caption, png in section.figures]
 
 
-def _table(head: Sequence[str], lines: Sequence[str]) -> str:
+def picture(caption: str, png: bytes) -> str:
+    """A figure within the page."""
+    text, data = escape(caption), base64.b64encode(png).decode()
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+
+
+def table(head: Sequence[str], lines: Sequence[str]) -> str:
+    """A table of rows that are HTML already; the head is not."""
     cells = "".join(f"<th>{escape(text)}</th>" for text in head)
     return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
@@ -133,7 +141,7 @@ def _leaderboard(section: Section) -> str:
         flops = "" if row.flops is None else f"<td>{row.flops / 1e6:,.1f}</td>"
         lines.append(f"<tr{mark}><td>{escape(row.model)}</td><td>{len(row.seeds)}</td>{values}"
                      f"<td>{row.parameters:,}</td>{flops}</tr>")  # fmt: skip
-    return _table([*head, *(["MFLOPs/image"] if with_flops else [])], lines)
+    return table([*head, *(["MFLOPs/image"] if with_flops else [])], lines)
 
 
 def places(metric: str) -> int:
@@ -164,10 +172,11 @@ def _pairs(paired: Sequence[Paired]) -> str:
         "network have more than chance would give it? It compares single trainings, not architectures over seeds. "
         "Holm's adjustment accounts for the number of pairs; bold: below 0.05 after it."
     )
-    return f'<p class="soft">{escape(note)}</p>{_table(head, lines)}'
+    return f'<p class="soft">{escape(note)}</p>{table(head, lines)}'
 
 
-def _how(facts: Mapping[str, str], notes: Sequence[str]) -> list[str]:
+def how(facts: Mapping[str, str], notes: Sequence[str]) -> list[str]:
+    """The end of a page: what a reader must know to judge the numbers."""
     items = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in facts.items())
     texts = "".join(f"<li>{escape(text)}</li>" for text in notes)
     return ['<h2 id="how">How it was measured</h2>', f"<ul>{items}</ul><ul>{texts}</ul>"]

@@ -1,4 +1,4 @@
-"""The labelled rows that models are judged on: the project's sample, or a person's own CSV file, checked cell by cell."""
+"""The labelled rows that models are judged on: the project's sample, or a person's own CSV file, all of it checked."""
 
 import csv
 import hashlib
@@ -39,7 +39,7 @@ def read_rows(task: str, datasets: str) -> LabelledRows:
         rows = sample_rows(task)
         if not rows:
             raise ConfigError(
-                f"datasets is 'auto', and the project has no sample for {task}; valid: a CSV file with columns {columns}"
+                f"datasets is 'auto', and there is no sample for {task}; valid: a CSV file with columns {columns}"
             )
         return LabelledRows("sample", tuple(rows), _digest(rows))
     path = _file(datasets, columns)
@@ -125,7 +125,7 @@ def _long_cells() -> Iterator[None]:
 
 
 def _row(task: str, cells: Mapping[str, str], folder: Path) -> dict[str, Any]:
-    """A row whose cells a model of the task can be asked with. Raises TaskInputError or ValueError, naming the column."""
+    """A row that a model of the task can be asked. Raises TaskInputError or ValueError, naming the column."""
     judge = JUDGES[task]
     for column in judge.columns:
         if column == "image":  # decoded below
@@ -169,7 +169,8 @@ def _image(cell: str, folder: Path) -> Path | str:
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         raise ValueError(f"image is {name[:60]!r}, which cannot be read") from error
     if size > MAX_BYTES:
-        raise ValueError(f"image is {name[:60]!r}, which has {size / 2**20:.0f} MB; valid: at most {MAX_BYTES >> 20} MB")
+        most = MAX_BYTES // 2**20
+        raise ValueError(f"image is {name[:60]!r}, which has {size / 2**20:.0f} MB; valid: at most {most} MB")
     return path
 
 

@@ -235,9 +235,7 @@ def _log_likelihood(task: Any, text: str) -> tuple[float, int]:
 
 JUDGES: Mapping[str, Judge] = {
     "sentiment-analysis": Judge(("text", "label"), _sentiment, "accuracy", "label"),
-    "question-answering": Judge(
-        ("question", "context", "answer"), _answers, "f1", "answer", may_be_empty=("answer",)
-    ),
+    "question-answering": Judge(("question", "context", "answer"), _answers, "f1", "answer", may_be_empty=("answer",)),
     "summarization": Judge(("text", "summary"), _summaries, "rougeL", "summary"),
     "next-word-prediction": Judge(("text", "next_word"), _next_words, "accuracy", "next_word"),
     "story-completion": Judge(("text",), _perplexity, "perplexity", decides="bits_per_byte"),

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import yaml
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
@@ -15,6 +17,9 @@ from tasks import open_task
 from tasks.base import ModelFolderError, Task
 from tasks.registry.champions import CHAMPION
 from tasks.runs import open_store
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
 
 PAGE = 200
 REFERENCE = re.compile(r"(?P<name>[^/@]+)(?:/(?P<version>\d{1,9})|@(?P<alias>[\w.-]+))?")
@@ -116,6 +121,13 @@ def load(reference: str, device: str = "auto") -> Task:
     return task
 
 
+def load_pyfunc(uri: str) -> "PyFuncModel":
+    """A model as MLflow loads it, with the code that it was logged with, by a URI such as `models:/name@champion`."""
+    from mlflow.pyfunc import load_model  # slow to import, and only this needs it
+
+    return load_model(uri)
+
+
 def model_folder(version: RegisteredVersion) -> Path:
     """The folder of a version's model on this machine, downloaded where the registry is elsewhere.
 
@@ -125,7 +137,14 @@ def model_folder(version: RegisteredVersion) -> Path:
         place = Path(download_artifacts(f"models:/{version.name}/{version.version}"))
     except (MlflowException, OSError) as error:
         raise ModelFolderError(f"the files of {version.key} cannot be read: {error}") from error
-    return place / "artifacts" / "model"
+    try:
+        flavors = yaml.safe_load((place / "MLmodel").read_text(encoding="utf-8"))["flavors"]
+        folder = place / flavors["python_function"]["artifacts"]["model"]["path"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise ModelFolderError(f"{version.key} was not packaged by this project: it names no model's folder") from error
+    if not folder.resolve().is_relative_to(place.resolve()):
+        raise ModelFolderError(f"{version.key} names a folder outside of its own files")
+    return folder
 
 
 def _champions(client: MlflowClient) -> dict[str, str]:

@@ -1,8 +1,19 @@
 """MLflow's tracking store for readers: open it safely, find runs, read what they logged.
 
-Writing runs of trainings is `experiments.tracking`'s business.
+Answers of the tool are also written here; writing runs of trainings is `experiments.tracking`'s business.
 """
 
+from tasks.runs.answers import (
+    Answer,
+    AnswerNotFoundError,
+    answers_experiment,
+    delete_answer,
+    log_answer,
+    rate_answer,
+    read_answer,
+    recent_answers,
+)
+from tasks.runs.attachments import AnswerTooLargeError
 from tasks.runs.reading import (
     artifact_file,
     find_run,
@@ -13,18 +24,51 @@ from tasks.runs.reading import (
     tagged_runs,
 )
 from tasks.runs.store import PICKLE_SWITCH, StoreUnreachableError, open_store, store_in_words, store_lock
+from tasks.runs.trainings import (
+    Curve,
+    FinishedTraining,
+    Predictions,
+    class_report,
+    classifier_predictions,
+    comparison_names,
+    find_trainings,
+    finished_trainings,
+    parameter_count,
+    report_file,
+    training_curves,
+)
 
 __all__ = [
     "PICKLE_SWITCH",
+    "Answer",
+    "AnswerNotFoundError",
+    "AnswerTooLargeError",
+    "Curve",
+    "FinishedTraining",
+    "Predictions",
     "StoreUnreachableError",
+    "answers_experiment",
     "artifact_file",
+    "class_report",
+    "classifier_predictions",
+    "comparison_names",
+    "delete_answer",
     "find_run",
+    "find_trainings",
+    "finished_trainings",
     "local_artifacts",
+    "log_answer",
     "logged_steps",
     "metric_values",
     "nested_runs",
     "open_store",
+    "parameter_count",
+    "rate_answer",
+    "read_answer",
+    "recent_answers",
+    "report_file",
     "store_in_words",
     "store_lock",
     "tagged_runs",
+    "training_curves",
 ]

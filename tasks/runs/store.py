@@ -28,9 +28,9 @@ def store_in_words() -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError, SQLAlchemyError) as error:
-        uri = re.sub(r"//[^/@]*@", "//", mlflow.get_tracking_uri())  # without a password
-        reason = " ".join(str(error).split())[:200]
-        raise StoreUnreachableError(f"MLflow's store at {uri} does not answer: {reason}") from error
+        reason = " ".join(str(error).split())[:300]
+        text = f"MLflow's store at {mlflow.get_tracking_uri()} does not answer: {reason}"
+        raise StoreUnreachableError(re.sub(r"//[^/@\s]*@", "//", text)) from error  # without names and passwords
 
 
 def open_store() -> MlflowClient:
@@ -41,8 +41,8 @@ def open_store() -> MlflowClient:
     os.environ.setdefault(PICKLE_SWITCH, "false")
     for noisy in ("mlflow", "alembic"):  # migrations and monitors announce themselves on INFO
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    client = MlflowClient()
     with store_lock():
+        client = MlflowClient()  # which alone may already migrate the store
         client.search_experiments(max_results=1)
     return client
 

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 LIBRARY_HOMES = {
     "mlflow": r"experiments/(tracking|setup)\.py|tasks/(runs|registry)/.*|tasks/(pyfunc|serve)\.py",
     "streamlit": r"ui/.*",
-    "optuna": r"experiments/tune\.py",
+    "optuna": r"experiments/(tune\.py|tuning/.*)",
     "transformers": r"tasks/.*|experiments/starters/.*",
     "diffusers": r"tasks/.*|experiments/starters/.*",
 }
@@ -76,6 +76,7 @@ ENTRY_POINTS = {
     "cnn": config.CnnConfig,
     "seq2seq": config.Seq2SeqConfig,
     "compare": config.CompareConfig,
+    "tune": config.TuneConfig,
     "benchmark": config.BenchmarkConfig,
     "register": config.RegisterConfig,
 }

@@ -166,7 +166,7 @@ def test_when_all_cells_fail_the_parent_is_failed(store: Path, monkeypatch: pyte
         (["--models", " , "], ConfigError, "which names nothing; valid"),
         (["--datasets", "digits,minst"], ConfigError, "datasets names 'minst'; did you mean 'mnist'"),
         (["--seeds", "0"], ConfigError, "seeds is 0; valid: at least 1"),
-        (["--kind", "task"], ConfigError, "kind is 'task'; valid: cnn"),
+        (["--kind", "images"], ConfigError, "kind is 'images'; valid: cnn"),
         (["--train_size", "5000"], ConfigError, "train_size is 5000; valid for this data set"),
         (["--train_size", "50"], ConfigError, "train_size is 50; valid: at least 128, the batch size of lenet5"),
         (["--device", "mps"], ConfigError, "device is 'mps'"),

@@ -20,7 +20,10 @@ from experiments.data import ImageData, Subset, load_images
 from experiments.sources import load_raw
 from tasks import describe_folder, open_task
 from tasks.base import ModelFolderError, Task, TaskInputError
+from tasks.explain import grad_cam
 from tasks.image_classification import ClassifierConfig, load_classifier, save_classifier
+from tasks.images import to_image_size
+from tasks.worker import Worker
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +88,6 @@ def test_answers_are_the_networks_own_for_images_of_the_data_set(
 
 def to_network(images: np.ndarray, digits: ImageData) -> torch.Tensor:
     """What the training gives to the network for these images, through the training's own code."""
-    from tasks.images import to_image_size
-
     pixels = to_image_size(torch.from_numpy(images).permute(0, 3, 1, 2))
     data = Subset(pixels, torch.zeros(len(pixels), dtype=torch.int64))
     [batch] = evaluation_batches(data, Normalise(digits.mean, digits.std, "cpu"))
@@ -104,6 +105,53 @@ def test_a_picture_gives_the_same_answer_alone_in_company_and_as_rows(folder: Pa
             assert alone["scores"] == pytest.approx(result["scores"], rel=1e-4, abs=1e-6)
 
 
+def decoded(given: str, mode: str = "L") -> np.ndarray:
+    picture = Image.open(io.BytesIO(base64.b64decode(given)))
+    assert (picture.format, picture.mode, picture.size) == ("PNG", mode, (32, 32))
+    return np.asarray(picture)
+
+
+def test_explained_answers_are_the_same_with_the_heat_of_the_predicted_class(
+    folder: Path, network: torch.nn.Module, digits: ImageData
+) -> None:
+    task = opened(folder)
+    raw = load_raw("digits", "data").train_images[:20]  # more than are explained at once
+    rows = [{"image": png(image[..., 0])} for image in raw]
+    plain, explained = task.run(rows), task.run(rows, {"explain": True})
+    images = to_network(raw, digits)
+    heats = grad_cam(network, images, network(images).argmax(dim=1))
+    seen = to_image_size(torch.from_numpy(raw).permute(0, 3, 1, 2))[:, 0].numpy()
+    for without, result, heat, pixels in zip(plain, explained, heats, seen, strict=True):
+        assert not without.keys() & {"heatmap", "seen"}
+        assert result["label"] == without["label"]
+        assert result["scores"] == pytest.approx(without["scores"], rel=1e-3, abs=1e-6)
+        assert np.array_equal(decoded(result["seen"]), pixels)
+        # Rounded to whole steps, after sums in another order.
+        np.testing.assert_allclose(decoded(result["heatmap"]), heat.numpy() * 255, atol=1)
+    assert len({result["heatmap"] for result in explained}) > 10
+
+
+def test_it_explains_inside_inference_code_and_leaves_no_gradients(folder: Path) -> None:
+    task = opened(folder)
+    row = {"image": load_raw("digits", "data").train_images[0][..., 0].tolist()}
+    with torch.inference_mode():
+        [inside] = task.run([row], {"explain": True})
+    [outside] = task.run([row], {"explain": True})
+    assert inside["heatmap"] == outside["heatmap"]
+    assert all(parameter.grad is None for parameter in task.network.parameters())
+
+
+def test_one_worker_explains_too(folder: Path) -> None:
+    def load(_key: str) -> Task:
+        return opened(folder)
+
+    row = {"image": load_raw("digits", "data").train_images[0][..., 0].tolist()}
+    with Worker(load, 10**9) as worker:
+        result = worker.submit("cnn", row, {"explain": True}).result(30)
+    json.dumps(result)  # as the gateway sends it
+    assert decoded(result["heatmap"]).max() == 255
+
+
 def test_any_picture_is_taken_by_a_grey_and_by_a_colour_network(tmp_path: Path, digits: ImageData) -> None:
     for channels in (1, 3):
         path = tmp_path / str(channels)
@@ -111,7 +159,8 @@ def test_any_picture_is_taken_by_a_grey_and_by_a_colour_network(tmp_path: Path, 
         save_classifier(path, models.build("lenet5", 2, channels), config(digits, **shape))
         describe_folder(path, "image-classification", "cnn")
         for picture in (np.zeros((50, 20), np.uint8), np.zeros((28, 28, 3), np.uint8), np.zeros((9, 9, 4), np.uint8)):
-            [result] = opened(path).run([{"image": png(picture)}])
+            [result] = opened(path).run([{"image": png(picture)}], {"explain": True})
+            assert decoded(result["seen"], "L" if channels == 1 else "RGB").shape[:2] == (32, 32)
             assert sum(result["scores"].values()) == pytest.approx(1, abs=1e-5)
 
 
@@ -131,7 +180,8 @@ def test_weights_are_read_bit_for_bit(folder: Path, network: torch.nn.Module, di
         ([{"image": None}], None, "column 'image' is missing"),
         ([{"image": 3}], None, "image is neither text nor rows of pixels"),
         ([], None, "0 rows; valid: 1 to"),
-        ([{"image": [[0]]}], {"top_k": 3}, "unknown parameter 'top_k'; image-classification has no parameters"),
+        ([{"image": [[0]]}], {"top_k": 3}, "unknown parameter 'top_k'; valid: explain"),
+        ([{"image": [[0]]}], {"explain": "yes"}, "explain is 'yes'; valid: true or false"),
         ([{"image": [[0]]}, {"image": [[-1]]}], None, "image has pixels outside 0 to 255"),
     ],
 )

@@ -174,6 +174,23 @@ def test_a_version_whose_files_are_gone_says_so(registered, store: Path) -> None
         registry.load(NAME)
 
 
+@pytest.mark.parametrize("path", ["../../../../elsewhere", "/etc"])
+def test_a_version_that_points_out_of_its_own_files_is_refused(registered, store: Path, path: str) -> None:
+    registered(0.9)
+    (description,) = (store / "artifacts").rglob("MLmodel")
+    description.write_text(description.read_text().replace("path: artifacts/model", f"path: {path}"))
+    with pytest.raises(ModelFolderError, match="names a folder outside of its own files"):
+        registry.load(NAME)
+
+
+def test_a_model_that_another_program_logged_is_refused_in_words(registered, store: Path) -> None:
+    registered(0.9)
+    (description,) = (store / "artifacts").rglob("MLmodel")
+    description.write_text("flavors: {sklearn: {}}")
+    with pytest.raises(ModelFolderError, match="was not packaged by this project"):
+        registry.load(NAME)
+
+
 def test_more_versions_than_a_page_holds_are_all_listed(registered, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.registry.registered.PAGE", 2)
     registered(0.9)

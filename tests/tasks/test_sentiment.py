@@ -92,3 +92,58 @@ def test_a_model_with_independent_labels_gets_a_sigmoid_each(task: Any, monkeypa
     with torch.no_grad():
         logits = task.model(**task.tokenizer("good", return_tensors="pt")).logits[0]
     assert sorted(result["scores"].values()) == pytest.approx(sorted(logits.sigmoid().tolist()), abs=1e-6)
+
+
+def test_the_weight_of_a_word_is_what_the_score_loses_without_it(task: Any) -> None:
+    text = "This film is wonderful; that one was 😀 a terrible waste."
+    [result] = task.run(rows([text]), {"explain": True})
+    [plain] = task.run(rows([text]))
+    assert result["scores"] == plain["scores"] and "words" not in plain
+    without = {
+        "This": "film is wonderful; that one was 😀 a terrible waste.",
+        "wonderful": "This film is; that one was 😀 a terrible waste.",
+        ";": "This film is wonderful that one was 😀 a terrible waste.",
+        "😀": "This film is wonderful; that one was a terrible waste.",
+        "waste": "This film is wonderful; that one was 😀 a terrible.",
+        ".": "This film is wonderful; that one was 😀 a terrible waste",
+    }
+    weights = {word["word"]: word["weight"] for word in result["words"]}
+    assert set(without) < set(weights) and len(weights) == 13
+    index = next(i for i, name in task.model.config.id2label.items() if name == result["label"])
+    for word, left in without.items():
+        with torch.no_grad():
+            score = task.model(**task.tokenizer(left, return_tensors="pt")).logits.softmax(dim=-1)[0, index]
+        assert weights[word] == pytest.approx(result["score"] - float(score), abs=1e-5), word
+    assert len({round(weight, 6) for weight in weights.values()}) > 6
+
+
+def test_the_words_of_an_explanation_stand_where_it_says(task: Any) -> None:
+    for text in (*TEXTS, "word " * 90, "很好 的电影。\n\nYes"):
+        [result] = task.run(rows([text]), {"explain": True})
+        assert len(result["words"]) <= 64
+        assert [text[word["start"] : word["end"]] for word in result["words"]] == [w["word"] for w in result["words"]]
+        ends = [0, *(word["end"] for word in result["words"])]
+        assert all(end <= word["start"] for end, word in zip(ends, result["words"], strict=False))
+    [alone] = task.run(rows(["good"]), {"explain": True})
+    assert alone["words"] == [] and alone["score"] > 0
+
+
+def test_an_explanation_is_streamed_in_steps_and_can_be_cancelled(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentiment, "EXPLAINED_AT_ONCE", 4)
+    *steps, result = task.stream({"text": LINES[3]}, {"explain": True})
+    assert steps == [{"step": number, "steps": len(steps)} for number in range(1, len(steps) + 1)] and len(steps) > 1
+    assert result["words"] == task.run(rows([LINES[3]]), {"explain": True})[0]["words"]
+    assert len(list(task.stream({"text": LINES[3]}))) == 1
+
+    looks = iter([False, True])
+    *steps, result = task.stream({"text": LINES[3]}, {"explain": True}, lambda: next(looks))
+    assert len(steps) == 1 and len(result["words"]) == 4
+
+
+def test_an_explanation_of_a_text_that_takes_too_long_is_refused(task: Any) -> None:
+    long = "word " * 1000
+    assert task.run(rows([long]))[0]["windows"] > sentiment.MAX_EXPLAINED_WINDOWS
+    with pytest.raises(TaskInputError, match="tokens; valid: at most about 512 for this model where explain is true"):
+        task.run(rows([long]), {"explain": True})
+    with pytest.raises(TaskInputError, match="explain is 1; valid: true or false"):
+        task.run(rows(["good"]), {"explain": 1})

@@ -97,6 +97,8 @@ def test_a_parameter_out_of_its_range_is_refused_with_the_range(tiny_task: Get, 
     bad: list[Any] = [[], {}, b"a", object()]
     if spec.kind is str:
         bad += [3, 2.5, True, "a" * 1001, "a\0", "\ud800"]
+    elif spec.kind is bool:
+        bad += [1, 0.0, "true", ""]
     else:
         assert spec.minimum is not None and spec.maximum is not None, "a number without bounds"
         bad += [-1, spec.minimum - 1, spec.maximum + 1, 10**400, 1e308, float("nan"), float("inf"), True, "3"]

@@ -1,9 +1,58 @@
-"""The home page."""
+"""The home page: what is there, what is missing, and the first start with an empty registry."""
+
+import time
+
+import pytest
+
+from tasks.runs import StoreUnreachableError
+from ui import first_start, processes
 
 
-def test_home_lists_every_task_that_has_a_model(tool, page) -> None:
+def words(app) -> str:
+    """All texts of a page."""
+    kinds = (app.markdown, app.caption, app.info, app.error, app.title, app.subheader)
+    return " ".join(str(element.value) for kind in kinds for element in kind)
+
+
+def test_every_task_that_has_a_model_has_a_card(tool, page) -> None:
     app = page("home")
-    assert not app.exception and not app.error
-    text = " ".join(element.value for element in app.markdown)
-    for task in ("sentiment", "chatbot", "image", "sequence"):
-        assert task in text
+    assert not app.exception and not app.error and not app.info
+    assert "lenet5 on digits" in words(app) and "tiny diffusion" in words(app)
+    assert not [button for button in app.button if button.key == "home-first-start"]
+
+
+def test_an_empty_registry_is_said_and_one_button_starts_what_can_be_made(
+    empty_tool, page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(first_start, "start", lambda entry, values: asked.append(entry))
+    app = page("home")
+    assert "Nothing is registered yet" in words(app) and "LeNet\\-5" in words(app)
+    app.button(key="home-first-start").click().run()
+    assert asked[:2] == ["cnn", "seq2seq"] and not app.exception
+
+
+def test_tasks_without_a_model_are_named_with_what_they_need(empty_tool, page) -> None:
+    text = words(page("home"))
+    assert "**Summarization**" in text and "parameters" in text
+
+
+def test_what_is_at_work_is_shown_and_what_failed_says_why(empty_tool, page) -> None:
+    process = processes.start("cnn", {"epochs": "2", "batch_size": "100000", "register": "false"})
+    end = time.monotonic() + 120
+    while processes.find(process.id).active and time.monotonic() < end:
+        time.sleep(0.5)
+    app = page("home")
+    assert any("batch" in element.value for element in app.error), words(app)
+
+
+def test_a_store_that_does_not_answer_is_said_with_a_retry(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise StoreUnreachableError("MLflow's store at http://x does not answer: refused")
+
+    monkeypatch.setattr("ui.session.registered", away)
+    app = page("home")
+    assert "does not answer" in words(app) and not app.exception
+    monkeypatch.undo()
+    app.button(key="retry-page").click().run()
+    assert not app.error

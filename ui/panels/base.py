@@ -4,7 +4,7 @@ A panel knows nothing of models, jobs or pages: it makes a row, and draws what c
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,21 @@ class Panel:
 
     Attributes:
         task: the contract name.
+        about: what the task does, in a sentence.
         examples: inputs to click.
         hidden: parameters that the form leaves out because the page sets them itself.
+        upfront: how many parameters are seen at once; the others are folded away.
+        has_entry: the panel asks by a control of its own (`entry`, below the answers), not by the page's button.
+        ask: asks the model on the page for another row, from a callback of a button in `draw` or `entry`; None where
+            an answer is only shown (in the history).
     """
 
+    about: str = ""
     examples: Sequence[Example] = ()
     hidden: frozenset[str] = frozenset()
+    upfront: int = 3
+    has_entry: bool = False
+    ask: Callable[[Row], None] | None = None
 
     def __init__(self, task: str) -> None:
         self.task = task
@@ -48,14 +57,35 @@ class Panel:
     def row(self, key: str) -> dict[str, Any]:
         """Draw the inputs and give what is in them; the task itself checks it. `key` tells forms of one page apart."""
         return {
-            column: st.text_area(escaped(column.capitalize()), key=f"{key}-{column}", height=120)
+            column: text_field(column.capitalize(), f"{key}-{column}")
             for column, required in self.inputs.items()
             if required
         }
 
+    def draw_above(self, row: Row, key: str) -> None:
+        """Draw what stands right above the answers; most panels have nothing there."""
+
+    def entry(self, row: Row, key: str, *, busy: bool) -> None:
+        """Draw the control that asks, below the answers; only for panels that have one."""
+
+    def answered(self, row: Row, text: str, key: str) -> None:
+        """Told once that an answer to a row is over: `text` is what was written, also of one that was stopped."""
+
+    def continued(self, row: Row, text: str) -> Row | None:  # noqa: ARG002
+        """The row that goes on from an answer; None for tasks that do not go on."""
+        return None
+
+    def belongs(self, asked: Row, row: Row) -> bool:  # noqa: ARG002
+        """Whether the answer to an asked row is still to be shown while the form holds `row`."""
+        return True
+
+    def draw_coming(self, row: Row, events: Sequence[Row], key: str) -> None:  # noqa: ARG002
+        """Draw what there is of an answer to a row: while it is coming, and of one that was stopped."""
+        self.draw_partial(events)
+
     def draw_partial(self, events: Sequence[Row]) -> None:
-        """Draw what there is of an answer that is still coming: pieces of text, or steps."""
-        text = "".join(event["piece"] for event in events if "piece" in event)
+        """Draw the events of an answer that is still coming: pieces of text, or steps."""
+        text = text_of(events)
         if text:
             st.markdown(escaped(text))
         steps = [event for event in events if "step" in event]
@@ -66,3 +96,14 @@ class Panel:
     def draw(self, row: Row, result: Row, key: str) -> None:  # noqa: ARG002
         """Draw a whole answer to a row. `key` tells answers of one page apart."""
         st.json(json.dumps({name: value for name, value in result.items() if name not in ("model", "seconds")}))
+
+
+def text_field(label: str, key: str, height: int = 120, placeholder: str | None = None) -> str:
+    """A box for a text; what was typed stays for the session, also on other pages."""
+    text = st.text_area(escaped(label), key=key, height=height, placeholder=placeholder, persist_state="session")
+    return text or ""
+
+
+def text_of(events: Sequence[Row]) -> str:
+    """The text that the pieces among the events make up."""
+    return "".join(event["piece"] for event in events if "piece" in event)

@@ -2,15 +2,23 @@
 
 import streamlit as st
 
-from ui.plain import escaped
-from ui.services import tasks_with_models
+from ui import home_page
+from ui.services import mlflow_ui, tasks_with_models
 from ui.session import versions
 
 st.title("Project-DL")
-st.write(
-    "Train networks, compare them fairly, and use what was registered. "
-    "Every model here is a version in MLflow's registry."
-)
-found = versions()
-for task, models in tasks_with_models(found).items():
-    st.write(escaped(f"{task}: {', '.join(one.model for one in models)}"))
+st.write("Train networks, compare them fairly, and use what was registered, in one place.")
+found = tasks_with_models(versions())
+home_page.draw_work(empty=not found)
+if found:
+    home_page.draw_tasks(found)
+else:
+    home_page.draw_first_start()
+home_page.draw_missing(found)
+st.divider()
+with st.container(horizontal=True):
+    st.page_link("views/compare.py", label="How the architectures compare", icon=":material/leaderboard:")
+    st.page_link("views/seq2seq.py", label="What attention looks at", icon=":material/swap_horiz:")
+    st.page_link("views/runs.py", label="Train something", icon=":material/play_circle:")
+    st.link_button("MLflow's own pages", mlflow_ui(), icon=":material/open_in_new:", type="tertiary",
+                   help="They are served by another command: make mlflow-ui")  # fmt: skip

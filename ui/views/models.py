@@ -1,1 +1,39 @@
-"""Page: models."""
+"""Page: registered models and who is champion, models to register, and what is in memory."""
+
+import streamlit as st
+
+from ui.model_cards import draw_catalogue, draw_memory, draw_model
+from ui.model_facts import by_name
+from ui.process_cards import draw_processes
+from ui.session import errors_in_words, versions
+from ui.task_page import task_title
+
+ALL = "All tasks"
+TABS = ("Registered", "Register a model", "In memory")
+
+st.title("Models")
+tabs = st.tabs(TABS, key="models-tab", on_change="rerun")
+with errors_in_words("models"):
+    found = versions()
+    registered, catalogue, memory = tabs
+    if registered.open:
+        with registered:
+            if not found:
+                st.info("Nothing is registered yet. Train a network on the page Runs, or register a pretrained model "
+                        "here under “Register a model”.", icon=":material/inventory_2:")  # fmt: skip
+                st.page_link("views/runs.py", label="Train something", icon=":material/play_circle:")
+            names = sorted({one.task for one in found})
+            if len(names) > 1:
+                wanted = st.selectbox("Task", [ALL, *names], key="models-filter", persist_state="session",
+                                      format_func=lambda name: name if name == ALL else task_title(name))  # fmt: skip
+                found = [one for one in found if wanted in (ALL, one.task)]
+            for name, group in by_name(found).items():
+                draw_model(name, group)
+    if catalogue.open:
+        with catalogue:
+            draw_catalogue(found)
+            st.subheader("Registering")
+            draw_processes(("register",), "Nothing is being registered.")
+if tabs[2].open:
+    with tabs[2]:
+        draw_memory()

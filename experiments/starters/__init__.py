@@ -1,0 +1,1 @@
+"""Making models here: what needs transformers or diffusers outside the tasks."""

@@ -1,0 +1,225 @@
+"""The tool as a person sees it: a real server, a real browser, models that were trained for it. Saves the screenshots.
+
+With PROJECT_DL_SCREENSHOTS=docs/screenshots they replace those that the README shows.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browsing import NARROW, WIDE, browser, tool_running
+from tests.conftest import PROJECT_ROOT
+
+TRAININGS = (
+    ["experiments.compare", "--models", "lenet5,alexnet_small", "--datasets", "digits", "--epochs", "8"],
+    ["experiments.train_seq2seq", "--cell", "transformer", "--positions", "relative", "--max_length", "10",
+     "--vocab_size", "10", "--train_size", "4000", "--epochs", "25", "--hidden_size", "32", "--probe_size", "50"],
+)  # fmt: skip
+ANSWER_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, str]:
+    """The environment of a store with trained networks, and tiny models for the tasks of pretrained ones."""
+    from tests.small_platform import add_long_writer, add_pretrained, registering
+
+    database = tmp_path_factory.mktemp("tool") / "mlflow.db"
+    database.write_bytes(empty_store.read_bytes())
+    environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{database}", "PYTHONPATH": str(PROJECT_ROOT)}
+    for training in TRAININGS:
+        command = [sys.executable, "-m", *training, "--threads", "2"]
+        subprocess.run(
+            command,
+            env={**os.environ, **environment},
+            cwd=database.parent,
+            check=True,
+            capture_output=True,
+            timeout=600,
+        )
+    with registering(database) as add:
+        add_pretrained(add)
+        add_long_writer(add)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def address(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with tool_running(environment, tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def open_page(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """A function that opens a page of the tool as a new visitor and waits until it is drawn."""
+    contexts = []
+
+    def go(path: str = "", viewport: dict[str, int] = WIDE, scheme: str = "light") -> Any:
+        context = chromium.new_context(viewport=viewport, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))
+        page.goto(f"{address}/{path}")
+        drawn(page)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def drawn(page: Any) -> None:
+    """Wait until the page has its title and nothing of it is still at work."""
+    page.locator("h1").first.wait_for(timeout=ANSWER_MS)
+    page.wait_for_function(
+        "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'", timeout=ANSWER_MS
+    )
+    page.wait_for_timeout(300)
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[[Any, str], None]:
+    """A function that saves a screenshot under a name."""
+    folder = PROJECT_ROOT / os.environ["PROJECT_DL_SCREENSHOTS"] if "PROJECT_DL_SCREENSHOTS" in os.environ else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def screenshot(page: Any, name: str) -> None:
+        page.screenshot(path=folder / f"{name}.png")
+        assert (folder / f"{name}.png").stat().st_size > 10_000
+
+    return screenshot
+
+
+def test_the_first_page_is_there_soon(open_page: Callable[..., Any], save: Callable[[Any, str], None]) -> None:
+    started = time.monotonic()
+    page = open_page()
+    # 3 s on a quiet machine (docs/results); this only tells a page that hangs from one that comes.
+    assert time.monotonic() - started < 30
+    assert page.get_by_text("What you can do now").is_visible()
+    save(page, "home")
+
+
+def test_a_story_streams_and_stops_and_goes_on(open_page: Callable[..., Any], save: Callable[[Any, str], None]) -> None:
+    page = open_page("tasks?task=story-completion")
+    page.get_by_role("textbox").first.fill("Once upon a time <script>alert(1)</script>")
+    page.get_by_role("textbox").first.press("Tab")
+    drawn(page)
+    tokens = page.get_by_role("spinbutton", name="Max new tokens")
+    tokens.fill("900")
+    tokens.press("Tab")
+    drawn(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text(re.compile(r"writing · \d+ tokens")).wait_for(timeout=ANSWER_MS)
+    page.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).click()
+    stopped = page.get_by_text(re.compile(r"stopped · \d+ tokens"))
+    stopped.wait_for(timeout=ANSWER_MS)
+    written = int(re.search(r"(\d+) tokens", stopped.inner_text())[1])  # type: ignore[index]
+    assert 0 < written < 900
+    save(page, "story")
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_text(re.compile(r"writing · \d+ tokens")).wait_for(timeout=ANSWER_MS)
+
+
+def test_two_models_answer_side_by_side(open_page: Callable[..., Any], save: Callable[[Any, str], None]) -> None:
+    page = open_page("tasks?task=sentiment-analysis")
+    page.get_by_text("Side by side with a second model").click()
+    drawn(page)
+    page.get_by_role("textbox").first.fill("The film was a joy from the first minute to the last.")
+    page.get_by_role("textbox").first.press("Tab")
+    drawn(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    for model in ("tiny distilbert-sentiment", "tiny roberta-sentiment"):
+        page.get_by_text(re.compile(rf"{model} \(sentiment-analysis/")).wait_for(timeout=ANSWER_MS)
+    save(page, "side-by-side")
+
+
+def test_a_drawn_digit_is_classified_by_every_champion(
+    open_page: Callable[..., Any], save: Callable[[Any, str], None]
+) -> None:
+    page = open_page("image")
+    canvas = page.locator("canvas").first
+    canvas.wait_for(timeout=ANSWER_MS)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"]
+    page.mouse.move(x, y + box["height"] * 0.15)
+    page.mouse.down()
+    page.mouse.move(x, y + box["height"] * 0.85, steps=15)
+    page.mouse.up()
+    page.get_by_text("with a probability of").first.wait_for(timeout=ANSWER_MS)
+    drawn(page)
+    save(page, "draw")
+
+
+def test_the_comparison_has_its_leaderboard_and_charts(
+    open_page: Callable[..., Any], save: Callable[[Any, str], None]
+) -> None:
+    page = open_page("compare")
+    page.get_by_role("heading", name="Leaderboard").wait_for(timeout=ANSWER_MS)
+    page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first.wait_for(
+        timeout=ANSWER_MS
+    )
+    page.wait_for_timeout(1000)
+    save(page, "compare")
+
+
+def test_attention_is_drawn_for_typed_numbers(open_page: Callable[..., Any], save: Callable[[Any, str], None]) -> None:
+    page = open_page("seq2seq")
+    numbers = page.get_by_role("textbox", name="Numbers")
+    numbers.fill("3 1 4 1 5 9 2 6")
+    numbers.press("Enter")
+    drawn(page)
+    page.get_by_text("Reversed without a mistake").first.wait_for(timeout=ANSWER_MS)
+    page.mouse.wheel(0, 500)
+    page.wait_for_timeout(500)
+    save(page, "attention")
+
+
+@pytest.mark.parametrize("path", ["", "tasks", "image", "compare", "seq2seq", "models", "runs"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_is_wider_than_a_telephone_or_fails_on_it(
+    open_page: Callable[..., Any], save: Callable[[Any, str], None], path: str, scheme: str
+) -> None:
+    page = open_page(path, NARROW, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    assert not page.get_by_text("This page failed").count()
+    save(page, f"narrow-{path or 'home'}-{scheme}")
+
+
+def test_a_text_can_be_judged_with_the_keyboard_alone(open_page: Callable[..., Any]) -> None:
+    page = open_page("tasks?task=sentiment-analysis")
+    page.get_by_role("textbox").first.focus()
+    page.keyboard.type("What a wonderful day!")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(150)
+        if page.evaluate("document.activeElement.innerText").strip().endswith("Run"):
+            break
+    drawn(page)
+    page.keyboard.press("Enter")
+    page.get_by_text(re.compile(r"\(sentiment-analysis/")).wait_for(timeout=ANSWER_MS)
+
+
+def test_every_control_has_a_name(open_page: Callable[..., Any]) -> None:
+    for path in ("tasks", "image", "compare", "seq2seq", "models", "runs"):
+        page = open_page(path)
+        nameless = page.evaluate(
+            """[...document.querySelectorAll('main button, main input, main textarea, [data-testid=stMain] button,'
+                + '[data-testid=stMain] input, [data-testid=stMain] textarea')].filter(e => e.offsetParent !== null
+                && !e.getAttribute('aria-label') && !e.getAttribute('aria-labelledby') && !e.innerText.trim()
+                && !(e.labels && e.labels.length) && !e.title && e.type !== 'file' && e.type !== 'hidden'
+                && !e.getAttribute('aria-hidden')).map(e => e.outerHTML.slice(0, 200))"""
+        )
+        assert not nameless, f"{path}: {nameless}"

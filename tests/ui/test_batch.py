@@ -1,0 +1,385 @@
+"""Batches: files that people have, rows that fail, stopping, other visitors in between, results that cannot act."""
+
+import csv
+import gc
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tasks import TASKS, task_class
+from tasks.base import ModelFolderError, Task, TaskInputError
+from tasks.worker import Worker
+from ui import batch_file
+from ui.batch import Batch
+from ui.batch_file import BatchFileError, Line, read_lines, template
+from ui.batch_panel import progress
+
+TEXT = {"text": True}
+BOTH = {"question": True, "context": True}
+
+
+def rows(content: str | bytes, task: str = "sentiment-analysis", inputs: Mapping[str, bool] = TEXT) -> list[dict]:
+    return [line.row for line in read_lines(content.encode() if isinstance(content, str) else content, task, inputs)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "text\na\nb\n",
+        "text\r\na\r\nb",
+        "\ufefftext\na\nb\n",
+        "TEXT\na\nb\n",
+        '"text"\n"a"\n"b"\n',
+        "text\n\na\n  \nb\n\n",
+        "id;text\n1;a\n2;b\n",
+        "id,text\n1,a\n2,b\n",
+        "text,,\na,,\nb,,\n",
+        "text;note\na\nb\n",
+    ],
+)
+def test_files_as_spreadsheets_write_them(content) -> None:
+    assert rows(content) == [{"text": "a"}, {"text": "b"}]
+
+
+def test_cells_keep_commas_quotes_and_lines() -> None:
+    content = 'question,context\n"who, then?","He said ""me"".\nTwice; truly."\n'
+    expected = {"question": "who, then?", "context": 'He said "me".\nTwice; truly.'}
+    assert rows(content, "question-answering", BOTH) == [expected]
+
+
+def test_other_columns_are_kept_for_the_results() -> None:
+    (line,) = read_lines(b"id;text;label\n7;fine;positive\n", "sentiment-analysis", TEXT)
+    assert line.given == {"id": "7", "text": "fine", "label": "positive"} and line.row == {"text": "fine"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"\xef\xbb\xbf \n", "the file is empty"),
+        (b"text\n", "a header but no rows"),
+        (b"text\n\n \n", "a header but no rows"),
+        (b"words\na\n", "column 'text' is missing; the file has words, needed: text"),
+        (b"a\tb\n1\t2\n", "column 'text' is missing"),
+        (b"text,text\na,b\n", "two columns are called 'text'"),
+        (b"text,Text\na,b\n", "two columns are called 'Text'"),
+        (b"text,,x\na,b,c\n", "column 2 has no name"),
+        (b"text\na,b\n", "line 2 has 2 cells, but the header has 1"),
+        (b"text\ngood\n\xff\xfe bad\n", "line 3 is not UTF-8"),
+        ("text\nä\n".encode("latin-1"), "line 2 is not UTF-8"),
+        ("text\na\n".encode("utf-16"), "line 1 is not UTF-8"),
+        (b"text\na\0b\n", "NUL"),
+        (b'text\n"never closed\n', "line 2 is no CSV"),
+        (b'text\n"a"b\n', "line 2 is no CSV"),
+        (b",".join(b"c%d" % number for number in range(60)) + b"\n1\n", "60 columns; valid: at most 50"),
+        (b"text\n" + b"a\n" * 1001, "1,001 rows; valid: at most 1,000"),
+        (b"text\n" + b"a" * (21 * 2**20), "21 MB; valid: at most 20 MB"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(content, said) -> None:
+    with pytest.raises(BatchFileError) as error:
+        rows(content)
+    assert said in str(error.value)
+
+
+def test_the_largest_file_is_read_quickly() -> None:
+    begun = time.perf_counter()
+    assert len(rows(b"text\n" + b'"' + b"word " * 3_900 + b'"\n' + b"word\n" * 999)) == 1_000
+    assert len(rows(b"text\n" + b"w" * (19 * 2**20))) == 1
+    assert time.perf_counter() - begun < 5
+
+
+def test_sequences_are_numbers_and_others_get_a_fault() -> None:
+    content = b'sequence\n3 1 4\n"3,1,4"\n"[3, 1, 4]"\n3 x 4\n'
+    lines = read_lines(content, "sequence-reversal", {"sequence": True})
+    assert [line.row["sequence"] for line in lines[:3]] == [[3, 1, 4]] * 3
+    assert "'3 x 4'; valid: whole numbers with blanks between" in lines[3].fault
+
+
+def test_chat_takes_a_message_and_a_system_message_or_json() -> None:
+    def chat(content: str) -> list:
+        return [row["messages"] for row in rows(content, "chatbot", {"messages": True})]
+
+    assert chat("message,system\nhi,\nhi,be brief\n") == [
+        [{"role": "user", "content": "hi"}],
+        [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}],
+    ]
+    assert chat('messages\n"[{""role"": ""user"", ""content"": ""hi""}]"\n') == ['[{"role": "user", "content": "hi"}]']
+    with pytest.raises(BatchFileError, match="column 'message' is missing; the file has text, needed: message"):
+        chat("text\nhi\n")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_template_can_be_filled_in_and_uploaded(task) -> None:
+    inputs = task_class(task).inputs
+    content = template(task, inputs)
+    if task == "image-classification":
+        content += b"aGVsbG8=\r\n"
+    lines = read_lines(content, task, inputs)
+    assert set(lines[-1].row) == set(inputs) and not lines[-1].fault
+
+
+class Upper(Task):
+    """Writes a text in capitals; some words do otherwise."""
+
+    name = "upper"
+    inputs = {"text": True}
+    answered: list[str] = []
+    hold: threading.Event | None = None
+
+    def load(self) -> None:
+        pass
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"label": row["text"], **parameters} for row in rows]
+
+    def stream_answer(self, row, parameters, cancel) -> Iterator:
+        text = row["text"]
+        if text == "bad" or parameters:
+            raise TaskInputError("text is 'bad'; valid: anything else")
+        if text == "crash":
+            raise ZeroDivisionError("internal")
+        if text == "gone":
+            raise ModelFolderError("the model's files are gone")
+        while self.hold is not None and not self.hold.is_set() and not cancel():
+            yield {"piece": ""}
+            time.sleep(0.005)
+        self.answered.append(text)
+        return {"label": text.upper(), "scores": [1, 2]}
+
+
+@pytest.fixture
+def upper(tmp_path) -> Iterator[type[Upper]]:
+    Upper.answered, Upper.hold = [], None
+    yield Upper
+    if Upper.hold is not None:
+        Upper.hold.set()
+
+
+@pytest.fixture
+def worker(upper, tmp_path) -> Iterator[Worker]:
+    with Worker(lambda _key: Upper(tmp_path, "upper"), 10**9) as worker:
+        yield worker
+
+
+def lines(*texts: str, **more: str) -> list[Line]:
+    return [Line({"text": text, **more}, {"text": text}) for text in texts]
+
+
+def started(worker: Worker, *texts: str, **more: str) -> Batch:
+    return Batch(worker.submit, "upper", "upper/1", lines(*texts, **more), {}, "file")
+
+
+def until(condition: Callable[[], object], timeout: float = 10.0) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "it did not come in time"
+        time.sleep(0.005)
+
+
+def test_a_thousand_rows(worker) -> None:
+    batch = started(worker, *(str(number) for number in range(1000)))
+    batch.wait(60)
+    assert (batch.state, batch.done, batch.failed) == ("done", 1000, 0)
+    assert [row["label"] for row in batch.table()] == [str(number) for number in range(1000)]
+    assert len(list(csv.reader(io.StringIO(batch.csv().decode("utf-8-sig"))))) == 1001
+    assert progress(batch).startswith("1,000 of 1,000 rows · done · ")
+
+
+def test_a_row_that_fails_says_so_and_the_rest_goes_on(worker) -> None:
+    batch = Batch(
+        worker.submit, "upper", "upper/1",
+        [*lines("a", "bad", "crash"), Line({"text": "x"}, {}, "sequence is wrong"), *lines("b")], {}, "file",
+    )  # fmt: skip
+    batch.wait(10)
+    assert (batch.state, batch.failed) == ("done", 3)
+    assert [row["error"] for row in batch.table()] == [
+        "", "text is 'bad'; valid: anything else", "failed: ZeroDivisionError", "sequence is wrong", "",
+    ]  # fmt: skip
+    assert [row["label"] for row in batch.table()] == ["A", None, None, None, "B"]
+    assert list(batch.table()[0])[-1] == "error"
+
+
+def test_what_no_row_can_escape_ends_the_batch_and_keeps_what_is_done(worker) -> None:
+    batch = started(worker, "a", "gone", "b")
+    batch.wait(10)
+    assert (batch.state, batch.reason, batch.done) == ("failed", "the model's files are gone", 1)
+
+
+def test_stop_keeps_what_is_done(worker, upper) -> None:
+    batch = started(worker, "a")
+    batch.wait(10)
+    upper.hold = threading.Event()
+    batch = started(worker, "b", "c")
+    until(lambda: worker.statistics().running)
+    batch.stop()
+    batch.wait(10)
+    assert (batch.state, batch.done, batch.reason) == ("stopped", 0, "")
+    upper.hold = None
+    assert worker.submit("upper/1", {"text": "next"}).result(10)["label"] == "NEXT"
+
+
+def test_others_come_in_between(worker, upper) -> None:
+    upper.hold = threading.Event()
+    batch = started(worker, *(f"batch {number}" for number in range(20)))
+    until(lambda: worker.statistics().running)
+    question = worker.submit("upper/1", {"text": "mine"})
+    upper.hold.set()
+    assert question.result(10)["label"] == "MINE"
+    batch.wait(10)
+    assert upper.answered.index("mine") == 1 and batch.done == 20
+
+
+def test_a_full_queue_is_waited_for(upper, tmp_path) -> None:
+    upper.hold = threading.Event()
+    with Worker(lambda _key: Upper(tmp_path, "upper"), 10**9, max_queue=1) as worker:
+        running = worker.submit("upper/1", {"text": "first"})
+        until(lambda: running.state == "running")
+        waiting = worker.submit("upper/1", {"text": "second"})
+        batch = started(worker, "third")
+        time.sleep(0.05)
+        assert batch.running and batch.done == 0 and progress(batch) == "0 of 1 rows · waiting for the model"
+        upper.hold.set()
+        batch.wait(10)
+        assert waiting.result(1)["label"] == "SECOND" and batch.table()[0]["label"] == "THIRD"
+
+
+def test_a_batch_whose_visitor_has_left_ends(worker, upper) -> None:
+    upper.hold = threading.Event()
+    batch = started(worker, *("text" for _ in range(100)))
+    until(lambda: worker.statistics().running)
+    del batch
+    gc.collect()
+    until(lambda: worker.statistics().running is None)
+    time.sleep(0.05)
+    assert worker.statistics().queued == 0 and len(upper.answered) <= 1  # the one that was being answered
+
+
+def test_results_of_many_pictures_are_bounded(worker, monkeypatch) -> None:
+    monkeypatch.setattr("ui.batch.MAX_RESULT_BYTES", 200)
+    batch = started(worker, *("x" * 50 for _ in range(20)))
+    batch.wait(10)
+    assert batch.state == "failed" and 0 < batch.done < 20 and "the most that are kept" in batch.reason
+
+
+def test_results_cannot_act_and_hide_nothing(worker) -> None:
+    batch = started(worker, "=1+1", "+cmd", **{"label": "-2", "=head": "@x", "error": "mine"})
+    batch.wait(10)
+    header, *table = csv.reader(io.StringIO(batch.csv().decode("utf-8-sig"), newline=""))
+    first = dict(zip(header, table[0], strict=True))
+    assert first["text"] == "'=1+1" and first["label"] == "'-2" and first["'=head"] == "'@x"
+    assert first["model label"] == "'=1+1" and first["error"] == "mine" and first["model error"] == ""
+    whole = json.loads(batch.json())
+    assert whole["rows"][0]["input"]["text"] == "=1+1" and whole["rows"][0]["result"]["scores"] == [1, 2]
+
+
+# The panel, on a page of its own.
+
+
+def batch_page(task: str) -> None:
+    import streamlit as st
+
+    from ui.batch_panel import draw_batch
+
+    if st.toggle("Another page"):
+        st.write("elsewhere")
+    else:
+        draw_batch(task, f"{task}/1", {})
+
+
+def texts(app: AppTest) -> str:
+    kinds = (app.markdown, app.caption, app.info, app.warning, app.error)
+    return "\n".join(element.value for kind in kinds for element in kind)
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(button for button in app.button if button.label == label).click().run()
+
+
+@pytest.fixture
+def served(worker, monkeypatch) -> Worker:
+    monkeypatch.setattr("ui.batch_panel.services", lambda: worker)
+    return worker
+
+
+def uploaded(content: bytes, name: str = "reviews.csv", task: str = "sentiment-analysis") -> AppTest:
+    app = AppTest.from_function(batch_page, args=(task,), default_timeout=60).run()
+    assert not app.exception
+    return app.get("file_uploader")[0].set_value((name, content, "text/csv")).run()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_says_what_it_takes(task) -> None:
+    app = AppTest.from_function(batch_page, args=(task,), default_timeout=60).run()
+    assert not app.exception and "Upload a CSV with the column" in texts(app)
+    assert [one.label for one in app.get("download_button")] == ["Template"]
+
+
+def test_a_bad_file_is_said_beside_the_field(served) -> None:
+    app = uploaded(b"words\n<script>\n", "<b>.csv")
+    assert "column 'text' is missing" in app.error[0].value.replace("\\", "") and "\\<b\\>" in app.error[0].value
+    assert not app.dataframe and not app.exception
+
+
+def test_upload_preview_answer_download(served) -> None:
+    app = uploaded(b"id;text\n1;=1+1\n2;bad\n3;<script>\n")
+    assert app.dataframe[0].value["text"].tolist() == ["'=1+1", "bad", "<script>"]
+    press(app, "Answer 3 rows")
+    app.session_state["batch"].wait(10)
+    app.run()
+    assert not app.exception and [one.label for one in app.get("download_button")] == ["Download CSV", "Download JSON"]
+    assert app.dataframe[0].value["label"].tolist() == ["'=1+1", None, "<SCRIPT>"]
+    assert "row 2: text is 'bad'; valid: anything else" in texts(app).replace("\\", "")
+    press(app, "New batch")
+    assert app.get("file_uploader")
+
+
+def test_a_batch_goes_on_while_another_page_is_looked_at_and_stops(served, upper) -> None:
+    upper.hold = threading.Event()
+    app = uploaded(b"text\n" + b"word\n" * 50)
+    press(app, "Answer 50 rows")
+    app.toggle[0].set_value(True).run()
+    assert "elsewhere" in texts(app)
+    upper.hold.set()
+    until(lambda: app.session_state["batch"].done > 3)
+    app.toggle[0].set_value(False).run()
+    assert not app.exception
+    if app.session_state["batch"].running:
+        press(app, "Stop")
+    app.session_state["batch"].wait(10)
+    app.run()
+    assert app.session_state["batch"].done > 3 and app.dataframe
+
+
+def test_while_a_batch_runs_another_task_waits_for_it(served, upper) -> None:
+    upper.hold = threading.Event()
+    app = uploaded(b"text\nword\n")
+    press(app, "Answer 1 row")
+    app.session_state["batch"].task = "chatbot"
+    app.run()
+    assert "A batch for chatbot is being answered" in texts(app) and not app.get("file_uploader")
+    upper.hold.set()
+    app.session_state["batch"].wait(10)
+    app.run()
+    assert app.get("file_uploader")
+
+
+def test_two_visitors_have_batches_of_their_own(served) -> None:
+    mine, yours = uploaded(b"text\nmine\n"), uploaded(b"text\nyours\nand more\n")
+    press(mine, "Answer 1 row")
+    press(yours, "Answer 2 rows")
+    for app, first in ((mine, "MINE"), (yours, "YOURS")):
+        app.session_state["batch"].wait(10)
+        assert app.session_state["batch"].table()[0]["label"] == first
+
+
+def test_the_bound_is_what_the_file_says(monkeypatch) -> None:
+    monkeypatch.setattr(batch_file, "MAX_ROWS", 2)
+    with pytest.raises(BatchFileError, match="3 rows; valid: at most 2"):
+        rows("text\na\nb\nc\n")

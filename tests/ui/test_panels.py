@@ -1,0 +1,81 @@
+"""What panels draw of texts by people and models: in its place, and inert."""
+
+import pytest
+
+from tasks import TASKS
+from ui.panels import panel
+from ui.panels.chat import read_messages
+from ui.panels.next_word import appended
+from ui.panels.question_answering import context_html, in_words, moved
+from ui.panels.sentiment import words_html
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_a_panel_whose_examples_are_valid_rows(task: str) -> None:
+    from ui.answering import check
+
+    one = panel(task)
+    assert one.task == task
+    for example in one.examples:
+        check(task, example.row, {})
+
+
+def test_a_task_that_nobody_made_a_panel_for_has_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "words", "tests.words:Words")
+    assert type(panel("words")).__name__ == "Panel" and list(panel("words").inputs) == ["text"]
+
+
+def test_words_are_tinted_by_their_weight_and_their_sign_is_a_line() -> None:
+    text = f"good {HOSTILE} bad"
+    words = [{"word": "good", "start": 0, "end": 4, "weight": 0.4},
+             {"word": HOSTILE, "start": 5, "end": 30, "weight": 0.0},
+             {"word": "bad", "start": 31, "end": 34, "weight": -0.2}]  # fmt: skip
+    drawn = words_html(text, words)
+    assert "<script" not in drawn and "&lt;script&gt;" in drawn
+    assert "solid rgba(0,140,90,1.000)" in drawn and 'title="+0.4000"' in drawn
+    assert "dashed rgba(210,60,40,0.500)" in drawn and 'title="-0.2000"' in drawn
+    assert drawn.count("<span") == 3 and "> <span" in drawn
+
+
+def test_answers_are_marked_where_they_stand_and_the_best_one_most() -> None:
+    context = f"Ada {HOSTILE} wrote it in 1843."
+    best = {"answer": "1843", "score": 0.9, "start": context.index("1843"), "end": context.index("1843") + 4}
+    other = {"answer": "Ada", "score": 0.05, "start": 0, "end": 3}
+    drawn = context_html(context, [best, other])
+    assert "<script" not in drawn
+    assert drawn.index("Ada</mark>") < drawn.index("1843</mark>") and drawn.count("<mark") == 2
+    assert "solid" in drawn[drawn.index("it in") :] and "dotted" in drawn[: drawn.index("Ada</mark>")]
+    assert moved(best, 4)["start"] == best["start"] - 4
+    assert context_html("part", [], before=True, after=True).count("…") == 2
+
+
+def test_no_answer_is_said() -> None:
+    assert in_words({"answer": "", "score": 0.5, "start": 0, "end": 0}) == "No answer in this text (50.0%)"
+    assert in_words({"answer": "*x*", "score": 1.0, "start": 0, "end": 3}) == r"**\*x\*** (100.0%)"
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "joined"),
+    [("The cat", "sat", "The cat sat"), ("The ", "cat", "The cat"), ("He said (", "no", "He said (no"),
+     ("End.", "Then", "End. Then"), ("猫", "が", "猫が"), ("Line\n", "two", "Line\ntwo"), ("", "A", "A")],
+)  # fmt: skip
+def test_a_word_is_appended_with_a_space_where_one_belongs(text: str, word: str, joined: str) -> None:
+    assert appended(text, word) == joined
+
+
+def test_a_story_goes_on_from_what_was_written() -> None:
+    story = panel("story-completion")
+    assert story.continued({"text": "Once"}, " upon") == {"text": "Once upon"}
+    assert story.continued({"text": "Once"}, "") is None
+    assert panel("sentiment-analysis").continued({"text": "Once"}, "x") is None
+
+
+def test_an_answer_belongs_to_the_conversation_that_it_answers() -> None:
+    chat, messages = panel("chatbot"), [{"role": "user", "content": "hi"}]
+    system = [{"role": "system", "content": "be brief"}]
+    assert chat.belongs({"messages": messages}, {"messages": system + messages})
+    assert not chat.belongs({"messages": messages}, {"messages": []})
+    assert read_messages('[{"role": "user", "content": "hi"}]') == messages
+    assert read_messages("{broken") == [] and read_messages(None) == []

@@ -1,0 +1,198 @@
+"""Answers on the task page: jobs started for a visitor, drawn while they come, handed to the history when over."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from tasks import task_class
+from tasks.base import Row, TaskInputError
+from tasks.jobs import Job, QueueFullError
+from tasks.registry import RegisteredVersion
+from ui import history, history_panel
+from ui.asking import Asking, in_seconds
+from ui.panels import Panel, panel
+from ui.plain import escaped
+from ui.session import SPOKEN, services
+
+REDRAW_S = 0.1
+CLEAR_S = 0.05  # the browser is told to clear before it is told what follows
+# Keys of the session's state.
+ASKINGS, REFUSED = "tasks-askings", "tasks-refused"
+ICONS = {"done": ":material/check:", "stopped": ":material/stop:", "failed": ":material/error:"}
+
+
+def form_key(task: str) -> str:
+    """The key of a task's form; its parameters have `form_key(task)-set`."""
+    return f"tasks-{task}"
+
+
+def askings_of(task: str) -> list[Asking]:
+    """What this visitor asked last in a task: one version, or two."""
+    return st.session_state.setdefault(ASKINGS, {}).setdefault(task, [])
+
+
+def start(versions: Sequence[RegisteredVersion], row: Row, parameters: Mapping[str, Any]) -> None:
+    """Ask these versions, instead of what was asked before. What is wrong with the input is kept for `refusal`."""
+    askings = askings_of(versions[0].task)
+    try:
+        check(versions[0].task, row, parameters)
+        stop(askings)
+        settle(askings)
+        askings.clear()
+        for version in versions:
+            job = services().submit(version.key, row, parameters)
+            _own_jobs().append(job)
+            askings.append(Asking.of(job, version, row, parameters))
+    except (TaskInputError, QueueFullError) as error:
+        st.session_state[REFUSED] = str(error)
+
+
+def check(task: str, row: Row, parameters: Mapping[str, Any]) -> None:
+    """Find at once what a model would find after a wait in the queue. Raises TaskInputError."""
+    unloaded = task_class(task)(Path(), "")
+    unloaded.check_rows([row])
+    unloaded.check_parameters(parameters)
+
+
+def refusal() -> str | None:
+    """Why the last question was not put to any model; told once."""
+    return st.session_state.pop(REFUSED, None)
+
+
+def stop(askings: Sequence[Asking]) -> None:
+    """Stop all that still goes on."""
+    for one in askings:
+        one.stop()
+
+
+def settle(askings: Sequence[Asking] | None = None) -> None:
+    """Hand answers that are over to the history, once each: these, or all of this visitor's."""
+    if askings is None:
+        askings = [one for several in st.session_state.get(ASKINGS, {}).values() for one in several]
+    for one in askings:
+        one.update()
+        if one.over and not one.told:
+            one.told = True
+            if one.result is not None or one.events:
+                on_answer(one)
+
+
+def on_answer(asking: Asking) -> None:
+    """An answer is over, whole or stopped: it goes into the history, and to the panel of its task."""
+    history.remember(asked(asking))
+    panel(asking.task).answered(asking.row, asking.text, form_key(asking.task))
+
+
+def asked(asking: Asking) -> history.Asked:
+    """An answer as the history keeps it."""
+    return history.Asked(
+        id=asking.id,
+        at=asking.at,
+        task=asking.task,
+        reference=asking.reference,
+        model=asking.model,
+        row=asking.row,
+        parameters=asking.parameters,
+        result=dict(asking.result) if asking.result is not None else {"partial": asking.text},
+        seconds=asking.took,
+        tokens=asking.tokens,
+        stopped=asking.result is None,
+    )
+
+
+def draw_answers(panel: Panel, askings: Sequence[Asking], key: str, errors: DeltaGenerator) -> None:
+    """Draw answers side by side, and go on until they are over: clicks interrupt it, and it starts again from there.
+
+    Args:
+        errors: where to say what is wrong with the input of a single model: by the form.
+    """
+    slots = [place.empty() for place in st.columns(len(askings))] if len(askings) > 1 else [st.empty()]
+    waiting = list(zip(askings, slots, range(len(askings)), strict=False))
+    watched = any(not one.over for one in askings)
+    for asking, slot, _ in waiting:
+        if not asking.over and not asking.events:
+            slot.empty()  # what is there of the last answer would stay, paler, until the end of this one
+            asking.update(CLEAR_S)
+    while waiting:
+        for asking, slot, number in waiting:
+            settle([asking])
+            with slot.container():
+                _draw_answer(panel, asking, f"{key}-answer-{number}", errors if len(askings) == 1 else None)
+        waiting = [one for one in waiting if not one[0].over]
+        if waiting:
+            waiting[0][0].update(REDRAW_S)
+    if watched:
+        st.rerun()  # for the buttons above, which were drawn before the end
+
+
+def _draw_answer(panel: Panel, asking: Asking, key: str, errors: DeltaGenerator | None) -> None:
+    """An answer, coming or over, in the words of its panel, with what it took."""
+    if errors is None:
+        st.markdown(f"**{escaped(asking.model)}**")
+    if asking.result is not None:
+        panel.draw(asking.row, asking.result, key)
+    elif asking.events or not asking.over:
+        panel.draw_coming(asking.row, asking.events, key)
+    if asking.error is not None:
+        (errors or st).error(escaped(in_words(asking.error)), icon=":material/error:")
+    if not asking.over:
+        st.caption(f":material/pending: {escaped(progress(asking))}")
+        return
+    if asking.result is None and not asking.events:
+        if asking.error is None:
+            st.caption(":material/stop_circle: Stopped before there was anything to show.")
+        return
+    st.caption(escaped(("stopped · " if asking.result is None else "") + asking.facts()))
+    _draw_continue(panel, asking, key)
+    _draw_rating(asking)
+
+
+def _draw_continue(panel: Panel, asking: Asking, key: str) -> None:
+    row = panel.continued(asking.row, asking.text)
+    if row is not None and panel.ask is not None:
+        st.button("Continue", key=f"{key}-continue", icon=":material/play_arrow:", on_click=panel.ask, args=(row,))
+
+
+def _draw_rating(asking: Asking) -> None:
+    kept = next((one for one in history.history() if one.id == asking.id), None)
+    if kept is not None:
+        history_panel.draw_rating(kept)
+
+
+def progress(asking: Asking) -> str:
+    """What an answer that is coming is doing, and how far it is."""
+    speed = asking.tokens_per_second
+    parts = [
+        asking.state(),
+        f"{asking.tokens} tokens" if asking.tokens else "",
+        f"{speed:.1f} tokens/s" if speed is not None else "",
+        in_seconds(asking.seconds) if asking.seconds >= 1 else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def in_words(error: Exception) -> str:
+    """What ended an answer."""
+    if isinstance(error, SPOKEN):
+        return str(error)
+    return f"The model failed ({type(error).__name__}). The terminal of the tool says more."
+
+
+def _own_jobs() -> list[Job]:
+    """The jobs of this visitor; those that still go on when the browser is closed would keep others waiting."""
+    jobs = _jobs_of_session()
+    jobs[:] = [job for job in jobs if job.state in ("queued", "loading", "running")]
+    return jobs
+
+
+def _leave(jobs: list[Job]) -> None:
+    for job in jobs:
+        job.cancel("cancelled: the visitor left")
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=_leave)
+def _jobs_of_session() -> list[Job]:
+    return []

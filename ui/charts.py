@@ -1,0 +1,212 @@
+"""Charts for the pages: Altair only, no Streamlit. Each can be read without its colours, and on a telephone.
+
+Colours keep a contrast of at least 3 to 1 on a white and on a nearly black page (WCAG 2.2, 1.4.11).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from ui.leaderboard import Line
+
+    LayeredChart = alt.LayerChart | alt.FacetChart
+
+COLOURS = ("#2f7fe0", "#d9730d", "#1a9a66", "#c2489a", "#8d6be3", "#128ea3", "#d6493b", "#8b8a17")
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+BLUE, ORANGE, GREY = COLOURS[0], COLOURS[1], "#7a808a"
+# Lines that one chart can hold before nobody can tell them apart.
+MOST_LINES = 12
+HEIGHT, ROW, CELL = 300, 26, 25  # pixels
+LEGEND_ROW, AXIS, LONG_NAME = 32, 70, 17
+LIGHT_BLUE, DARK_BLUE = "#d6e6fb", "#15509e"
+LIGHT_ORANGE, DARK_ORANGE = "#fbe0c8", "#a34f00"
+DARK_TEXT, LIGHT_TEXT = "#10151d", "#ffffff"
+
+
+def curves(
+    points: Sequence[Mapping[str, Any]], metric: str, along: str, *, logarithmic: bool = False
+) -> "LayeredChart":
+    """Loss or accuracy against `epoch` or `seconds`: training dashed, validation solid, the kept epoch marked larger.
+
+    Args:
+        points: of `ui.leaderboard.curve_points`.
+    """
+    import altair as alt
+
+    share = metric == "accuracy"
+    x = alt.X(f"{along}:Q", title={"epoch": "epoch", "seconds": "training time (s)"}[along],
+              axis=alt.Axis(tickMinStep=1 if along == "epoch" else 0), scale=alt.Scale(zero=False))  # fmt: skip
+    y = alt.Y("value:Q", title=metric, axis=alt.Axis(format="~%" if share else "~g", tickCount=5, labelOverlap=True),
+              scale=alt.Scale(type="log" if logarithmic else "linear", zero=False))  # fmt: skip
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("part:N", title="images"),
+        alt.Tooltip("seed:Q"),
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip("seconds:Q", format=".1f"),
+        alt.Tooltip("value:Q", title=metric, format=".2%" if share else ".4f"),
+    ]
+    colour, shape = _identity([str(point["model"]) for point in points])
+    base = alt.Chart(alt.Data(values=list(points))).encode(x=x, y=y, color=colour)
+    dash = alt.StrokeDash(
+        "part:N",
+        scale=alt.Scale(domain=["training", "validation"], range=[[4, 4], [1, 0]]),
+        legend=alt.Legend(title=None, orient="top", symbolStrokeColor=GREY),
+    )
+    drawn = base.mark_line(strokeWidth=2, clip=True).encode(detail="run:N", strokeDash=dash)
+    marks = base.transform_filter("datum.marked").mark_point(filled=True, opacity=1).encode(
+        shape=shape, size=alt.condition("datum.kept", alt.value(150), alt.value(45))
+    )  # fmt: skip
+    # Nothing to see, but everything to point at: the nearest epoch tells its values.
+    nearest = alt.selection_point(on="pointerover", nearest=True, clear="pointerout")
+    aims = base.mark_point(opacity=0, size=60).encode(tooltip=tooltip).add_params(nearest)
+    return alt.layer(drawn, marks, aims).properties(height=_height(points) + LEGEND_ROW)
+
+
+def bars(found: Sequence["Line"], metric: str, title: str, *, zoomed: bool = False) -> "LayeredChart":
+    """A test metric of all lines, its values beside the names; a thin line from the lowest to the highest seed.
+
+    Args:
+        zoomed: dots on a scale that begins near the lowest value, because bars must begin at zero.
+    """
+    import altair as alt
+
+    rows = [
+        {"model": line.label, "named": f"{line.label}  {spread.mean:.2%}", "value": spread.mean, "low": spread.low,
+         "high": spread.high, "runs": len(line.runs)}
+        for line in found if (spread := line.values.get(metric))
+    ]  # fmt: skip
+    y = alt.Y("named:N", title=None, sort=None,
+              axis=alt.Axis(labelLimit=230, labelOverlap=False, labelFlush=False, labelPadding=8))  # fmt: skip
+    scale = alt.Scale(zero=False, nice=True, padding=10) if zoomed else alt.Scale(domain=[0, 1])
+    x = alt.X("value:Q", title=None, scale=scale, axis=alt.Axis(format="~%", tickCount=4))
+    tooltip = [alt.Tooltip("model:N"), alt.Tooltip("value:Q", title=title.lower(), format=".2%"),
+               alt.Tooltip("low:Q", title="lowest", format=".2%"), alt.Tooltip("high:Q", title="highest", format=".2%"),
+               alt.Tooltip("runs:Q", title="trainings")]  # fmt: skip
+    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    mark = base.mark_point(filled=True, size=110, color=BLUE, opacity=1) if zoomed else base.mark_bar(color=BLUE)
+    spread = base.transform_filter("datum.high > datum.low").mark_rule(strokeWidth=2, color=ORANGE).encode(
+        x="low:Q", x2="high:Q"
+    )  # fmt: skip
+    layers = [mark.encode(x=x, tooltip=tooltip), spread]
+    return alt.layer(*layers).properties(height=alt.Step(ROW), title=alt.TitleParams(title, anchor="start", offset=8))
+
+
+def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> "LayeredChart":
+    """Rows are the true classes, columns the predicted ones. Right answers blue, mistakes orange and framed."""
+    import altair as alt
+
+    most = max((count for row, line in enumerate(counts) for column, count in enumerate(line) if row != column),
+               default=0)  # fmt: skip
+    cells = []
+    for row, line in enumerate(counts):
+        total = sum(line)
+        for column, count in enumerate(line):
+            right = row == column
+            depth = (count / total if total else 0.0) if right else (count / most if most else 0.0)
+            cells.append({"true": classes[row], "predicted": classes[column], "count": int(count),
+                          "share": count / total if total else 0.0, "right": right, "depth": depth,
+                          "row": row, "column": column})  # fmt: skip
+    step = CELL if len(classes) <= 12 else max(6, CELL * 12 // len(classes))
+    names = [str(name) for name in classes]
+    upright = all(len(name) <= 2 for name in names)
+    close: dict[str, Any] = {"labelLimit": 80, "labelOverlap": False, "labelFlush": False, "labelPadding": 4,
+                             "titlePadding": 6}  # fmt: skip
+    x = alt.X("predicted:N", sort=names, title="predicted",
+              axis=alt.Axis(orient="top", labelAngle=0 if upright else -60, **close))  # fmt: skip
+    y = alt.Y("true:N", sort=names, title="true", axis=alt.Axis(**close))
+    tooltip = [alt.Tooltip("true:N"), alt.Tooltip("predicted:N"), alt.Tooltip("count:Q", title="images"),
+               alt.Tooltip("share:Q", title="of this true class", format=".1%")]  # fmt: skip
+    base = alt.Chart(alt.Data(values=cells)).encode(x=x, y=y, tooltip=tooltip)
+    empty = base.mark_rect(color=GREY, opacity=0.1)
+    filled = []
+    for right, ramp in ((True, [LIGHT_BLUE, DARK_BLUE]), (False, [LIGHT_ORANGE, DARK_ORANGE])):
+        kind = base.transform_filter(f"datum.count > 0 && datum.right == {str(right).lower()}")
+        colour = alt.Color("depth:Q", scale=alt.Scale(domain=[0, 1], range=ramp), legend=None)
+        filled.append(kind.mark_rect(stroke=None if right else DARK_ORANGE).encode(color=colour))
+    numbers = []
+    if step >= 20:
+        ink = alt.condition("datum.depth > 0.5", alt.value(LIGHT_TEXT), alt.value(DARK_TEXT))
+        numbers = [base.transform_filter("datum.count > 0").mark_text(fontSize=10).encode(text="count:Q", color=ink)]
+    return alt.layer(empty, *filled, *numbers).resolve_scale(color="independent").properties(
+        width=alt.Step(step), height=alt.Step(step)
+    )  # fmt: skip
+
+
+def cost(found: Sequence["Line"], against: str) -> "LayeredChart":
+    """Test accuracy against `parameters` or `seconds` (logarithmic): the best are up and left."""
+    import altair as alt
+
+    title = {"parameters": "parameters", "seconds": "seconds of training"}[against]
+    rows = [
+        {"model": line.label, "cost": line.values[against].mean, "value": line.values["accuracy"].mean,
+         "low": line.values["accuracy"].low, "high": line.values["accuracy"].high}
+        for line in found
+        if "accuracy" in line.values and against in line.values and line.values[against].mean > 0
+    ]  # fmt: skip
+    colour, shape = _identity([row["model"] for row in rows])
+    x = alt.X("cost:Q", title=f"{title}, logarithmic", scale=alt.Scale(type="log", nice=True, padding=12),
+              axis=alt.Axis(format="~s", tickCount=5, labelOverlap=True))  # fmt: skip
+    y = alt.Y("value:Q", title="test accuracy", scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(format="~%"))
+    tooltip = [alt.Tooltip("model:N"), alt.Tooltip("value:Q", title="test accuracy", format=".2%"),
+               alt.Tooltip("cost:Q", title=title, format=",.5~r")]  # fmt: skip
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour)
+    spread = base.transform_filter("datum.high > datum.low").mark_rule(strokeWidth=2).encode(
+        y=alt.Y("low:Q", title="test accuracy"), y2="high:Q"
+    )  # fmt: skip
+    points = base.mark_point(filled=True, size=150, opacity=1).encode(y=y, shape=shape, tooltip=tooltip)
+    return alt.layer(points, spread).properties(height=_height(rows))
+
+
+def accuracy_by_length(rows: Sequence[Mapping[str, Any]]) -> "LayeredChart":
+    """Share of sequences reversed without a mistake against their length; dashed rules at the trained lengths.
+
+    Args:
+        rows: `model`, `length`, `accuracy`, and `trained`, the longest length in training or None.
+    """
+    import altair as alt
+
+    colour, shape = _identity([str(row["model"]) for row in rows])
+    x = alt.X("length:Q", title="numbers in the sequence", scale=alt.Scale(zero=False, nice=False, padding=12),
+              axis=alt.Axis(values=sorted({row["length"] for row in rows}), format="d", labelOverlap=True))  # fmt: skip
+    y = alt.Y("accuracy:Q", title="sequences without a mistake", scale=alt.Scale(domain=[0, 1]),
+              axis=alt.Axis(format="~%"))  # fmt: skip
+    tooltip = [alt.Tooltip("model:N"), alt.Tooltip("length:Q"), alt.Tooltip("accuracy:Q", format=".1%"),
+               alt.Tooltip("trained:Q", title="trained up to")]  # fmt: skip
+    base = alt.Chart(alt.Data(values=list(rows))).encode(x=x, y=y, color=colour)
+    lines = base.mark_line(strokeWidth=2)
+    marks = base.mark_point(filled=True, size=90, opacity=1).encode(shape=shape, tooltip=tooltip)
+    trained = [{"length": length} for length in sorted({row["trained"] for row in rows if row.get("trained")})]
+    rules = alt.Chart(alt.Data(values=trained)).mark_rule(strokeDash=[5, 4], strokeWidth=2, color=GREY).encode(
+        x=x, tooltip=[alt.Tooltip("length:Q", title="trained up to")]
+    )  # fmt: skip
+    return alt.layer(rules, lines, marks).properties(height=_height(rows))
+
+
+def _height(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Pixels of a whole chart whose plot stays as high however many models its legend names."""
+    models = {str(row["model"]) for row in rows}
+    return HEIGHT + AXIS + LEGEND_ROW * math.ceil(len(models) / _legend_columns(models))
+
+
+def _legend_columns(models: Iterable[str]) -> int:
+    """As many as fit on a telephone."""
+    return 1 if any(len(model) > LONG_NAME for model in models) else 2
+
+
+def _identity(models: Sequence[str]) -> tuple["alt.Color", "alt.Shape"]:
+    """Colour and shape that stand for the same model, in one legend below the chart; always the same ones."""
+    import altair as alt
+
+    names = list(dict.fromkeys(models))
+    legend = alt.Legend(title=None, orient="bottom", columns=_legend_columns(names), labelLimit=260, symbolSize=110)
+    colours = [COLOURS[place % len(COLOURS)] for place in range(len(names))]
+    # A ninth model has the first colour again, but not with the first shape.
+    shapes = [SHAPES[(place + place // len(COLOURS)) % len(SHAPES)] for place in range(len(names))]
+    return (
+        alt.Color("model:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
+        alt.Shape("model:N", scale=alt.Scale(domain=names, range=shapes), legend=legend),
+    )

@@ -1,0 +1,246 @@
+"""The parts of the compare page: what is compared, leaderboard, curves, bars, costs, confusion matrices.
+
+Charts with controls are fragments: a click there draws them anew, not the whole page.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from tasks.runs import FinishedTraining
+from ui import charts
+from ui.leaderboard import (
+    COSTS,
+    SHARES,
+    TESTED,
+    Curves,
+    Line,
+    best_of_each_model,
+    curve_points,
+    table,
+    unlike,
+    validation,
+)
+from ui.plain import escaped, inert_cell, visible
+from ui.services import mlflow_ui, run_link
+from ui.session import errors_in_words
+from ui.training_runs import comparison_report, histories, named_comparisons, tested
+
+COMMAND = "mlflow run . -e compare --env-manager local -P datasets=digits"
+BEST, ALL = "Best run of each model", "All finished runs"
+CONFUSIONS_AT_FIRST, COLUMNS = 2, 2
+MOST_REPORTS = 3
+
+
+def nothing_yet() -> None:
+    """What to do where no training has finished."""
+    st.write("No training of a CNN has finished yet. This trains six small ones on handwritten digits, in minutes:")
+    st.code(COMMAND, language="bash")
+    st.page_link("views/runs.py", label="Start and watch a run here", icon=":material/play_circle:")
+
+
+def choose(trainings: Sequence[FinishedTraining], names: Sequence[str]) -> list[FinishedTraining]:
+    """Draw what chooses, and give the chosen trainings, newest first."""
+    left, right = st.columns(2)
+    with left:
+        picked = st.pills("Data sets", names, selection_mode="multi", default=names[:1], key="compare-datasets",
+                          format_func=escaped)  # fmt: skip
+    here = [one for one in trainings if one.dataset in picked]
+    parents = named_comparisons(tuple(sorted({one.parent_id for one in here if one.parent_id})))
+    with right:
+        start = st.selectbox(
+            "Start from", [BEST, *parents, ALL], key="compare-start",
+            format_func=lambda option: visible(parents.get(option) or str(option)),
+            help="Best by accuracy on the validation images, or all runs of one comparison.",
+        )  # fmt: skip
+    curves = histories(tuple(sorted(one.run_id for one in here)), ("val_accuracy",))
+    if start == BEST:
+        default = best_of_each_model(here, curves)
+    else:
+        default = [one.run_id for one in here if start in (ALL, one.parent_id)]
+    by_id = {one.run_id: one for one in here}
+    chosen = st.multiselect(
+        "Runs", list(by_id), default=default, key=f"compare-runs-{start}-{'-'.join(sorted(picked))}",
+        format_func=lambda run_id: _described(by_id[run_id], validation(by_id[run_id], curves), len(picked) > 1),
+    )  # fmt: skip
+    return [by_id[run_id] for run_id in by_id if run_id in chosen]
+
+
+def _described(training: FinishedTraining, reached: float, with_dataset: bool) -> str:
+    """A run as the list of runs names it, with its accuracy on validation images."""
+    what = f"{training.model} on {training.dataset}" if with_dataset else training.model
+    return visible(f"{what}, seed {training.seed} · {reached:.1%} · {training.started:%d %b %H:%M}")
+
+
+def each_run(chosen: Sequence[FinishedTraining]) -> bool:
+    """Whether each run shall have its line; asked only where a model was trained more than once."""
+    models = {(one.model, one.dataset) for one in chosen}
+    if len(models) == len(chosen):
+        return False
+    return st.toggle("One line for each run", key="compare-each",
+                     help="Otherwise runs that differ only in their seed share a line with their mean.")  # fmt: skip
+
+
+def draw_leaderboard(found: Sequence[Line], chosen: Sequence[FinishedTraining]) -> None:
+    """The sortable table, what to know of it, and reports of comparisons to download."""
+    st.subheader("Leaderboard")
+    for reason in unlike(chosen):
+        st.warning(escaped(f"{reason} Their results cannot be compared fairly."), icon=":material/warning:")
+    links = {one.run_id: run_link(one.run_id, one.experiment_id) for one in chosen}
+    st.dataframe(table(found, links), column_config=_columns(), hide_index=True, width="stretch",
+                 key="compare-leaderboard")  # fmt: skip
+    st.caption(
+        "Click a column's head to sort. The epoch that was best on the validation images is kept, and read the test "
+        "images once. Precision, recall and F1 are means over classes. Seconds count all epochs with their "
+        "validation; they depend on the machine. The links lead to "
+        f"[MLflow's own page]({mlflow_ui()}) of each best run, which `make mlflow-ui` serves."
+    )
+    _offer_reports(chosen)
+
+
+def _columns() -> dict[str, Any]:
+    number, share = st.column_config.NumberColumn, "%.2f %%"
+    return {
+        "Model": st.column_config.TextColumn(pinned=True),
+        "Seeds": number(help="How many different seeds; the other columns are means over the runs"),
+        "Validation": number(format=share, help="Accuracy of the best run on the validation images"),
+        **{TESTED[name]: number(format=share, help=f"{TESTED[name]} on the test images") for name in SHARES},
+        "Lowest": number(format=share, help="Test accuracy of the worst run"),
+        "Highest": number(format=share, help="Test accuracy of the best run"),
+        TESTED["loss"]: number(format="%.4f", help="Cross entropy on the test images"),
+        COSTS["parameters"]: number(format="localized"),
+        COSTS["seconds"]: number(format="%.1f", help="Of training: all epochs with their validation"),
+        COSTS["examples_per_second"]: number(format="%.0f", help="Median over epochs, training only"),
+        "MLflow": st.column_config.LinkColumn(display_text="Open run"),
+    }
+
+
+def _offer_reports(chosen: Sequence[FinishedTraining]) -> None:
+    parents = named_comparisons(tuple(sorted({one.parent_id for one in chosen if one.parent_id})))
+    for run_id, name in list(parents.items())[:MOST_REPORTS]:
+        report = comparison_report(run_id)
+        if report is not None:
+            st.download_button(
+                escaped(f"Report: {name}"), report, file_name=f"comparison-{run_id[:8]}.html", mime="text/html",
+                icon=":material/download:", key=f"compare-report-{run_id}", on_click="ignore",
+            )  # fmt: skip
+
+
+def shown(found: Sequence[Line]) -> list[Line]:
+    """The lines that charts show: not more than can be told apart."""
+    if len(found) > charts.MOST_LINES:
+        st.caption(f"The charts show the first {charts.MOST_LINES} of {len(found)} lines; fewer runs show others.")
+    return list(found[: charts.MOST_LINES])
+
+
+@st.fragment
+def draw_curves(found: Sequence[Line], curves: Curves) -> None:
+    """Loss or accuracy against epochs or seconds, of training and validation images."""
+    st.subheader("Curves")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = st.segmented_control("Metric", ["loss", "accuracy"], default="loss", required=True,
+                                      format_func=str.capitalize, key="compare-metric")  # fmt: skip
+        along = st.segmented_control("Against", ["epoch", "seconds"], default="epoch", required=True,
+                                     format_func={"epoch": "Epochs", "seconds": "Seconds"}.__getitem__,
+                                     key="compare-along")  # fmt: skip
+        parts = st.pills("Images", ["training", "validation"], selection_mode="multi",
+                         default=["training", "validation"], format_func=str.capitalize,
+                         key="compare-parts")  # fmt: skip
+        logarithmic = metric == "loss" and st.toggle("Logarithmic", key="compare-log")
+    points = curve_points(found, curves, metric, parts)
+    if logarithmic:
+        points = [point for point in points if point["value"] > 0]
+    if along == "seconds":
+        points = [point for point in points if point["seconds"] is not None]
+    if not points:
+        st.caption("There is nothing to draw: no part is chosen, or these runs logged no curves.")
+        return
+    chart = charts.curves(points, metric, along, logarithmic=logarithmic)
+    words = f"Curves of {metric} against {along} for {', '.join(line.label for line in found)}"
+    st.altair_chart(chart, width="stretch", key="compare-curves", alt=words)
+    st.caption(
+        "The largest mark of a curve is the epoch that was kept. Training images may be shifted, flipped or have "
+        "smoothed labels, validation images never: their curves need not agree. Each seed has its own curve."
+    )
+
+
+@st.fragment
+def draw_bars(found: Sequence[Line]) -> None:
+    """Test metrics as bars."""
+    st.subheader("Test metrics")
+    zoomed = st.toggle("Zoom in on the differences", key="compare-zoom")
+    for row in (SHARES[:2], SHARES[2:]):
+        for place, metric in zip(st.columns(2), row, strict=True):
+            chart = charts.bars(found, metric, TESTED[metric], zoomed=zoomed)
+            place.altair_chart(chart, width="stretch", key=f"compare-bars-{metric}", alt=_in_words(found, metric))
+    if any(len(line.runs) > 1 for line in found):
+        st.caption("Means over the runs of a line; the thin line goes from the lowest to the highest of them.")
+
+
+def _in_words(found: Sequence[Line], metric: str) -> str:
+    values = [f"{line.label} {line.values[metric].mean:.2%}" for line in found if metric in line.values]
+    return f"{TESTED[metric]} on the test images: {', '.join(values)}"
+
+
+@st.fragment
+def draw_cost(found: Sequence[Line]) -> None:
+    """Accuracy against what it costs."""
+    st.subheader("Accuracy against cost")
+    against = st.segmented_control("Cost", list(COSTS)[:2], default="parameters", required=True,
+                                   format_func=COSTS.__getitem__, key="compare-cost")  # fmt: skip
+    if not any("accuracy" in line.values and against in line.values for line in found):
+        st.caption("These runs did not log it.")
+        return
+    st.altair_chart(charts.cost(found, against), width="stretch", key="compare-cost-chart",
+                    alt=f"Test accuracy against {COSTS[against].lower()}: {_in_words(found, 'accuracy')}")  # fmt: skip
+    st.caption("Up and left is better: more accurate, and cheaper.")
+
+
+@st.fragment
+def draw_confusions(found: Sequence[Line]) -> None:
+    """Confusion matrices side by side, added up over the runs of a line."""
+    st.subheader("Confusion matrices")
+    labels = {line.label: line for line in found}
+    picked = st.multiselect("Models", list(labels), default=list(labels)[:CONFUSIONS_AT_FIRST],
+                            key=f"compare-confusions-{hash(tuple(labels))}", format_func=visible)  # fmt: skip
+    lines = [labels[label] for label in picked]
+    for start in range(0, len(lines), COLUMNS):
+        for place, line in zip(st.columns(COLUMNS), lines[start : start + COLUMNS], strict=False):
+            with place, errors_in_words(f"confusion-{line.label}"):
+                _draw_confusion(line)
+    st.caption("Rows are the true classes, columns what the network said. Blue is right, framed orange is wrong; "
+               "darker is more. The test images of all runs of a line are counted together.")  # fmt: skip
+
+
+def _draw_confusion(line: Line) -> None:
+    st.markdown(f"**{escaped(line.label)}**")
+    there = [found for run in line.runs if (found := tested(run.run_id)) is not None]
+    if not there:
+        st.caption("The predictions of this run are not among its artifacts any more.")
+        return
+    classes = list(there[0][1])
+    counts = [[sum(cells) for cells in zip(*rows, strict=True)] for rows in
+              zip(*(matrix for matrix, report in there if list(report) == classes), strict=True)]  # fmt: skip
+    right, total = sum(row[place] for place, row in enumerate(counts)), sum(map(sum, counts))
+    st.altair_chart(charts.confusion(counts, classes), width="content", key=f"compare-confusion-{line.runs[0].run_id}",
+                    alt=f"Confusion matrix of {line.label}: {right} of {total} test images right")  # fmt: skip
+
+
+def draw_classes(found: Sequence[Line]) -> None:
+    """F1 of every class and line, as a table: where the models differ."""
+    rows: dict[str, dict[str, Any]] = {}
+    for line in found:
+        report = tested(line.runs[0].run_id)
+        for name, scores in (report[1] if report else {}).items():
+            key = f"{line.dataset}/{name}"
+            row = rows.setdefault(key, {"Class": inert_cell(name), "Data set": inert_cell(line.dataset),
+                                        "Images": int(scores.get("support", 0))})  # fmt: skip
+            row[str(inert_cell(line.label))] = 100 * scores.get("f1-score", 0.0)
+    if not rows:
+        return
+    with st.expander("F1 by class"):
+        shares = {str(inert_cell(line.label)): st.column_config.NumberColumn(format="%.2f %%") for line in found}
+        st.dataframe(list(rows.values()), hide_index=True, width="stretch", key="compare-classes",
+                     column_config={"Class": st.column_config.TextColumn(pinned=True), **shares})  # fmt: skip
+        st.caption("On the test images, of the best run of each line.")

@@ -1,0 +1,36 @@
+"""Grad-CAM laid over the picture that a network saw. No Streamlit."""
+
+import numpy as np
+from PIL import Image
+
+from ui.drawing import Pixels, pixels_of
+
+SCALE = 8
+STRENGTH = 0.65  # of the colour where the heat is highest: the picture shines through
+# From dark to light, so that it can be read without colours, too (after matplotlib's map "inferno").
+HEAT_COLOURS = ((0, (66, 10, 104)), (85, (147, 38, 103)), (150, (221, 81, 58)), (210, (252, 165, 10)),
+                (255, (252, 255, 164)))  # fmt: skip
+
+
+def overlaid(seen: str, heatmap: str) -> Pixels:
+    """The picture enlarged in square pixels, tinted where the heat is: uint8 `(h, w, 3)`.
+
+    Args:
+        seen, heatmap: PNG in base64, as the task `image-classification` gives them.
+    """
+    picture = enlarged(pixels_of(seen), Image.Resampling.NEAREST).astype(np.float64)
+    heat = enlarged(pixels_of(heatmap, grey=True), Image.Resampling.BILINEAR)
+    weight = heat[..., None] / 255 * STRENGTH
+    return ((1 - weight) * picture + weight * coloured(heat)).round().astype(np.uint8)
+
+
+def coloured(heat: Pixels) -> np.ndarray:
+    """Colours of heat from 0 to 255: `(h, w, 3)`."""
+    places = [place for place, _ in HEAT_COLOURS]
+    return np.stack([np.interp(heat, places, [colour[i] for _, colour in HEAT_COLOURS]) for i in range(3)], axis=-1)
+
+
+def enlarged(pixels: Pixels, how: Image.Resampling = Image.Resampling.NEAREST, scale: int = SCALE) -> Pixels:
+    """A small picture as large as it is shown."""
+    height, width = pixels.shape[:2]
+    return np.asarray(Image.fromarray(pixels).resize((width * scale, height * scale), how))

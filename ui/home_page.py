@@ -1,0 +1,93 @@
+"""The parts of the home page: tasks with a model, tasks without one, the first start, and what is at work."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from experiments.config import ConfigError
+from tasks.catalog import PRETRAINED_TASKS, catalog
+from tasks.registry import RegisteredVersion
+from ui.first_start import first_steps, start_first_steps
+from ui.plain import escaped
+from ui.processes import FAILED, ProcessError, log_tail, processes
+from ui.session import forget_versions
+from ui.task_page import task_title
+
+# One line each; a task that is registered but not listed here is shown without.
+PURPOSES = {
+    "sentiment-analysis": "Is a text positive or negative, and which words decide it?",
+    "summarization": "The gist of a long text in a few sentences.",
+    "next-word-prediction": "The words that may come next, with their probabilities.",
+    "story-completion": "Begin a story and watch it being written.",
+    "question-answering": "The place in a text that answers a question.",
+    "chatbot": "Talk with a language model.",
+    "image-generation": "A picture from a description, or from another picture.",
+    "image-classification": "What a network that was trained here sees in a picture.",
+    "sequence-reversal": "Numbers written backwards, and where the network looked.",
+}
+COLUMNS = 3
+REFRESH_S = 2.0
+WAS_ACTIVE = "home-was-active"
+
+
+def draw_tasks(found: Mapping[str, list[RegisteredVersion]]) -> None:
+    """A card for every task that has a model: what it does, which models, where to use them."""
+    st.subheader("What you can do now")
+    rows = [st.columns(COLUMNS) for _ in range(0, len(found), COLUMNS)]  # the cards of a row are of one height
+    for place, (task, models) in enumerate(found.items()):
+        with rows[place // COLUMNS][place % COLUMNS].container(border=True, height="stretch"):
+            st.page_link(
+                "views/tasks.py", label=f"**{task_title(task)}**", icon=":material/bolt:", query_params={"task": task}
+            )
+            if task in PURPOSES:
+                st.write(PURPOSES[task])
+            names = list(dict.fromkeys(one.model for one in models))  # champions first
+            more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+            st.caption(escaped(", ".join(names[:2]) + more))
+
+
+def draw_first_start() -> None:
+    """An empty registry: what can be put into it without a network, and the one button that does it."""
+    st.info("Nothing is registered yet. One click makes what can be made here and now, without a network:",
+            icon=":material/rocket_launch:")  # fmt: skip
+    st.markdown("\n".join(f"- {escaped(step.purpose)}" for step in first_steps()))
+    if st.button("Train and register these", type="primary", key="home-first-start"):
+        try:
+            start_first_steps()
+        except (ConfigError, ProcessError) as error:
+            st.error(escaped(str(error)))
+        else:
+            st.rerun()
+
+
+def draw_missing(found: Mapping[str, list[RegisteredVersion]]) -> None:
+    """Tasks of pretrained models that have none yet, and where to get one."""
+    missing = [task for task in PRETRAINED_TASKS if task not in found]
+    if not missing:
+        return
+    with st.expander(f"{len(missing)} tasks wait for a pretrained model", icon=":material/download:"):
+        st.write("They need a network once, or a model that is a folder on this machine.")
+        for task in missing:
+            model = catalog()[task].default
+            st.markdown(f"**{task_title(task)}**: {escaped(f'{model.name} ({model.size()})')}")
+        st.page_link("views/models.py", label="Choose and register models", icon=":material/deployed_code:")
+
+
+@st.fragment(run_every=REFRESH_S)
+def draw_work(empty: bool) -> None:
+    """What is being trained and registered now; the whole page is drawn anew when something of it has ended."""
+    listed = processes()
+    active = {process.id for process in listed if process.active}
+    before = st.session_state.get(WAS_ACTIVE, set())
+    st.session_state[WAS_ACTIVE] = active
+    if before - active:
+        forget_versions()
+        st.rerun()
+    for process in listed:
+        if process.active:
+            last = log_tail(process.id, 1)
+            st.status(escaped(f"{process.title}: {last}" if last else process.title), state="running")
+        elif process.state == FAILED and empty:
+            st.error(escaped(f"{process.title} failed: {log_tail(process.id, 1)}"))
+    if active:
+        st.page_link("views/runs.py", label="Watch them", icon=":material/monitoring:")

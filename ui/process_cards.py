@@ -1,0 +1,208 @@
+"""Draws processes: what they are, how far, their curves, the end of their log, and buttons to stop or remove them."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import streamlit as st
+
+from experiments.config import ConfigError
+from tasks.runs import StoreUnreachableError
+from ui.charts import BLUE, ORANGE
+from ui.live_run import LiveRun, duration, live_run, progress, reason
+from ui.plain import escaped
+from ui.processes import (
+    FAILED,
+    FINISHED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    Process,
+    ProcessError,
+    forget,
+    log_tail,
+    processes,
+    start,
+    stop,
+)
+from ui.services import run_link
+from ui.session import forget_versions
+
+REFRESH_S = 2
+SHOWN = 10
+RESUMABLE = ("cnn", "seq2seq", "compare")
+COLOURS = {"train": BLUE, "val": ORANGE}
+LOOK = {
+    WAITING: (":material/hourglass_empty:", "gray"),
+    RUNNING: (":material/progress_activity:", "blue"),
+    FINISHED: (":material/check_circle:", "green"),
+    FAILED: (":material/error:", "red"),
+    STOPPED: (":material/stop_circle:", "orange"),
+}
+
+
+def draw_processes(entries: Collection[str] = (), empty: str = "Nothing was started from here yet.") -> None:
+    """Draw all processes (of these entry points), drawn anew every two seconds while one is active.
+
+    Args:
+        empty: what to say if there are none.
+    """
+    key = f"active-{'-'.join(entries)}"
+    active = _active(_chosen(entries))
+    st.session_state[key] = active
+    st.fragment(_draw_all, run_every=REFRESH_S if active else None)(entries, empty, key)
+
+
+def launch(entry: str, values: dict[str, str], note: str) -> None:
+    """Start a program from a button; what came of it is kept for `draw_note(note)`."""
+    try:
+        process = start(entry, values)
+        st.session_state[note] = (True, f"Started: {process.title}")
+    except (ConfigError, ProcessError) as error:
+        st.session_state[note] = (False, str(error))
+
+
+def draw_note(note: str) -> None:
+    """Say, once, what came of the last click."""
+    said = st.session_state.pop(note, None)
+    if said:
+        (st.success if said[0] else st.error)(escaped(said[1]))
+
+
+def _chosen(entries: Collection[str]) -> list[Process]:
+    return [process for process in processes() if not entries or process.entry in entries]
+
+
+def _active(found: Sequence[Process]) -> set[str]:
+    return {process.id for process in found if process.active}
+
+
+def _draw_all(entries: Collection[str], empty: str, key: str) -> None:
+    found = _chosen(entries)
+    if _active(found) != st.session_state[key]:
+        # One began or ended: the page around has other things to say, and the clock may stop or must start.
+        forget_versions()
+        st.rerun()
+    draw_note(f"{key}-note")
+    if not found:
+        st.info(empty, icon=":material/info:")
+    # Those that work are always seen.
+    ordered = sorted(found, key=lambda process: not process.active)
+    everything = len(found) > SHOWN and st.toggle(f"Show all {len(found)}", key=f"{key}-all")
+    for process in ordered if everything else ordered[: max(SHOWN, len(st.session_state[key]))]:
+        _draw(process, f"{key}-note")
+
+
+def _draw(process: Process, note: str) -> None:
+    """One process: a line and its buttons; curves and log of those that have ended are folded away."""
+    icon, colour = LOOK[process.state]
+    log = log_tail(process.id)
+    with st.container(border=True, key=f"process-{process.id}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge("stopping" if process.stopping else process.state, icon=icon, color=colour)  # type: ignore[arg-type]
+            st.markdown(f"**{escaped(process.entry)}**", width="content")
+            st.caption(_when(process), width="content")
+        if process.values:
+            st.caption(escaped("   ".join(f"{name}={text}" for name, text in process.values.items())))
+        _draw_progress(process, log)
+        run = None
+        if process.active:
+            run = _draw_run(process)
+        folded = st.expander("Log" if process.active else "Curves and log", key=f"open-{process.id}", on_change="rerun")
+        with folded:
+            if folded.open:
+                run = run or (None if process.active else _draw_run(process))
+                with st.container(height=300, border=False, autoscroll=True):  # the end of it is what counts
+                    st.code(log or "nothing was printed yet", language=None, wrap_lines=True)
+        _draw_buttons(process, run, note)
+
+
+def _when(process: Process) -> str:
+    if process.state == WAITING:
+        return f"waits for a free place, {duration(process)} so far"
+    return f"{'for' if process.state == RUNNING else 'after'} {duration(process)}"
+
+
+def _draw_progress(process: Process, log: str) -> None:
+    last = log.rpartition("\n")[2]
+    if process.state == FAILED:
+        st.error(escaped(reason(process, log)), icon=":material/error:")
+    elif process.active:
+        known = progress(process, log)
+        if known:
+            st.progress(known[0], known[1])
+        if last:
+            st.caption(escaped(last))
+        elif process.state == RUNNING:
+            st.caption("starting; loading the libraries takes some seconds")
+    elif last and process.state == FINISHED:
+        st.caption(escaped(last))
+
+
+def _draw_run(process: Process) -> LiveRun | None:
+    """The curves of a process's MLflow run, if there are any yet."""
+    if process.state == WAITING:
+        return None
+    try:
+        run = live_run(process)
+    except StoreUnreachableError as error:
+        st.warning(escaped(f"No curves for now: {error}"), icon=":material/cloud_off:")
+        return None
+    if run and run.kinds:
+        if run.curve_of != run.name:
+            st.caption(escaped(f"training now: {run.curve_of}"))
+        for place, kind in zip(st.columns(min(2, len(run.kinds))), run.kinds, strict=False):
+            with place:
+                _draw_curves(kind, run.chart(kind))
+    return run
+
+
+def _draw_curves(kind: str, curves: dict[str, Any]) -> None:
+    """Training and validation over epochs; the last values in words, for who cannot see the lines."""
+    import pandas as pd
+
+    table = pd.DataFrame({metric.split("_")[0]: values for metric, values in curves.items()}).sort_index()
+    title = kind.replace("_", " ")
+    last = ", ".join(f"{part} {column.dropna().iloc[-1]:.4f}" for part, column in table.items() if column.notna().any())
+    st.line_chart(table, x_label="epoch", y_label=title, height=280, alt=f"{title} by epoch: {last}",
+                  color=[COLOURS[part] for part in table])  # fmt: skip
+    st.caption(f"{title.capitalize()}, epoch {table.index.max()}: {last}")
+
+
+def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
+    with st.container(horizontal=True):
+        if process.active:
+            st.button("Stop", key=f"stop-{process.id}", icon=":material/stop_circle:", disabled=process.stopping,
+                      on_click=_try, args=(stop, process.id, note),
+                      help="It is asked to end; a training can be gone on with later.")  # fmt: skip
+        else:
+            if process.entry in RESUMABLE and process.state != FINISHED:
+                st.button("Go on", key=f"again-{process.id}", icon=":material/play_circle:", on_click=_go_on,
+                          args=(process, note), help="Go on from its last good checkpoint.")  # fmt: skip
+            st.button("Remove", key=f"forget-{process.id}", icon=":material/delete:", type="tertiary",
+                      on_click=_try, args=(forget, process.id, note),
+                      help="Remove it from this list, with its log. Its run in MLflow stays.")  # fmt: skip
+        if run:
+            st.link_button("Run in MLflow", run_link(run.run_id, run.experiment_id), icon=":material/open_in_new:",
+                           type="tertiary")  # fmt: skip
+
+
+def _go_on(process: Process, note: str) -> None:
+    """Go on with what was cut off: a training with its run, a comparison by the same command."""
+    try:
+        run = live_run(process)
+    except StoreUnreachableError as error:
+        st.session_state[note] = (False, str(error))
+        return
+    if run is None:
+        st.session_state[note] = (False, f"{process.title} ended before it had made a run: start it anew")
+    elif process.entry == "compare":
+        launch(process.entry, dict(process.values), note)
+    else:
+        launch(process.entry, {"resume": run.run_id}, note)
+
+
+def _try(action: Any, identifier: str, note: str) -> None:
+    try:
+        action(identifier)
+    except ProcessError as error:
+        st.session_state[note] = (False, str(error))

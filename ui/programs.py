@@ -1,0 +1,175 @@
+"""The programs that the tool can start: the entry points of MLproject, with the fields of their configuration classes.
+
+Values are texts, as a person types them on the command line. No Streamlit here.
+"""
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments import config as configurations
+from experiments.config import ConfigError, check, check_kind, names_in, valid_range
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+AUTO = "auto"
+MOST_CHARACTERS = 1000
+# Declared in MLproject, but seldom what a person comes for; and the other way round.
+NOT_HEADLINE = ("data_dir", "resume")
+ALSO_HEADLINE = ("epochs",)
+MODULE = re.compile(r"python -m (experiments\.\w+)")
+
+
+@dataclass(frozen=True)
+class Program:
+    """An entry point.
+
+    Attributes:
+        module: what `python -m` runs.
+        configuration: the dataclass of its parameters.
+        headline: the parameters that a form shows first.
+    """
+
+    name: str
+    module: str
+    configuration: type
+    headline: tuple[str, ...]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The dataclass fields by name, the headline first."""
+        fields = {field.name: field for field in dataclasses.fields(self.configuration)}
+        return {name: fields[name] for name in self.headline} | fields
+
+    @property
+    def purpose(self) -> str:
+        """What it does, in a sentence."""
+        return " ".join((self.configuration.__doc__ or "").split())
+
+
+@cache
+def programs() -> dict[str, Program]:
+    """The entry points of MLproject that have a configuration class of their name, such as CnnConfig for `cnn`."""
+    classes = {
+        name.removesuffix("Config").lower(): value
+        for name, value in vars(configurations).items()
+        if name.endswith("Config") and isinstance(value, type) and dataclasses.is_dataclass(value)
+    }
+    entries = yaml.safe_load((PROJECT_ROOT / "MLproject").read_text())["entry_points"]
+    found = {}
+    for name, entry in entries.items():
+        module = MODULE.match(entry["command"])
+        if module and name in classes:
+            fields = {field.name for field in dataclasses.fields(classes[name])}
+            declared = [key for key in entry["parameters"] if key in fields and key not in NOT_HEADLINE]
+            also = [key for key in ALSO_HEADLINE if key in fields and key not in declared]
+            found[name] = Program(name, module[1], classes[name], (*declared, *also))
+    return found
+
+
+def program(name: str) -> Program:
+    """A program by the name of its entry point. Raises ConfigError, naming those that there are."""
+    if name not in programs():
+        raise ConfigError(f"entry point is {name[:60]!r}; valid: {', '.join(programs())}")
+    return programs()[name]
+
+
+def default_text(field: Any) -> str:
+    """A field's default as it is typed."""
+    return _text(field.default)
+
+
+def value_of(field: Any, text: str) -> Any:
+    """What a text means for a field. Raises ConfigError, which names the field and what is valid."""
+    text = text.strip()
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigError(f"{field.name} has {len(text):,} characters; valid: {MOST_CHARACTERS:,} at most")
+    if not text.isprintable():
+        raise ConfigError(f"{field.name} has characters that are not seen (a line break, say); valid: one line of text")
+    if field.default is None and text in ("", AUTO):
+        return None
+    if not text:
+        raise ConfigError(f"{field.name} is empty; its default is {default_text(field)}")
+    if field.type is bool:
+        if text not in ("true", "false"):
+            raise ConfigError(f"{field.name} is {text!r}; valid: true or false")
+        return text == "true"
+    try:
+        return field.type(text)
+    except ValueError:
+        expected = {int: "a whole number", float: "a number"}[field.type]
+        bounds = valid_range(field.metadata)
+        valid = f"{expected}{f' {bounds}' if bounds else ''}{', or auto' if field.default is None else ''}"
+        raise ConfigError(f"{field.name} is {text!r}; valid: {valid}") from None
+
+
+def problems(program: Program, typed: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong with typed values, by field; {} if they can be tried. Fields not typed have their defaults.
+
+    What only the program can know (files, devices, free space), it says itself.
+    """
+    wrong, values, fields = {}, {}, program.fields
+    for name, text in typed.items():
+        try:
+            if name not in fields:
+                raise ConfigError(f"{name[:60]!r} is no parameter of {program.name}; valid: {', '.join(fields)}")
+            values[name] = value_of(fields[name], text)
+            check(program.configuration(**{name: values[name]}))
+        except ConfigError as error:
+            wrong[name] = str(error)
+    if not wrong:
+        try:
+            _check_together(program.configuration(**values))
+        except ConfigError as error:
+            text = str(error)
+            wrong[next((name for name in fields if text.startswith(f"{name} ")), "")] = text
+    return wrong
+
+
+def _check_together(config: Any) -> None:
+    """Raise ConfigError for values that are no names, or that contradict each other."""
+    if isinstance(config, configurations.Seq2SeqConfig) and config.min_length > config.max_length:
+        raise ConfigError(f"min_length is {config.min_length}; valid: max_length ({config.max_length}) at most")
+    if isinstance(config, configurations.BenchmarkConfig):
+        names_in("model", config.model, configurations.CNN_MODELS, configurations.CNN_GROUPS)
+    if isinstance(config, configurations.CompareConfig):
+        check_kind(config)
+        if config.kind == "cnn":
+            names_in("models", config.models, configurations.CNN_MODELS, configurations.CNN_GROUPS, "small")
+            names_in("datasets", config.datasets, configurations.IMAGE_DATASETS, {}, "digits")
+        if config.kind == "seq2seq":
+            groups = configurations.SEQ2SEQ_GROUPS
+            names_in("models", config.models, configurations.SEQ2SEQ_MODELS, groups, "attention")
+            names_in("datasets", config.datasets, configurations.SEQ2SEQ_DATASETS, {}, "reversal")
+
+
+def changed(program: Program, typed: Mapping[str, str]) -> dict[str, str]:
+    """The typed values that differ from their defaults, written as the command line wants them."""
+    fields = program.fields
+    values = {name: value_of(fields[name], text) for name, text in typed.items()}
+    return {name: _text(value) for name, value in values.items() if value != fields[name].default}
+
+
+def arguments(values: Mapping[str, str]) -> list[str]:
+    """Values as arguments of a program; in one piece each, so that none can be taken for a flag."""
+    return [f"--{name}={text}" for name, text in values.items()]
+
+
+def command_line(program: Program, values: Mapping[str, str]) -> str:
+    """What a person would type in a shell to run the same."""
+    parts = ["mlflow", "run", ".", "-e", program.name, "--env-manager", "local", "--experiment-name", program.name]
+    for name, text in values.items():
+        parts += ["-P", f"{name}={text}"]
+    return shlex.join(parts)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return AUTO
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,167 @@
+"""The parts of the task page: choose a task and a model, ask, watch the answer come, stop it, go on from it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from tasks import TASKS
+from tasks.base import Row
+from tasks.registry import RegisteredVersion
+from ui import batch_panel, history_panel
+from ui.answering import askings_of, draw_answers, form_key, refusal, start, stop
+from ui.forms import draw_parameters, fill_parameters
+from ui.history import Asked
+from ui.panels import Panel
+from ui.panels import panel as panel_of
+from ui.plain import escaped
+
+# Keys of the session's state.
+TASK, LINK, TAB = "tasks-task", "tasks-link", "tasks-tab"
+ASK, BATCH, HISTORY = "Ask", "Batch", "History"
+
+
+def choose_task(found: Mapping[str, list[RegisteredVersion]]) -> str:
+    """Draw the choice of a task; `?task=` and `?model=` of the address are chosen where they are new."""
+    link = (st.query_params.get("task"), st.query_params.get("model"))
+    if link != st.session_state.get(LINK):
+        task, model = link
+        task = task or next((one.task for models in found.values() for one in models if one.key == model), None)
+        if task is not None and task in found:
+            st.session_state[TASK] = task
+            if any(one.key == model for one in found[task]):
+                st.session_state[model_key(task)] = model
+        elif task or model:
+            st.warning(escaped(f"There is no registered model for the address's task {task or model}."))
+    if st.session_state.get(TASK) not in found:
+        st.session_state[TASK] = next(iter(found))
+    return st.selectbox("Task", list(found), format_func=task_title, key=TASK, persist_state="session")
+
+
+def choose_model(task: str, models: Sequence[RegisteredVersion]) -> RegisteredVersion:
+    """Draw the choice of a version, champions first; the address then names both choices."""
+    chosen = choose_version("Model", models, model_key(task))
+    st.session_state[LINK] = (task, chosen.key)
+    st.query_params.from_dict({"task": task, "model": chosen.key})
+    return chosen
+
+
+def choose_version(label: str, models: Sequence[RegisteredVersion], key: str) -> RegisteredVersion:
+    """A choice among versions. Its options are their keys, so that a promotion does not change what is chosen."""
+    by_key = {one.key: one for one in models}
+    if st.session_state.get(key) not in by_key:
+        st.session_state[key] = next(iter(by_key))
+    chosen = st.selectbox(
+        label, list(by_key), format_func=lambda one: in_words(by_key[one]), key=key, persist_state="session"
+    )
+    return by_key[chosen]
+
+
+def in_words(version: RegisteredVersion) -> str:
+    """A version as an option: what it is called, which it is, whether it is the champion, its licence."""
+    licence = version.tags.get("licence", "")
+    parts = [version.model, f"{version.name} v{version.version}", "champion" if version.champion else "", licence]
+    return " · ".join(" ".join(part.split()) for part in parts if part)
+
+
+def task_title(task: str) -> str:
+    """A task's name as people say it."""
+    return task.replace("-", " ").capitalize()
+
+
+def model_key(task: str) -> str:
+    """Where the choice of a task's model is kept."""
+    return f"tasks-model-{task}"
+
+
+def known(found: Mapping[str, list[RegisteredVersion]]) -> dict[str, list[RegisteredVersion]]:
+    """The tasks that this program knows."""
+    return {task: models for task, models in found.items() if task in TASKS}
+
+
+def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> None:
+    """The form, the buttons and the answers; comes last on a page, because it goes on until the answers are there."""
+    key = form_key(panel.task)
+    asked = [version, *second_model(version, models)]
+    draw_examples(panel, key)
+    row = panel.row(key)
+    errors = None if panel.has_entry else st.container()
+    specs = [spec for spec in panel.parameters if spec.name not in panel.hidden]
+    parameters = draw_parameters(specs, f"{key}-set", panel.upfront)
+
+    def ask(row: Row, **changed: Any) -> None:
+        panel.fill(row, key)
+        fill_parameters(specs, {**parameters, **changed}, f"{key}-set")
+        start(asked, row, {**parameters, **changed})
+
+    panel.ask = ask
+    buttons = None if panel.has_entry else st.container(horizontal=True, vertical_alignment="center")
+    panel.draw_above(row, key)
+    answers = st.container()
+    errors = errors or st.container()
+    with buttons or st.container(horizontal=True, vertical_alignment="center"):
+        if not panel.has_entry and st.button("Run", key=f"{key}-run", type="primary", icon=":material/play_arrow:"):
+            start(asked, row, parameters)
+        askings = [one for one in askings_of(panel.task) if panel.belongs(one.row, row)]
+        busy = any(not one.over for one in askings)
+        st.button("Stop", key=f"{key}-stop", icon=":material/stop:", disabled=not busy, on_click=stop, args=(askings,))
+        history_panel.draw_log_switch()
+    refused = refusal()
+    if refused:
+        errors.error(escaped(refused), icon=":material/error:")
+    panel.entry(row, key, busy=busy)
+    with answers:
+        draw_answers(panel, askings, key, errors)
+
+
+def second_model(version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> list[RegisteredVersion]:
+    """The choice of a model beside the first one, if it is wanted."""
+    others = [one for one in models if one.key != version.key]
+    wanted = st.toggle(
+        "Side by side with a second model",
+        key=f"tasks-side-{version.task}",
+        disabled=not others,
+        help=None if others else "No other version is registered for this task.",
+        persist_state="session",
+    )
+    return [choose_version("Second model", others, f"tasks-second-{version.task}")] if wanted and others else []
+
+
+def draw_examples(panel: Panel, key: str) -> None:
+    """Buttons that fill in an example, or ask it where there is nothing to press after that."""
+    if not panel.examples:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.caption("Examples", width="content")
+        for number, example in enumerate(panel.examples):
+            st.button(escaped(example.label), key=f"{key}-example-{number}",
+                      on_click=use_example, args=(panel, example.row, key))  # fmt: skip
+
+
+def use_example(panel: Panel, row: Row, key: str) -> None:
+    """Put an example into the form."""
+    if panel.has_entry and panel.ask is not None:
+        panel.ask(row)
+    else:
+        panel.fill(row, key)
+
+
+def draw_batch(panel: Panel, version: RegisteredVersion, _models: Sequence[RegisteredVersion]) -> None:
+    """Many rows from a file; the settings are those of the form."""
+    parameters = draw_parameters(panel.parameters, f"{form_key(panel.task)}-set", panel.upfront)
+    batch_panel.draw_batch(panel.task, version.key, parameters)
+
+
+def draw_history(panel: Panel, _version: RegisteredVersion, _models: Sequence[RegisteredVersion]) -> None:
+    """What was asked before; an old question can be put into the form again."""
+    history_panel.draw_history(panel.task, reuse)
+
+
+def reuse(asked: Asked) -> None:
+    """Put a question from the history into the form, and go there."""
+    one = panel_of(asked.task)
+    key = form_key(asked.task)
+    one.fill(asked.row, key)
+    fill_parameters(one.parameters, asked.parameters, f"{key}-set")
+    askings_of(asked.task).clear()
+    st.session_state[TAB] = ASK
