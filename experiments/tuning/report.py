@@ -1,0 +1,244 @@
+"""The report of a study: figures, trials as CSV, the best settings as a command, one HTML page, all on its run."""
+
+import csv
+import dataclasses
+import io
+import json
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments.comparison.page import document, how, picture, table
+from experiments.comparison.results import t_interval
+from experiments.resume import FREE_TO_CHANGE
+from experiments.tracking import Tracker
+from experiments.tuning import plots
+from experiments.tuning.job import Job
+from experiments.tuning.plots import Point
+from experiments.tuning.retrain import Retrained
+from experiments.tuning.space import shown
+from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study, count
+from tasks.runs import open_store
+
+PAGE = "reports/study.html"
+# Below this, importance says more about chance than about parameters.
+FEWEST_FOR_IMPORTANCE, ENOUGH_COMPLETE = 6, 30
+NOTES = (
+    "All trials are judged by validation data, by the best epoch of each; the test data were read only by the "
+    "trainings of the best settings over several seeds, once each.",
+    "The value of the best trial is the highest of many, and so too high; the mean over seeds that no trial had is "
+    "what to expect, and it decides whether a champion is replaced.",
+    "Pruned trials were ended early because others were further at the same epoch; figures show the best they had by "
+    "then. A trial whose loss became infinite counts as pruned.",
+    "Importance: functional ANOVA (Hutter et al. 2014) over the trials named in the figure. It describes this space "
+    "and these trials, and with few of them it is a hint at most.",
+)
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What came out of a study."""
+
+    run_id: str
+    study: str
+    counts: Counts
+    metric: str
+    best: FrozenTrial
+    recipe: FrozenTrial | None
+    trainings: tuple[Retrained, ...]
+    promotion: str
+    command: str
+    importance: Mapping[str, float]
+    tracking_seconds: float
+    page_uri: str
+
+    def lines(self) -> list[str]:
+        """The findings, one a line."""
+        metric, counts = self.metric, self.counts
+        failed = f"; {counts.failed} more were cut off or failed" if counts.failed else ""
+        lines = [
+            f"{counts.finished} trials: {counts.complete} complete, {counts.pruned} pruned{failed}",
+            f"best: trial {self.best.number} with validation {metric} {self.best.value:.4f} in epoch "
+            f"{self.best.user_attrs[EPOCH]}: "
+            + ", ".join(f"{name} {shown(value)}" for name, value in self.best.params.items()),
+        ]
+        if self.recipe is not None:
+            lines.append(f"the recipe's settings (trial {self.recipe.number}): {self.recipe.value:.4f}"
+                         f"{' when it was pruned' if self.recipe.state == TrialState.PRUNED else ''}")  # fmt: skip
+        if self.trainings:
+            val, test = (_mean([getattr(one, part) for one in self.trainings]) for part in ("val", "test"))
+            seeds = ", ".join(str(one.seed) for one in self.trainings)
+            lines.append(f"trained anew with seeds {seeds}: validation {metric} {val}; test {metric} {test}")
+        lines.append(f"registry: {self.promotion}")
+        if self.importance:
+            named = ", ".join(f"{name} {share:.2f}" for name, share in list(self.importance.items())[:4])
+            lines.append(f"most important: {named}")
+        return lines
+
+    def table(self) -> str:
+        """The result for a terminal."""
+        timing = f"tracking this worker's trials took {self.tracking_seconds:.1f} s"
+        return "\n".join(["", *self.lines(), timing, f"train it: {self.command}", f"report: {self.page_uri}"])
+
+
+def _mean(values: Sequence[float]) -> str:
+    interval = t_interval(values)
+    return f"{interval.mean:.4f}" + (f" [{interval.low:.4f}, {min(1.0, interval.high):.4f}]" if interval.known else "")
+
+
+def report(
+    study: Study, tracker: Tracker, best: FrozenTrial, trainings: Sequence[Retrained], promotion: str, tracking: float
+) -> TuneResult:
+    """Draw, write and log the report of the finished trials, and sum it up on the study's run."""
+    job = study.job
+    trials = study.trials()
+    importance, over = parameter_importance(trials)
+    uri = (open_store().get_run(tracker.run_id).info.artifact_uri or "").removeprefix("file://")
+    recipe = next((one for one in trials if one.user_attrs.get("recipe") and one.state in FINISHED), None)
+    metric = job.metric.removeprefix("val_").replace("_", " ")
+    result = TuneResult(tracker.run_id, job.config.study, count(trials), metric, best, recipe, tuple(trainings),
+                        promotion, command_line(job, best.params), importance, tracking, f"{uri}/{PAGE}")  # fmt: skip
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        figures = _draw(folder / "plots", study, trials, importance, over, recipe)
+        (folder / "reports").mkdir()
+        (folder / "reports" / "trials.csv").write_text(trials_csv(job, trials))
+        chosen = {"trial": best.number, job.metric: best.value, "settings": best.params, "command": result.command}
+        (folder / "reports" / "best.json").write_text(json.dumps(chosen, indent=1))
+        (folder / PAGE).write_text(_page(study, result, trials, figures), encoding="utf-8")
+        tracker.log_files(folder)
+    state = "finished" if result.counts.finished >= job.config.trials else "stopped by its timeout"
+    tags = {"study_state": state, "trials_finished": str(result.counts.finished), "best_trial": str(best.number)}
+    text = "\n\n".join([f"**Study {job.config.study}**, {state}. The whole report is the artifact `{PAGE}`.",
+                        *result.lines(), f"    {result.command}"])  # fmt: skip
+    tracker.describe(text, tags)
+    return result
+
+
+def parameter_importance(trials: Sequence[FrozenTrial]) -> tuple[dict[str, float], str]:
+    """How much of the variance of the values each parameter explains, the most first, and over what; {} if unknown.
+
+    With few complete trials the values of all trials after the last epoch that they all reached are taken.
+    """
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    seen = [trial for trial in trials if trial.state in FINISHED and trial.intermediate_values]
+    if len(complete) >= ENOUGH_COMPLETE:
+        chosen, over = complete, f"{len(complete)} complete trials"
+        values = [trial.value for trial in complete]
+    else:
+        epoch = min((max(trial.intermediate_values) for trial in seen), default=0)
+        chosen, over = seen, f"{len(seen)} trials, values after epoch {epoch}"
+        values = [trial.intermediate_values[epoch] for trial in seen]
+    if len(chosen) < FEWEST_FOR_IMPORTANCE or len(set(values)) == 1:
+        return {}, f"not known: {len(chosen)} trials with {len(set(values))} different values are too few"
+    copy = optuna.create_study()
+    for trial, value in zip(chosen, values, strict=True):
+        copy.add_trial(optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=value))
+    return get_param_importances(copy, evaluator=FanovaImportanceEvaluator(seed=0)), over
+
+
+def _points(trials: Sequence[FrozenTrial]) -> list[Point]:
+    points = []
+    for trial in trials:
+        if trial.state in FINISHED and trial.intermediate_values:
+            complete = trial.state == TrialState.COMPLETE
+            points.append(Point(trial.number, max(trial.intermediate_values.values()), complete, trial.params))
+    return points
+
+
+def _draw(
+    folder: Path, study: Study, trials: Sequence[FrozenTrial], importance: dict[str, float], over: str,
+    recipe: FrozenTrial | None,
+) -> list[tuple[str, bytes]]:  # fmt: skip
+    """The figures as files, and with their captions."""
+    job, points = study.job, _points(trials)
+    metric, name = job.metric.replace("val_", "validation ").replace("_", " "), job.config.study
+    reference = recipe.value if recipe is not None and recipe.state == TrialState.COMPLETE else None
+    files = {"Optimisation history": folder / "optimisation_history.png"}
+    plots.save_history(files["Optimisation history"], points, metric, reference, name)
+    if importance:
+        files["Parameter importance"] = folder / "parameter_importance.png"
+        plots.save_importance(files["Parameter importance"], importance, f"{name}: {over}")
+    files |= {"Slices: values by each parameter alone": folder / "slices.png",
+              "Parallel coordinates: one line a trial": folder / "parallel_coordinates.png"}  # fmt: skip
+    plots.save_slices(folder / "slices.png", points, job.space, metric, name)
+    plots.save_parallel(folder / "parallel_coordinates.png", points, job.space, metric, name)
+    return [(caption, file.read_bytes()) for caption, file in files.items()]
+
+
+def command_line(job: Job, params: Mapping[str, Any]) -> str:
+    """What a person would type to train with these settings, next to what the recipe says anyway."""
+    config = dataclasses.replace(job.base, **params)
+    identity = ("model", "dataset") if job.config.kind == "cnn" else ("cell", "attention", "positions")
+    standard = job.family.decide(type(config)(**{name: getattr(config, name) for name in identity}))
+    left_out = (FREE_TO_CHANGE - {"data_dir"}) | {"seed"}
+    parts = [
+        "mlflow",
+        "run",
+        ".",
+        "-e",
+        job.entry_point,
+        "--env-manager",
+        "local",
+        "--experiment-name",
+        job.entry_point,
+    ]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in identity or (field.name not in left_out and value != getattr(standard, field.name)):
+            parts += ["-P", f"{field.name}={str(value).lower() if isinstance(value, bool) else value}"]
+    return shlex.join(parts)
+
+
+def trials_csv(job: Job, trials: Sequence[FrozenTrial]) -> str:
+    """Every trial with its settings."""
+    names = list(job.space)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", "state", job.metric, "epochs", "kept_epoch", "val_loss", "seconds", "retry_of", "run_id",
+                     *names])  # fmt: skip
+    for trial in trials:
+        retried = trial.system_attrs.get("retry_history")
+        noted = trial.user_attrs if trial.state in FINISHED else {RUN: trial.user_attrs.get(RUN)}
+        seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration else ""
+        writer.writerow([trial.number, trial.state.name.lower(), trial.value, len(trial.intermediate_values),
+                         noted.get(EPOCH), noted.get(LOSS), seconds, retried[-1] if retried else "", noted.get(RUN),
+                         *(trial.params.get(name) for name in names)])  # fmt: skip
+    return text.getvalue()
+
+
+def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figures: Sequence[tuple[str, bytes]]) -> str:
+    job = study.job
+    body = [f"<h1>Study {escape(result.study)}</h1>", *(f"<p>{escape(line)}</p>" for line in result.lines())]
+    body += ["<h2>The best settings as a command</h2>", f"<pre>{escape(result.command)}</pre>", "<h2>Figures</h2>"]
+    body += [picture(caption, png) for caption, png in figures]
+    ordered = sorted(trials, key=lambda one: (one.state != TrialState.COMPLETE, one.state not in FINISHED,
+                                              -(one.value or 0.0), one.number))  # fmt: skip
+    lines = []
+    for trial in ordered:
+        value = "" if trial.value is None else f"{trial.value:.4f}"
+        cells = [str(trial.number), trial.state.name.lower(), value, str(len(trial.intermediate_values)),
+                 *(shown(trial.params[name]) if name in trial.params else "" for name in job.space)]  # fmt: skip
+        mark = ' class="best"' if trial.number == result.best.number else ""
+        lines.append(f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    body += ["<h2>Trials</h2>", table(["trial", "state", job.metric, "epochs", *job.space], lines)]
+    if result.trainings:
+        rows = [f"<tr><td>{one.seed}</td><td>{one.val:.4f}</td><td>{one.test:.4f}</td><td>{one.run_id}</td></tr>"
+                for one in result.trainings]  # fmt: skip
+        body += ["<h2>The best settings trained anew</h2>", table(["seed", "validation", "test", "run"], rows)]
+    facts = {
+        "study run": result.run_id,
+        "storage": study.storage.shown,
+        "data": f"{job.data.name}, SHA-256 {job.data.sha256[:12]}...",
+        "sampler and pruner": f"{job.config.sampler}, {job.config.pruner}",
+        "search": ", ".join(f"{name} {part}" for name, part in job.space.items()),
+    }
+    return document(f"Study {result.study}", [*body, *how(facts, NOTES)])

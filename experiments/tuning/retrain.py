@@ -1,0 +1,116 @@
+"""The best settings of a study, trained anew over several seeds, and whether one of these becomes champion."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO, TextIOBase
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from experiments import resume
+from experiments.comparison.run import CHATTER
+from experiments.config import TrainingError, UserError
+from experiments.tracking import abandon_run
+from experiments.training import train
+from experiments.tuning.job import Job
+from tasks import registry
+from tasks.runs import metric_values, nested_runs, open_store
+
+LABEL, SEED_LABEL = "retrained_trial", "retrained_seed"
+FINISHED = "FINISHED"
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """One of the trainings: the deciding metric, without its prefix, on validation and test data; validation loss."""
+
+    seed: int
+    run_id: str
+    val: float
+    test: float
+    val_loss: float
+
+
+def retrain(job: Job, trial: FrozenTrial, parent: str) -> list[Retrained]:
+    """Train a trial's settings with seeds that no trial had, going on with what was cut off.
+
+    Raises TrainingError if a training fails; those that are finished stay, and the same command goes on.
+    """
+    earlier = [run for run in nested_runs(open_store(), parent) if run.data.tags.get(LABEL) == str(trial.number)]
+    found = []
+    for seed in range(job.config.seed + 1, job.config.seed + 1 + job.config.seeds):
+        mine = [run for run in earlier if run.data.tags.get(SEED_LABEL) == str(seed)]
+        done = [run for run in mine if run.info.status == FINISHED]
+        run_id = done[0].info.run_id if done else _train(job, trial, seed, parent, [run.info.run_id for run in mine])
+        found.append(_read(job, seed, run_id))
+        metric = _words(job)
+        print(f"trained anew with seed {seed}: validation {metric} {found[-1].val:.4f}, test {found[-1].test:.4f}",
+              flush=True)  # fmt: skip
+    return found
+
+
+def _words(job: Job) -> str:
+    return job.metric.removeprefix("val_").replace("_", " ")
+
+
+def _train(job: Job, trial: FrozenTrial, seed: int, parent: str, cut_off: Sequence[str]) -> str:
+    config = dataclasses.replace(job.base, **trial.params, seed=seed, register=job.config.register)
+    labels = {LABEL: str(trial.number), SEED_LABEL: str(seed)}
+    result: Any = None
+    with redirect_stdout(StringIO()), redirect_stderr(_Warnings()):  # one display: that of the study
+        for run_id in cut_off:
+            try:
+                if result is None:
+                    again = dataclasses.replace(config, resume=run_id)
+                    result = train(job.family, again, frozenset(resume.FREE_TO_CHANGE), parent, promote=False)
+                    continue
+            except UserError as error:  # refused before it was touched: no usable checkpoint, say
+                print(f"warning: seed {seed} begins again: {error}", file=sys.stderr)
+            abandon_run(run_id, "cut off; another run of the same study took its place")
+        result = result or train(job.family, config, frozenset(), parent, labels, promote=False)
+    assert result is not None  # only other processes of one training have none
+    return result.run_id
+
+
+def _read(job: Job, seed: int, run_id: str) -> Retrained:
+    client = open_store()
+    run = client.get_run(run_id)
+    kept = int(run.data.tags["best_epoch"]) - 1
+    val, loss = (metric_values(client, run_id, name)[kept] for name in (job.metric, "val_loss"))
+    return Retrained(seed, run_id, val, run.data.metrics[job.metric.replace("val_", "test_")], loss)
+
+
+class _Warnings(TextIOBase):
+    """A training's stderr without what MLflow prints for every registered version."""
+
+    def write(self, text: str, /) -> int:
+        for line in text.splitlines():
+            if line.strip() and not line.startswith(CHATTER):
+                print(line, file=sys.__stderr__)
+        return len(text)
+
+
+def promote(job: Job, trainings: Sequence[Retrained]) -> str:
+    """Make the best of the trainings champion if their mean beats the present one; returns what was decided, and why.
+
+    One lucky seed does not decide; the champion's own value is that of one training.
+    """
+    if not job.config.register:
+        return "not registered"
+    if not trainings:
+        return "nothing was trained anew (seeds=0), so nothing is registered"
+    versions = {one.run_id: registry.version_of_run(job.registered_name, one.run_id) for one in trainings}
+    if any(version is None for version in versions.values()):
+        raise TrainingError(f"not all of the trainings are versions of {job.registered_name}")
+    present = registry.champion(job.registered_name)
+    if present is not None and present.run_id in versions:
+        return f"{job.registered_name} version {present.version}, one of these trainings, is champion"
+    best = max(trainings, key=lambda one: (one.val, -one.val_loss, -one.seed))
+    mean = sum(one.val for one in trainings) / len(trainings)
+    contender = registry.Contender(job.metric, mean, job.data.sha256, job.data.split_sha256)
+    version: Any = versions[best.run_id]
+    decided = registry.promote_if_better(job.registered_name, version.version, contender)
+    return f"by the mean of {len(trainings)} seed{'s' if len(trainings) > 1 else ''}: {decided}"

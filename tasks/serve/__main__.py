@@ -1,0 +1,90 @@
+"""`python -m tasks.serve`: the command line of the gateway. What needs torch is imported after it is understood."""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from tasks.budget import MEMORY_SWITCH, memory_budget
+from tasks.serve.settings import TOKEN_SWITCH, Settings, SettingsError, check, is_loopback
+
+# MLflow retries for minutes while a tracking server is down; a client shall hear of it in seconds.
+IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+BACKLOG = 512  # connections that the system holds until they are accepted
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(message)
+
+
+def parse(argv: Sequence[str] | None = None) -> Settings:
+    """The settings of a command line and the environment. Raises SettingsError, in one line."""
+    parser = _OneLineParser(
+        prog="python -m tasks.serve",
+        description="Serve every registered task over HTTP, with streaming. "
+        f"A bearer token that clients must send is taken from the environment ({TOKEN_SWITCH}).",
+        allow_abbrev=False,
+    )
+    default = Settings()
+    add = parser.add_argument
+    add("--host", default=default.host, help=f"address to listen at; default {default.host}, this machine only")
+    add("--port", type=int, default=default.port, help=f"0 takes a free one; default {default.port}")
+    add("--memory_gb", help=f"gigabytes for loaded models; default {MEMORY_SWITCH}, or half of this machine's")
+    add("--queue", type=int, default=default.queue, help=f"requests that may wait; default {default.queue}")
+    add("--timeout", type=float, default=default.timeout, metavar="SECONDS",
+        help=f"for an answer, waiting and loading the model included; default {default.timeout:g}")  # fmt: skip
+    add("--body_mb", type=float, default=default.body_mb, help=f"most megabytes a request; default {default.body_mb:g}")
+    given = vars(parser.parse_args(argv))
+    try:
+        budget = memory_budget(given.pop("memory_gb"))
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    settings = Settings(**given, memory_bytes=budget, token=os.environ.get(TOKEN_SWITCH) or None)
+    check(settings)
+    return settings
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises SettingsError where that is not possible."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # The protocol is named: only then asyncio switches off Nagle's algorithm, which holds answers back for 40 ms.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        if os.name == "posix":  # elsewhere it means that two may take one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+        return listening
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"cannot listen at {host} port {port}: {reason}; choose others: --host, --port") from None
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C. Exit code 2, with one line, for what cannot work."""
+    try:
+        settings = parse(argv)
+        listening = listen(settings.host, settings.port)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    for name, value in IMPATIENCE.items():
+        os.environ.setdefault(name, value)
+    # Threads that wait for each other shall spin for a moment only, then sleep. Read when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # A model at work holds Python's lock most of the time; at 5 ms, the default, requests would wait for it so long.
+    sys.setswitchinterval(0.0005)
+    host, port = listening.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if settings.token is None and not is_loopback(host):
+        print(f"warning: everybody who reaches {host} can use it; {TOKEN_SWITCH} sets a token", file=sys.stderr)
+    from tasks.serve.server import serve
+
+    serve(settings, listening, address)
+
+
+if __name__ == "__main__":
+    main()

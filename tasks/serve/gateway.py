@@ -1,0 +1,140 @@
+"""From a checked request to the events of its answer: the line, the worker, and the thread that reads the worker."""
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tasks import task_class
+from tasks.base import Row
+from tasks.jobs import Job
+from tasks.registry import RegisteredVersion
+from tasks.serve.directory import Directory
+from tasks.serve.line import Line, LineFullError
+from tasks.serve.metrics import Metrics
+from tasks.serve.refusals import Refusal, refusal
+from tasks.serve.rows import check_work, work
+from tasks.worker import Worker
+
+LONGEST_RETRY_S = 600
+PACE_WEIGHT = 0.2  # of the newest request in the average
+CLOSING = "the server is shutting down"
+# Checking decodes pictures: two at once, so that memory and processor stay with the models.
+CHECKS_AT_ONCE = 2
+
+
+class Answer:
+    """The answer to a request while it is made. Whoever has one must `leave` it in the end."""
+
+    def __init__(self, task: str, job: Job) -> None:
+        self.task = task
+        self._job = job
+        self.tokens = 0  # that the output rows speak of
+        self.begun = time.monotonic()
+        self._events: asyncio.Queue[Row | Exception | None] = asyncio.Queue()
+
+    async def next(self) -> Row | None:
+        """The next event; None after the last. Raises the error that ended the job."""
+        event = await self._events.get()
+        if isinstance(event, Exception):
+            raise event
+        return event
+
+    def put(self, event: Row | Exception | None) -> None:
+        if isinstance(event, Mapping):
+            self.tokens += sum(int(row.get("tokens", 0)) for row in event.get("rows", [event]))
+        self._events.put_nowait(event)
+
+    def leave(self, reason: str = "cancelled: its client left") -> None:
+        """Nobody reads on: the job is cancelled unless it is over."""
+        self._job.cancel(reason)
+
+
+class Gateway:
+    """What the routes share. Made and used in one event loop; `stop` ends all work, `close` gives the models back."""
+
+    def __init__(self, worker: Worker, directory: Directory, metrics: Metrics, places: int) -> None:
+        """Args: worker: one whose tasks are `RequestTask`s; places: how many requests may wait."""
+        self.worker, self.directory, self.metrics = worker, directory, metrics
+        self.line = Line(places)
+        self.stopping = False
+        self._seconds = 1.0  # that a request takes the worker, on average of the last ones
+        self._current: Answer | None = None
+        self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, "checks")
+        self._reader = ThreadPoolExecutor(1, "reads-worker")  # one request is served at a time
+
+    async def check(self, task: str, rows: Sequence[Row], parameters: Mapping[str, Any]) -> None:
+        """Check a request as far as that goes without its model. Raises TaskInputError."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._checks, check_work, task_class(task), rows, parameters)
+
+    async def begin(
+        self,
+        client: str,
+        version: RegisteredVersion,
+        rows: Sequence[Row],
+        parameters: Mapping[str, Any],
+        *,
+        many: bool = False,
+        pieces: bool = False,
+    ) -> Answer:
+        """Wait for one's turn and start. Raises Refusal where the line is full, or the server is shutting down.
+
+        Args:
+            client: who asks; clients take turns.
+            many: the rows came as a list, and the only event is `{"rows": [...]}`.
+            pieces: also give the events before the last.
+        """
+        if self.stopping:
+            raise Refusal(503, "stopped", CLOSING)
+        try:
+            await self.line.turn(client)
+        except LineFullError as error:
+            raise self._full(error) from None
+        try:
+            job = self.worker.submit(version.key, work(rows, many=many), parameters)
+            answer = self._current = Answer(version.task, job)
+            self._reader.submit(self._read, job, answer, pieces, asyncio.get_running_loop())
+        except BaseException:
+            self.line.pass_on()
+            raise
+        return answer
+
+    async def stop(self) -> None:
+        """Take no more requests, send those that wait away, and end the one that is served at its next token."""
+        self.stopping = True
+        self.line.clear(Refusal(503, "stopped", CLOSING))
+        if self._current is not None:
+            self._current.leave(CLOSING)
+
+    async def close(self) -> None:
+        """Stop, and give the models back. Returns when that is done."""
+        await self.stop()
+        await asyncio.to_thread(self.worker.close)
+        await asyncio.to_thread(self._reader.shutdown)
+        self._checks.shutdown(wait=False)
+
+    def _read(self, job: Job, answer: Answer, pieces: bool, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand a job's events to the event loop as they come. In a thread; the job's turn lasts until it is over."""
+        error: Exception | None = None
+        try:
+            for event in job.events() if pieces else [job.result()]:
+                loop.call_soon_threadsafe(answer.put, event)
+        except Exception as caught:
+            error = caught
+        loop.call_soon_threadsafe(self._over, answer, error)
+
+    def _over(self, answer: Answer, error: Exception | None) -> None:
+        self._seconds += PACE_WEIGHT * (time.monotonic() - answer.begun - self._seconds)
+        self.metrics.count_tokens(answer.task, answer.tokens)
+        answer.put(error)
+        self.line.pass_on()
+
+    def _full(self, error: LineFullError) -> Refusal:
+        """A 429 that says when to come back: after half of those that wait have been served, by the latest pace."""
+        wait = math.ceil(self._seconds * len(self.line) / 2)
+        told = refusal(error)
+        told.headers["Retry-After"] = str(min(max(wait, 1), LONGEST_RETRY_S))
+        return told

@@ -1,0 +1,80 @@
+"""Requests of one row or many, as the worker's jobs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.base import Cancel, Row, Task, TaskInputError, never
+
+ROWS_AT_ONCE = 32
+
+
+def work(rows: Sequence[Row], *, many: bool) -> Row:
+    """What is given to the worker in place of a row: the rows of a request, and whether they came as a list."""
+    return {"rows": rows, "many": many}
+
+
+class RequestTask(Task):
+    """A loaded task that takes `work`: one row, answered as a stream; or many, answered as one event `{"rows": [...]}`.
+
+    Many rows go through `Task.run` by 32, so that the model has its batches and a cancelled job still ends soon. A task
+    that writes in pieces has no batches, and its rows are streamed one by one: it can be cancelled between tokens.
+    """
+
+    name = "request"
+    inputs = {}
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task.folder, task.model_name, task.device)
+        self.task = task
+
+    def load(self) -> None:
+        self.task.load()
+
+    def memory_bytes(self) -> int:
+        return self.task.memory_bytes()
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        return self.task.answer(rows, parameters)
+
+    def stream(self, row: Row, parameters: Mapping[str, Any] | None = None, cancel: Cancel = never) -> Iterator[Row]:
+        rows: Sequence[Row] = row["rows"]
+        if not row["many"]:
+            return self.task.stream(rows[0], parameters, cancel)
+        return self._all(rows, parameters, cancel)
+
+    def _all(self, rows: Sequence[Row], parameters: Mapping[str, Any] | None, cancel: Cancel) -> Iterator[Row]:
+        results: list[Row] = []
+        size = 1 if in_pieces(type(self.task)) else ROWS_AT_ONCE
+        for start in range(0, len(rows), size):
+            if cancel():
+                break
+            if size == 1:
+                *_, result = self.task.stream(rows[start], parameters, cancel)
+                results.append(result)
+            else:
+                results += self.task.run(rows[start : start + size], parameters)
+        yield {"rows": results}
+
+
+def in_pieces(task: type[Task]) -> bool:
+    """Whether a task gives its answer in pieces or steps."""
+    return task.stream_answer is not Task.stream_answer
+
+
+def check_work(task: type[Task], rows: Sequence[Row], parameters: Mapping[str, Any]) -> None:
+    """Check what can be checked without the model: a request that cannot be answered shall not wait, nor load one.
+
+    Raises TaskInputError; of several rows it names the one.
+    """
+    unloaded = task(Path(), "")
+    unloaded.check_parameters(parameters)
+    try:
+        unloaded.check_rows(rows)
+    except TaskInputError:
+        for index, row in enumerate(rows if len(rows) > 1 else ()):
+            try:
+                unloaded.check_rows([row])
+            except TaskInputError as error:
+                raise TaskInputError(f"inputs[{index}]: {error}") from None
+        raise

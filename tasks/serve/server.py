@@ -1,0 +1,69 @@
+"""The gateway as a process: the parts put together, uvicorn, and how it ends."""
+
+import socket
+
+import uvicorn
+
+from tasks import TASKS, registry, task_class
+from tasks.base import Task
+from tasks.runs import open_store, store_in_words
+from tasks.serve.app import application
+from tasks.serve.directory import Directory
+from tasks.serve.gateway import Gateway
+from tasks.serve.metrics import Metrics
+from tasks.serve.rows import RequestTask
+from tasks.serve.settings import Settings
+from tasks.worker import GIGABYTE, Worker
+
+# After the work was told to end: for connections to close, before they are cut.
+GRACE_S = 10
+# Longer than clients keep an idle connection: else one would send on a connection that is being closed.
+KEEP_ALIVE_S = 75
+
+
+class Server(uvicorn.Server):
+    """Ends streams before it waits for connections to close; uvicorn itself would wait for the longest answer."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self.gateway = gateway
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.gateway.stop()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings, listening: socket.socket, address: str) -> None:
+    """Serve on a socket until a signal comes."""
+    with store_in_words():
+        open_store()  # creates it on a first start
+    for task in TASKS:
+        task_class(task)  # here, not in the first request
+    metrics = Metrics()
+    worker = Worker(load, settings.memory_bytes, expected_bytes, max_queue=1)
+    gateway = Gateway(worker, Directory(), metrics, settings.queue)
+    config = uvicorn.Config(
+        application(settings, gateway, metrics),
+        http="h11",
+        ws="none",
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        server_header=False,
+    )
+    locked = "with a token" if settings.token else "without a token"
+    print(f"serving {len(TASKS)} tasks at {address}, {locked}; models may take "
+          f"{settings.memory_bytes / GIGABYTE:.1f} GB", flush=True)  # fmt: skip
+    Server(config, gateway).run(sockets=[listening])
+
+
+def load(key: str) -> Task:
+    """The loaded model of a registered version, for requests."""
+    with store_in_words():
+        return RequestTask(registry.load(key))
+
+
+def expected_bytes(key: str) -> int | None:
+    """What a registered version will take in memory, if registering counted it."""
+    with store_in_words():
+        return registry.find(key).memory_bytes
