@@ -1,11 +1,13 @@
 """The tool: `make ui`, or `python -m streamlit run ui/app.py` from the project's root. Navigation, and nothing else."""
 
 import logging
+from pathlib import Path
 
 import streamlit as st
 
+from tasks.runs import give_up_soon
 from ui.plain import escaped
-from ui.session import errors_in_words
+from ui.session import errors_in_words, warm_up
 
 PAGES = (
     ("views/home.py", "Home", ":material/home:"),
@@ -17,12 +19,16 @@ PAGES = (
     ("views/runs.py", "Runs", ":material/play_circle:"),
 )
 
+ICON = Path(__file__).with_name("icon.png")
+
 logger = logging.getLogger("ui")
 
 
 def main() -> None:
     """Draw the page that the visitor is on; whatever fails on it is said in words and logged whole."""
-    st.set_page_config(page_title="Project-DL", page_icon=":material/neurology:", layout="wide")
+    give_up_soon()
+    # A picture of our own: the browser would fetch a named icon from another host.
+    st.set_page_config(page_title="Project-DL", page_icon=str(ICON), layout="wide")
     pages = [st.Page(path, title=title, icon=icon, default=path == PAGES[0][0]) for path, title, icon in PAGES]
     page = st.navigation(pages)
     # Streamlit's own Stop would end the drawing and let the model write on; the pages have one that stops the model.
@@ -34,6 +40,7 @@ def main() -> None:
         logger.exception("the page %s failed", page.title)
         st.error(escaped(f"This page failed ({type(error).__name__}). The terminal of the tool says more."))
         st.button("Try again", key="retry-failed")
+    warm_up()
 
 
 main()

@@ -112,7 +112,7 @@ def _columns() -> dict[str, Any]:
         COSTS["parameters"]: number(format="localized"),
         COSTS["seconds"]: number(format="%.1f", help="Of training: all epochs with their validation"),
         COSTS["examples_per_second"]: number(format="%.0f", help="Median over epochs, training only"),
-        "MLflow": st.column_config.LinkColumn(display_text="Open run"),
+        "MLflow": st.column_config.LinkColumn(display_text="Open"),
     }
 
 

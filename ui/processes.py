@@ -26,7 +26,6 @@ from experiments.config import ConfigError
 from ui.process_log import MOST_LINES, read_tail
 from ui.process_wrapper import write
 from ui.programs import PROJECT_ROOT, arguments, changed, problems, program
-from ui.services import IMPATIENCE
 
 WRAPPER = Path(__file__).with_name("process_wrapper.py")
 PLACES = 2  # so many work at once, the others wait

@@ -3,24 +3,21 @@
 A page that is drawn anew asks again; what must outlive it (the worker, its models, its jobs) is held by `Services`.
 """
 
+import importlib
 import os
 from collections.abc import Mapping
 from typing import Any
 
-import psutil
-
 from tasks.base import Row
+from tasks.budget import memory_budget
 from tasks.jobs import Job
 from tasks.registry import RegisteredVersion, find, load, versions
 from tasks.runs import store_in_words
-from tasks.worker import GIGABYTE, Worker
+from tasks.worker import Worker
 
-MEMORY_SWITCH = "PROJECT_DL_MEMORY_GB"
 MLFLOW_UI_SWITCH = "PROJECT_DL_MLFLOW_UI"
 MLFLOW_UI = "http://127.0.0.1:5000"
 TIME_LIMIT_S = 600.0
-# MLflow retries for minutes while a server is down; a page shall say so in seconds.
-IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 class Services:
@@ -28,8 +25,6 @@ class Services:
 
     def __init__(self, budget_bytes: int | None = None) -> None:
         """Args: budget_bytes: what loaded models may take together; None: see `memory_budget`."""
-        for name, value in IMPATIENCE.items():
-            os.environ.setdefault(name, value)
         self.worker = Worker(load, budget_bytes or memory_budget(), expected_bytes)
 
     def submit(self, reference: str, row: Row, parameters: Mapping[str, Any] | None = None) -> Job:
@@ -39,42 +34,20 @@ class Services:
         """
         return self.worker.submit(reference, row, parameters, TIME_LIMIT_S)
 
-    def answer(
-        self, reference: str, row: Row, parameters: Mapping[str, Any] | None = None, timeout: float = 120.0
-    ) -> Row:
-        """The output row, waited for. Raises what `Job.result` raises; a job not done by then is cancelled."""
-        job = self.submit(reference, row, parameters)
-        try:
-            return job.result(timeout)
-        except TimeoutError:
-            job.cancel(f"stopped after {timeout:g} s")
-            raise
-
     def close(self) -> None:
         """End the worker and unload all models."""
         self.worker.close()
 
 
-def memory_budget() -> int:
-    """Bytes for loaded models: PROJECT_DL_MEMORY_GB, or half of this machine's memory.
-
-    Raises ValueError for a setting that is no number above 0.
-    """
-    given = os.environ.get(MEMORY_SWITCH)
-    if given is None:
-        return psutil.virtual_memory().total // 2
-    try:
-        budget = int(float(given) * GIGABYTE)
-    except (ValueError, OverflowError):
-        budget = 0
-    if budget <= 0:
-        raise ValueError(f"{MEMORY_SWITCH} is {given!r}; valid: a number of gigabytes above 0")
-    return budget
-
-
 def expected_bytes(reference: str) -> int | None:
     """What a registered version will take in memory, if registering counted it."""
     return find(reference).memory_bytes
+
+
+def load_libraries() -> None:
+    """Import what models are made of; it takes seconds."""
+    for name in ("torch", "transformers", "tasks.image_classification", "tasks.text_generation"):
+        importlib.import_module(name)
 
 
 def registered(task: str | None = None) -> list[RegisteredVersion]:

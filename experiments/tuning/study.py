@@ -110,14 +110,10 @@ def open_study(job: Job, storage: StudyStorage) -> Study:
     name = job.config.study
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        study = optuna.create_study(
-            storage=storage.backend,
-            study_name=name,
-            direction="maximize",
-            load_if_exists=True,
-            sampler=make_sampler(job.config, 0),
-            pruner=make_pruner(job.config.pruner, job.base.epochs),
-        )
+        if name not in optuna.get_all_study_names(storage.backend):
+            optuna.create_study(storage=storage.backend, study_name=name, direction="maximize")
+        pruner = make_pruner(job.config.pruner, job.base.epochs)
+        study = optuna.load_study(study_name=name, storage=storage.backend, pruner=pruner)
     mine, theirs = job.identity(), study.user_attrs.get(IDENTITY)
     if theirs is None and study.get_trials(deepcopy=False):
         raise ConfigError(f"study is {name!r}, and that one in {storage.shown} was not made by tune; give another name")

@@ -23,7 +23,15 @@ from tasks.runs.reading import (
     nested_runs,
     tagged_runs,
 )
-from tasks.runs.store import PICKLE_SWITCH, StoreUnreachableError, open_store, store_in_words, store_lock
+from tasks.runs.store import (
+    IMPATIENCE,
+    PICKLE_SWITCH,
+    StoreUnreachableError,
+    give_up_soon,
+    open_store,
+    store_in_words,
+    store_lock,
+)
 from tasks.runs.trainings import (
     Curve,
     FinishedTraining,
@@ -39,6 +47,7 @@ from tasks.runs.trainings import (
 )
 
 __all__ = [
+    "IMPATIENCE",
     "PICKLE_SWITCH",
     "Answer",
     "AnswerNotFoundError",
@@ -56,6 +65,7 @@ __all__ = [
     "find_run",
     "find_trainings",
     "finished_trainings",
+    "give_up_soon",
     "local_artifacts",
     "log_answer",
     "logged_steps",

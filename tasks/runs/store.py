@@ -14,10 +14,18 @@ from mlflow.exceptions import MlflowException
 
 # A model whose pickle was slipped into the store must not run code when it is loaded. Ours have none.
 PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+# MLflow retries for minutes while a server is down; a training shall wait, people at a page shall not.
+IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 class StoreUnreachableError(Exception):
     """The tracking store does not answer. The text says which, and why."""
+
+
+def give_up_soon() -> None:
+    """Have this process say within seconds that a tracking server is down, unless its environment says otherwise."""
+    for name, value in IMPATIENCE.items():
+        os.environ.setdefault(name, value)
 
 
 @contextmanager

@@ -36,6 +36,15 @@ COLUMNS: dict[str, tuple[Schema, Any]] = {
     "image": (PICTURE, [[0, 128, 255], [0, 128, 255], [0, 128, 255]]),
     "sequence": ({"type": "array", "items": {"type": "integer"}, "minItems": 1}, [3, 1, 4, 1, 5]),
 }
+EVENT: Schema = {
+    "description": "a piece of the answer or a step; last the output row, or what went wrong",
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["part", "row", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 REFUSALS = {
     400: "what was sent cannot be used",
     401: "the token is missing or wrong",
@@ -125,7 +134,7 @@ def _task_operation(task: str) -> dict[str, Any]:
         "summary": _summary(task),
         "description": inspect.getdoc(cls) or "",
         "requestBody": _content(body, {"inputs": example}),
-        "responses": _responses({"oneOf": [result, {"type": "array", "items": result}]}, streams=True),
+        "responses": _responses({"oneOf": [result, {"type": "array", "items": result}]}, EVENT),
     }
 
 
@@ -148,7 +157,7 @@ def _chat_operation() -> dict[str, Any]:
         "operationId": "chat.completions",
         "summary": "The next reply of a conversation, as OpenAI's API has it",
         "requestBody": _content(body, {"model": CHATBOT, "messages": example}),
-        "responses": _responses({"type": "object"}, streams=True),
+        "responses": _responses({"type": "object"}, {"type": "object", "required": ["data"]}),
     }
 
 
@@ -162,10 +171,9 @@ def _reading(summary: str, schema: Schema, *more: int, media: str = "application
     return {"summary": summary, "responses": {**answered, **_refusals((*READING, *more))}}
 
 
-def _responses(schema: Schema, *, streams: bool) -> dict[str, Any]:
-    content: dict[str, Any] = {"application/json": {"schema": schema}}
-    if streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+def _responses(schema: Schema, event: Schema) -> dict[str, Any]:
+    """Of a POST. In OpenAPI 3.1 the schema of a stream is that of each of its events."""
+    content = {"application/json": {"schema": schema}, "text/event-stream": {"schema": event}}
     return {"200": {"description": "the answer", "content": content}, **_refusals(tuple(REFUSALS))}
 
 

@@ -346,7 +346,7 @@ def test_forty_trivial_trials_cost_little_and_the_last_as_much_as_the_first(
         (["--storage", "sqlite:///broken.db"], ConfigError, "does not answer: file is not a database"),
         (["--storage", "sqlite:///mlflow.db"], ConfigError, "which is a database of MLflow; valid: one of its own"),
         (["--storage", "postgresql+pg8000://me:secret@127.0.0.1:9/x"], ConfigError,
-         r"me:\*\*\*@127.0.0.1:9/x', and its Python package is missing"),
+         r"me:\*\*\*@127.0.0.1:9/x', and the Python package for it is missing: No module named 'pg8000'"),
         (["--device", "mps"], ConfigError, "device is 'mps'"),
     ],
 )  # fmt: skip
@@ -364,10 +364,10 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
 def test_a_database_that_does_not_answer(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlalchemy.exc import OperationalError
 
-    def refuse(_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OperationalError("SELECT 1", {}, Exception("connection refused\nIs the server running?"))
 
-    monkeypatch.setattr(database.sqlalchemy, "inspect", refuse)
+    monkeypatch.setattr(database, "RDBStorage", refuse)
     with pytest.raises(ConfigError, match=r"does not answer: connection refused$"):
         tune.main([*TINY, "--storage", "sqlite:///studies.db"])
     assert not all_runs()

@@ -176,7 +176,7 @@ def test_what_is_no_model_is_refused(model: str) -> None:
 
 def test_memory_shows_what_is_loaded(tool, page) -> None:
     app = page("models")
-    session.services().answer("seq2seq-reverse", {"sequence": [1, 2, 3]})
+    session.services().submit("seq2seq-reverse", {"sequence": [1, 2, 3]}).result(60)
     opened(app, "In memory")
     assert not app.exception
     assert app.dataframe[0].value["name"].tolist() == ["seq2seq-reverse"]
