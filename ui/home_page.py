@@ -7,11 +7,11 @@ import streamlit as st
 from experiments.config import ConfigError
 from tasks.catalog import PRETRAINED_TASKS, catalog
 from tasks.registry import RegisteredVersion
-from ui.first_start import first_steps, start_first_steps
+from ui.answers.task_page import task_title
 from ui.plain import escaped
-from ui.processes import FAILED, ProcessError, log_tail, processes
+from ui.running.first_start import first_steps, start_first_steps
+from ui.running.processes import FAILED, ProcessError, log_tail, processes
 from ui.session import forget_versions
-from ui.task_page import task_title
 
 # One line each; a task that is registered but not listed here is shown without.
 PURPOSES = {

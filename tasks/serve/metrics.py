@@ -31,7 +31,8 @@ class Metrics:
 
     def count_tokens(self, task: str, tokens: int) -> None:
         """A model has written, or read where it does not write, tokens."""
-        self._tokens[task] += tokens
+        if tokens:
+            self._tokens[task] += tokens
 
     def text(self, gauges: Iterable[tuple[str, str, list[Sample]]]) -> str:
         """All of it, with the given gauges (name, help, samples) of the moment."""

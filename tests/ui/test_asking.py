@@ -9,8 +9,8 @@ import pytest
 from tasks.registry import RegisteredVersion
 from tasks.worker import Worker
 from tests.words import MB, PATIENCE, Loads, until
-from ui import asking as asking_module
-from ui.asking import Asking, in_seconds, ordinal
+from ui.answers import asking as asking_module
+from ui.answers.asking import Asking, in_seconds, ordinal
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_whole_answer_has_its_row_text_and_facts(worker: Worker) -> None:
     assert one.result is not None and one.result["text"] == "a b c"
     assert one.text == "abc" and [event["piece"] for event in one.events] == ["a", "b", "c"]
     assert one.state() == "done" and one.error is None and not one.stopped
-    assert one.took == one.result["seconds"] <= one.seconds
+    assert one.took == one.result["seconds"] <= one.seconds + 0.1  # the job may begin before it is noted
     assert (one.task, one.reference, one.model) == ("story-completion", "words/2", "tiny words")
     assert one.facts().endswith("tiny words (words/2)") and asking_module.device() in one.facts()
     before = one.seconds

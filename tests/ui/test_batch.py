@@ -15,10 +15,10 @@ from streamlit.testing.v1 import AppTest
 from tasks import TASKS, task_class
 from tasks.base import ModelFolderError, Task, TaskInputError
 from tasks.worker import Worker
-from ui import batch_file
-from ui.batch import Batch
-from ui.batch_file import BatchFileError, Line, read_lines, template
-from ui.batch_panel import progress
+from ui.answers import batch_file
+from ui.answers.batch import Batch
+from ui.answers.batch_file import BatchFileError, Line, read_lines, template
+from ui.answers.batch_panel import progress
 
 TEXT = {"text": True}
 BOTH = {"question": True, "context": True}
@@ -262,7 +262,7 @@ def test_a_batch_whose_visitor_has_left_ends(worker, upper) -> None:
 
 
 def test_results_of_many_pictures_are_bounded(worker, monkeypatch) -> None:
-    monkeypatch.setattr("ui.batch.MAX_RESULT_BYTES", 200)
+    monkeypatch.setattr("ui.answers.batch.MAX_RESULT_BYTES", 200)
     batch = started(worker, *("x" * 50 for _ in range(20)))
     batch.wait(10)
     assert batch.state == "failed" and 0 < batch.done < 20 and "the most that are kept" in batch.reason
@@ -285,7 +285,7 @@ def test_results_cannot_act_and_hide_nothing(worker) -> None:
 def batch_page(task: str) -> None:
     import streamlit as st
 
-    from ui.batch_panel import draw_batch
+    from ui.answers.batch_panel import draw_batch
 
     if st.toggle("Another page"):
         st.write("elsewhere")
@@ -304,7 +304,7 @@ def press(app: AppTest, label: str) -> AppTest:
 
 @pytest.fixture
 def served(worker, monkeypatch) -> Worker:
-    monkeypatch.setattr("ui.batch_panel.services", lambda: worker)
+    monkeypatch.setattr("ui.answers.batch_panel.services", lambda: worker)
     return worker
 
 

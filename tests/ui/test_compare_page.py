@@ -8,7 +8,7 @@ import pytest
 
 from tasks.runs import finished_trainings, training_curves
 from tests.logged_trainings import SECONDS, log_comparison, log_training
-from ui import charts, leaderboard
+from ui.results import charts, leaderboard
 
 TASK = "image-classification"
 
@@ -113,7 +113,7 @@ def test_a_store_that_is_down_is_said_with_a_retry(empty_tool, page, monkeypatch
     def fail(task: str):
         raise MlflowException("connection refused")
 
-    monkeypatch.setattr("ui.training_runs.finished_trainings", fail)
+    monkeypatch.setattr("ui.results.training_runs.finished_trainings", fail)
     app = page("compare")
     assert not app.exception
     assert "connection refused" in app.error[0].value.replace("\\", "")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tasks.base import TaskInputError
 from tasks.images import decode_image
-from ui.drawing import (
+from ui.pictures.drawing import (
     AS_IT_IS,
     digits_frame,
     fashion_frame,
@@ -19,7 +19,7 @@ from ui.drawing import (
     pixels_of,
     png,
 )
-from ui.heatmaps import SCALE, overlaid
+from ui.pictures.heatmaps import SCALE, overlaid
 
 
 def stroke(side: int, rows: slice, columns: slice) -> np.ndarray:

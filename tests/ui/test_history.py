@@ -10,9 +10,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tasks.runs import AnswerNotFoundError, AnswerTooLargeError, StoreUnreachableError, recent_answers
-from ui.answer_log import AnswerLog
-from ui.history import Asked, add, history_csv, history_json
-from ui.tables import as_csv, cell, picture, short
+from ui.answers.answer_log import AnswerLog
+from ui.answers.history import Asked, add, history_csv, history_json
+from ui.answers.tables import as_csv, cell, picture, short
 
 AT = datetime(2026, 5, 1, 12, 30, 15, tzinfo=UTC)
 PNG = "iVBORw0KGgo" + 1000 * "A" + "A"
@@ -122,7 +122,7 @@ def finished(one: Asked, timeout: float = 20.0) -> Asked:
 
 
 def test_answers_are_written_with_their_ratings_in_order(store, monkeypatch) -> None:
-    monkeypatch.setattr("ui.answer_log.logged_model", lambda reference: "m-1")
+    monkeypatch.setattr("ui.answers.answer_log.logged_model", lambda reference: "m-1")
     written, rated = [], []
 
     def write(answer, model_id):
@@ -151,7 +151,7 @@ def test_answers_are_written_with_their_ratings_in_order(store, monkeypatch) -> 
     ],
 )
 def test_what_cannot_be_logged_is_said_and_can_be_logged_later(error, said, monkeypatch) -> None:
-    monkeypatch.setattr("ui.answer_log.logged_model", lambda reference: "")
+    monkeypatch.setattr("ui.answers.answer_log.logged_model", lambda reference: "")
     errors = [error]
 
     def write(answer, model_id):
@@ -169,7 +169,7 @@ def test_what_cannot_be_logged_is_said_and_can_be_logged_later(error, said, monk
 
 
 def test_an_answer_deleted_in_mlflow_is_logged_anew_when_asked_again(monkeypatch) -> None:
-    monkeypatch.setattr("ui.answer_log.logged_model", lambda reference: "")
+    monkeypatch.setattr("ui.answers.answer_log.logged_model", lambda reference: "")
 
     def rate(*given):
         if given[0] == "tr-old":
@@ -184,8 +184,8 @@ def test_an_answer_deleted_in_mlflow_is_logged_anew_when_asked_again(monkeypatch
 
 
 def test_a_full_or_closed_log_says_so(monkeypatch) -> None:
-    monkeypatch.setattr("ui.answer_log.MAX_WAITING", 1)
-    monkeypatch.setattr("ui.answer_log.logged_model", lambda reference: "")
+    monkeypatch.setattr("ui.answers.answer_log.MAX_WAITING", 1)
+    monkeypatch.setattr("ui.answers.answer_log.logged_model", lambda reference: "")
     log = AnswerLog(lambda *given: time.sleep(0.3) or "tr-1", lambda *given: None)
     answers = [asked(number) for number in range(4)]
     for one in answers:
@@ -216,8 +216,8 @@ def test_a_store_that_is_down_takes_neither_the_answer_nor_the_page(store, monke
 def history_page(answers: list, task: str = "sentiment-analysis") -> None:
     import streamlit as st
 
-    from ui.history import history
-    from ui.history_panel import draw_history
+    from ui.answers.history import history
+    from ui.answers.history_panel import draw_history
 
     if "filled" not in st.session_state:
         st.session_state["filled"] = True
@@ -317,7 +317,7 @@ def test_a_rating_and_a_comment_are_kept_and_logged_on_request(quiet) -> None:
 
 def test_logged_answers_are_opened_in_a_new_session(quiet) -> None:
     from tasks.runs import log_answer
-    from ui.answer_log import as_answer
+    from ui.answers.answer_log import as_answer
 
     answer_id = log_answer(as_answer(asked(row={"text": "from long ago"}, model="<b>")))
     log_answer(as_answer(asked(task="chatbot", row={"messages": []})))
@@ -338,7 +338,7 @@ def test_a_store_that_is_down_is_said_and_the_session_stays(quiet, monkeypatch) 
     def down(*_):
         raise StoreUnreachableError("MLflow's store at x does not answer")
 
-    monkeypatch.setattr("ui.history_panel.recent_answers", down)
+    monkeypatch.setattr("ui.answers.history_panel.recent_answers", down)
     app = opened([asked(0)])
     app.get("button_group")[0].set_value("MLflow").run()
     assert not app.exception and "does not answer" in texts(app) and not app.expander
@@ -350,8 +350,8 @@ def remembering_page(text: str) -> None:
     import streamlit as st
 
     from tests.ui.test_history import asked
-    from ui.history import remember
-    from ui.history_panel import draw_history, draw_log_switch, draw_rating
+    from ui.answers.history import remember
+    from ui.answers.history_panel import draw_history, draw_log_switch, draw_rating
 
     draw_log_switch()
     if st.button("Ask"):

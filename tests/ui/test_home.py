@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tasks.runs import StoreUnreachableError
-from ui import first_start, processes
+from ui.running import first_start, processes
 
 
 def words(app) -> str:

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tasks.runs import StoreUnreachableError
-from ui.canvas import picture_of
-from ui.drawing import png
-from ui.image_sources import Given
+from ui.pictures.canvas import picture_of
+from ui.pictures.drawing import png
+from ui.pictures.image_sources import Given
 
 DRAWN = {"strokes": [], "picture": "data:image/png;base64," + png(np.pad(np.full((150, 30), 255, np.uint8), 60))}
 

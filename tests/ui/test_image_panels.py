@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ui.attention_map import attention_chart, ideal_attention, share_on_anti_diagonal
-from ui.class_bars import bars_html
-from ui.drawing import pixels_of, png
 from ui.panels.image_generation import file_name
 from ui.panels.sequence_reversal import numbers, verdict
-from ui.picture_input import MAX_SIDE, Picture
+from ui.pictures.class_bars import bars_html
+from ui.pictures.drawing import pixels_of, png
+from ui.pictures.picture_input import MAX_SIDE, Picture
+from ui.results.attention_map import attention_chart, ideal_attention, share_on_anti_diagonal
 
 SEQUENCE, GENERATION, CLASSES = "tasks-sequence-reversal", "tasks-image-generation", "tasks-image-classification"
 PICTURE = png(np.full((40, 80), 90, np.uint8))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ui import first_start, processes
-from ui.live_run import duration, in_words, live_run, progress, reason
-from ui.process_log import MOST_BYTES, MOST_LINES, read_tail
-from ui.processes import FAILED, FINISHED, RUNNING, Process
-from ui.programs import problems, program
+from ui.running import first_start, processes
+from ui.running.live_run import duration, in_words, live_run, progress, reason
+from ui.running.process_log import MOST_BYTES, MOST_LINES, read_tail
+from ui.running.processes import FAILED, FINISHED, RUNNING, Process
+from ui.running.programs import problems, program
 
 
 def test_the_end_of_a_long_log_is_read_quickly_and_bounded(tmp_path: Path) -> None:

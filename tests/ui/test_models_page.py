@@ -6,8 +6,9 @@ import pytest
 
 from tasks import registry
 from tasks.runs import StoreUnreachableError
-from ui import model_cards, model_facts, process_cards, session
-from ui.processes import Process, ProcessError
+from ui import session
+from ui.running import model_cards, model_facts, process_cards
+from ui.running.processes import Process, ProcessError
 
 TAB = "models-tab"
 MARKUP = re.compile(r"(?<!\\)(?:[<$]|:red|\]\()")  # not escaped

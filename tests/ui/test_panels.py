@@ -14,7 +14,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_has_a_panel_whose_examples_are_valid_rows(task: str) -> None:
-    from ui.answering import check
+    from ui.answers.answering import check
 
     one = panel(task)
     assert one.task == task

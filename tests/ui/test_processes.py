@@ -13,10 +13,10 @@ import pytest
 
 from experiments.config import ConfigError
 from tests.conftest import PROJECT_ROOT
-from ui import processes
-from ui.live_run import duration, live_run
-from ui.processes import FAILED, FINISHED, RUNNING, STOPPED, WAITING, Process, ProcessError
-from ui.programs import changed, command_line, problems, program, programs
+from ui.running import processes
+from ui.running.live_run import duration, live_run
+from ui.running.processes import FAILED, FINISHED, RUNNING, STOPPED, WAITING, Process, ProcessError
+from ui.running.programs import changed, command_line, problems, program, programs
 
 PRETENDED = """
 import json, os, sys, time
@@ -110,7 +110,7 @@ def test_programs_beyond_the_places_wait_and_can_be_stopped_there(
 
 def test_a_process_outlives_who_started_it(pretended: Path) -> None:
     script = (
-        "import dataclasses; from ui import processes, programs\n"
+        "import dataclasses; from ui.running import processes, programs\n"
         "stand_in = dataclasses.replace(programs.program('cnn'), module='pretended')\n"
         "processes.program = lambda name: stand_in\n"
         "print(processes.start('cnn', {'seed': '2'}).id, flush=True)"

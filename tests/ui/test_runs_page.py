@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.runs import StoreUnreachableError
-from ui import process_cards, processes
-from ui.processes import Process, ProcessError
+from ui.running import process_cards, processes
+from ui.running.processes import Process, ProcessError
 
 MARKUP = re.compile(r"(?<!\\)<")  # not escaped
 ID = "20260101-120000-0123abcd"
@@ -39,7 +39,7 @@ def texts(app) -> str:
 
 
 def test_every_program_has_a_form_whose_defaults_can_be_started(empty_tool, page) -> None:
-    from ui.programs import programs
+    from ui.running.programs import programs
 
     app = page("runs")
     for name, program in programs().items():

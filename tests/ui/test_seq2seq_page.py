@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 
 from tasks.base import TaskInputError
 from tests.small_platform import registering, save_sequences
-from ui import charts, sequences
-from ui.sequences import Trained
+from ui.results import charts, sequences
+from ui.results.sequences import Trained
 
 TASK = "sequence-reversal"
 

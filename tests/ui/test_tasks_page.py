@@ -150,7 +150,7 @@ def test_a_conversation_goes_on_is_answered_again_edited_and_cleared(tool, page)
 def test_an_answer_can_be_stopped_while_it_is_written_and_keeps_its_beginning(tool, page) -> None:
 
     from tasks.jobs import Job
-    from ui import answering, asking
+    from ui.answers import answering, asking
 
     app = opened(page, "story-completion")
     app.button(key="tasks-story-completion-example-1").click().run()
@@ -253,7 +253,7 @@ def test_jobs_of_a_visitor_who_left_are_cancelled() -> None:
     from tasks.jobs import JobCancelled
     from tasks.worker import Worker
     from tests.words import MB, Loads
-    from ui.answering import _leave
+    from ui.answers.answering import _leave
 
     with Worker(Loads(), 100 * MB) as worker:
         jobs = [worker.submit("words", {"text": "word " * 1000}, {"pause_ms": 20}) for _ in range(2)]

@@ -6,11 +6,11 @@ from typing import Any
 import streamlit as st
 
 from tasks.base import Row
-from ui.class_bars import draw_class_bars
-from ui.drawing import pixels_of
-from ui.heatmaps import enlarged, overlaid
 from ui.panels.base import Panel
-from ui.picture_input import draw_picture_input, keep
+from ui.pictures.class_bars import draw_class_bars
+from ui.pictures.drawing import pixels_of
+from ui.pictures.heatmaps import enlarged, overlaid
+from ui.pictures.picture_input import draw_picture_input, keep
 from ui.plain import escaped
 
 SHOWN = 92  # pixels on the page: two fit side by side where two answers stand side by side

@@ -8,9 +8,9 @@ from typing import Any
 import streamlit as st
 
 from tasks.base import Row
-from ui import history
+from ui.answers import history
 from ui.panels.base import Example, Panel, text_field
-from ui.picture_input import draw_picture_input, keep
+from ui.pictures.picture_input import draw_picture_input, keep
 from ui.plain import escaped
 
 # In the order of the form; a parameter that is not here comes last.

@@ -6,9 +6,9 @@ from typing import Any
 import streamlit as st
 
 from tasks.base import Row
-from ui.attention_map import draw_attention
 from ui.panels.base import Example, Panel
 from ui.plain import escaped
+from ui.results.attention_map import draw_attention
 
 
 class SequenceReversalPanel(Panel):

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from ui import comparing
-from ui.leaderboard import datasets, lines
-from ui.training_runs import classifiers, histories, parameters
+from ui.results import comparing
+from ui.results.leaderboard import datasets, lines
+from ui.results.training_runs import classifiers, histories, parameters
 
 st.title("Compare CNNs")
 trainings = classifiers()

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from ui import image_page
-from ui.image_sources import choose_picture
+from ui.pictures import image_page
+from ui.pictures.image_sources import choose_picture
 from ui.session import errors_in_words, versions
 
 TASK = "image-classification"

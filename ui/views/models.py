@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from ui.model_cards import draw_catalogue, draw_memory, draw_model
-from ui.model_facts import by_name
-from ui.process_cards import draw_processes
+from ui.answers.task_page import task_title
+from ui.running.model_cards import draw_catalogue, draw_memory, draw_model
+from ui.running.model_facts import by_name
+from ui.running.process_cards import draw_processes
 from ui.session import errors_in_words, versions
-from ui.task_page import task_title
 
 ALL = "All tasks"
 TABS = ("Registered", "Register a model", "In memory")

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from ui.plain import escaped
-from ui.process_cards import draw_note, draw_processes, launch
-from ui.processes import PLACES, processes
-from ui.programs import changed, command_line, program, programs
-from ui.run_form import draw_form, label
+from ui.running.process_cards import draw_note, draw_processes, launch
+from ui.running.processes import PLACES, processes
+from ui.running.programs import changed, command_line, program, programs
+from ui.running.run_form import draw_form, label
 
 NOTE = "runs-note"
 WORDS = {

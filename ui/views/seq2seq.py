@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import reversing
+from ui.results import reversing
 from ui.session import versions
 
 st.title("Attention")

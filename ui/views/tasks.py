@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from ui import task_page
-from ui.answering import settle
+from ui.answers import task_page
+from ui.answers.answering import settle
 from ui.panels import panel
 from ui.plain import escaped
 from ui.services import tasks_with_models

@@ -2,7 +2,7 @@
 
 Each has a folder under `.processes/` beside the tracking store. A file there has one writer: `process.json` is what was
 started and `wrapper.json` by whom (`start`), `program.json` and `exit.json` are what became of it (the wrapper, its
-parent, `ui/process_wrapper.py`), `stop` says that a person ended it (`stop`), and `log.txt` is what it printed.
+parent, `ui/running/process_wrapper.py`), `stop` says that a person ended it (`stop`), and `log.txt` is what it printed.
 """
 
 import json
@@ -23,9 +23,10 @@ from typing import Any
 import psutil
 
 from experiments.config import ConfigError
-from ui.process_log import MOST_LINES, read_tail
-from ui.process_wrapper import write
-from ui.programs import PROJECT_ROOT, arguments, changed, problems, program
+from tasks.runs import IMPATIENCE
+from ui.running.process_log import MOST_LINES, read_tail
+from ui.running.process_wrapper import write
+from ui.running.programs import PROJECT_ROOT, arguments, changed, problems, program
 
 WRAPPER = Path(__file__).with_name("process_wrapper.py")
 PLACES = 2  # so many work at once, the others wait

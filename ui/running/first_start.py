@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from tasks.catalog import catalog
-from ui.processes import Process, processes, start
+from ui.running.processes import Process, processes, start
 
 
 @dataclass(frozen=True)

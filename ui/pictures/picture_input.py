@@ -12,7 +12,7 @@ import streamlit as st
 from PIL import Image
 
 from tasks.base import TaskInputError
-from ui.drawing import Pixels, pixels_of, png
+from ui.pictures.drawing import Pixels, pixels_of, png
 from ui.plain import escaped
 
 MAX_MEGABYTES = 20

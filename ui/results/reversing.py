@@ -10,12 +10,12 @@ import streamlit as st
 from tasks import task_class
 from tasks.jobs import OVER, Job
 from tasks.registry import RegisteredVersion
-from ui import charts, sequences
 from ui.plain import escaped, visible
-from ui.sequences import Trained
+from ui.results import charts, sequences
+from ui.results.sequences import Trained
+from ui.results.training_runs import trainings_of
 from ui.services import run_link
 from ui.session import SPOKEN, errors_in_words, services
-from ui.training_runs import trainings_of
 
 TASK = "sequence-reversal"
 COMMAND = "mlflow run . -e seq2seq --env-manager local"
@@ -147,7 +147,7 @@ def _draw_answer(source: Sequence[int], key: str, job: Job, trained: Trained | N
         words = {"queued": f"waits, number {place} in the queue" if place else "waits", "loading": "is being loaded"}
         st.caption(f":material/hourglass_top: The model {words.get(job.state, 'is writing')}.")
         return
-    from ui.attention_map import draw_attention
+    from ui.results.attention_map import draw_attention
 
     try:
         result = job.result(0)

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from tasks.runs import Answer, AnswerNotFoundError, delete_answer, read_answer, recent_answers
-from ui.asking import in_seconds
-from ui.history import (
+from ui.answers.asking import in_seconds
+from ui.answers.history import (
     DROPPED,
     MAX_ANSWERS,
     MAX_BYTES,
@@ -22,11 +22,11 @@ from ui.history import (
     history_csv,
     history_json,
 )
+from ui.answers.rating import draw_log_switch, draw_rating
+from ui.answers.tables import picture, short
 from ui.panels import panel
 from ui.plain import escaped
-from ui.rating import draw_log_switch, draw_rating
 from ui.session import errors_in_words
-from ui.tables import picture, short
 
 PAGE = 10
 FROM_MLFLOW = 50

@@ -8,7 +8,9 @@ from experiments.config import PRETRAINED_TASKS
 from tasks.catalog import CatalogModel, catalog
 from tasks.registry import RegisteredVersion
 from tasks.worker import GIGABYTE
-from ui.model_facts import (
+from ui.answers.task_page import task_title
+from ui.plain import escaped
+from ui.running.model_facts import (
     facts,
     promote,
     reason_to_ask,
@@ -17,11 +19,9 @@ from ui.model_facts import (
     version_link,
     wrong_with,
 )
-from ui.plain import escaped
-from ui.process_cards import draw_note, launch
-from ui.processes import processes
+from ui.running.process_cards import draw_note, launch
+from ui.running.processes import processes
 from ui.session import SPOKEN, StoreUnreachableError, errors_in_words, forget_versions, services
-from ui.task_page import task_title
 
 OTHERS_SHOWN = 5
 PROMOTED, REGISTERING = "models-promoted", "models-registering"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ui.tables import as_csv
+from ui.answers.tables import as_csv
 
 MAX_ROWS = 1_000
 MAX_MB = 20

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from tasks.runs import answers_experiment
-from ui.history import LOGGING, Asked, answer_log
+from ui.answers.history import LOGGING, Asked, answer_log
 from ui.plain import escaped
 from ui.services import answer_link
 from ui.session import errors_in_words

@@ -7,10 +7,10 @@ import streamlit as st
 
 from experiments.config import ConfigError
 from tasks.runs import StoreUnreachableError
-from ui.charts import BLUE, ORANGE
-from ui.live_run import LiveRun, duration, live_run, progress, reason
 from ui.plain import escaped
-from ui.processes import (
+from ui.results.charts import BLUE, ORANGE
+from ui.running.live_run import LiveRun, duration, live_run, progress, reason
+from ui.running.processes import (
     FAILED,
     FINISHED,
     RUNNING,

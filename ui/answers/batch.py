@@ -17,9 +17,9 @@ from tasks.jobs import Job, JobCancelled, QueueFullError
 from tasks.registry import ModelNotFoundError
 from tasks.runs import StoreUnreachableError
 from tasks.worker import ModelTooLargeError
-from ui.batch_file import Line
-from ui.history import size
-from ui.tables import as_csv, as_json
+from ui.answers.batch_file import Line
+from ui.answers.history import size
+from ui.answers.tables import as_csv, as_json
 
 logger = logging.getLogger(__name__)
 

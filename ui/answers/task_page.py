@@ -8,10 +8,10 @@ import streamlit as st
 from tasks import TASKS
 from tasks.base import Row
 from tasks.registry import RegisteredVersion
-from ui import batch_panel, history_panel
-from ui.answering import askings_of, draw_answers, form_key, refusal, start, stop
-from ui.forms import draw_parameters, fill_parameters
-from ui.history import Asked
+from ui.answers import batch_panel, history_panel
+from ui.answers.answering import askings_of, draw_answers, form_key, refusal, start, stop
+from ui.answers.forms import draw_parameters, fill_parameters
+from ui.answers.history import Asked
 from ui.panels import Panel
 from ui.panels import panel as panel_of
 from ui.plain import escaped

@@ -15,7 +15,7 @@ from tasks.runs import (
     store_in_words,
     training_curves,
 )
-from ui.leaderboard import HISTORY
+from ui.results.leaderboard import HISTORY
 
 CLASSIFICATION = "image-classification"
 

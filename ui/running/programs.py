@@ -17,7 +17,7 @@ import yaml
 from experiments import config as configurations
 from experiments.config import ConfigError, check, check_kind, names_in, valid_range
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 AUTO = "auto"
 MOST_CHARACTERS = 1000
 # Declared in MLproject, but seldom what a person comes for; and the other way round.

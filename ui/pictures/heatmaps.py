@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from ui.drawing import Pixels, pixels_of
+from ui.pictures.drawing import Pixels, pixels_of
 
 SCALE = 8
 STRENGTH = 0.65  # of the colour where the heat is highest: the picture shines through

@@ -9,8 +9,9 @@ from typing import Any
 import streamlit as st
 
 from tasks.runs import FinishedTraining
-from ui import charts
-from ui.leaderboard import (
+from ui.plain import escaped, inert_cell, visible
+from ui.results import charts
+from ui.results.leaderboard import (
     COSTS,
     SHARES,
     TESTED,
@@ -22,10 +23,9 @@ from ui.leaderboard import (
     unlike,
     validation,
 )
-from ui.plain import escaped, inert_cell, visible
+from ui.results.training_runs import comparison_report, histories, named_comparisons, tested
 from ui.services import mlflow_ui, run_link
 from ui.session import errors_in_words
-from ui.training_runs import comparison_report, histories, named_comparisons, tested
 
 COMMAND = "mlflow run . -e compare --env-manager local -P datasets=digits"
 BEST, ALL = "Best run of each model", "All finished runs"

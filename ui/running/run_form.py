@@ -7,7 +7,7 @@ import streamlit as st
 
 from experiments.config import valid_range
 from ui.plain import escaped
-from ui.programs import AUTO, MOST_CHARACTERS, Program, default_text, problems
+from ui.running.programs import AUTO, MOST_CHARACTERS, Program, default_text, problems
 
 
 def draw_form(program: Program, key: str, across: int = 2) -> tuple[dict[str, str], dict[str, str]]:

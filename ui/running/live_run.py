@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.runs import find_run, open_store, store_in_words, tagged_runs
-from ui.processes import FINISHED, TAG, Process
+from ui.running.processes import FINISHED, TAG, Process
 
 COUNTED = re.compile(r"^\s*(?P<what>epoch\s+|\[)?(?P<done>\d{1,6})/(?P<all>\d{1,6})\b", re.MULTILINE)
 PARENT = "mlflow.parentRunId"

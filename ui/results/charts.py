@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import altair as alt
 
-    from ui.leaderboard import Line
+    from ui.results.leaderboard import Line
 
     LayeredChart = alt.LayerChart | alt.FacetChart
 
@@ -32,7 +32,7 @@ def curves(
     """Loss or accuracy against `epoch` or `seconds`: training dashed, validation solid, the kept epoch marked larger.
 
     Args:
-        points: of `ui.leaderboard.curve_points`.
+        points: of `ui.results.leaderboard.curve_points`.
     """
     import altair as alt
 

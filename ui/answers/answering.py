@@ -11,8 +11,8 @@ from tasks import task_class
 from tasks.base import Row, TaskInputError
 from tasks.jobs import Job, QueueFullError
 from tasks.registry import RegisteredVersion
-from ui import history, history_panel
-from ui.asking import Asking, in_seconds
+from ui.answers import history, history_panel
+from ui.answers.asking import Asking, in_seconds
 from ui.panels import Panel, panel
 from ui.plain import escaped
 from ui.session import SPOKEN, services

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import streamlit as st
 
 from tasks.runs import Answer
-from ui.answer_log import AnswerLog
-from ui.tables import as_csv, as_json
+from ui.answers.answer_log import AnswerLog
+from ui.answers.tables import as_csv, as_json
 
 MAX_ANSWERS = 200
 MAX_BYTES = 50 * 10**6  # a visitor's: a picture may be a megabyte or more

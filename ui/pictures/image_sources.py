@@ -6,10 +6,10 @@ import numpy as np
 import streamlit as st
 
 from tasks.base import TaskInputError
-from ui.canvas import draw_canvas
-from ui.drawing import AS_IT_IS, Pixels, framed, ink, light_on_black, pixels_of, png
-from ui.heatmaps import enlarged
-from ui.picture_input import draw_picture_input
+from ui.pictures.canvas import draw_canvas
+from ui.pictures.drawing import AS_IT_IS, Pixels, framed, ink, light_on_black, pixels_of, png
+from ui.pictures.heatmaps import enlarged
+from ui.pictures.picture_input import draw_picture_input
 
 DRAW, EXAMPLE, UPLOAD = "Draw", "Example", "Upload"
 KEY = "image"

@@ -10,11 +10,11 @@ from PIL import Image
 from tasks.base import Row
 from tasks.jobs import QueueFullError
 from tasks.registry import RegisteredVersion
-from ui.answering import REDRAW_S, in_words, progress
-from ui.asking import Asking
-from ui.class_bars import draw_class_bars
-from ui.image_sources import Given
+from ui.answers.answering import REDRAW_S, in_words, progress
+from ui.answers.asking import Asking
 from ui.panels.image_classification import draw_attention_on_picture, draw_label
+from ui.pictures.class_bars import draw_class_bars
+from ui.pictures.image_sources import Given
 from ui.plain import escaped
 from ui.session import services
 

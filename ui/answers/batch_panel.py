@@ -7,11 +7,11 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from tasks import task_class
-from ui.batch import Batch, in_words
-from ui.batch_file import MAX_MB, MAX_ROWS, BatchFileError, Line, columns_of, read_lines, template
+from ui.answers.batch import Batch, in_words
+from ui.answers.batch_file import MAX_MB, MAX_ROWS, BatchFileError, Line, columns_of, read_lines, template
+from ui.answers.tables import cell
 from ui.plain import escaped
 from ui.session import services
-from ui.tables import cell
 
 BATCH = "batch"  # one a visitor, whatever page they are on
 READ = "batch-read"  # the rows of the file that was uploaded last

@@ -1,0 +1,1 @@
+"""Asking models and what came of it: forms, jobs, answers, history, ratings, batches."""

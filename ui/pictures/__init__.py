@@ -1,0 +1,1 @@
+"""Pictures: drawing, framing, uploading, and what networks say about them."""

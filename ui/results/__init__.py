@@ -1,0 +1,1 @@
+"""What trainings came to: leaderboard, curves, charts, attention."""

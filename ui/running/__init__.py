@@ -1,0 +1,1 @@
+"""Programs started from the pages, and the models that they register."""
