@@ -64,13 +64,14 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def open_page(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
     """A function that opens a page of the tool as a new visitor and waits until it is drawn."""
-    contexts = []
+    contexts, outside = [], []
 
     def go(path: str = "", viewport: dict[str, int] = WIDE, scheme: str = "light") -> Any:
         context = chromium.new_context(viewport=viewport, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         page.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))
+        page.on("request", lambda request: outside.append(request.url) if address not in request.url else None)
         page.goto(f"{address}/{path}")
         drawn(page)
         return page
@@ -78,6 +79,8 @@ def open_page(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
     yield go
     for context in contexts:
         context.close()
+    elsewhere = [url for url in outside if not url.startswith(("data:", "blob:", address.replace("http", "ws")))]
+    assert not elsewhere, "the tool works without a network"
 
 
 def drawn(page: Any) -> None:
@@ -90,19 +93,23 @@ def drawn(page: Any) -> None:
 
 
 @pytest.fixture
-def save(tmp_path: Path) -> Callable[[Any, str], None]:
+def save(tmp_path: Path) -> Callable[..., None]:
     """A function that saves a screenshot under a name."""
     folder = PROJECT_ROOT / os.environ["PROJECT_DL_SCREENSHOTS"] if "PROJECT_DL_SCREENSHOTS" in os.environ else tmp_path
     folder.mkdir(parents=True, exist_ok=True)
 
-    def screenshot(page: Any, name: str) -> None:
+    def screenshot(page: Any, name: str, height: int | None = None) -> None:
+        """Args: height: of the window, to show more of a page than its first screen."""
+        if height:
+            page.set_viewport_size({"width": page.viewport_size["width"], "height": height})
+            page.wait_for_timeout(1000)
         page.screenshot(path=folder / f"{name}.png")
         assert (folder / f"{name}.png").stat().st_size > 10_000
 
     return screenshot
 
 
-def test_the_first_page_is_there_soon(open_page: Callable[..., Any], save: Callable[[Any, str], None]) -> None:
+def test_the_first_page_is_there_soon(open_page: Callable[..., Any], save: Callable[..., None]) -> None:
     started = time.monotonic()
     page = open_page()
     # 3 s on a quiet machine (docs/results); this only tells a page that hangs from one that comes.
@@ -111,7 +118,7 @@ def test_the_first_page_is_there_soon(open_page: Callable[..., Any], save: Calla
     save(page, "home")
 
 
-def test_a_story_streams_and_stops_and_goes_on(open_page: Callable[..., Any], save: Callable[[Any, str], None]) -> None:
+def test_a_story_streams_and_stops_and_goes_on(open_page: Callable[..., Any], save: Callable[..., None]) -> None:
     page = open_page("tasks?task=story-completion")
     page.get_by_role("textbox").first.fill("Once upon a time <script>alert(1)</script>")
     page.get_by_role("textbox").first.press("Tab")
@@ -132,7 +139,7 @@ def test_a_story_streams_and_stops_and_goes_on(open_page: Callable[..., Any], sa
     page.get_by_text(re.compile(r"writing · \d+ tokens")).wait_for(timeout=ANSWER_MS)
 
 
-def test_two_models_answer_side_by_side(open_page: Callable[..., Any], save: Callable[[Any, str], None]) -> None:
+def test_two_models_answer_side_by_side(open_page: Callable[..., Any], save: Callable[..., None]) -> None:
     page = open_page("tasks?task=sentiment-analysis")
     page.get_by_text("Side by side with a second model").click()
     drawn(page)
@@ -142,60 +149,60 @@ def test_two_models_answer_side_by_side(open_page: Callable[..., Any], save: Cal
     page.get_by_role("button", name="Run", exact=True).click()
     for model in ("tiny distilbert-sentiment", "tiny roberta-sentiment"):
         page.get_by_text(re.compile(rf"{model} \(sentiment-analysis/")).wait_for(timeout=ANSWER_MS)
-    save(page, "side-by-side")
+    drawn(page)
+    save(page, "side-by-side", 1150)
 
 
 def test_a_drawn_digit_is_classified_by_every_champion(
-    open_page: Callable[..., Any], save: Callable[[Any, str], None]
+    open_page: Callable[..., Any], save: Callable[..., None]
 ) -> None:
     page = open_page("image")
     canvas = page.locator("canvas").first
     canvas.wait_for(timeout=ANSWER_MS)
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"]
-    page.mouse.move(x, y + box["height"] * 0.15)
+    points = [(0.25, 0.15), (0.75, 0.15), (0.4, 0.85)]  # a seven
+    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in points]
+    page.mouse.move(*places[0])
     page.mouse.down()
-    page.mouse.move(x, y + box["height"] * 0.85, steps=15)
+    for place in places[1:]:
+        page.mouse.move(*place, steps=15)
     page.mouse.up()
     page.get_by_text("with a probability of").first.wait_for(timeout=ANSWER_MS)
     drawn(page)
-    save(page, "draw")
+    save(page, "draw", 1000)
 
 
 def test_the_comparison_has_its_leaderboard_and_charts(
-    open_page: Callable[..., Any], save: Callable[[Any, str], None]
+    open_page: Callable[..., Any], save: Callable[..., None]
 ) -> None:
     page = open_page("compare")
     page.get_by_role("heading", name="Leaderboard").wait_for(timeout=ANSWER_MS)
     page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first.wait_for(
         timeout=ANSWER_MS
     )
-    page.wait_for_timeout(1000)
-    save(page, "compare")
+    save(page, "compare", 1600)
 
 
-def test_attention_is_drawn_for_typed_numbers(open_page: Callable[..., Any], save: Callable[[Any, str], None]) -> None:
+def test_attention_is_drawn_for_typed_numbers(open_page: Callable[..., Any], save: Callable[..., None]) -> None:
     page = open_page("seq2seq")
     numbers = page.get_by_role("textbox", name="Numbers")
     numbers.fill("3 1 4 1 5 9 2 6")
     numbers.press("Enter")
     drawn(page)
     page.get_by_text("Reversed without a mistake").first.wait_for(timeout=ANSWER_MS)
-    page.mouse.wheel(0, 500)
-    page.wait_for_timeout(500)
-    save(page, "attention")
+    drawn(page)
+    save(page, "attention", 1700)
 
 
 @pytest.mark.parametrize("path", ["", "tasks", "image", "compare", "seq2seq", "models", "runs"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_is_wider_than_a_telephone_or_fails_on_it(
-    open_page: Callable[..., Any], save: Callable[[Any, str], None], path: str, scheme: str
+    open_page: Callable[..., Any], path: str, scheme: str
 ) -> None:
     page = open_page(path, NARROW, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
     assert not page.get_by_text("This page failed").count()
-    save(page, f"narrow-{path or 'home'}-{scheme}")
 
 
 def test_a_text_can_be_judged_with_the_keyboard_alone(open_page: Callable[..., Any]) -> None:
@@ -218,7 +225,7 @@ def test_every_control_has_a_name(open_page: Callable[..., Any]) -> None:
         nameless = page.evaluate(
             """[...document.querySelectorAll('main button, main input, main textarea, [data-testid=stMain] button,'
                 + '[data-testid=stMain] input, [data-testid=stMain] textarea')].filter(e => e.offsetParent !== null
-                && !e.getAttribute('aria-label') && !e.getAttribute('aria-labelledby') && !e.innerText.trim()
+                && !e.getAttribute('aria-label') && !e.getAttribute('aria-labelledby') && !e.textContent.trim()
                 && !(e.labels && e.labels.length) && !e.title && e.type !== 'file' && e.type !== 'hidden'
                 && !e.getAttribute('aria-hidden')).map(e => e.outerHTML.slice(0, 200))"""
         )
