@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Models made here hold no pickle; one that was slipped into the store shall not run.
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION ?= false
 
-.PHONY: help install setup demo test test-full lint ui serve mlflow-ui clean
+.PHONY: help install setup demo ui mlflow-ui serve gateway test test-full lint
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ mlflow-ui: setup ## compare runs in the MLflow UI
 MODEL ?= cnn-digits
 serve: setup ## serve the champion of a registered model over HTTP: make serve MODEL=cnn-digits
 	@source $(BIN)/activate && mlflow models serve -m models:/$(MODEL)@champion --env-manager local --host 127.0.0.1 --port 5001
+
+gateway: setup ## serve every registered task over HTTP, with streaming: http://127.0.0.1:8000
+	@$(BIN)/python -m tasks.serve
 
 test: setup ## all tests that take no more than minutes (those in a browser need Chromium)
 	@$(BIN)/python -m pytest -m "not full" -n 2 --dist loadfile

@@ -53,6 +53,7 @@ class Worker:
         budget_bytes: int,
         expected_bytes: Callable[[str], int | None] = lambda _key: None,
         max_queue: int = 100,
+        prepare: Callable[[], object] = lambda: None,
     ) -> None:
         """Start the thread.
 
@@ -61,9 +62,10 @@ class Worker:
             budget_bytes: what all loaded models together may take, by `Task.memory_bytes`.
             expected_bytes: what a model will take, where that is known before it is loaded: room is then made first.
             max_queue: jobs that may wait; `submit` refuses more.
+            prepare: called first in the thread; what it raises is logged.
         """
         self.budget_bytes = budget_bytes
-        self._load, self._expected_bytes = load, expected_bytes
+        self._load, self._expected_bytes, self._prepare = load, expected_bytes, prepare
         self._queue = JobQueue(max_queue)
         self._loaded: OrderedDict[str, tuple[Task, int]] = OrderedDict()  # longest unused first
         self._current: Job | None = None
@@ -118,6 +120,10 @@ class Worker:
         self.close()
 
     def _work(self) -> None:
+        try:
+            self._prepare()
+        except Exception:
+            logger.exception("the worker could not be prepared")  # each job will say what it lacks
         while self._serve_next():
             pass
         with self._lock:

@@ -41,11 +41,14 @@ def fake_try_out(
 
 
 def start_worker(arguments: list[str], *, dies_in: tuple[int, int] = (-1, -1), where: str = "in an epoch",
-                 seconds: float = 0.0) -> ForkServerProcess:  # fmt: skip
-    """A process that runs `tune` with stand-ins, and is killed in its n-th trial (from 1) and epoch, or elsewhere."""
+                 seconds: float = 0.0, together: int = 1) -> ForkServerProcess:  # fmt: skip
+    """A process that runs `tune` with stand-ins, and is killed in its n-th trial (from 1) and epoch, or elsewhere.
+
+    It begins when `together` such processes are ready.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["experiments.tuning.run", "experiments.cnn.training", "matplotlib.figure"])
-    values = (arguments, dies_in, where, seconds, dict(os.environ), str(Path.cwd()))
+    values = (arguments, dies_in, where, seconds, together, dict(os.environ), str(Path.cwd()))
     process = context.Process(target=_work, args=values)
     process.start()
     return process
@@ -56,8 +59,9 @@ def _die() -> None:
 
 
 def _work(
-    arguments: list[str], dies_in: tuple[int, int], where: str, seconds: float, environment: dict[str, str], folder: str
-) -> None:
+    arguments: list[str], dies_in: tuple[int, int], where: str, seconds: float, together: int,
+    environment: dict[str, str], folder: str,
+) -> None:  # fmt: skip
     os.environ.update(environment)
     os.chdir(folder)
     sys.stdout = sys.stderr = Path(f"worker-{os.getpid()}.log").open("w")  # noqa: SIM115
@@ -83,6 +87,9 @@ def _work(
     setattr(trial, "try_out", try_out)  # noqa: B010
     if where != "in an epoch":
         _arm(where, dies_in[0])
+    Path(f"ready-{os.getpid()}").touch()
+    while len(list(Path().glob("ready-*"))) < together:
+        time.sleep(0.01)
     program.main(arguments)
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from tasks.runs import give_up_soon
 from ui.plain import escaped
-from ui.session import errors_in_words, warm_up
+from ui.session import errors_in_words, services
 
 PAGES = (
     ("views/home.py", "Home", ":material/home:"),
@@ -40,7 +40,7 @@ def main() -> None:
         logger.exception("the page %s failed", page.title)
         st.error(escaped(f"This page failed ({type(error).__name__}). The terminal of the tool says more."))
         st.button("Try again", key="retry-failed")
-    warm_up()
+    services()  # it loads libraries in the background while the visitor reads the first page
 
 
 main()

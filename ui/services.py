@@ -25,7 +25,7 @@ class Services:
 
     def __init__(self, budget_bytes: int | None = None) -> None:
         """Args: budget_bytes: what loaded models may take together; None: see `memory_budget`."""
-        self.worker = Worker(load, budget_bytes or memory_budget(), expected_bytes)
+        self.worker = Worker(load, budget_bytes or memory_budget(), expected_bytes, prepare=load_libraries)
 
     def submit(self, reference: str, row: Row, parameters: Mapping[str, Any] | None = None) -> Job:
         """Queue a row for a registered version; read its events, or cancel it.
@@ -45,8 +45,12 @@ def expected_bytes(reference: str) -> int | None:
 
 
 def load_libraries() -> None:
-    """Import what models are made of; it takes seconds."""
-    for name in ("torch", "transformers", "tasks.image_classification", "tasks.text_generation"):
+    """Import what models are made of, before the first of them is asked for: it takes seconds.
+
+    In the worker's thread, where models are loaded: transformers cannot be imported by two threads at once (one of them
+    gets a module that is half there).
+    """
+    for name in ("torch", "transformers"):
         importlib.import_module(name)
 
 

@@ -3,7 +3,6 @@
 What belongs to one visitor lives in `st.session_state` and nowhere else.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +14,7 @@ from tasks.registry import ModelNotFoundError, RegisteredVersion
 from tasks.runs import StoreUnreachableError
 from tasks.worker import ModelTooLargeError
 from ui.plain import escaped
-from ui.services import Services, load_libraries, registered
+from ui.services import Services, registered
 
 # Errors whose text is meant for the person who typed.
 SPOKEN = (TaskInputError, ModelFolderError, ModelTooLargeError, ModelNotFoundError, QueueFullError, JobCancelled,
@@ -26,12 +25,6 @@ SPOKEN = (TaskInputError, ModelFolderError, ModelTooLargeError, ModelNotFoundErr
 def services() -> Services:
     """The server's worker and its models: one for all visitors, whatever page is drawn how often."""
     return Services()
-
-
-@st.cache_resource(show_spinner=False)
-def warm_up() -> None:
-    """Load the libraries of the models in the background, once a server: the first question need not wait for them."""
-    threading.Thread(target=load_libraries, name="warm-up", daemon=True).start()
 
 
 @st.cache_data(ttl="5s", show_spinner=False)

@@ -10,8 +10,6 @@ from typing import NoReturn
 from tasks.budget import MEMORY_SWITCH, memory_budget
 from tasks.serve.settings import TOKEN_SWITCH, Settings, SettingsError, check, is_loopback
 
-# MLflow retries for minutes while a tracking server is down; a client shall hear of it in seconds.
-IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 BACKLOG = 512  # connections that the system holds until they are accepted
 
 
@@ -71,8 +69,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    for name, value in IMPATIENCE.items():
-        os.environ.setdefault(name, value)
     # Threads that wait for each other shall spin for a moment only, then sleep. Read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # A model at work holds Python's lock most of the time; at 5 ms, the default, requests would wait for it so long.
@@ -81,8 +77,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if settings.token is None and not is_loopback(host):
         print(f"warning: everybody who reaches {host} can use it; {TOKEN_SWITCH} sets a token", file=sys.stderr)
+    from tasks.runs import give_up_soon
     from tasks.serve.server import serve
 
+    give_up_soon()
     serve(settings, listening, address)
 
 
