@@ -1,5 +1,6 @@
 """Fixtures that tests share: a fresh tracking store each, and no leaking of MLflow's or the environment's state."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,18 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def few_objects() -> Iterator[None]:
+    """For tests that unload models: the collector then leaves alone what is there already (libraries, other tests).
+
+    Looking through all of it takes up to a second, each time that a model is unloaded.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """A small platform: a store whose registry has a tiny model for every task, made in seconds and without a network."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ def fill(database: Path) -> None:
     Untrained networks: what they answer makes no sense, that and how they do. Their files lie beside the store.
     """
     with registering(database) as add:
-        add_pretrained(add)
+        add_texts(add)
+        add_images(add)
         for dataset, architecture in (("digits", "lenet5"), ("mnist", "alexnet_small")):
             add(f"cnn-{dataset}", "image-classification",
                 lambda place, architecture=architecture: save_network(place, architecture),
@@ -59,11 +60,17 @@ def registering(database: Path) -> Iterator[Add]:
     mlflow.set_tracking_uri(None)
 
 
-def add_pretrained(add: Add) -> None:
-    """Tiny models of all tasks of pretrained ones."""
+def add_texts(add: Add, tasks: Iterable[str] = tiny_models.TASK_MODELS) -> None:
+    """Two tiny models for each of these text tasks."""
     for task, names in tiny_models.TASK_MODELS.items():
+        if task not in tasks:
+            continue
         for name in names:
             add(task, task, lambda place, name=name: tiny_models.save(name, place), model=f"tiny {name}", licence="mit")
+
+
+def add_images(add: Add) -> None:
+    """A tiny model that makes pictures."""
     diffusion = tiny_diffusion.tiny_stable_diffusion()
     add("image-generation", "image-generation", lambda place: tiny_diffusion.save(diffusion, place),
         model="tiny diffusion")  # fmt: skip

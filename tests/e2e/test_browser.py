@@ -28,7 +28,7 @@ ANSWER_MS = 60_000
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, str]:
     """The environment of a store with trained networks, and tiny models for the tasks of pretrained ones."""
-    from tests.small_platform import add_long_writer, add_pretrained, registering
+    from tests.small_platform import add_long_writer, add_texts, registering
 
     database = tmp_path_factory.mktemp("tool") / "mlflow.db"
     database.write_bytes(empty_store.read_bytes())
@@ -44,7 +44,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> 
             timeout=600,
         )
     with registering(database) as add:
-        add_pretrained(add)
+        add_texts(add, ("sentiment-analysis", "chatbot"))
         add_long_writer(add)
     return environment
 

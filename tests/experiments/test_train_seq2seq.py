@@ -109,7 +109,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -
 RESUMED = [*SMALL, "--epochs", "3", "--dropout", "0.2", "--teacher_forcing", "0.5"]
 
 
-@pytest.mark.parametrize(("where", "epoch"), [("in an epoch", 3), ("after logging", 2), ("while testing", 3)])
+@pytest.mark.parametrize(
+    ("where", "epoch"),
+    [
+        ("in an epoch", 3),
+        pytest.param("after logging", 2, marks=pytest.mark.full),
+        pytest.param("while testing", 3, marks=pytest.mark.full),
+    ],
+)
 def test_a_killed_run_goes_on_to_the_same_weights_metrics_and_animation(
     where: str, epoch: int, store: Path, uninterrupted: tuple[dict, dict]
 ) -> None:

@@ -74,9 +74,14 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "SILENCE", 2)
 
 
-@pytest.mark.parametrize("storage", [JOURNAL, SQLITE])
+@pytest.mark.parametrize("storage", [JOURNAL, pytest.param(SQLITE, marks=pytest.mark.full)])
 @pytest.mark.parametrize(
-    ("where", "dies_in"), [("in an epoch", (3, 2)), ("taking a trial", (3, 0)), ("after telling", (3, 0))]
+    ("where", "dies_in"),
+    [
+        ("in an epoch", (3, 2)),
+        pytest.param("taking a trial", (3, 0), marks=pytest.mark.full),
+        pytest.param("after telling", (3, 0), marks=pytest.mark.full),
+    ],
 )
 def test_a_killed_study_goes_on_to_exactly_the_trials_asked_for(
     where: str, dies_in: tuple[int, int], storage: str, store: Path
@@ -96,6 +101,7 @@ def test_a_killed_study_goes_on_to_exactly_the_trials_asked_for(
         assert where == "taking a trial" or retried.params == before[2].params
 
 
+@pytest.mark.full
 def test_a_trial_that_kills_its_worker_again_and_again_is_given_up(store: Path) -> None:
     for _ in range(3):
         worker = start_worker(arguments(2), dies_in=(1, 1))
@@ -106,7 +112,7 @@ def test_a_trial_that_kills_its_worker_again_and_again_is_given_up(store: Path) 
     assert trials[0].params == trials[1].params == trials[2].params != trials[3].params
 
 
-@pytest.mark.parametrize("storage", [JOURNAL, SQLITE])
+@pytest.mark.parametrize("storage", [JOURNAL, pytest.param(SQLITE, marks=pytest.mark.full)])
 def test_two_workers_share_a_study_and_one_of_them_is_killed(storage: str, store: Path) -> None:
     killed = start_worker(arguments(9, storage), dies_in=(1, 1), seconds=0.2, together=2)
     other = start_worker(arguments(9, storage), seconds=0.2, together=2)
@@ -118,6 +124,7 @@ def test_two_workers_share_a_study_and_one_of_them_is_killed(storage: str, store
     assert len(workers) == 2 and min(workers.values()) == 1
 
 
+@pytest.mark.full
 def test_three_workers_begin_at_once_and_one_finishes(store: Path) -> None:
     workers = [start_worker(arguments(8), seconds=0.2, together=3) for _ in range(3)]
     for worker in workers:

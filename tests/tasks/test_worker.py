@@ -17,6 +17,8 @@ from tasks.worker import ModelTooLargeError, Worker
 from tests.conftest import PROJECT_ROOT
 from tests.words import MB, PATIENCE, Loads, Words, text, until
 
+pytestmark = pytest.mark.usefixtures("few_objects")
+
 
 @pytest.fixture
 def loads() -> Loads:
