@@ -58,10 +58,10 @@ serve: setup ## serve the champion of a registered model over HTTP: make serve M
 gateway: setup ## serve every registered task over HTTP, with streaming: http://127.0.0.1:8000
 	@$(BIN)/python -m tasks.serve
 
-test: setup ## all tests that take no more than minutes (those in a browser need Chromium)
+test: setup ## all tests that take no more than minutes
 	@$(BIN)/python -m pytest -m "not full" -n 2 --dist loadfile
 
-test-full: setup ## also the long ones, on the data sets under PROJECT_DL_DATA
+test-full: setup ## also the long ones: in a browser (Chromium), on the data sets under PROJECT_DL_DATA
 	@$(BIN)/python -m pytest
 
 lint: install ## style and types

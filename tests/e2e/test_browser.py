@@ -23,6 +23,7 @@ TRAININGS = (
      "--vocab_size", "10", "--train_size", "4000", "--epochs", "25", "--hidden_size", "32", "--probe_size", "50"],
 )  # fmt: skip
 ANSWER_MS = 60_000
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")

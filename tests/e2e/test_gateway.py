@@ -214,6 +214,7 @@ def test_a_crowd_is_served_in_order_for_a_minute(server: Server) -> None:
     crowd(server, 60)
 
 
+@pytest.mark.full
 def test_no_request_of_schemathesis_breaks_the_server(server: Server) -> None:
     check_schema(server, 4)
 

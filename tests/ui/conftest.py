@@ -1,11 +1,20 @@
 """The tool over an empty and over a filled registry, and its pages run by Streamlit's AppTest."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import PROJECT_ROOT
+
+
+@pytest.fixture(autouse=True)
+def _own_main() -> Iterator[None]:
+    """AppTest makes a page the process's main module and leaves it so; processes that later tests start would run it."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture
