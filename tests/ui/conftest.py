@@ -11,7 +11,7 @@ from tests.conftest import PROJECT_ROOT
 
 @pytest.fixture(autouse=True)
 def _own_main() -> Iterator[None]:
-    """AppTest makes a page the process's main module and leaves it so; processes that later tests start would run it."""
+    """AppTest leaves a page as the process's main module; processes that later tests start would run it."""
     main = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = main
