@@ -10,7 +10,6 @@ from pathlib import Path
 
 import optuna
 import sqlalchemy
-from filelock import FileLock, Timeout
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
@@ -19,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from experiments.config import ConfigError
+from experiments.tuning.locks import file_lock
 from experiments.tuning.storage import StudyStorage
 
 DATABASES = ("postgresql", "mysql", "sqlite")
@@ -91,16 +91,8 @@ class DatabaseStudyStorage(StudyStorage):
     def _file_lock(self, name: str, wait: bool) -> Iterator[bool]:
         folder = Path(f"{self._url.database}.locks")
         folder.mkdir(exist_ok=True)
-        lock = FileLock(folder / name)
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with file_lock(folder / name, wait) as held:
+            yield held
 
     def claim(self, trial: optuna.Trial) -> None:
         assert isinstance(self.backend, RDBStorage)

@@ -20,6 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config import ConfigError
+from experiments.tuning.locks import file_lock
 
 SUFFIX = ".journal"
 # A trial that was cut off is tried again so often; after that another one takes its place.
@@ -111,16 +112,8 @@ class JournalStudyStorage(StudyStorage):
 
     @contextmanager
     def lock(self, name: str, wait: bool = True) -> Iterator[bool]:
-        lock = FileLock(self._locks / name)
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with file_lock(self._locks / name, wait) as held:
+            yield held
 
     @contextmanager
     def alive(self, trial: optuna.Trial) -> Iterator[None]:  # noqa: ARG002  # the lock of the process says it
