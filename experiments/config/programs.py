@@ -1,0 +1,159 @@
+"""Parameters of the programs around trainings: compare, tune, benchmark, register."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from experiments.config.names import (
+    COMPARE_KINDS,
+    DEVICES,
+    IMAGE_DATASETS,
+    JUDGED_TASKS,
+    PRECISIONS,
+    PRETRAINED_TASKS,
+    PRUNERS,
+    SAMPLERS,
+    TUNE_KINDS,
+)
+from experiments.config.options import ConfigError, option
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Compare models: train every model on every data set with every seed, under one parent run, and report the
+    differences; or (kind=task) judge registered models of one task on labelled rows.
+    """
+
+    kind: str = option("cnn", "what is compared: networks in training, or registered models of a task",
+                       choices=COMPARE_KINDS)  # fmt: skip
+    models: str = option(
+        "auto",
+        "names separated by commas; groups of CNNs: small, full (auto = small on a CPU, full on a GPU); of seq2seq: "
+        "attention, transformer (auto = both); of a task: registered models as name, name@alias or name/version (auto "
+        "= all of the task)",
+    )
+    datasets: str = option(
+        "auto",
+        "names of image data sets, separated by commas; auto = digits; of a task: a CSV file of labelled rows; auto = "
+        "the small sample that comes with the project",
+    )
+    task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *JUDGED_TASKS))
+    settings: str = option("none", "of kind task: the task's parameters, such as num_beams=1,max_length=60")
+    seeds: int = option(1, "number of seeds: 0, 1, ...", at_least=1, at_most=1000)
+    epochs: int = option(None, "passes over the training data; auto = each recipe's", at_least=1, at_most=100_000)
+    train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", at_least=0)
+    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+    device: str = option("auto", "where to train, or where the models of a task answer", choices=DEVICES)
+    precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
+    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
+    resume: str = option("none", "id of the comparison to go on with; an unfinished one of the same grid is found")
+    register: bool = option(True, "register the trained models, and make the best by validation champion")
+
+
+# Fields of CompareConfig that mean something for these kinds only.
+JUDGING_FIELDS = ("task", "settings")
+TRAINING_FIELDS = ("seeds", "epochs", "train_size", "data_dir", "precision", "confirm", "resume", "register")
+
+
+def check_kind(config: CompareConfig) -> None:
+    """Raise ConfigError for a field that means nothing for the kind of comparison, unless it is left at its default.
+
+    (`mlflow run` passes on the declared parameters whether a person gave them or not.)
+    """
+    judging = config.kind == "task"
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for name in TRAINING_FIELDS if judging else JUDGING_FIELDS:
+        if getattr(config, name) != defaults[name]:
+            default = "auto" if defaults[name] is None else str(defaults[name]).lower()
+            why = "nothing is trained" if judging else "networks are trained"
+            raise ConfigError(
+                f"{name} is {getattr(config, name)!r}, which has no meaning for kind={config.kind}, where {why}; "
+                f"valid: {default}, or leave it out"
+            )
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """Search for good settings of one model on one data set by validation, then train the best ones anew over several
+    seeds; the same command again goes on with the study, and at the same time elsewhere joins it.
+    """
+
+    kind: str = option("cnn", "what is tuned: a convolutional network or an encoder-decoder", choices=TUNE_KINDS)
+    model: str = option(
+        "auto", "architecture, or variant such as gru-dot or transformer-rotary; auto = lenet5, of seq2seq gru-dot"
+    )
+    dataset: str = option("auto", "data set; auto = digits, of seq2seq reversal")
+    trials: int = option(20, "finished trials, complete or pruned, that the study shall have over all its workers",
+                         at_least=1, at_most=100_000)  # fmt: skip
+    timeout: int = option(0, "seconds after which this worker begins no further trial; 0 = no limit", at_least=0)
+    study: str = option("auto", "name of the study; auto = kind-model-dataset")
+    storage: str = option(
+        "auto",
+        "where the study is kept: a file ending in .journal, or the URL of a database, such as "
+        "postgresql://user@host/studies; auto = a journal file under studies/, beside the tracking store",
+    )
+    search: str = option(
+        "none",
+        "ranges instead of the standard ones, such as learning_rate=1e-4:1e-2,optimizer=sgd|adamw,cutout=0; name=auto "
+        "leaves a parameter to the recipe",
+    )
+    sampler: str = option("tpe", "how settings are proposed", choices=SAMPLERS)
+    pruner: str = option("asha", "how hopeless trials are ended early", choices=PRUNERS)
+    seeds: int = option(3, "seeds with which the best settings are trained anew and tested; 0 = not at all",
+                        at_least=0, at_most=1000)  # fmt: skip
+    epochs: int = option(None, "passes over the training data; auto = the recipe's", at_least=1, at_most=100_000)
+    train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", at_least=0)
+    seed: int = option(0, "seed of the proposals and of every trial; the best is trained anew with others",
+                       at_least=0, below=2**30)  # fmt: skip
+    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+    device: str = option("auto", "where to train", choices=DEVICES)
+    precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
+    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    register: bool = option(
+        True, "register what is trained anew; champion becomes the best of it if the mean validation result is better"
+    )
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Measure training: images per second of our loop in every precision and memory format beside a plain PyTorch loop,
+    and, with target_accuracy, the time that each model needs to reach it.
+    """
+
+    model: str = option("lenet5", "small, full, or names of architectures separated by commas")
+    dataset: str = option("digits", "image data set; digits needs no download", choices=IMAGE_DATASETS)
+    batch_sizes: str = option("64,128,256,512", "batch sizes to try, separated by commas; the best of each way counts")
+    seconds: float = option(2.0, "least time of one measurement; 3 batches at least", above=0, at_most=600)
+    repeats: int = option(3, "measurements of each setting, taken in turns; the median counts", at_least=1, at_most=100)
+    target_accuracy: float = option(
+        0.0, "train every model by its recipe until validation accuracy reaches this; 0 = off", at_least=0, at_most=1
+    )
+    target_precision: str = option(
+        "auto", "of trainings to target_accuracy; auto = what trainings here take, all = each", choices=("auto", "all")
+    )
+    budget_seconds: float = option(0.0, "longest training to target_accuracy, a model; 0 = its epochs", at_least=0)
+    seed: int = option(0, "seed of the trainings to target_accuracy", at_least=0, below=2**31)
+    train_size: int = option(0, "use so many training images; 0 = all", at_least=0)
+    device: str = option("auto", "where to train; all = the CPU, then the GPU where there is one",
+                         choices=(*DEVICES, "all"))  # fmt: skip
+    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+    confirm: bool = option(False, "measure also what is estimated to take longer than 12 hours")
+
+
+@dataclass(frozen=True)
+class RegisterConfig:
+    """Register pretrained models of the Hugging Face Hub, or of a folder, as the models that the tasks use."""
+
+    task: str = option("all", "which task; all = each with the catalogue's default", choices=("all", *PRETRAINED_TASKS))
+    model: str = option(
+        "auto",
+        "name of the catalogue (tasks/catalog.yaml), id on the Hub, or folder; auto = the catalogue's default",
+    )
+    package_weights: bool = option(
+        False, "copy the weights into the registry, to serve without a network; of a folder they always are"
+    )
+    revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalogue's, or main")
+    champion: bool = option(True, "make the registered version champion, which the tool and the serve command use")
+    evaluate: bool = option(True, "measure on the small labelled sample of the task, where a metric makes sense")
+    device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)
