@@ -80,7 +80,13 @@ class TaskCatalog:
 
     @property
     def default(self) -> CatalogModel:
+        """The one that the Hub offers first."""
         return self.models[0]
+
+    @property
+    def starter_here(self) -> Path | None:
+        """The starter's folder if it is there; an installation may go without."""
+        return self.starter if self.starter is not None and self.starter.is_dir() else None
 
     def find(self, name: str) -> CatalogModel | None:
         """A model by its name or Hub id."""

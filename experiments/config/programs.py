@@ -145,10 +145,11 @@ class BenchmarkConfig:
 class RegisterConfig:
     """Register pretrained models of the Hugging Face Hub, or of a folder, as the models that the tasks use."""
 
-    task: str = option("all", "which task; all = each with the catalogue's default", choices=("all", *PRETRAINED_TASKS))
+    task: str = option("all", "which task; all = each with its starter", choices=("all", *PRETRAINED_TASKS))
     model: str = option(
         "auto",
-        "name of the catalogue (tasks/catalog.yaml), id on the Hub, or folder; auto = the catalogue's default",
+        "name of the catalogue (tasks/catalog.yaml), id on the Hub, or folder; auto = the starter that comes with the "
+        "project, hub = the catalogue's default",
     )
     package_weights: bool = option(
         False, "copy the weights into the registry, to serve without a network; of a folder they always are"

@@ -9,30 +9,40 @@ from tasks.catalog import CatalogModel, catalog
 from tasks.hub import Source, read_source
 
 AUTO = "auto"
+HUB = "hub"
 MAIN = "main"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A model, either on the Hub (`source`) or in a folder of this machine (`folder`); `entry`: its catalogue entry."""
+    """A model, either on the Hub (`source`) or in a folder of this machine (`folder`).
+
+    Attributes:
+        entry: its catalogue entry, if it has one.
+        starter: whether it is the small model that comes with this project.
+    """
 
     name: str
     source: Source | None = None
     folder: Path | None = None
     entry: CatalogModel | None = None
+    starter: bool = False
 
 
 def choose(task: str, model: str, revision: str | None) -> Choice:
     """The model that a name stands for: the catalogue comes first, then folders, then the Hub.
 
     Args:
-        model: name of the catalogue, Hub id, folder, or `auto` for the catalogue's default.
+        model: name of the catalogue, Hub id, folder; `auto` for the task's starter, and where it has none for the
+            catalogue's default; `hub` for that in any case.
         revision: commit, tag or branch on the Hub; None: the catalogue's, or `main`.
 
     Raises ConfigError, naming what is valid, for what can be none of these.
     """
     offers = catalog()[task]
-    entry = offers.default if model == AUTO else offers.find(model)
+    if model == AUTO and offers.starter_here is not None and revision is None:
+        return Choice(f"starter-{offers.starter_here.name}", folder=offers.starter_here, starter=True)
+    entry = offers.default if model in (AUTO, HUB) else offers.find(model)
     if entry is not None:
         return Choice(entry.hub_id, source=_source(entry.hub_id, revision or entry.revision, task), entry=entry)
     folder = Path(model).expanduser()

@@ -8,6 +8,7 @@ from huggingface_hub import model_info
 from huggingface_hub.utils import filter_repo_objects
 
 from experiments.registration.choice import Choice
+from experiments.starters import card
 from tasks import describe_folder
 from tasks.base import check_folder
 from tasks.hub import PATTERNS, SKIPPED, Source, download, write_source
@@ -25,6 +26,7 @@ class Origin:
         revision: the commit, all of it; `none` for a folder.
         packaged: whether the registry holds the weights itself.
         weights: the folder that they are from.
+        starter: whether it is a small model that comes with this project.
     """
 
     hub_id: str
@@ -32,6 +34,7 @@ class Origin:
     licence: str
     packaged: bool
     weights: Path
+    starter: bool = False
 
     def tags(self) -> dict[str, str]:
         return {
@@ -39,6 +42,7 @@ class Origin:
             "revision": self.revision,
             "licence": self.licence,
             "packaged": str(self.packaged).lower(),
+            **({"starter": "true"} if self.starter else {}),
         }
 
 
@@ -52,7 +56,8 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
         check_folder(choice.folder)
         _copy(choice.folder, folder, [path for path in choice.folder.rglob("*") if path.is_file()])
         describe_folder(folder, task, choice.name)
-        return Origin("none", "none", UNKNOWN, packaged=True, weights=choice.folder)
+        licence = str(card.front_matter(choice.folder).get("license", UNKNOWN)) if choice.starter else UNKNOWN
+        return Origin("none", "none", licence, packaged=True, weights=choice.folder, starter=choice.starter)
     assert choice.source is not None
     ignored = _not_needed(task)
     weights = download(choice.source, ignored)

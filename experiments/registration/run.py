@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import PRETRAINED_TASKS, ConfigError, RegisterConfig, TrainingError
-from experiments.registration.choice import AUTO, Choice, choose
+from experiments.registration.choice import AUTO, HUB, Choice, choose
 from experiments.registration.evaluation import JUDGES, NoMetricError, evaluate, sample_rows
 from experiments.registration.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
 from experiments.registration.folder import Origin, make_folder
@@ -56,9 +56,9 @@ def _params(config: RegisterConfig) -> dict[str, Any]:
 
 
 def _choices(config: RegisterConfig, tasks: tuple[str, ...]) -> dict[str, Choice]:
-    if len(tasks) > 1 and (config.model != AUTO or config.revision is not None):
+    if len(tasks) > 1 and (config.model not in (AUTO, HUB) or config.revision is not None):
         raise ConfigError(
-            f"model is {config.model!r} for all tasks; valid: auto (and revision auto), or a single task with it"
+            f"model is {config.model!r} for all tasks; valid: auto or hub (and revision auto), or a single task with it"
         )
     try:
         pick_device(config.device)
@@ -70,7 +70,8 @@ def _choices(config: RegisterConfig, tasks: tuple[str, ...]) -> dict[str, Choice
 def _words(choice: Choice) -> str:
     if choice.entry:
         return f"{choice.name} ({choice.entry.size()})"
-    return f"{choice.name} ({'folder' if choice.folder else 'Hugging Face Hub'})"
+    place = "it comes with the project" if choice.starter else "folder" if choice.folder else "Hugging Face Hub"
+    return f"{choice.name} ({place})"
 
 
 def _outcome(task: str, choice: Choice, config: RegisterConfig, parent: str | None) -> Outcome:

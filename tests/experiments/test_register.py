@@ -1,5 +1,6 @@
 """Registering pretrained models: tiny ones from folders and from a made-up cache of the Hub, without a network."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from mlflow import MlflowClient
 
 from experiments import cli, register
 from experiments.config import PRETRAINED_TASKS, ConfigError, TrainingError
-from experiments.registration import metrics
+from experiments.registration import choice, metrics
 from experiments.registration.evaluation import JUDGES, NoMetricError, evaluate, sample_rows
 from experiments.registration.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
 from tasks import catalog, registry, task_class
@@ -122,7 +123,7 @@ def test_all_tasks_are_registered_as_references_and_what_is_missing_is_said(
     for task in reachable:
         if task != "story-completion":  # it has the model of next-word-prediction
             hub(catalog.catalog()[task].default.hub_id, TINY[task])
-    monkeypatch.setattr(sys, "argv", ["register"])
+    monkeypatch.setattr(sys, "argv", ["register", "--model", "hub"])
     with pytest.raises(SystemExit) as ended:
         cli.run(register.main)
     assert ended.value.code == 1
@@ -332,3 +333,24 @@ def test_what_cannot_be_measured_says_why(tiny: Folders, tmp_path: Path) -> None
         with pytest.raises(NoMetricError, match="have columns text, label"):
             evaluate(task, rows)
     assert sample_rows("chatbot") == []
+
+
+def test_a_starter_is_registered_when_nothing_else_is_asked(
+    store: Path, tmp_path: Path, tiny: Folders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(tiny("gpt2"), tmp_path / "language-model")
+    (folder / "README.md").write_text("---\nlicense: cdla-sharing-1.0\n---\n# A starter\n")
+    offers = {
+        task: dataclasses.replace(offer, starter=folder if "-" in task and "word" in task else None)
+        for task, offer in catalog.catalog().items()
+    }
+    monkeypatch.setattr(choice, "catalog", lambda: offers)
+    register.main(["--task", "next-word-prediction"])
+    version = champion("next-word-prediction")
+    expected = {"model": "starter-language-model", "starter": "true", "licence": "cdla-sharing-1.0", "packaged": "true"}
+    assert {name: version.tags[name] for name in expected} == expected
+    assert "it comes with the project" in capsys.readouterr().out
+    # The Hub's is one word away, and a task without a starter has no other.
+    assert choice.choose("next-word-prediction", "hub", None).name == offers["next-word-prediction"].default.hub_id
+    assert choice.choose("chatbot", "auto", None).name == offers["chatbot"].default.hub_id
+    assert choice.choose("next-word-prediction", "auto", "v1").source is not None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.catalog import PRETRAINED_TASKS, catalog
 from ui.running import first_start, processes
 from ui.running.live_run import duration, in_words, live_run, progress, reason
 from ui.running.process_log import MOST_BYTES, MOST_LINES, read_tail
@@ -141,10 +142,14 @@ def test_first_steps_need_no_network(store: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_starters_of_the_catalogue_are_registered(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    offers = {
-        task: dataclasses.replace(offer, starter=tmp_path if task == "chatbot" else tmp_path / "missing")
-        for task, offer in first_start.catalog().items()
-    }
-    monkeypatch.setattr(first_start, "catalog", lambda: offers)
-    values = [step.values for step in first_start.first_steps() if step.entry == "register"]
-    assert values == [{"task": "chatbot", "model": str(tmp_path)}]
+    def with_starters(*tasks: str) -> None:
+        offers = {
+            task: dataclasses.replace(offer, starter=tmp_path if task in tasks else tmp_path / "missing")
+            for task, offer in catalog().items()
+        }
+        monkeypatch.setattr(first_start, "catalog", lambda: offers)
+
+    with_starters("chatbot")
+    assert [step.values for step in first_start.first_steps() if step.entry == "register"] == [{"task": "chatbot"}]
+    with_starters(*PRETRAINED_TASKS)
+    assert [step.values for step in first_start.first_steps() if step.entry == "register"] == [{"task": "all"}]

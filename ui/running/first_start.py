@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tasks.catalog import catalog
+from tasks.catalog import PRETRAINED_TASKS, catalog
 from ui.running.processes import Process, processes, start
 
 
@@ -21,10 +21,15 @@ def first_steps() -> list[FirstStep]:
         FirstStep("cnn", "LeNet-5, trained on handwritten digits"),
         FirstStep("seq2seq", "an encoder-decoder with attention, trained to reverse sequences"),
     ]
-    for task, offers in catalog().items():
-        if offers.starter and offers.starter.is_dir():
-            purpose = f"{task}: {offers.starter.name}, a small model that comes with the project"
-            steps.append(FirstStep("register", purpose, {"task": task, "model": str(offers.starter)}))
+    here = [task for task in PRETRAINED_TASKS if catalog()[task].starter_here]
+    if len(here) == len(PRETRAINED_TASKS):  # one program for all loads its libraries once
+        steps.append(
+            FirstStep("register", "a small model for each of the seven tasks of text and pictures", {"task": "all"})
+        )
+    else:
+        steps += [
+            FirstStep("register", f"{task}: a small model that comes with the project", {"task": task}) for task in here
+        ]
     return steps
 
 

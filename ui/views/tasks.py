@@ -4,6 +4,7 @@ import streamlit as st
 
 from ui.answers import task_page
 from ui.answers.answering import settle
+from ui.answers.starter_note import draw_starter_note
 from ui.panels import panel
 from ui.plain import escaped
 from ui.services import tasks_with_models
@@ -24,6 +25,7 @@ else:
     chosen = panel(task)
     if chosen.about:
         st.caption(escaped(chosen.about))
+    draw_starter_note(version)
     tabs = st.tabs([task_page.ASK, task_page.BATCH, task_page.HISTORY], key=task_page.TAB, on_change="rerun")
     # Only the open one is drawn: an answer that is being written keeps the first one busy.
     for tab, draw in zip(tabs, (task_page.draw_ask, task_page.draw_batch, task_page.draw_history), strict=True):

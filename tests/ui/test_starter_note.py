@@ -1,0 +1,35 @@
+"""A starter is labelled as such on the task page, with a better model one click away."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks.catalog import catalog
+from ui.running import process_cards
+from ui.session import forget_versions
+
+pytestmark = pytest.mark.usefixtures("few_objects")
+
+
+def test_a_starter_says_what_it_is_and_offers_the_hubs_model(
+    tool: Path, page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page("tasks")
+    key = f"starter-note-{app.selectbox(key='tasks-task').value}"
+    assert not [button for button in app.button if button.key == key]
+    task = app.selectbox(key="tasks-task").value
+    name, number = app.selectbox(key=f"tasks-model-{task}").value.split("/")
+    MlflowClient().set_model_version_tag(name, number, "starter", "true")
+    forget_versions()
+    started = []
+    monkeypatch.setattr(process_cards, "start", lambda entry, values: started.append((entry, values)))
+    app = page("tasks")
+    better = catalog()[task].default
+    [button] = [button for button in app.button if button.key == key]
+    assert button.label.replace("\\", "") == f"Get {better.name}"
+    assert any("without a network" in caption.value for caption in app.caption)
+    button.click().run()
+    assert started == [("register", {"task": task, "model": better.name})]

@@ -1,0 +1,26 @@
+"""A word below a starter: what it is, and the better model one click away."""
+
+import streamlit as st
+
+from tasks.catalog import catalog
+from tasks.registry import RegisteredVersion
+from ui.plain import escaped
+from ui.running.process_cards import draw_note, launch
+from ui.running.processes import processes
+
+
+def draw_starter_note(version: RegisteredVersion) -> None:
+    """Say of a starter that it is one, and offer the catalogue's default; nothing for other models."""
+    offers = catalog().get(version.task)
+    if version.tags.get("starter") != "true" or offers is None:
+        return
+    better, note = offers.default, f"starter-note-{version.task}"
+    values = {"task": version.task, "model": better.name}
+    at_work = any(one.active and dict(one.values) == values for one in processes())
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge("starter", icon=":material/eco:", color="green")
+        st.caption("Small, and trained by this project, so that this task works without a network.", width="content")
+        st.button(escaped(f"Getting {better.name}" if at_work else f"Get {better.name}"), key=note, on_click=launch,
+                  args=("register", values, note), icon=":material/download:", type="tertiary", disabled=at_work,
+                  help=escaped(f"Registers {better.hub_id} ({better.size()}). It needs a network."))  # fmt: skip
+    draw_note(note)
