@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Models made here hold no pickle; one that was slipped into the store shall not run.
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION ?= false
 
-.PHONY: help install setup demo ui mlflow-ui serve gateway test test-full lint
+.PHONY: help install setup demo starters ui mlflow-ui serve gateway test test-full lint
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -43,10 +43,13 @@ demo: setup ## train a first network on data that needs no download, in under a 
 	@echo "Look at the run:        make mlflow-ui   (http://127.0.0.1:5000)"
 	@echo "Serve the model:        make serve       (http://127.0.0.1:5001/invocations)"
 
+starters: setup ## register the small models that come with the project, one for each task; needs no network
+	@source $(BIN)/activate && mlflow run . -e register --env-manager local --experiment-name register
+
 ADDRESS ?= 127.0.0.1
 PORT ?= 8501
 ui: setup ## the tool in the browser: http://127.0.0.1:8501 (for others in the network: make ui ADDRESS=0.0.0.0)
-	@$(BIN)/python -m streamlit run ui/app.py --server.address $(ADDRESS) --server.port $(PORT)
+	@$(BIN)/python -m ui --server.address $(ADDRESS) --server.port $(PORT)
 
 mlflow-ui: setup ## compare runs in the MLflow UI
 	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000

@@ -28,7 +28,7 @@ def tool_running(environment: Mapping[str, str], folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "ui/app.py", "--server.port", str(port)]
+    command = [sys.executable, "-m", "ui", "--server.port", str(port)]
     log = (folder / "tool.log").open("w")
     process = subprocess.Popen(
         command, env={**os.environ, **environment}, cwd=PROJECT_ROOT, stdout=log, stderr=log, start_new_session=True
