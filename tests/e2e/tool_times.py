@@ -2,8 +2,8 @@
 
 - first page: from the first visit to a server that has just come up until the home page is drawn, each time on a new
   server;
-- request, on the wire: from a click on Run until the server has sent a loaded model's answer, less what the model itself
-  took: what the tool adds;
+- request, on the wire: from a click on Run until the server has sent a loaded model's answer, less the model's time:
+  what the tool adds;
 - request, drawn: the same until a browser has drawn it, with its layout and paint, in software where there is no GPU;
 - pages: how often a model was loaded while a visitor went through all pages and came back.
 """
