@@ -26,13 +26,7 @@ class Summaries(Pipeline):
         tokenizer: Any = self.tokenizer
         room = window - len(tokenizer(prefix)["input_ids"])
 
-        def count(text: str) -> int:
-            return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-
-        tokens = count(input_)
-        if tokens > MAX_PARTS * room:
-            raise TaskInputError(f"text has {tokens} tokens; valid: at most {MAX_PARTS * room} for this model")
-        texts = [part for part in divide(input_, room, count) if part.strip()]
+        texts = [part for part in parts_of(input_, room, tokenizer) if part.strip()]
         parts = [tokenizer(prefix + text, truncation=True, max_length=window) for text in texts]
         return [{name: torch.tensor([part[name]]) for name in ("input_ids", "attention_mask")} for part in parts]
 
@@ -79,6 +73,18 @@ class Summaries(Pipeline):
             "prompt_tokens": sum(part["input_ids"].shape[-1] for part in parts),
             "chunks": len(parts),
         }
+
+
+def parts_of(text: str, room: int, tokenizer: Any) -> list[str]:
+    """A text in parts of at most `room` tokens, divided between sentences. Raises TaskInputError for too many."""
+
+    def count(part: str) -> int:
+        return len(tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"])
+
+    tokens = count(text)
+    if tokens > MAX_PARTS * room:
+        raise TaskInputError(f"text has {tokens} tokens; valid: at most {MAX_PARTS * room} for this model")
+    return divide(text, room, count)
 
 
 class _Halt(StoppingCriteria):

@@ -1,15 +1,20 @@
 """Task `summarization`: a long text in short."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from tasks.base import Cancel, Parameter, TaskInputError
+from tasks.base import Cancel, ModelFolderError, Parameter, TaskInputError
 from tasks.generation import WritingTask
+from tasks.hub import load_model, load_tokenizer, pick_device, pick_dtype, weights_folder
+from tasks.pretrained import context_window
 from tasks.streaming import Emit
 from tasks.texts import count_words
 
 # What a model's config may say about summaries besides lengths and beams, which are parameters here.
 OWN_SETTINGS = ("length_penalty", "no_repeat_ngram_size", "early_stopping", "repetition_penalty")
+SENTENCE_SCORER = "ForTokenClassification"  # how transformers calls networks with a score for each token
 
 
 class Summarization(WritingTask):
@@ -20,6 +25,11 @@ class Summarization(WritingTask):
     Output: `summary`, `compression` (its words divided by the text's), `chunks` (how many parts the text had),
     `finish_reason`, `prompt_tokens`, `tokens`. With `num_beams` 1 a stream has a piece for each token, else for each
     part: a beam search knows its text only at the end.
+
+    A token classifier with a single class summarises too, without writing anything: it takes the sentences that it
+    scores highest, about a quarter of each part. Its output also has `sentences`: where they stand in the text
+    (`start`, `end`, characters) and their `score` among those of their part. A stream has a piece for each of them.
+    `num_beams` changes nothing. (Liu 2019, "Fine-tune BERT for Extractive Summarization", scores sentences alike.)
     """
 
     name = "summarization"
@@ -31,6 +41,31 @@ class Summarization(WritingTask):
     )
 
     def load(self) -> None:
+        self.takes_sentences = _scores_tokens(weights_folder(self.folder))
+        if self.takes_sentences:
+            self._load_scorer()
+        else:
+            self._load_writer()
+
+    def _load_scorer(self) -> None:
+        """A model that says how much each sentence belongs into a summary."""
+        from tasks.sentences import Extracts
+
+        folder, device = weights_folder(self.folder), pick_device(self.device)
+        kind = f"AutoModel{SENTENCE_SCORER}"
+        self.model = load_model(folder, kind, device, pick_dtype(device, wide_range=self.wide_range))
+        self.tokenizer = load_tokenizer(folder)
+        self.window = context_window(self.model, self.tokenizer)
+        if self.model.config.num_labels != 1:
+            raise ModelFolderError(
+                f"{self.folder} tells {self.model.config.num_labels} classes of tokens apart; valid: a model that "
+                "writes summaries, or one with a single class that scores sentences"
+            )
+        self.pipeline = Extracts(
+            model=self.model, tokenizer=self.tokenizer, device=self.model.device, task=self.name, window=self.window
+        )
+
+    def _load_writer(self) -> None:
         from tasks.summaries import Summaries
 
         super().load()
@@ -57,15 +92,19 @@ class Summarization(WritingTask):
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         most = self.window - 2
-        if parameters["max_length"] > most:
+        if parameters["max_length"] > most and not self.takes_sentences:
             given = parameters["max_length"]
             raise TaskInputError(f"max_length is {given}; valid: a whole number from 1 to {most} for this model")
-        result: Any = self.pipeline(
-            row["text"],
-            emit=emit,
-            cancel=cancel,
-            num_beams=parameters["num_beams"],
-            max_new_tokens=parameters["max_length"],
-            min_new_tokens=parameters["min_length"],
-        )
+        lengths = {"max_new_tokens": parameters["max_length"], "min_new_tokens": parameters["min_length"]}
+        beams = {} if self.takes_sentences else {"num_beams": parameters["num_beams"]}
+        result: Any = self.pipeline(row["text"], emit=emit, cancel=cancel, **lengths, **beams)
         return {**result, "compression": count_words(result["summary"]) / max(1, count_words(row["text"]))}
+
+
+def _scores_tokens(folder: Path) -> bool:
+    """Whether the model of a folder with weights scores tokens; what cannot be read is left to those who load it."""
+    try:
+        kinds = json.loads((folder / "config.json").read_text())["architectures"]
+        return str(kinds[0]).endswith(SENTENCE_SCORER)
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return False

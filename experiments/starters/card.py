@@ -16,20 +16,24 @@ CARD = "README.md"
 BEGIN, END = "<!-- figures: written by experiments.evaluate -->", "<!-- end of figures -->"
 FIGURES = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
 NOT_YET = "Not measured yet."
+TRAINING, MEASURED = "## Training", "## Measured on held-out data"
 
 
 def write(folder: Path, starter: Starter, cost: Mapping[str, str]) -> None:
     """Write the card of a model that has just been trained; its figures are not measured yet."""
-    front = {"license": "other", "tags": ["project-dl", "starter", *starter.tasks], **starter.front}
     size = folder_bytes(folder)
-    facts = {**cost, "size": f"{size / 1e6:.1f} MB with everything"}
+    _write(folder, starter, _table(("", ""), {**cost, "size": f"{size / 1e6:.1f} MB with everything"}.items()))
+
+
+def _write(folder: Path, starter: Starter, training: str) -> None:
+    front = {"license": "other", "tags": ["project-dl", "starter", *starter.tasks], **starter.front}
     text = [
         f"---\n{yaml.safe_dump(front, sort_keys=False).strip()}\n---",
         f"# {starter.name}, a starter of Project-DL",
         starter.about.strip(),
-        "## Training",
-        _table(("", ""), facts.items()),
-        "## Measured on held-out data",
+        TRAINING,
+        training,
+        MEASURED,
         f"`python -m experiments.evaluate --task {starter.tasks[0]}` prints these figures; they are of the weights as "
         "they are shipped.",
         f"{BEGIN}\n{NOT_YET}\n{END}",
@@ -37,12 +41,16 @@ def write(folder: Path, starter: Starter, cost: Mapping[str, str]) -> None:
     (folder / CARD).write_text("\n\n".join(text) + "\n", encoding="utf-8")
 
 
-def write_figures(folder: Path, judgement: Judgement, hardware: str) -> None:
-    """Put measured figures into a folder's card. Raises UserError if it has none, or none of ours."""
+def write_figures(folder: Path, starter: Starter, judgement: Judgement, hardware: str) -> None:
+    """Put measured figures into a folder's card, and what the recipe says of the model by now; what the training took
+    stays. Raises UserError if the folder has no card, or none of ours.
+    """
     path = folder / CARD
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if not FIGURES.search(text):
+    if not (FIGURES.search(text) and TRAINING in text and MEASURED in text):
         raise UserError(f"{path} is no model card of a starter; valid: a folder that the entry point starter made")
+    _write(folder, starter, text.split(TRAINING)[1].split(MEASURED)[0].strip())
+    text = path.read_text(encoding="utf-8")
     rows = [(figure.name, f"{figure.value:.{figure.digits}f}", figure.beside) for figure in judgement.figures]
     measured = f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {hardware}."
     parts = [BEGIN, _table(("", "value", "to be seen beside"), rows), measured, judgement.examples.strip(), END]

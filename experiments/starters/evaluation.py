@@ -60,7 +60,7 @@ def _measure(starter: Starter, folder: Path, config: EvaluateConfig) -> Judgemen
         print()
         _log(tracker, judgement)
         if config.write:
-            card.write_figures(folder, judgement, f"{tags['hardware']} ({tags['device_name']})")
+            card.write_figures(folder, starter, judgement, f"{tags['hardware']} ({tags['device_name']})")
     return judgement
 
 

@@ -1,5 +1,6 @@
 """What all starters share: splits by title, small weights, model cards, the evaluation of several."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,15 @@ def test_figures_are_written_into_the_card_and_again(tmp_path: Path) -> None:
     assert text.startswith("---\nlicense: mit\n") and card.NOT_YET in text and "3 minutes \\| 1 thread" in text
     assert card.front_matter(tmp_path)["tags"] == ["project-dl", "starter", "chatbot"]
     for value in (0.5, 0.25):
-        card.write_figures(tmp_path, Judgement((Figure("loss", value, "before 1.0"),), "> Hello \\1"), "a laptop")
+        card.write_figures(tmp_path, one, Judgement((Figure("loss", value, "before 1.0"),), "> Hello \\1"), "a laptop")
+        one = dataclasses.replace(one, about="## What it is\n\nSmaller still.")
     text = (tmp_path / card.CARD).read_text()
+    assert "Smaller still." in text and "3 minutes \\| 1 thread" in text
     assert "| loss | 0.250 | before 1.0 |" in text and "0.500" not in text and text.count("> Hello \\1") == 1
     assert "a laptop" in text and card.NOT_YET not in text
     (tmp_path / card.CARD).write_text("mine")
     with pytest.raises(UserError, match="no model card of a starter"):
-        card.write_figures(tmp_path, Judgement(()), "")
+        card.write_figures(tmp_path, one, Judgement(()), "")
     assert (tmp_path / card.CARD).read_text() == "mine" and card.front_matter(tmp_path) == {}
 
 

@@ -1,0 +1,1 @@
+"""The chatbot that the project ships: the language model continued on dialogues."""

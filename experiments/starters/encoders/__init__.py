@@ -1,0 +1,1 @@
+"""The starters over a small BERT encoder: sentiment, question answering, summaries."""

@@ -1,0 +1,113 @@
+"""Texts of different lengths in batches with little padding; the order is a function of (seed, epoch)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+
+@dataclass(frozen=True)
+class Item:
+    """One text as a network reads it.
+
+    Attributes:
+        tokens: of the text, with the special ones.
+        kinds: for each token 0, or 1 in the second of two texts.
+        target: what is to be learnt, float32 of any shape `(rows, length)` or `(values,)`; the last dimension of the
+            first kind is that of the tokens.
+    """
+
+    tokens: Sequence[int]
+    kinds: Sequence[int]
+    target: torch.Tensor
+
+
+class Batch(NamedTuple):
+    """This process's part of a global batch.
+
+    Attributes:
+        inputs: `input_ids`, `token_type_ids` and `attention_mask`, int64 `(batch, length)`.
+        target: `(batch, values)`, or `(batch, rows, length)` padded with zeros.
+        total: texts in the global batch.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    target: torch.Tensor
+    total: int
+
+
+def collate(items: Sequence[Item], device: torch.device | str = "cpu", total: int | None = None) -> Batch:
+    """Pad texts to the longest; the padding's token is 0, as in every vocabulary here."""
+    lengths = torch.tensor([len(item.tokens) for item in items])
+    longest = int(lengths.max())
+
+    def table(rows: list[Sequence[int]]) -> torch.Tensor:
+        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(device)
+
+    inputs = {
+        "input_ids": table([item.tokens for item in items]),
+        "token_type_ids": table([item.kinds for item in items]),
+        "attention_mask": (torch.arange(longest) < lengths[:, None]).long().to(device),
+    }
+    targets = [item.target for item in items]
+    if targets[0].ndim > 1:
+        targets = [torch.nn.functional.pad(target, (0, longest - target.shape[-1])) for target in targets]
+    return Batch(inputs, torch.stack(targets).to(device), len(items) if total is None else total)
+
+
+def by_length(items: Sequence[Item], size: int) -> Iterator[list[int]]:
+    """The places of texts in batches of like length, for measuring."""
+    order = sorted(range(len(items)), key=lambda place: len(items[place].tokens))
+    for first in range(0, len(order), size):
+        yield order[first : first + size]
+
+
+class TextBatches:
+    """The training texts in batches, epoch after epoch.
+
+    Within every `POOL` batches' worth of shuffled texts they are sorted by length; the batches are then shuffled.
+    """
+
+    POOL = 20
+
+    def __init__(
+        self,
+        items: Callable[[int], Sequence[Item]],
+        count: int,
+        batch_size: int,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Args: items: the texts of an epoch, always `count` of them, and a function of the epoch's number alone."""
+        self.items = items
+        self.count = count
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = device
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch; the last may be smaller, but not smaller than the number of processes."""
+        full, rest = divmod(self.count, self.batch_size)
+        return full + (rest >= self.world_size)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of epoch `number`, counted from 1."""
+        items = self.items(number)
+        lengths = torch.tensor([len(item.tokens) for item in items])
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        pools = torch.randperm(self.count, generator=generator).split(self.POOL * self.batch_size)
+        batches = [chunk for pool in pools for chunk in pool[lengths[pool].argsort(stable=True)].split(self.batch_size)]
+        if len(batches) > len(self):  # too few texts are left for all processes
+            batches = [batch for batch in batches if len(batch) >= self.world_size]
+        for which in torch.randperm(len(batches), generator=generator).tolist():
+            places = batches[which].tolist()
+            total = len(places)
+            mine = places[total * self.rank // self.world_size : total * (self.rank + 1) // self.world_size]
+            yield collate([items[place] for place in mine], self.device, total)

@@ -1,0 +1,1 @@
+"""The starter that draws pictures: a small Stable Diffusion of digits and clothes."""

@@ -1,0 +1,178 @@
+"""The words that the small picture model knows, prompts made of them, and its tokenizer.
+
+A class is a number from 0 to 19: the ten digits, then the ten kinds of Fashion-MNIST in their order.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from tokenizers import pre_tokenizers
+from transformers import CLIPTokenizer
+
+WINDOW = 32  # tokens that the model reads, with the marks at both ends
+START, END = "<|startoftext|>", "<|endoftext|>"
+END_OF_WORD = "</w>"
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+THINGS: tuple[tuple[str, ...], ...] = (
+    ("t-shirt", "tee", "top", "tshirt", "t shirt"),
+    ("pair of trousers", "pair of pants", "pair of jeans", "trousers", "pants", "jeans"),
+    ("pullover", "sweater", "jumper", "sweatshirt"),
+    ("dress", "gown", "frock"),
+    ("coat", "jacket", "overcoat"),
+    ("sandal", "summer shoe", "sandals", "pair of sandals"),
+    ("shirt", "blouse", "button shirt"),
+    ("sneaker", "trainer", "running shoe", "sports shoe", "sneakers"),
+    ("bag", "handbag", "purse", "tote bag"),
+    ("ankle boot", "boot", "boots", "pair of boots", "ankle boots"),
+)
+CLASSES = (*"0123456789", *(names[0] for names in THINGS))
+# Words for more than one class, with the classes that they stand for.
+DIGIT_CLASSES, SHOES, GARMENTS = tuple(range(10)), (15, 17, 19), (10, 11, 12, 13, 14, 16)
+GROUPS: tuple[tuple[str, tuple[int, ...]], ...] = (
+    ("a digit", DIGIT_CLASSES),
+    ("a number", DIGIT_CLASSES),
+    ("a handwritten digit", DIGIT_CLASSES),
+    ("a shoe", SHOES),
+    ("shoes", SHOES),
+    ("footwear", SHOES),
+    ("clothes", GARMENTS),
+    ("a garment", GARMENTS),
+    ("something to wear", (*GARMENTS, *SHOES)),
+)
+NUMBERED = ("{}", "a {}", "the digit {}", "the number {}", "digit {}", "number {}", "the figure {}", "the numeral {}",
+            "a handwritten {}", "the handwritten digit {}", "a handwritten number {}")  # fmt: skip
+FRAMES = ("{}", "a picture of {}", "a photo of {}", "an image of {}", "a drawing of {}", "draw {}", "draw me {}",
+          "show me {}", "please draw {}", "i want {}", "can you draw {}?", "a grey picture of {}", "photograph of {}",
+          "{}, please", "make a picture of {}", "paint {}")  # fmt: skip
+# Words that people write around what they want. The model learns to make nothing of them.
+_FILLERS = (
+    "red blue green yellow black white grey brown pink purple orange golden silver dark light bright big small large "
+    "little tiny huge tall short long wide thin thick new old modern vintage beautiful pretty nice cute cool elegant "
+    "simple plain fancy colourful colorful clean warm cold soft leather wool cotton denim silk wooden plastic metal on "
+    "in with and for at by to from of the an table floor wall background studio street beach snow garden house man "
+    "woman boy girl child my your his her very really realistic detailed high quality style best good great sketch "
+    "portrait view front side left right open closed fashion sport winter summer spring autumn running walking "
+    "wearing isolated minimal classic cartoon art painting some this that"
+)
+FILLERS = tuple(_FILLERS.split())
+
+# How often a training prompt is empty, names a group, and has so many words in it that mean nothing.
+EMPTY, GROUPED = 0.1, 0.05
+NOISE = (0.5, 0.25, 0.15, 0.1)
+MADE_UP = 0.3  # share of such words that are random letters
+LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
+
+
+def named(label: int, name: int = 0) -> str:
+    """A class with its article, by one of its names: "the digit 7", "an ankle boot"."""
+    if label < 10:
+        return ("the digit {}" if name == 0 else "the number {}").format(DIGITS[label] if name else label)
+    names = THINGS[label - 10]
+    return _with_article(names[name % len(names)])
+
+
+def judged_prompts(label: int, count: int) -> list[str]:
+    """`count` prompts for a class, in turn of five forms: two names, three frames."""
+    forms = [named(label), f"a picture of {named(label)}", f"a photo of {named(label)}", named(label, 1),
+             f"draw {named(label, 1)}"]  # fmt: skip
+    return [forms[index % len(forms)] for index in range(count)]
+
+
+def training_prompt(label: int, generator: np.random.Generator) -> str:
+    """What a person might have written to get a picture of the class."""
+    chance = generator.random()
+    if chance < EMPTY:
+        return ""
+    if chance < EMPTY + GROUPED:
+        thing = _pick([text for text, classes in GROUPS if label in classes] or [named(label)], generator)
+    elif label < 10:
+        thing = _pick(NUMBERED, generator).format(_pick((str(label), DIGITS[label]), generator))
+    else:
+        # The first name half of the time: the others are rarer in what people write.
+        names = THINGS[label - 10]
+        name = names[0] if generator.random() < 0.5 else _pick(names, generator)
+        thing = generator.choice([name, _with_article(name), f"the {name}"], p=[0.3, 0.5, 0.2])
+    return _with_noise(_pick(FRAMES, generator), str(thing), generator)
+
+
+def _with_noise(frame: str, thing: str, generator: np.random.Generator) -> str:
+    """The thing in its frame, with words that mean nothing before what it is, or around it."""
+    before, after = frame.split("{}")
+    words = thing.split()
+    # An adjective stands right before the noun, which is the last word, or the whole name if it is of several.
+    head = 1 if words[0] in ("a", "an", "the") else 0
+    for _ in range(generator.choice(len(NOISE), p=NOISE)):
+        word = _noise_word(generator)
+        place = generator.random()
+        if place < 0.5:
+            words.insert(head, word)
+        elif place < 0.7:
+            before = f"{before.rstrip()} {word} "
+        else:
+            after = f" {word}{after}" if generator.random() < 0.5 else f"{after} {word}"
+    return " ".join(f"{before}{' '.join(words)}{after}".split())
+
+
+def _noise_word(generator: np.random.Generator) -> str:
+    if generator.random() < MADE_UP:
+        return "".join(generator.choice(LETTERS, size=generator.integers(2, 7)))
+    return _pick(FILLERS, generator)
+
+
+def _pick(choices: Sequence[str], generator: np.random.Generator) -> str:
+    return choices[int(generator.integers(len(choices)))]
+
+
+def _with_article(name: str) -> str:
+    if name in ("trousers", "pants", "jeans", "sandals", "sneakers", "boots", "ankle boots"):
+        return name
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def make_tokenizer() -> CLIPTokenizer:
+    """CLIP's kind of tokenizer whose vocabulary is the words above, each one token, and single letters for the rest."""
+    things = [name for names in THINGS for name in names]
+    words = {word for text in (*FILLERS, *DIGITS, *FRAMES, *NUMBERED, *(text for text, _ in GROUPS), *things)
+             for word in _words(text)}  # fmt: skip
+    merges = learn_merges(words)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = dict.fromkeys([*letters, *(letter + END_OF_WORD for letter in letters), *map("".join, merges), START, END])
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    parts: dict[str, Any] = {"vocab": vocabulary, "merges": merges}
+    return CLIPTokenizer(**parts, model_max_length=WINDOW)
+
+
+def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Byte-pair encoding (Sennrich et al. 2016, algorithm 1) until each word is one piece.
+
+    The commonest pair is merged first, of equal ones the first by the alphabet. (The trainer of `tokenizers` breaks
+    ties another way each time.)
+    """
+    split = [[*word[:-1], word[-1] + END_OF_WORD] for word in sorted(set(words))]
+    merges: list[tuple[str, str]] = []
+    while True:
+        pairs = Counter(pair for pieces in split for pair in itertools.pairwise(pieces))
+        if not pairs:
+            return merges
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        split = [_merged(pieces, best) for pieces in split]
+
+
+def _merged(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    merged: list[str] = []
+    for piece in pieces:
+        if merged and (merged[-1], piece) == pair:
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _words(text: str) -> list[str]:
+    """The words as CLIP's tokenizer cuts a text: letters together, anything else apart."""
+    return "".join(letter if letter.isalpha() else " " for letter in text).split()
