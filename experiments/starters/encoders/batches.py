@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
+
+# Lengths are rounded up to a multiple of this, as the windows of all encoders here are: kernels on a CPU keep memory for
+# every shape that they have seen, which for each length of its own came to gigabytes.
+STEP = 8
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,13 @@ class Batch(NamedTuple):
 
 
 def collate(items: Sequence[Item], device: torch.device | str = "cpu", total: int | None = None) -> Batch:
-    """Pad texts to the longest; the padding's token is 0, as in every vocabulary here."""
+    """Pad texts to the longest, or a little further; the padding's token is 0, as in every vocabulary here."""
     lengths = torch.tensor([len(item.tokens) for item in items])
-    longest = int(lengths.max())
+    longest = -(-int(lengths.max()) // STEP) * STEP
 
     def table(rows: list[Sequence[int]]) -> torch.Tensor:
-        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(device)
+        padded = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+        return F.pad(padded, (0, longest - padded.shape[1])).to(device)
 
     inputs = {
         "input_ids": table([item.tokens for item in items]),
@@ -53,7 +59,7 @@ def collate(items: Sequence[Item], device: torch.device | str = "cpu", total: in
     }
     targets = [item.target for item in items]
     if targets[0].ndim > 1:
-        targets = [torch.nn.functional.pad(target, (0, longest - target.shape[-1])) for target in targets]
+        targets = [F.pad(target, (0, longest - target.shape[-1])) for target in targets]
     return Batch(inputs, torch.stack(targets).to(device), len(items) if total is None else total)
 
 

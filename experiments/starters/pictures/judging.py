@@ -92,7 +92,7 @@ def judge(folder: Path, data_dir: Path) -> Judgement:
     times = sorted(_seconds(task, seed) for seed in range(TIMED))
     steps, guidance = task.suggested["steps"], task.suggested["guidance"]
     judged = judge_pipeline(task.pipelines.from_text, data, steps, guidance)
-    threads = torch.get_num_threads()
+    threads = f"CPU threads: {torch.get_num_threads()}"
     return Judgement(
         figures=(
             Figure(
@@ -107,8 +107,8 @@ def judge(folder: Path, data_dir: Path) -> Judgement:
                 f"as many training pictures {judged.distance_of_real:.2f}",
                 digits=2,
             ),
-            Figure("seconds for a picture, median", times[len(times) // 2], f"{threads} threads", digits=2),
-            Figure("seconds from nothing loaded to the first picture", cold, f"{threads} threads; at most 3", digits=2),
+            Figure("seconds for a picture, median", times[len(times) // 2], threads, digits=2),
+            Figure("seconds from nothing loaded to the first picture", cold, f"{threads}; at most 3", digits=2),
         ),
         examples=f"{DRAWN} pictures of each class, drawn with the seeds from {DRAWN_SEED} upwards, none left out.\n\n"
         f"{class_table(judged)}",
