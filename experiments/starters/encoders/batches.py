@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-# Lengths are rounded up to a multiple of this, as the windows of all encoders here are: kernels on a CPU keep memory for
+# Lengths are rounded up to a multiple of this, as all windows here are: kernels on a CPU keep memory for
 # every shape that they have seen, which for each length of its own came to gigabytes.
 STEP = 8
 
