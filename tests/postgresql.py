@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own: in a temporary folder, reachable through a Unix socket there and nowhere else."""
+"""A PostgreSQL server of a test's own, in a temporary folder: reachable through a Unix socket there, nowhere else."""
 
 import os
 import pwd
@@ -42,9 +42,7 @@ def postgresql() -> Iterator[PostgreSQL]:
     """Start a server, and stop it with the block. Skips the test, with its reason, where there is none to start."""
     programs = _programs()
     as_server = _as_server()
-    folder = Path(
-        tempfile.mkdtemp(prefix="pg-", dir="/tmp")
-    )  # a socket's path may have 107 bytes: pytest's is too long
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path may have 107 bytes
     try:
         if as_server:
             shutil.chown(folder, as_server[2])
