@@ -5,7 +5,7 @@ gradient), sums of other metrics, and the number of items. Averages are taken ov
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -93,10 +93,10 @@ def _train_epoch(
     rate."""
     accelerator, model = state.accelerator, state.model
     model.train()
-    sums: dict[str, torch.Tensor] = {}
-    losses: list[torch.Tensor] = []
-    count, examples, learning_rate = 0, 0, 0.0
-    check_interval = 1 if accelerator.device.type == "cpu" else GPU_CHECK_INTERVAL
+    sums: dict[str, Any] = {}
+    unchecked: list[Any] = []
+    count, examples, done, learning_rate = 0, 0, 0, 0.0
+    on_cpu = accelerator.device.type == "cpu"
     for batch in batches:
         with accelerator.autocast():
             result = step(model, batch)
@@ -110,30 +110,40 @@ def _train_epoch(
         state.scheduler.step()
         if state.average is not None:
             state.average.update_parameters(state.network)
-        losses.append(result.loss.detach())
-        for name, value in result.sums.items():
-            sums[name] = sums[name] + value if name in sums else value
+        for name, value in {"loss": result.loss.detach(), **result.sums}.items():
+            # Numbers on a CPU: a small tensor that outlives its step lies between the large ones of the steps after it,
+            # and the heap grows around it, with a language model by gigabytes in an hour.
+            number = value.item() if on_cpu else value
+            sums[name] = sums[name] + number if name in sums else number
+            if name == "loss":
+                unchecked.append(number)
         count += result.total
         examples += result.total if result.examples is None else result.examples
-        if len(losses) % check_interval == 0:
-            _check_finite(losses, check_interval, epoch)
-    _check_finite(losses, len(losses), epoch)
-    sums["loss"] = torch.stack(losses).sum()
+        done += 1
+        if on_cpu or len(unchecked) == GPU_CHECK_INTERVAL:
+            _check_finite(unchecked, done, epoch)
+            unchecked.clear()
+    _check_finite(unchecked, done, epoch)
     return {**_reduce(accelerator, sums), "count": float(count), "examples": float(examples)}, learning_rate
 
 
-def _check_finite(losses: list[torch.Tensor], newest: int, epoch: int) -> None:
-    finite = torch.isfinite(torch.stack(losses[-newest:]))
+def _check_finite(losses: Sequence[Any], done: int, epoch: int) -> None:
+    """Raise DivergedError if one of the newest losses is not finite; `done` batches of the epoch are finished."""
+    if not losses:
+        return
+    finite = torch.isfinite(torch.stack([torch.as_tensor(loss) for loss in losses]))
     if not finite.all():
-        batch = len(losses) - newest + int(finite.logical_not().nonzero()[0]) + 1
+        place = int(finite.logical_not().nonzero()[0])
         raise DivergedError(
-            f"the loss is {losses[batch - 1].item()} in epoch {epoch}, batch {batch}; "
+            f"the loss is {float(losses[place])} in epoch {epoch}, batch {done - len(losses) + place + 1}; "
             "a lower learning_rate, a longer warmup or grad_clip may help"
         )
 
 
-def _reduce(accelerator: Accelerator, sums: dict[str, torch.Tensor]) -> Metrics:
+def _reduce(accelerator: Accelerator, sums: dict[str, Any]) -> Metrics:
     """Add up over processes and read from the device, once."""
     names = sorted(sums)
-    values: Any = accelerator.reduce(torch.stack([sums[name].detach().float() for name in names]), "sum")
+    exact = torch.float64 if accelerator.device.type == "cpu" else torch.float32
+    numbers = torch.stack([torch.as_tensor(sums[name], dtype=exact, device=accelerator.device) for name in names])
+    values: Any = accelerator.reduce(numbers, "sum")
     return dict(zip(names, values.tolist(), strict=True))

@@ -145,8 +145,9 @@ def test_a_loss_that_is_not_finite_stops_naming_epoch_and_batch(
 def test_a_loss_looked_at_late_is_still_named_by_its_own_batch(bad: int, newest: int) -> None:
     losses = [torch.tensor(1.0)] * 10
     losses[bad - 1] = torch.tensor(float("nan"))
-    with pytest.raises(DivergedError, match=f"the loss is nan in epoch 7, batch {bad};"):
-        engine._check_finite(losses, newest, epoch=7)
+    for late in (losses, [loss.item() for loss in losses]):
+        with pytest.raises(DivergedError, match=f"the loss is nan in epoch 7, batch {bad};"):
+            engine._check_finite(late[-newest:], done=10, epoch=7)
 
 
 @pytest.mark.parametrize("clip", [0.01, 0.1])
