@@ -1,9 +1,10 @@
 """Where and in which arithmetic to train: from what a person asked for to what the machine has."""
 
+import dataclasses
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import accelerate
 import psutil
@@ -11,9 +12,19 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from experiments.config import ConfigError
+from experiments.config import ConfigError, TrainConfig
 
 MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+def settled(config: Config) -> Config:
+    """The configuration with device and precision decided for this machine, and its thread count in force."""
+    device = resolve_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    return dataclasses.replace(config, device=device, precision=precision)
 
 
 def resolve_device(name: str) -> str:

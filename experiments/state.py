@@ -13,6 +13,8 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from experiments.config import TrainConfig
+
 MOMENTUM = 0.9
 History = list[dict[str, float]]
 
@@ -157,3 +159,18 @@ def make_state(
     )
     model, prepared = accelerator.prepare(model, optim)
     return TrainState(accelerator, model, prepared, scheduler, average)
+
+
+def starting_state(config: TrainConfig, accelerator: Accelerator, network: nn.Module, steps: int) -> TrainState:
+    """The beginning of a training of `network` by a configuration in which everything is decided; `steps` an epoch."""
+    return make_state(
+        accelerator,
+        network,
+        optimizer=config.optimizer,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        ema_decay=config.ema_decay,
+        total_steps=config.epochs * steps,
+    )

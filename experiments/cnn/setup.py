@@ -17,7 +17,7 @@ from experiments.data import ImageData, Subset, load_images
 from experiments.engine import Metrics, StepResult
 from experiments.family import DataIdentity, Training
 from experiments.recipes import resolve
-from experiments.state import make_state
+from experiments.state import starting_state
 
 TASK = "image-classification"
 
@@ -66,11 +66,7 @@ class CnnTraining(Training):
 
 def decide(config: CnnConfig) -> CnnConfig:
     """The configuration with every `auto` decided for this machine, and its thread count in force."""
-    device = devices.resolve_device(config.device)
-    precision = devices.resolve_precision(config.precision, device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    return dataclasses.replace(resolve(config), device=device, precision=precision)
+    return resolve(devices.settled(config))
 
 
 def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
@@ -103,16 +99,6 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
     )
     torch.manual_seed(config.seed)
     network = models.build(config.model, len(data.classes), data.channels)
-    state = make_state(
-        accelerator,
-        network,
-        optimizer=config.optimizer,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        schedule=config.schedule,
-        warmup=config.warmup,
-        ema_decay=config.ema_decay,
-        total_steps=config.epochs * len(batches),
-    )
+    state = starting_state(config, accelerator, network, len(batches))
     environment = devices.environment(config.device, config.precision, accelerator.num_processes)
     return CnnTraining(config, batches, state, environment, data, normalise)

@@ -18,7 +18,7 @@ from experiments.recipes import resolve_seq2seq
 from experiments.seq2seq.plots import save_attention
 from experiments.seq2seq.reversal import measure, reversal_step
 from experiments.sequences import NAME, Batch, ReversalData, SequenceBatches, Sequences, make_sequences, probe_lengths
-from experiments.state import make_state
+from experiments.state import starting_state
 from models.seq2seq import SPECIALS, build
 from tasks.sequence_reversal import ReverserConfig
 
@@ -104,15 +104,10 @@ def _longest(config: Seq2SeqConfig) -> int:
 
 def decide(config: Seq2SeqConfig) -> Seq2SeqConfig:
     """The configuration with every `auto` decided for this machine, and its thread count in force."""
-    device = devices.resolve_device(config.device)
-    if config.precision == "auto" and device == "cpu":
+    if config.precision == "auto" and devices.resolve_device(config.device) == "cpu":
         # Tensors this small do not gain from bf16: what the recurrent layers and casts cost eats up what it saves.
-        precision = "fp32"
-    else:
-        precision = devices.resolve_precision(config.precision, device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    return dataclasses.replace(resolve_seq2seq(config), device=device, precision=precision)
+        config = dataclasses.replace(config, precision="fp32")
+    return resolve_seq2seq(devices.settled(config))
 
 
 def prepare(config: Seq2SeqConfig, accelerator: Accelerator) -> Seq2SeqTraining:
@@ -154,16 +149,6 @@ def prepare(config: Seq2SeqConfig, accelerator: Accelerator) -> Seq2SeqTraining:
         )
     except ValueError as error:  # sizes that do not divide
         raise ConfigError(str(error)) from error
-    state = make_state(
-        accelerator,
-        network,
-        optimizer=config.optimizer,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        schedule=config.schedule,
-        warmup=config.warmup,
-        ema_decay=config.ema_decay,
-        total_steps=config.epochs * len(batches),
-    )
+    state = starting_state(config, accelerator, network, len(batches))
     environment = devices.environment(config.device, config.precision, accelerator.num_processes)
     return Seq2SeqTraining(config, batches, state, environment, data)

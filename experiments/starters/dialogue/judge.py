@@ -33,7 +33,8 @@ def judge(folder: Path, data_dir: Path) -> Judgement:
     seconds = cold_seconds(Chatbot, folder, ask(PROMPTS[0]))
     task = Chatbot(folder, NAME, device="cpu")
     task.load()
-    answers = task.run([ask(prompt) for prompt in PROMPTS])
+    # A seed of its own for each: with the same one all replies would be drawn by the same numbers, and be alike.
+    answers = [task.run([ask(prompt)], {"seed": number})[0] for number, prompt in enumerate(PROMPTS)]
     replies = [answer["reply"] for answer in answers]
     ended = sum(answer["finish_reason"] == "stop" for answer in answers) / len(answers)
     figures = [
@@ -111,5 +112,5 @@ def _shown(replies: Sequence[str]) -> str:
         f"| {prompt} | {' '.join(reply.split()).replace('|', '¦')} |"
         for prompt, reply in zip(PROMPTS, replies, strict=True)
     ]
-    begin = f"The replies to {len(PROMPTS)} fixed prompts with the default settings, none left out, each the first:"
+    begin = f"The replies to {len(PROMPTS)} fixed prompts with the default settings and the seeds 0, 1, 2 ..., none left out:"
     return "\n".join([begin, "", "| prompt | reply |", "| --- | --- |", *rows])

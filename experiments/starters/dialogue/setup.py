@@ -16,16 +16,16 @@ from experiments.family import DataIdentity, Training
 from experiments.starters.dialogue.conversations import CHATTERBOT_TIMES, Conversations, read_conversations
 from experiments.starters.dialogue.template import DialogueBatches, Talk, encode_talks, extended, pack
 from experiments.starters.language.network import LanguageNetwork, language_step, measure
-from experiments.starters.language.setup import CONTEXT, Recipe, resolve, starting_state
+from experiments.starters.language.setup import CONTEXT, Recipe, resolve
 from experiments.starters.language.tokens import Rows, tokenizer_digest
 from experiments.starters.starter import FOLDER
-from experiments.state import TrainState
+from experiments.state import TrainState, starting_state
 
 NAME = "dialogues"
 # What the shipped model was trained on; other conversations make another model.
 DIALOGUES_SHA256 = "639e49a3d676477c6640e3bf5c496af6d235d0e79bafe2198849cef3a0fc1c91"
 # On one core of a server CPU with bf16 instructions: about 3,500 tokens a second, 19 minutes an epoch.
-CHATBOT = Recipe(epochs=1, learning_rate=1e-3)
+CHATBOT = Recipe(epochs=2, learning_rate=1e-3)
 
 
 def decide(config: StarterConfig) -> StarterConfig:
@@ -118,7 +118,7 @@ def prepare(config: StarterConfig, accelerator: Accelerator) -> DialogueTraining
             f"{CONTEXT} tokens in the training conversations"
         )
     torch.manual_seed(config.seed)
-    state = starting_state(config, accelerator, LanguageNetwork(model.model), config.epochs * len(batches))
+    state = starting_state(config, accelerator, LanguageNetwork(model.model), len(batches))
     environment = devices.environment(config.device, config.precision, accelerator.num_processes)
     environment["tokenizer"] = tokenizer_digest(tokenizer)
     return DialogueTraining(config, batches, state, environment, data, tokenizer)

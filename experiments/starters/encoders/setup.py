@@ -21,7 +21,7 @@ from experiments.family import DataIdentity, Training
 from experiments.starters.encoders.batches import Batch, Item, TextBatches, by_length, collate
 from experiments.starters.encoders.encoder import NONE, make_start
 from experiments.starters.encoders.recipes import RECIPES, resolve
-from experiments.state import make_state
+from experiments.state import starting_state
 
 EVALUATED_AT_ONCE = 64
 
@@ -117,11 +117,7 @@ class EncoderTraining(Training):
 
 def decide(config: StarterConfig) -> StarterConfig:
     """The configuration with every `auto` decided for this machine, and its thread count in force."""
-    device = devices.resolve_device(config.device)
-    precision = devices.resolve_precision(config.precision, device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    return dataclasses.replace(resolve(config), device=device, precision=precision)
+    return resolve(devices.settled(config))
 
 
 def prepare(lesson: Lesson, config: StarterConfig, accelerator: Accelerator) -> EncoderTraining:
@@ -145,17 +141,7 @@ def prepare(lesson: Lesson, config: StarterConfig, accelerator: Accelerator) -> 
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    state = make_state(
-        accelerator,
-        network,
-        optimizer=config.optimizer,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        schedule=config.schedule,
-        warmup=config.warmup,
-        ema_decay=config.ema_decay,
-        total_steps=config.epochs * len(batches),
-    )
+    state = starting_state(config, accelerator, network, len(batches))
     environment = devices.environment(config.device, config.precision, accelerator.num_processes)
     return EncoderTraining(config, batches, state, environment, lesson)
 

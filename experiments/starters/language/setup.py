@@ -24,7 +24,7 @@ from experiments.starters.language.tokens import (
     tokenizer_digest,
     train_tokenizer,
 )
-from experiments.state import make_state
+from experiments.state import starting_state
 
 NAME = "children-stories"
 # What the shipped model was trained on; other stories make another model.
@@ -65,12 +65,8 @@ LANGUAGE_MODEL = Recipe(epochs=4, learning_rate=2e-3)
 
 def resolve(config: StarterConfig, recipe: Recipe) -> StarterConfig:
     """The configuration with every `auto` decided by a recipe and this machine, and its thread count in force."""
-    device = devices.resolve_device(config.device)
-    precision = devices.resolve_precision(config.precision, device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     auto = {name: value for name, value in dataclasses.asdict(recipe).items() if getattr(config, name) is None}
-    return dataclasses.replace(config, device=device, precision=precision, **auto)
+    return dataclasses.replace(devices.settled(config), **auto)
 
 
 def decide(config: StarterConfig) -> StarterConfig:
@@ -151,22 +147,7 @@ def prepare(config: StarterConfig, accelerator: Accelerator) -> LanguageTraining
         )
     torch.manual_seed(config.seed)
     network = LanguageNetwork(LlamaModel(make_config(tokenizer, **SIZES)))
-    state = starting_state(config, accelerator, network, config.epochs * len(batches))
+    state = starting_state(config, accelerator, network, len(batches))
     environment = devices.environment(config.device, config.precision, accelerator.num_processes)
     environment["tokenizer"] = tokenizer_digest(tokenizer)
     return LanguageTraining(config, batches, state, environment, stories, tokenizer)
-
-
-def starting_state(config: StarterConfig, accelerator: Accelerator, network: nn.Module, total_steps: int) -> Any:
-    """The beginning of a training of a network by a configuration in which everything is decided."""
-    return make_state(
-        accelerator,
-        network,
-        optimizer=config.optimizer,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        schedule=config.schedule,
-        warmup=config.warmup,
-        ema_decay=config.ema_decay,
-        total_steps=total_steps,
-    )

@@ -24,7 +24,7 @@ from experiments.starters.pictures.data import PictureData, first_of_each, load_
 from experiments.starters.pictures.drawing import DRAWING_STEPS, GUIDANCE, draw_pictures
 from experiments.starters.pictures.network import STEPS, PictureNetwork, make_pipeline, read_prompts
 from experiments.starters.pictures.vocabulary import CLASSES, judged_prompts, make_tokenizer, named
-from experiments.state import make_state
+from experiments.state import starting_state
 
 NAME = "mnist-and-fashion-mnist"
 CRITIC_SEED, CRITIC_EPOCHS = 101, 6
@@ -139,12 +139,8 @@ class PictureTraining(Training):
 
 def decide(config: StarterConfig) -> StarterConfig:
     """The configuration with every `auto` decided for this machine, and its thread count in force."""
-    device = devices.resolve_device(config.device)
-    precision = devices.resolve_precision(config.precision, device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     auto = {name: value for name, value in dataclasses.asdict(RECIPE).items() if getattr(config, name) is None}
-    return dataclasses.replace(config, device=device, precision=precision, **auto)
+    return dataclasses.replace(devices.settled(config), **auto)
 
 
 def prepare(config: StarterConfig, accelerator: Accelerator) -> PictureTraining:
@@ -172,17 +168,7 @@ def prepare(config: StarterConfig, accelerator: Accelerator) -> PictureTraining:
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    state = make_state(
-        accelerator,
-        network,
-        optimizer=config.optimizer,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        schedule=config.schedule,
-        warmup=config.warmup,
-        ema_decay=config.ema_decay,
-        total_steps=config.epochs * len(batches),
-    )
+    state = starting_state(config, accelerator, network, len(batches))
     latents.network = state.network
     environment = devices.environment(config.device, config.precision, accelerator.num_processes)
     return PictureTraining(config, batches, state, environment, data, tokenizer, critic, accuracy)
