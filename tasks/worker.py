@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import ctypes
 import gc
+import importlib
 import logging
 import sys
 import threading
@@ -30,6 +31,8 @@ class ModelTooLargeError(Exception):
     """A model does not fit into the memory budget, even alone."""
 
 
+# What text models are made of. `import transformers` alone loads little: each part comes when it is first asked for.
+LIBRARIES = ("torch", "transformers", "transformers.generation.utils", "transformers.pipelines")
 SPOKEN = (JobCancelled, TaskInputError, ModelFolderError, ModelTooLargeError)  # errors whose text says all
 
 
@@ -193,6 +196,16 @@ class Worker:
                 unloaded = True
         if unloaded:
             give_memory_back()
+
+
+def load_libraries() -> None:
+    """Import what models are made of, before the first of them is asked for: it takes seconds. A Worker's `prepare`.
+
+    In the worker's thread, where models are loaded: transformers cannot be imported by two threads at once (one of them
+    gets a module that is half there).
+    """
+    for name in LIBRARIES:
+        importlib.import_module(name)
 
 
 def forget_frames(error: BaseException) -> None:

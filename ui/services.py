@@ -3,7 +3,6 @@
 A page that is drawn anew asks again; what must outlive it (the worker, its models, its jobs) is held by `Services`.
 """
 
-import importlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from tasks.budget import memory_budget
 from tasks.jobs import Job
 from tasks.registry import RegisteredVersion, find, load, versions
 from tasks.runs import store_in_words
-from tasks.worker import Worker
+from tasks.worker import Worker, load_libraries
 
 MLFLOW_UI_SWITCH = "PROJECT_DL_MLFLOW_UI"
 MLFLOW_UI = "http://127.0.0.1:5000"
@@ -42,16 +41,6 @@ class Services:
 def expected_bytes(reference: str) -> int | None:
     """What a registered version will take in memory, if registering counted it."""
     return find(reference).memory_bytes
-
-
-def load_libraries() -> None:
-    """Import what models are made of, before the first of them is asked for: it takes seconds.
-
-    In the worker's thread, where models are loaded: transformers cannot be imported by two threads at once (one of them
-    gets a module that is half there).
-    """
-    for name in ("torch", "transformers"):
-        importlib.import_module(name)
 
 
 def registered(task: str | None = None) -> list[RegisteredVersion]:

@@ -13,7 +13,7 @@ from tasks.serve.gateway import Gateway
 from tasks.serve.metrics import Metrics
 from tasks.serve.rows import RequestTask
 from tasks.serve.settings import Settings
-from tasks.worker import GIGABYTE, Worker
+from tasks.worker import GIGABYTE, Worker, load_libraries
 
 # After the work was told to end: for connections to close, before they are cut.
 GRACE_S = 10
@@ -40,7 +40,7 @@ def serve(settings: Settings, listening: socket.socket, address: str) -> None:
     for task in TASKS:
         task_class(task)  # here, not in the first request
     metrics = Metrics()
-    worker = Worker(load, settings.memory_bytes, expected_bytes, max_queue=1)
+    worker = Worker(load, settings.memory_bytes, expected_bytes, max_queue=1, prepare=load_libraries)
     gateway = Gateway(worker, Directory(), metrics, settings.queue)
     config = uvicorn.Config(
         application(settings, gateway, metrics),
