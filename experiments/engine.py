@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.config import TrainingError
+from experiments.micro_batch import Divide, MicroBatches
 from experiments.state import TrainState
 
 # Reading the loss waits for the device; on a GPU it is looked at every so many batches, on a CPU at each.
@@ -51,6 +52,8 @@ def fit(
     solved: Callable[[Metrics], bool] = lambda _: False,
     grad_clip: float = 0.0,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+    divide: Divide | None = None,
+    on_smaller: Callable[[int], None] | None = None,
 ) -> None:
     """Train until `epochs` epochs are finished or the task is solved, going on from where `state` stands.
 
@@ -60,9 +63,12 @@ def fit(
         on_epoch_end: called with the epoch and its metrics after `state` has them: checkpoint, log, prune.
         solved: whether an epoch's metrics end the training early.
         progress: wraps the batches of an epoch to show where it is.
+        divide: cuts a batch that does not fit into memory; None for batches that cannot be cut.
+        on_smaller: called with the examples that are run at once, when these become fewer than a batch.
 
-    Raises DivergedError, naming epoch and batch, when the loss is not finite.
+    Raises DivergedError, naming epoch and batch, when the loss is not finite; TrainingError when memory is too small.
     """
+    micro_batches = MicroBatches(state.accelerator, state.model, step, divide, on_smaller)
     for epoch in range(state.epoch + 1, epochs + 1):
         if state.history and solved(state.history[-1]):
             return
@@ -70,7 +76,7 @@ def fit(
         # Dropout draws from the global generator; seeding it per epoch makes an epoch independent of what ran before.
         torch.manual_seed((seed * 1_000_003 + epoch) * 4096 + state.accelerator.process_index)
         shown = progress(batches(epoch), epoch) if progress else batches(epoch)
-        totals, learning_rate = _train_epoch(state, shown, step, grad_clip, epoch)
+        totals, learning_rate = _train_epoch(state, shown, micro_batches, grad_clip, epoch)
         trained = time.perf_counter()
         state.network.eval()
         validation = evaluate(state.evaluated)
@@ -87,7 +93,7 @@ def fit(
 
 
 def _train_epoch(
-    state: TrainState, batches: Iterable[Any], step: Step, grad_clip: float, epoch: int
+    state: TrainState, batches: Iterable[Any], micro_batches: MicroBatches, grad_clip: float, epoch: int
 ) -> tuple[Metrics, float]:
     """One pass: returns sums over all processes (`loss`, the step's own, `count`, `examples`) and the last learning
     rate."""
@@ -98,10 +104,7 @@ def _train_epoch(
     count, examples, done, learning_rate = 0, 0, 0, 0.0
     on_cpu = accelerator.device.type == "cpu"
     for batch in batches:
-        with accelerator.autocast():
-            result = step(model, batch)
-        # DDP averages gradients over processes; each holds a sum over its own items.
-        accelerator.backward(result.loss * (accelerator.num_processes / result.total))
+        result = micro_batches.backward(batch)
         if grad_clip:
             accelerator.clip_grad_norm_(model.parameters(), grad_clip)
         learning_rate = float(state.scheduler.get_last_lr()[0])
@@ -110,7 +113,7 @@ def _train_epoch(
         state.scheduler.step()
         if state.average is not None:
             state.average.update_parameters(state.network)
-        for name, value in {"loss": result.loss.detach(), **result.sums}.items():
+        for name, value in {"loss": result.loss, **result.sums}.items():
             # Numbers on a CPU: a small tensor that outlives its step lies between the large ones of the steps after it,
             # and the heap grows around it, with a language model by gigabytes in an hour.
             number = value.item() if on_cpu else value

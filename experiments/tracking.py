@@ -1,132 +1,189 @@
 """Writing runs to MLflow: the only module that does.
 
-A `Tracker` is one run from start to end. Whatever ends the run ends it in MLflow too: FINISHED, FAILED with a tag
-`error`, or KILLED after Ctrl-C. Going on with a run logs what the run lacks and nothing twice.
+Whatever ends a run ends it in MLflow too: FINISHED, FAILED with a tag `error`, or KILLED after Ctrl-C. Going on with a
+run logs what the run lacks and nothing twice. A training does not wait for a tracking server that is away: what it logs
+goes through a spool (`experiments.sending`).
 """
 
 import errno
-import json
 import os
-import shutil
-import subprocess
-import tempfile
-import time
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import mlflow
+import requests
 from mlflow import MlflowClient
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made at run time
-from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
+from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking.context.registry import resolve_tags
 
-from experiments.checkpoint import CheckpointStore
 from experiments.config import ConfigError, TrainingError, UserError
-from tasks.runs import find_run, local_artifacts, logged_steps, open_store
+from experiments.delivery import Delivery, deliver
+from experiments.runs import (
+    CONFIG_FILE,
+    artifact_disk,
+    checkpoint_store,
+    git_commit,
+    impatient,
+    is_server,
+    opened_store,
+    resumable_run,
+    store_folder,
+)
+from experiments.sending import AwayError, Direct, Sender
+from experiments.spool import SPOOL, Operation, Spool
+from experiments.tracker import Tracker, batch, now
+from tasks.runs import logged_steps
 
-CONFIG_FILE = "config.json"
+__all__ = [
+    "CONFIG_FILE",
+    "Tracker",
+    "abandon_run",
+    "artifact_disk",
+    "catch_up",
+    "checkpoint_store",
+    "end_shared_run",
+    "git_commit",
+    "resumable_run",
+    "shared_run",
+    "store_folder",
+    "tracked_run",
+]
+
 DIGEST_LENGTH = 36  # the most that MLflow's data set table takes; the tag data_sha256 has the whole
+# What MLflow calls the troubles of a server that is worth asking again.
+AWAY_CODES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 
 
-class Tracker:
-    """One active run.
+def _perform(client: MlflowClient, run_id: str, operation: Operation, files: Path | None, again: bool = False) -> None:
+    """Carry out an operation; with `again` so that what an earlier try got done is not done twice."""
+    kind = operation["do"]
+    if kind == "batch":
+        metrics = [
+            Metric(key, value, timestamp, step, model_id=model_id, run_id=run_id)
+            for key, value, timestamp, step, model_id in operation["metrics"]
+        ]
+        if again:
+            metrics = _lacking(client, run_id, metrics)
+        params = [Param(key, value) for key, value in operation["params"].items()]
+        tags = [RunTag(key, value) for key, value in operation["tags"].items()]
+        client.log_batch(run_id, metrics, params, tags)
+    elif kind == "files":
+        assert files is not None
+        log = client.log_artifacts if files.is_dir() else client.log_artifact
+        log(run_id, str(files), operation["path"] or None)
+    elif kind == "input":
+        tag = InputTag("mlflow.data.context", "training")
+        source = LocalArtifactDatasetSource(operation["origin"])
+        facts = MetaDataset(source, name=operation["name"], digest=operation["digest"][:DIGEST_LENGTH]).to_dict()
+        dataset = Dataset(**{key: facts[key] for key in ("name", "digest", "source_type", "source")})
+        client.log_inputs(run_id, [DatasetInput(dataset, [tag])])
+    elif kind == "model":
+        assert files is not None
+        _deliver_again(client, run_id, operation, files)
+    elif kind == "end":
+        client.set_terminated(run_id, operation["status"], operation["end_time"])
+    else:
+        raise ValueError(f"no operation is called {kind!r}")
 
-    Attributes:
-        run_id: its id.
-        seconds: time spent in calls of the tracker so far.
-        checkpoints: where the run's checkpoints are: among its artifacts if those are on a local disk.
-    """
 
-    def __init__(self, client: MlflowClient, run: Run, known_epochs: set[int]) -> None:
-        self.client = client
-        self.run_id = run.info.run_id
-        self.seconds = 0.0
-        self.checkpoints = checkpoint_store(run)
-        self._known_params = set(run.data.params)
-        self._known_metrics = set(run.data.metrics)
-        self._known_epochs = known_epochs
+def _lacking(client: MlflowClient, run_id: str, metrics: list[Metric]) -> list[Metric]:
+    """Those of the metrics that a run has no value of at their step: it gets one value a step, whoever logs it."""
+    known = {key: logged_steps(client, run_id, key) for key in {metric.key for metric in metrics}}
+    return [metric for metric in metrics if metric.step not in known[metric.key]]
 
-    def start(self, name: str, description: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Log what is known at the start: the readable name, parameters that the run lacks, tags, `config.json`."""
-        with self.timed():
-            new = [Param(key, _text(value)) for key, value in params.items() if key not in self._known_params]
-            all_tags = {"mlflow.runName": name, "mlflow.note.content": description, **tags}
-            self.client.log_batch(self.run_id, params=new, tags=[RunTag(k, v) for k, v in all_tags.items()])
-            self.client.log_dict(self.run_id, dict(params), CONFIG_FILE)
 
-    def log_dataset(self, name: str, origin: str, digest: str) -> None:
-        """Log which data the run used."""
-        with self.timed():
-            dataset = MetaDataset(LocalArtifactDatasetSource(origin), name=name, digest=digest[:DIGEST_LENGTH])
-            mlflow.log_input(dataset, context="training")
+def _deliver_again(client: MlflowClient, run_id: str, operation: Operation, folder: Path) -> None:
+    def log_metrics(metrics: Mapping[str, float], step: int, model_id: str) -> None:
+        _perform(client, run_id, batch(metrics, step, model_id=model_id), None, again=True)
 
-    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log an epoch's metrics in one call, unless the run has them."""
-        if epoch in self._known_epochs:
-            return
-        with self.timed():
-            now = int(time.time() * 1000)
-            self.client.log_batch(self.run_id, [Metric(key, value, now, epoch) for key, value in metrics.items()])
-            self._known_epochs.add(epoch)
+    with _active(client, run_id):
+        delivered = deliver(run_id, Delivery.from_values(operation["delivery"]), folder, log_metrics, again=True)
+    note = operation["description"].replace(operation["instead"], delivered.decision)
+    _perform(client, run_id, batch(tags={**operation["tags"], "mlflow.note.content": note}), None)
+    print(f"run {run_id}: {delivered.decision}")
 
-    def log_final(self, metrics: Mapping[str, float], step: int, model_id: str | None = None) -> None:
-        """Log metrics of the finished training that the run lacks, linked to the logged model."""
-        with self.timed():
-            new = {key: value for key, value in metrics.items() if key not in self._known_metrics}
-            mlflow.log_metrics(new, step=step, model_id=model_id)
 
-    def log_files(self, folder: Path) -> None:
-        """Log a folder's content as artifacts, in the same subfolders."""
-        with self.timed():
-            self.client.log_artifacts(self.run_id, str(folder))
+@contextmanager
+def _active(client: MlflowClient, run_id: str) -> Iterator[None]:
+    """Have a run be MLflow's active one; it keeps its status."""
+    active = mlflow.active_run()
+    if active is not None and active.info.run_id == run_id:
+        yield
+        return
+    status = client.get_run(run_id).info.status
+    with mlflow.start_run(run_id=run_id, nested=active is not None, log_system_metrics=False):
+        yield
+    client.update_run(run_id, status=status)
 
-    def log_file(self, file: Path, folder: str) -> None:
-        """Log one file as an artifact in `folder`."""
-        with self.timed():
-            self.client.log_artifact(self.run_id, str(file), folder)
 
-    def fetch_files(self, folder: str, to: Path) -> None:
-        """Copy the artifacts of `folder`, if there are any, into a folder of this machine."""
-        with self.timed():
-            for item in self.client.list_artifacts(self.run_id, folder):
-                fetched = self.client.download_artifacts(self.run_id, item.path, str(to))
-                shutil.move(fetched, to / Path(item.path).name)
-
-    def upload_checkpoints(self) -> None:
-        """Copy the checkpoints to the artifacts, where those are not on a local disk."""
-        if local_artifacts(self.client.get_run(self.run_id)) is None:
-            with self.timed():
-                self.client.log_artifacts(self.run_id, str(self.checkpoints.folder), "checkpoints")
-
-    def describe(
-        self, description: str, tags: Mapping[str, str] | None = None, metrics: Mapping[str, float] | None = None
-    ) -> None:
-        """Replace the description, set tags, log single values, in one call."""
-        with self.timed():
-            now = int(time.time() * 1000)
-            all_tags = [
-                RunTag(key, value) for key, value in {"mlflow.note.content": description, **(tags or {})}.items()
-            ]
-            values = [Metric(key, value, now, 0) for key, value in (metrics or {}).items()]
-            self.client.log_batch(self.run_id, metrics=values, tags=all_tags)
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Count the time of what is done within as tracking."""
-        started = time.perf_counter()
-        try:
+@contextmanager
+def _away_in_words() -> Iterator[None]:
+    """Do not wait for a server, and turn what MLflow raises without one into AwayError; refusals stay what they are."""
+    try:
+        with impatient():
             yield
-        finally:
-            self.seconds += time.perf_counter() - started
+    except MlflowException as error:
+        asked = isinstance(error, RestException) or str(error).startswith("API request to")
+        if not asked or error.error_code not in AWAY_CODES:
+            raise
+        raise AwayError(_reason(error)) from error
+    except requests.RequestException as error:
+        if error.response is not None and error.response.status_code < 500:
+            raise
+        raise AwayError(_reason(error)) from error
 
 
-def _text(value: Any) -> str:
-    """A parameter as people type it: true, not True."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return _nameless(f"{mlflow.get_tracking_uri()} does not answer ({text[:160]})")
+
+
+def _nameless(text: str) -> str:
+    """A text without the names and passwords of its addresses."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def _sender(client: MlflowClient, run_id: str, folder: Path = SPOOL) -> Sender:
+    def perform(operation: Operation, files: Path | None, again: bool) -> None:
+        with _away_in_words():
+            _perform(client, run_id, operation, files, again)
+
+    return Sender(_nameless(client.tracking_uri), Spool(folder, run_id), perform, _away_in_words)
+
+
+def _tracker(client: MlflowClient, run: Run, known_epochs: set[int], waits: bool) -> Tracker:
+    """A tracker; one that `waits` does so for a store that never goes away, or for the server as MLflow does."""
+    run_id = run.info.run_id
+    if waits or not is_server(client.tracking_uri):
+        sender = Direct(lambda operation, files, again: _perform(client, run_id, operation, files, again))
+    else:
+        sender = _sender(client, run_id)
+    return Tracker(client, run, known_epochs, sender)
+
+
+def catch_up(run_id: str, folder: Path = SPOOL) -> int:
+    """Send what waits for a run, if anything does; returns how many operations that was.
+
+    Raises ConfigError if another process is at it, or the server does not answer or will not have it.
+    """
+    if not Spool(folder, run_id).exists:
+        return 0
+    sender = _sender(opened_store(), run_id, folder)
+    sender.spool.take()
+    try:
+        return sender.flush()
+    except AwayError as error:
+        raise ConfigError(f"{error}; {sender.advice}") from error
+    except MlflowException as error:
+        text = f"run {run_id}: {sender.server} refuses what waits in {sender.spool.folder}: {error}"
+        raise ConfigError(text) from error
+    finally:
+        sender.spool.close()
 
 
 @contextmanager
@@ -142,10 +199,14 @@ def tracked_run(
 
     A new run goes to the experiment that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID name, else to `experiment`.
     """
-    client = open_store()
+    client = opened_store(wait=parent is not None)  # nobody waits for the next one of many
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     known_epochs: set[int] = set()
     if resume != "none":
+        if catch_up(resume) and client.get_run(resume).info.status == RunStatus.to_string(RunStatus.FINISHED):
+            raise ConfigError(
+                f"resume is {resume!r}, which was finished: its results had waited here, and are sent now"
+            )
         known_epochs = logged_steps(client, resume, "val_loss")
         active = mlflow.start_run(run_id=resume, nested=parent is not None, log_system_metrics=system_metrics)
         if launched:
@@ -161,8 +222,9 @@ def tracked_run(
             tags=dict(tags or {}),
             log_system_metrics=system_metrics,
         )
-    with _ended_in_mlflow(client, active.info.run_id):
-        yield Tracker(client, client.get_run(active.info.run_id), known_epochs)
+    tracker = _tracker(client, client.get_run(active.info.run_id), known_epochs, waits=False)
+    with _ended_in_mlflow(tracker):
+        yield tracker
 
 
 def _refer(client: MlflowClient, launched: str, run: Run) -> None:
@@ -177,7 +239,7 @@ def shared_run(experiment: str, run_id: str | None = None) -> Tracker:
 
     Not being active in any of them, it is RUNNING until one of them calls `end_shared_run`.
     """
-    client = open_store()
+    client = opened_store()
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     if run_id is None:
         named = os.environ.get("MLFLOW_EXPERIMENT_NAME", experiment)
@@ -187,12 +249,12 @@ def shared_run(experiment: str, run_id: str | None = None) -> Tracker:
         if launched and launched != run_id:
             _refer(client, launched, client.get_run(run_id))
         client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
-    return Tracker(client, client.get_run(run_id), set())
+    return _tracker(client, client.get_run(run_id), set(), waits=True)
 
 
 def end_shared_run(run_id: str, status: str, tags: Mapping[str, str] | None = None) -> None:
     """Give a run that is active nowhere its final status: FINISHED, FAILED (a tag `error` says why) or KILLED."""
-    client = open_store()
+    client = opened_store(wait=True)
     client.log_batch(run_id, tags=[RunTag(key, value[:5000]) for key, value in (tags or {}).items()])
     client.set_terminated(run_id, status)
 
@@ -223,7 +285,7 @@ def _existing_experiment(client: MlflowClient, name: str) -> str:
 
 
 @contextmanager
-def _ended_in_mlflow(client: MlflowClient, run_id: str) -> Iterator[None]:
+def _ended_in_mlflow(tracker: Tracker) -> Iterator[None]:
     status = RunStatus.to_string(RunStatus.FAILED)
     try:
         yield
@@ -232,68 +294,23 @@ def _ended_in_mlflow(client: MlflowClient, run_id: str) -> Iterator[None]:
         status = RunStatus.to_string(RunStatus.KILLED)
         raise
     except BaseException as error:
-        client.set_tag(run_id, "error", f"{type(error).__name__}: {error}"[:5000])
+        tracker.sender.send(batch(tags={"error": f"{type(error).__name__}: {error}"[:5000]}))
         if isinstance(error, UserError):  # the run had started: no longer only a matter of what was typed
             raise TrainingError(str(error)) from error
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise TrainingError(f"no space left on the disk ({error.filename or 'artifacts'})") from error
         raise
     finally:
+        _end(tracker, status)
+
+
+def _end(tracker: Tracker, status: str) -> None:
+    """End the active run; what waits is sent now, or else stays in the spool."""
+    if isinstance(tracker.sender, Direct):
         mlflow.end_run(status)
-
-
-def artifact_disk(experiment: str) -> Path:
-    """An existing folder on the disk that will hold the checkpoints of a new run, for asking how much is free."""
-    client = open_store()
-    launched = os.environ.get("MLFLOW_RUN_ID")
-    if launched:
-        folder = checkpoint_store(client.get_run(launched)).folder
-    else:
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", experiment)
-        found = client.get_experiment_by_name(name)
-        location = (found.artifact_location if found else "").removeprefix("file://")
-        folder = Path(location if location.startswith("/") else ".")
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
-
-
-def store_folder() -> Path:
-    """The folder of the tracking store; the working directory where the store is behind a server."""
-    uri = mlflow.get_tracking_uri()
-    return Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else Path()
-
-
-def checkpoint_store(run: Run) -> CheckpointStore:
-    """Where a run's checkpoints are, or will be, on this machine."""
-    artifacts = local_artifacts(run)
-    return CheckpointStore((artifacts or Path("checkpoints") / run.info.run_id) / "checkpoints")
-
-
-def resumable_run(run_id: str) -> tuple[Run, dict[str, Any]]:
-    """A run that can be gone on with, and its configuration.
-
-    Raises ConfigError if there is no such run, it is finished or deleted, or it was not made by this program.
-    """
-    client = open_store()
-    run = find_run(client, run_id)
-    if run is None:
-        raise ConfigError(f"resume is {run_id!r}, and there is no such run in {mlflow.get_tracking_uri()}")
-    if run.info.lifecycle_stage != "active":
-        raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
-    if run.info.status == RunStatus.to_string(RunStatus.FINISHED):
-        raise ConfigError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to go on with")
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = client.download_artifacts(run_id, CONFIG_FILE, folder)
-            return run, json.loads(Path(path).read_text())
-        except (MlflowException, OSError, ValueError) as error:
-            raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program") from error
-
-
-def git_commit() -> str:
-    """The commit of this checkout, with `-dirty` when files differ from it; `unknown` outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return
+    tracker.sender.ready(now=True)
+    tracker.sender.send({"do": "end", "status": status, "end_time": now()})
+    with suppress(MlflowException), impatient():  # it takes the run off MLflow's own list also when the server is away
+        mlflow.end_run(status)
+    tracker.sender.close()

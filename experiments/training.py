@@ -15,13 +15,14 @@ from accelerate.utils import broadcast_object_list
 
 from experiments import devices, resume
 from experiments.checkpoint import Checkpoint
-from experiments.config import ConfigError, UserError
+from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
+from experiments.delivery import Delivery, Registration
 from experiments.engine import Metrics, fit
 from experiments.family import Config, Family, Prepared, Result, SavedModel, Training
+from experiments.micro_batch import Divide, by_items
 from experiments.progress import Progress
 from experiments.state import evaluated_weights
 from experiments.tracking import Tracker, artifact_disk, git_commit, tracked_run
-from tasks import registry
 
 SNAPSHOTS = "plots/epochs"
 
@@ -105,6 +106,8 @@ def try_out(
         on_epoch_end=on_epoch_end,
         solved=lambda metrics: ended or training.solved(metrics),
         grad_clip=training.config.grad_clip,
+        divide=_divide(training),
+        on_smaller=lambda size: _say_smaller(training, tracker, size),
     )
     best = training.best_epoch(training.state.history)
     return best, training.state.history[best - 1]
@@ -178,8 +181,22 @@ def _fit(training: Training, tracker: Tracker | None) -> None:
         on_epoch_end=on_epoch_end,
         solved=training.solved,
         grad_clip=config.grad_clip,
+        divide=_divide(training),
+        on_smaller=lambda size: _say_smaller(training, tracker, size),
         progress=progress.bar,
     )
+
+
+def _divide(training: Training) -> Divide | None:
+    """How batches are cut where memory is too small: those of starters refer to each other's items, and are not."""
+    return by_items if isinstance(training.config, CnnConfig | Seq2SeqConfig) else None
+
+
+def _say_smaller(training: Training, tracker: Tracker | None, size: int) -> None:
+    text = f"out of memory: going on with {size} examples at a time; batch_size stays {training.config.batch_size}"
+    print(f"warning: {text}", file=sys.stderr)
+    if tracker is not None:
+        tracker.tag(micro_batch=str(size))
 
 
 def _draw_snapshot(training: Training, tracker: Tracker, epoch: int) -> None:
@@ -223,33 +240,38 @@ def _finish(family: Family[Config, Prepared], training: Prepared, tracker: Track
         tracker.log_files(artifacts)
         tracker.upload_checkpoints()
         saved = family.save(training, network, folder)
-        with tracker.timed():
-            example, params = saved.input_example, saved.params
-            info = registry.package("model", saved.task, folder, saved.name, input_example=example, params=params)
-    tracker.log_final(test, step=best, model_id=info.model_id)
-    metrics = {**{k: v for k, v in history[best - 1].items() if k.startswith("val_")}, **test}
-    registered = "not registered"
-    if training.config.register:
-        registered = _register(training, saved, tracker, info.model_uri, metrics, promote)
-    result = Result(
-        run_id=tracker.run_id,
-        name=training.title,
-        best_epoch=best,
-        metrics=metrics,
-        train_seconds=sum(epoch["epoch_seconds"] for epoch in history),
-        tracking_seconds=tracker.seconds,
-        model_uri=info.model_uri,
-        registry=registered,
-        columns=training.columns,
-    )
-    tracker.describe(family.describe(training, result), {"best_epoch": str(best)})
+        metrics = {**{k: v for k, v in history[best - 1].items() if k.startswith("val_")}, **test}
+        delivery = Delivery(
+            task=saved.task,
+            name=saved.name,
+            input_example=saved.input_example,
+            params=saved.params,
+            tested=dict(test),
+            step=best,
+            registration=_registration(training, saved, metrics, promote) if training.config.register else None,
+        )
+        delivered = tracker.deliver(delivery, folder)
+        result = Result(
+            run_id=tracker.run_id,
+            name=training.title,
+            best_epoch=best,
+            metrics=metrics,
+            train_seconds=sum(epoch["epoch_seconds"] for epoch in history),
+            tracking_seconds=tracker.seconds,
+            model_uri=delivered.model_uri if delivered else "",
+            registry=delivered.decision if delivered else tracker.when_back,
+            columns=training.columns,
+        )
+        description, tags = family.describe(training, result), {"best_epoch": str(best)}
+        if delivered:
+            tracker.describe(description, tags)
+        else:
+            tracker.deliver_later(delivery, folder, description, tags)
     return result
 
 
-def _register(
-    training: Training, saved: SavedModel, tracker: Tracker, model_uri: str, metrics: dict[str, float], promote: bool
-) -> str:
-    data, name, metric = training.identity, saved.registered_name, training.selected_by
+def _registration(training: Training, saved: SavedModel, metrics: Metrics, promote: bool) -> Registration:
+    data, metric = training.identity, training.selected_by
     tested = metric.replace("val_", "test_")
     tags = {
         **training.tags(),
@@ -259,9 +281,4 @@ def _register(
         "split_sha256": data.split_sha256,
         "data_verified": str(data.verified).lower(),
     }
-    with tracker.timed():
-        version = registry.version_of_run(name, tracker.run_id) or registry.register(model_uri, name, tags)
-        if not promote:
-            return f"{name} version {version.version} is registered"
-        contender = registry.Contender(metric, metrics[metric], data.sha256, data.split_sha256)
-        return registry.promote_if_better(name, version.version, contender)
+    return Registration(saved.registered_name, tags, metric, metrics[metric], promote)

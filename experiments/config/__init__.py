@@ -39,6 +39,7 @@ from experiments.config.programs import (
     BenchmarkConfig,
     CompareConfig,
     RegisterConfig,
+    ReplayConfig,
     TuneConfig,
     check_kind,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "ConfigError",
     "EvaluateConfig",
     "RegisterConfig",
+    "ReplayConfig",
     "Seq2SeqConfig",
     "StarterConfig",
     "TrainConfig",

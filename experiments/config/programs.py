@@ -158,3 +158,11 @@ class RegisterConfig:
     champion: bool = option(True, "make the registered version champion, which the tool and the serve command use")
     evaluate: bool = option(True, "measure on the small labelled sample of the task, where a metric makes sense")
     device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """Send a tracking server what trainings could not tell it while it was away; what it has is not sent twice."""
+
+    spool: str = option("spool", "folder in which runs wait, each in a folder of its own")
+    tracking_uri: str = option("auto", "address of the server; auto = the one that each run was started with")

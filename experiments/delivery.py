@@ -1,0 +1,102 @@
+"""A trained model on its way into the registry: logged, linked to its test metrics, registered, perhaps promoted.
+
+All that is needed besides the model's folder is plain values, so that it can wait on disk while the server is away.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks import registry
+from tasks.runs import open_store
+
+MODEL = "model"
+# Logs metrics of a step for a logged model, by its id, unless the run has them.
+LogMetrics = Callable[[Mapping[str, float], int, str], None]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Which version of which registered model: tags, and the metric that decides about the champion's place.
+
+    Attributes:
+        promote: whether it becomes champion if it is better; else that is somebody else's business.
+    """
+
+    name: str
+    tags: dict[str, str]
+    metric: str
+    value: float
+    promote: bool
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A trained model.
+
+    Attributes:
+        task, name, input_example, params: as `registry.package` wants them.
+        tested, step: test metrics, and the epoch that they belong to.
+        registration: None for a model that is not to be registered.
+    """
+
+    task: str
+    name: str
+    input_example: dict[str, Any]
+    params: dict[str, Any]
+    tested: dict[str, float]
+    step: int
+    registration: Registration | None = field(default=None)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "Delivery":
+        """What `dataclasses.asdict` was taken from."""
+        registration = values["registration"]
+        return cls(**{**values, "registration": Registration(**registration) if registration else None})
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Where the model is, and what was decided about it, in words."""
+
+    model_uri: str
+    decision: str
+
+
+def deliver(run_id: str, delivery: Delivery, folder: Path, log_metrics: LogMetrics, again: bool = False) -> Delivered:
+    """Take a model's folder all the way; `run_id` is the active run.
+
+    With `again` what an earlier try got done is found and not done twice.
+    """
+    model_id = _logged(run_id) if again else None
+    if model_id is None:
+        info = registry.package(MODEL, delivery.task, folder, delivery.name, input_example=delivery.input_example,
+                                params=delivery.params)  # fmt: skip
+        assert info.model_id is not None
+        model_id = info.model_id
+    uri = f"models:/{model_id}"
+    log_metrics(delivery.tested, delivery.step, model_id)
+    return Delivered(uri, _register(run_id, delivery.registration, uri))
+
+
+def _logged(run_id: str) -> str | None:
+    """The id of the model that a run has logged whole, if any."""
+    client = open_store()
+    experiment = client.get_run(run_id).info.experiment_id
+    found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+    return next((one.model_id for one in found if one.name == MODEL and str(one.status) == "READY"), None)
+
+
+def _register(run_id: str, wanted: Registration | None, uri: str) -> str:
+    if wanted is None:
+        return "not registered"
+    version = registry.version_of_run(wanted.name, run_id) or registry.register(uri, wanted.name, wanted.tags)
+    if not wanted.promote:
+        return f"{wanted.name} version {version.version} is registered"
+    present = registry.champion(wanted.name)
+    if present is not None and present.run_id == run_id:  # an earlier try got so far
+        return f"{wanted.name} version {present.version} is champion"
+    tags = wanted.tags
+    contender = registry.Contender(wanted.metric, wanted.value, tags["data_sha256"], tags["split_sha256"])
+    return registry.promote_if_better(wanted.name, version.version, contender)
