@@ -20,6 +20,7 @@ from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult, report
 from experiments.config import CompareConfig, ConfigError, TrainingError, UserError
 from experiments.family import Result
+from experiments.runs import opened_store
 from experiments.tracking import CONFIG_FILE, Tracker, abandon_run, git_commit, tracked_run
 from tasks.runs import artifact_file, find_run, nested_runs, open_store, tagged_runs
 
@@ -38,6 +39,7 @@ def compare(config: CompareConfig) -> CompareResult:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("compare runs in one process; valid: without torchrun")
     grid = make_grid(config)
+    opened_store()
     # A parent to go on with is claimed before it is touched: it may be in the hands of another process.
     with ExitStack() as stack:
         parent = _named_parent(grid) if config.resume != "none" else _unfinished_parent(grid, stack)

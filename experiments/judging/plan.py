@@ -9,6 +9,7 @@ from experiments import devices
 from experiments.config import CompareConfig, ConfigError
 from experiments.judging.rows import AUTO, LabelledRows, read_rows
 from experiments.registration.evaluation import JUDGES, Judge
+from experiments.runs import opened_store
 from tasks import registry, task_class
 from tasks.base import TaskInputError
 from tasks.registry import ModelNotFoundError, RegisteredVersion
@@ -38,9 +39,11 @@ class Plan:
 def make_plan(config: CompareConfig) -> Plan:
     """Check all that can be checked without loading a model.
 
-    Raises ConfigError for models, files, settings and devices that do not exist or do not go together.
+    Raises ConfigError for models, files, settings and devices that do not exist or do not go together, and for a
+    registry that does not answer.
     """
     device = devices.resolve_device(config.device)
+    opened_store()
     versions = _versions(config.models, config.task)
     task = versions[0].task
     settings = _settings(task, config.settings)

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from experiments import devices
 from experiments.config import ConfigError, TrainingError, TuneConfig, UserError
+from experiments.runs import opened_store
 from experiments.tracking import Tracker, end_shared_run, git_commit, shared_run, store_folder
 from experiments.tuning.job import Job, make_job
 from experiments.tuning.report import TuneResult, report
@@ -35,7 +36,7 @@ def tune(config: TuneConfig) -> TuneResult | None:
         raise ConfigError("tune runs in one process; start the same command several times instead of torchrun")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     job = make_job(config)
-    open_store()
+    opened_store()
     storage = open_storage(config.storage, job.config.study, store_folder())
     try:
         study, tracker = _join(job, storage)

@@ -37,6 +37,8 @@ def store_in_words() -> Iterator[None]:
         yield
     except (MlflowException, OSError, SQLAlchemyError) as error:
         reason = " ".join(str(error).split())[:300]
+        if "Max retries exceeded" in reason:  # what urllib3 has to say about it is long, and says no more
+            reason = "nothing answers at that address"
         text = f"MLflow's store at {mlflow.get_tracking_uri()} does not answer: {reason}"
         raise StoreUnreachableError(re.sub(r"//[^/@\s]*@", "//", text)) from error  # without names and passwords
 

@@ -112,5 +112,5 @@ def _shown(replies: Sequence[str]) -> str:
         f"| {prompt} | {' '.join(reply.split()).replace('|', '¦')} |"
         for prompt, reply in zip(PROMPTS, replies, strict=True)
     ]
-    begin = f"The replies to {len(PROMPTS)} fixed prompts with the default settings and the seeds 0, 1, 2 ..., none left out:"
+    begin = f"The replies to {len(PROMPTS)} fixed prompts, default settings, seeds 0, 1, 2 ..., none left out:"
     return "\n".join([begin, "", "| prompt | reply |", "| --- | --- |", *rows])
