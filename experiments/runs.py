@@ -38,7 +38,7 @@ def opened_store(wait: bool = False) -> Any:
         with store_in_words(), nullcontext() if wait else impatient():
             return open_store()
     except StoreUnreachableError as error:
-        raise ConfigError(f"{error}; start it, or set MLFLOW_TRACKING_URI to another") from error
+        raise ConfigError(f"{error}; is it running, and does MLFLOW_TRACKING_URI name it?") from error
 
 
 def is_server(uri: str) -> bool:

@@ -309,8 +309,11 @@ def _end(tracker: Tracker, status: str) -> None:
     if isinstance(tracker.sender, Direct):
         mlflow.end_run(status)
         return
-    tracker.sender.ready(now=True)
-    tracker.sender.send({"do": "end", "status": status, "end_time": now()})
-    with suppress(MlflowException), impatient():  # it takes the run off MLflow's own list also when the server is away
-        mlflow.end_run(status)
+    moment = now()
+    if tracker.sender.attempt(lambda: mlflow.end_run(status) or status) is None:
+        tracker.sender.keep({"do": "end", "status": status, "end_time": moment})
+        active = mlflow.active_run()
+        if active is not None and active.info.run_id == tracker.run_id:  # MLflow was not asked, and has it on its list
+            with suppress(MlflowException), impatient():
+                mlflow.end_run(status)
     tracker.sender.close()

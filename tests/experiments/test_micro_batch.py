@@ -73,6 +73,25 @@ def test_parts_give_the_steps_of_whole_batches(accelerator: Accelerator) -> None
         assert one["train_accuracy"] == other["train_accuracy"]
 
 
+def test_what_a_failed_try_had_added_is_taken_back(accelerator: Accelerator) -> None:
+    batch = next(batches(1))
+    whole, parts = Small(100), Small(100)
+    MicroBatches(accelerator, whole, classification_step).backward(batch)
+    calls = iter(range(100))
+
+    def step(model: nn.Module, part: Batch) -> Any:
+        if next(calls) == 1:  # the first half went well
+            raise torch.OutOfMemoryError("simulated")
+        return classification_step(model, part)
+
+    micro = MicroBatches(accelerator, parts, step, by_items)
+    micro.size = 5
+    micro.backward(batch)
+    assert micro.size == 3
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-5, atol=1e-6)
+
+
 def test_memory_for_less_than_one_example_and_batches_that_cannot_be_cut_end_the_training(
     accelerator: Accelerator,
 ) -> None:

@@ -111,7 +111,7 @@ def test_what_a_run_had_to_keep_is_replayed_also_if_the_replay_is_killed(
         with monkeypatch.context() as patch:
             patch.setattr(Spool, "done", die_once)
             try:
-                replay.main([])
+                replay.main(["--spool", "spool", "--tracking_uri", server.uri])
                 sent = True
             except KilledError:
                 kills += 1
@@ -119,3 +119,27 @@ def test_what_a_run_had_to_keep_is_replayed_also_if_the_replay_is_killed(
     assert_complete(server)
     with pytest.raises(ConfigError, match="is FINISHED"):
         train_cnn.main(["--resume", result.run_id])
+
+
+def test_a_run_cut_off_during_an_outage_goes_on_with_one_value_a_step(
+    server: TrackingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CutOffError(Exception):
+        pass
+
+    def cut() -> None:
+        raise CutOffError
+
+    with monkeypatch.context() as patch:
+        at_epoch(patch, 3, server.kill)
+        at_epoch(patch, 5, cut)
+        with pytest.raises(CutOffError):
+            train_cnn.main([*TINY, "--epochs", str(EPOCHS)])
+    (run_id,) = spooled(Path("spool"))
+    with pytest.raises(ConfigError, match=r"does not answer: .*; is it running"):
+        train_cnn.main(["--resume", run_id])
+    server.start()
+    assert [step for step, _ in histories(run_id)["val_loss"]] == [1, 2]
+    result = train_cnn.main(["--resume", run_id])
+    assert result is not None and result.run_id == run_id
+    assert_complete(server)
