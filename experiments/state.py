@@ -149,6 +149,9 @@ def make_state(
     total_steps: int,
 ) -> TrainState:
     """Set up a training of `model` from its beginning."""
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        # Statistics of the global batch, as in a training by one process; the layer exists for GPUs only.
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     model = model.to(accelerator.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     average = None
     if ema_decay:
