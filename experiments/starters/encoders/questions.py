@@ -208,11 +208,11 @@ of all answers that people gave count as right in training.
 ## What it cannot do
 
 It points at words of the text that it is given; it does not reason, count, compare or answer yes or no, and it knows \
-nothing that the text does not say. About two in five questions of held-out articles it does not answer word for \
-word, mostly with another name, number or phrase of the right kind. It has hardly learnt to say that there is no answer (one window in \
-ten had none): expect an answer to almost any question, and look at its score. Answers of more than 30 tokens it does \
-not give. It reads 256 tokens at once and long texts in overlapping windows. English only; encyclopaedia articles and \
-fairy tales are what it has seen.
+nothing that the text does not say. About two in five questions of held-out articles it does not answer word for word, \
+mostly with another name, number or phrase of the right kind. It has hardly learnt to say that there is no answer (one \
+window in ten had none): expect an answer to almost any question, and look at its score. Answers of more than 30 \
+tokens it does not give. It reads 256 tokens at once and long texts in overlapping windows. English only; \
+encyclopaedia articles and fairy tales are what it has seen.
 """
 
 STARTER = Starter(
