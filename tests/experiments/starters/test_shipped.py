@@ -1,0 +1,90 @@
+"""The starters as they are shipped: all there, small, described, and answering sensibly."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.config import PRETRAINED_TASKS
+from experiments.starters.starter import FOLDER, Starter
+from experiments.starters.training import starter_of, starters
+from tasks import task_class
+from tasks.base import Task
+from tasks.catalog import catalog
+
+MOST_BYTES = 60_000_000
+STORY = (
+    "The old lighthouse had stood dark for thirty years. Last spring a group of neighbours bought it for the price of "
+    "a used car. On Saturday evening, with half the town on the beach, its lamp was lit again."
+)
+
+
+def loaded(task: str) -> Task:
+    made = task_class(task)(starter_of(task).folder, "starter", device="cpu")
+    made.load()
+    return made
+
+
+def test_all_tasks_have_a_starter_and_together_they_are_small() -> None:
+    assert all(catalog()[task].starter_here for task in PRETRAINED_TASKS)
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert {path.relative_to(FOLDER).parts[0] for path in files} == {starter.name for starter in starters()}
+    assert sum(path.stat().st_size for path in files) <= MOST_BYTES
+    assert not [path for path in files if path.suffix in (".bin", ".pt", ".pkl", ".ckpt")]
+
+
+@pytest.mark.parametrize("starter", starters(), ids=lambda starter: starter.name)
+def test_a_card_has_measured_figures_and_what_the_recipe_says(starter: Starter) -> None:
+    card = (starter.folder / "README.md").read_text(encoding="utf-8")
+    assert "Not measured yet" not in card and re.search(r"\nMeasured on \d{4}-\d\d-\d\d", card)
+    assert starter.about.strip() in card
+    assert "license:" in card and "What it cannot do" in card
+
+
+def test_sentiment_tells_praise_from_blame() -> None:
+    rows = [{"text": "A warm and clever film."}, {"text": "A dull, lifeless and badly acted mess."}]
+    assert [row["label"] for row in loaded("sentiment-analysis").run(rows)] == ["POSITIVE", "NEGATIVE"]
+
+
+def test_an_answer_is_found_in_its_text() -> None:
+    row = {"question": "When was the lamp lit again?", "context": STORY}
+    assert "Saturday" in loaded("question-answering").run([row])[0]["answer"]
+
+
+def test_a_summary_is_a_part_of_the_text() -> None:
+    (answer,) = loaded("summarization").run([{"text": STORY}])
+    assert answer["summary"] in STORY and 0 < len(answer["summary"]) < len(STORY)
+
+
+def test_words_of_a_story_are_known() -> None:
+    (answer,) = loaded("next-word-prediction").run([{"text": "Once upon a time there was a little"}], {"top_k": 5})
+    assert {"girl", "boy"} <= {candidate["word"] for candidate in answer["candidates"]}
+
+
+def test_a_story_is_told_in_words() -> None:
+    (answer,) = loaded("story-completion").run([{"text": "Once upon a time"}], {"max_new_tokens": 60, "seed": 1})
+    words = re.findall(r"[A-Za-z']+", answer["completion"])
+    assert len(words) > 25 and len(set(words)) > 12
+
+
+def test_the_chatbot_replies_and_ends_by_itself() -> None:
+    chatbot = loaded("chatbot")
+    asked = ("Hello!", "Do you like scary movies?", "What is your favorite food?")
+    replies = [chatbot.run([{"messages": [{"role": "user", "content": text}]}], {"seed": n})[0]
+               for n, text in enumerate(asked)]  # fmt: skip
+    assert all(reply["reply"].strip() and reply["finish_reason"] == "stop" for reply in replies)
+    assert not any("<|" in reply["reply"] for reply in replies)
+
+
+def test_a_picture_is_drawn_of_what_was_asked() -> None:
+    drawing = loaded("image-generation")
+    answers = drawing.run([{"prompt": prompt} for prompt in ("the digit 1", "a pullover")], {"seed": 3})
+    one, pullover = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["image"]))).convert("L")) / 255 for answer in answers
+    )
+    # Both on a black ground; a one is a thin stroke, and a pullover fills much of the picture.
+    assert one[:4].max() < 0.2 and pullover[:2].max() < 0.3
+    assert 0.02 < (one > 0.3).mean() < 0.2 and (pullover > 0.2).mean() > 0.3
