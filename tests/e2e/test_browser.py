@@ -21,21 +21,35 @@ TRAININGS = (
     ["experiments.compare", "--models", "lenet5,alexnet_small", "--datasets", "digits", "--epochs", "8"],
     ["experiments.train_seq2seq", "--cell", "transformer", "--positions", "relative", "--max_length", "10",
      "--vocab_size", "10", "--train_size", "4000", "--epochs", "25", "--hidden_size", "32", "--probe_size", "50"],
+    # The models that come with the project; the chatbot a second time, as one that guesses words.
+    ["experiments.register", "--task", "all"],
+    ["experiments.register", "--task", "next-word-prediction", "--model", str(PROJECT_ROOT / "starters" / "chatbot")],
 )  # fmt: skip
+# What is seen of each starter's answer to its first example.
+ANSWERS = {
+    "sentiment-analysis": "text=POSITIVE with a probability of",
+    "summarization": "text=Summary",
+    "next-word-prediction": "[data-testid=stMain] strong",
+    "story-completion": "text=/\\d+ tokens · .* starter-language-model/",
+    "question-answering": "mark",
+    "chatbot": "[data-testid=stChatMessage] >> nth=1",
+    "image-generation": "img[alt='Picture of: a sneaker']",
+}
 ANSWER_MS = 60_000
 pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, str]:
-    """The environment of a store with trained networks, and tiny models for the tasks of pretrained ones."""
-    from tests.small_platform import add_long_writer, add_texts, registering
+    """The environment of a store with trained networks, the starters, and a writer that can be stopped."""
+    from tests.small_platform import add_long_writer, registering
 
     database = tmp_path_factory.mktemp("tool") / "mlflow.db"
     database.write_bytes(empty_store.read_bytes())
     environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{database}", "PYTHONPATH": str(PROJECT_ROOT)}
     for training in TRAININGS:
-        command = [sys.executable, "-m", *training, "--threads", "2"]
+        threads = [] if training[0].endswith("register") else ["--threads", "2"]
+        command = [sys.executable, "-m", *training, *threads]
         subprocess.run(
             command,
             env={**os.environ, **environment},
@@ -45,7 +59,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> 
             timeout=600,
         )
     with registering(database) as add:
-        add_texts(add, ("sentiment-analysis", "chatbot"))
         add_long_writer(add)
     return environment
 
@@ -135,21 +148,36 @@ def test_a_story_streams_and_stops_and_goes_on(open_page: Callable[..., Any], sa
     stopped.wait_for(timeout=ANSWER_MS)
     written = int(re.search(r"(\d+) tokens", stopped.inner_text())[1])  # type: ignore[index]
     assert 0 < written < 900
-    save(page, "story")
     page.get_by_role("button", name="Continue").click()
     page.get_by_text(re.compile(r"writing · \d+ tokens")).wait_for(timeout=ANSWER_MS)
 
 
+@pytest.mark.parametrize("task", ANSWERS)
+def test_every_task_is_answered_by_its_starter(
+    open_page: Callable[..., Any], save: Callable[..., None], task: str
+) -> None:
+    page = open_page(f"tasks?task={task}&model={task}/1")
+    assert page.get_by_text("trained by this project").is_visible()
+    page.locator("[class*='-example-0'] button").click()
+    drawn(page)
+    if task != "chatbot":  # whose examples are sent at once
+        page.get_by_role("button", name="Run", exact=True).click()
+    page.locator(ANSWERS[task]).first.wait_for(timeout=ANSWER_MS)
+    page.get_by_text(re.compile(rf"starter-[a-z-]+ \({task}/1\)")).first.wait_for(timeout=ANSWER_MS)
+    drawn(page)
+    save(page, f"task-{task}", 1250)
+
+
 def test_two_models_answer_side_by_side(open_page: Callable[..., Any], save: Callable[..., None]) -> None:
-    page = open_page("tasks?task=sentiment-analysis")
+    page = open_page("tasks?task=next-word-prediction&model=next-word-prediction/1")
     page.get_by_text("Side by side with a second model").click()
     drawn(page)
-    page.get_by_role("textbox").first.fill("The film was a joy from the first minute to the last.")
+    page.get_by_role("textbox").first.fill("Once upon a time there was a little")
     page.get_by_role("textbox").first.press("Tab")
     drawn(page)
     page.get_by_role("button", name="Run", exact=True).click()
-    for model in ("tiny distilbert-sentiment", "tiny roberta-sentiment"):
-        page.get_by_text(re.compile(rf"{model} \(sentiment-analysis/")).wait_for(timeout=ANSWER_MS)
+    for model in ("starter-language-model", "chatbot"):
+        page.get_by_text(re.compile(rf"{model} \(next-word-prediction/")).wait_for(timeout=ANSWER_MS)
     drawn(page)
     save(page, "side-by-side", 1150)
 

@@ -18,8 +18,18 @@ def test_every_task_has_a_panel_whose_examples_are_valid_rows(task: str) -> None
 
     one = panel(task)
     assert one.task == task
-    for example in one.examples:
+    for example in (*one.examples, *one.starter_examples):
         check(task, example.row, {})
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_starter_has_examples_of_what_it_knows_where_there_are_such(task: str) -> None:
+    one = panel(task)
+    assert one.examples_for(starter=False) == one.examples
+    assert one.examples_for(starter=True) == (one.starter_examples or one.examples)
+    assert bool(one.starter_examples) == (
+        task in ("chatbot", "image-generation", "next-word-prediction", "story-completion")
+    )
 
 
 def test_a_task_that_nobody_made_a_panel_for_has_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from ui.answers import batch_panel, history_panel
 from ui.answers.answering import askings_of, draw_answers, form_key, refusal, start, stop
 from ui.answers.forms import draw_parameters, fill_parameters
 from ui.answers.history import Asked
-from ui.panels import Panel
+from ui.panels import Example, Panel
 from ui.panels import panel as panel_of
 from ui.plain import escaped
 
@@ -83,7 +83,7 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
     """The form, the buttons and the answers; comes last on a page, because it goes on until the answers are there."""
     key = form_key(panel.task)
     asked = [version, *second_model(version, models)]
-    draw_examples(panel, key)
+    draw_examples(panel, panel.examples_for(starter=version.tags.get("starter") == "true"), key)
     row = panel.row(key)
     errors = None if panel.has_entry else st.container()
     specs = [spec for spec in panel.parameters if spec.name not in panel.hidden]
@@ -127,13 +127,13 @@ def second_model(version: RegisteredVersion, models: Sequence[RegisteredVersion]
     return [choose_version("Second model", others, f"tasks-second-{version.task}")] if wanted and others else []
 
 
-def draw_examples(panel: Panel, key: str) -> None:
+def draw_examples(panel: Panel, examples: Sequence[Example], key: str) -> None:
     """Buttons that fill in an example, or ask it where there is nothing to press after that."""
-    if not panel.examples:
+    if not examples:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.caption("Examples", width="content")
-        for number, example in enumerate(panel.examples):
+        for number, example in enumerate(examples):
             st.button(escaped(example.label), key=f"{key}-example-{number}",
                       on_click=use_example, args=(panel, example.row, key))  # fmt: skip
 

@@ -30,6 +30,7 @@ class Panel:
         task: the contract name.
         about: what the task does, in a sentence.
         examples: inputs to click.
+        starter_examples: those for the model that comes with the project, where it is too small for the others.
         hidden: parameters that the form leaves out because the page sets them itself.
         upfront: how many parameters are seen at once; the others are folded away.
         has_entry: the panel asks by a control of its own (`entry`, below the answers), not by the page's button.
@@ -39,6 +40,7 @@ class Panel:
 
     about: str = ""
     examples: Sequence[Example] = ()
+    starter_examples: Sequence[Example] = ()
     hidden: frozenset[str] = frozenset()
     upfront: int = 3
     has_entry: bool = False
@@ -48,6 +50,10 @@ class Panel:
         self.task = task
         self.inputs = dict(task_class(task).inputs)
         self.parameters: tuple[Parameter, ...] = task_class(task).parameters
+
+    def examples_for(self, *, starter: bool) -> Sequence[Example]:
+        """The inputs to click for a model."""
+        return self.starter_examples if starter and self.starter_examples else self.examples
 
     def fill(self, row: Mapping[str, Any], key: str) -> None:
         """Put a row (an example, one from the history) into the form; call it before the form is drawn."""

@@ -14,6 +14,11 @@ NEXT_SEED = 1
 LONGEST = 20_000  # characters of a message
 
 
+def _openings(*messages: tuple[str, str]) -> tuple[Example, ...]:
+    """Conversations that begin with a message of the person, by their labels."""
+    return tuple(Example(label, {"messages": [{"role": "user", "content": text}]}) for label, text in messages)
+
+
 class ChatPanel(Panel):
     """A conversation in, the next reply out.
 
@@ -22,13 +27,15 @@ class ChatPanel(Panel):
     """
 
     about = "Talk with a model. It sees the whole conversation, as far back as its window has room."
-    examples = tuple(
-        Example(label, {"messages": [{"role": "user", "content": text}]})
-        for label, text in (
-            ("A tip for a rainy day", "What can I do on a rainy day without spending money?"),
-            ("Explain overfitting", "Explain overfitting to a beginner in three sentences."),
-            ("A short poem", "Write a poem of four lines about the sea."),
-        )
+    examples = _openings(
+        ("A tip for a rainy day", "What can I do on a rainy day without spending money?"),
+        ("Explain overfitting", "Explain overfitting to a beginner in three sentences."),
+        ("A short poem", "Write a poem of four lines about the sea."),
+    )
+    starter_examples = _openings(
+        ("Movies", "Do you like scary movies?"),
+        ("Music", "What kind of music do you listen to?"),
+        ("The game", "Did you see the game yesterday?"),
     )
     upfront = 2
     has_entry = True

@@ -16,6 +16,7 @@ from ui.plain import escaped
 # In the order of the form; a parameter that is not here comes last.
 ORDER = ("negative_prompt", "strength", "steps", "guidance", "seed", "width", "height")
 THUMBNAIL, GALLERY = 112, 12
+SMALLEST_SHOWN = 256  # pixels
 
 
 class ImageGenerationPanel(Panel):
@@ -26,6 +27,12 @@ class ImageGenerationPanel(Panel):
         Example("A lighthouse", {"prompt": "a lighthouse on a cliff at dusk, oil painting"}),
         Example("A fox", {"prompt": "a red fox in the snow, photograph, soft morning light"}),
         Example("A city", {"prompt": "a city in the clouds, detailed ink drawing"}),
+    )
+    starter_examples = (
+        Example("A sneaker", {"prompt": "a sneaker"}),
+        Example("The digit 7", {"prompt": "the digit 7"}),
+        Example("A winter coat", {"prompt": "a winter coat"}),
+        Example("Anything to wear", {"prompt": "something to wear"}),
     )
 
     def __init__(self, task: str) -> None:
@@ -69,7 +76,9 @@ class ImageGenerationPanel(Panel):
             st.caption("Stopped before the picture was there.")
             return
         png = _decoded(result)
-        st.image(png, alt=f"Picture of: {row['prompt']}")
+        # A picture of a few pixels is shown larger than it is.
+        shown = SMALLEST_SHOWN if result["width"] < SMALLEST_SHOWN else "content"
+        st.image(png, width=shown, alt=f"Picture of: {row['prompt']}")
         st.caption(f"Seed {result['seed']} · {result['steps']} steps · {result['width']} x {result['height']} pixels")
         if result["truncated"]:
             st.warning(escaped(f"The prompt is longer than the model reads. It left out: {result['ignored']}"),
