@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "ui": {"ui", "tasks", "models", "experiments.config"},
 }
 LIBRARY_HOMES = {
-    "mlflow": r"experiments/(tracking|setup)\.py|tasks/(runs|registry)/.*|tasks/pyfunc\.py",
+    "mlflow": r"experiments/(tracking|operations|setup)\.py|tasks/(runs|registry)/.*|tasks/pyfunc\.py",
     "streamlit": r"ui/.*",
     "optuna": r"experiments/(tune\.py|tuning/.*)",
     "transformers": r"tasks/.*|experiments/starters/.*",
