@@ -47,6 +47,7 @@ def assert_as_alone(run_id: str) -> None:
         assert [value for _, value in curve] == pytest.approx(expected, rel=RELATIVE)
 
 
+@pytest.mark.full
 def test_two_processes_do_what_one_does(store: Path) -> None:
     on_two_processes(ARGUMENTS, port=29619)
     run = only_run()
