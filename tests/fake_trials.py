@@ -44,7 +44,8 @@ def start_worker(arguments: list[str], *, dies_in: tuple[int, int] = (-1, -1), w
                  seconds: float = 0.0, together: int = 1) -> ForkServerProcess:  # fmt: skip
     """A process that runs `tune` with stand-ins, and is killed in its n-th trial (from 1) and epoch, or elsewhere.
 
-    It begins when `together` such processes are ready.
+    It begins when `together` such processes are ready, and its first trial goes on when each of them has begun one:
+    on a busy machine one would otherwise find every trial taken.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["experiments.tuning.run", "experiments.cnn.training", "matplotlib.figure"])
@@ -76,6 +77,8 @@ def _work(
         nonlocal trials
         trials += 1
         mine = trials
+        if mine == 1:
+            _meet("begun", together)
 
         def watch_or_die(epoch: int, metrics: Metrics) -> bool:
             if (mine, epoch) == dies_in and where == "in an epoch":
@@ -87,10 +90,18 @@ def _work(
     setattr(trial, "try_out", try_out)  # noqa: B010
     if where != "in an epoch":
         _arm(where, dies_in[0])
-    Path(f"ready-{os.getpid()}").touch()
-    while len(list(Path().glob("ready-*"))) < together:
-        time.sleep(0.01)
+    _meet("ready", together)
     program.main(arguments)
+
+
+def _meet(where: str, together: int) -> None:
+    """Wait for the other processes of this working directory to come here, a minute at most."""
+    Path(f"{where}-{os.getpid()}").touch()
+    end = time.monotonic() + 60
+    while len(list(Path().glob(f"{where}-*"))) < together:
+        if time.monotonic() > end:
+            raise TimeoutError(f"{together} workers should be {where}")
+        time.sleep(0.01)
 
 
 def _arm(where: str, number: int) -> None:
