@@ -6,7 +6,7 @@ gradient), sums of other metrics, and the number of items. Averages are taken ov
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -15,25 +15,10 @@ from torch import nn
 from experiments.config import TrainingError
 from experiments.micro_batch import Divide, MicroBatches
 from experiments.state import TrainState
+from experiments.step import Metrics, Step
 
 # Reading the loss waits for the device; on a GPU it is looked at every so many batches, on a CPU at each.
 GPU_CHECK_INTERVAL = 100
-
-
-class StepResult(NamedTuple):
-    """Sums over the items of one process's part of a batch; `loss` carries the gradient, `total` counts all items.
-
-    `examples` is the size of the global batch where an example is several items, as a sequence is several tokens.
-    """
-
-    loss: torch.Tensor
-    sums: dict[str, torch.Tensor]
-    total: int
-    examples: int | None = None
-
-
-Step = Callable[[nn.Module, Any], StepResult]
-Metrics = dict[str, float]
 
 
 class DivergedError(TrainingError):

@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.config import TrainConfig
-from experiments.engine import Metrics, StepResult
 from experiments.state import History, TrainState, best_epoch
+from experiments.step import Metrics, StepResult
 
 
 class Batches(Protocol):

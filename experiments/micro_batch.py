@@ -6,16 +6,14 @@ batch norm, whose statistics are then those of the parts, and in dropout, whose 
 
 import gc
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
 from experiments.config import TrainingError
-
-if TYPE_CHECKING:
-    from experiments.engine import Step, StepResult
+from experiments.step import Step, StepResult
 
 # The items of a batch from one place to another, as a batch; what it says of the global batch stays as it is.
 Divide = Callable[[Any, int, int], Any]
@@ -49,7 +47,7 @@ class MicroBatches:
         self,
         accelerator: Accelerator,
         model: nn.Module,
-        step: "Step",
+        step: Step,
         divide: Divide | None = None,
         on_smaller: Callable[[int], None] | None = None,
     ) -> None:
@@ -57,7 +55,7 @@ class MicroBatches:
         self.on_smaller = on_smaller or (lambda _: None)
         self.size: int | None = None
 
-    def backward(self, batch: Any) -> "StepResult":
+    def backward(self, batch: Any) -> StepResult:
         """Add the gradient of a batch, averaged over the items of all processes; the result's loss has none.
 
         Raises TrainingError if not even one item fits, or the batch cannot be cut.
@@ -69,7 +67,7 @@ class MicroBatches:
             # Here, not where the error is handled: it would keep alive all that the failed try had made.
             self._halve(batch)
 
-    def _try(self, batch: Any) -> "StepResult | None":
+    def _try(self, batch: Any) -> StepResult | None:
         try:
             if self.size is None or self.divide is None:
                 return self._run(batch)
@@ -83,7 +81,7 @@ class MicroBatches:
             whole = whole._replace(loss=whole.loss + result.loss, sums=sums)
         return whole
 
-    def _run(self, batch: Any) -> "StepResult":
+    def _run(self, batch: Any) -> StepResult:
         with self.accelerator.autocast():
             result = self.step(self.model, batch)
         # DDP averages gradients over processes; each holds a sum over its own items.

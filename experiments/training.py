@@ -17,11 +17,12 @@ from experiments import devices, resume
 from experiments.checkpoint import Checkpoint
 from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
 from experiments.delivery import Delivery, Registration
-from experiments.engine import Metrics, fit
+from experiments.engine import fit
 from experiments.family import Config, Family, Prepared, Result, SavedModel, Training
 from experiments.micro_batch import Divide, by_items
 from experiments.progress import Progress
 from experiments.state import evaluated_weights
+from experiments.step import Metrics
 from experiments.tracking import Tracker, artifact_disk, git_commit, tracked_run
 
 SNAPSHOTS = "plots/epochs"

@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from experiments.engine import Metrics
+from experiments.step import Metrics
 from experiments.tracking import Tracker
 
 Watch = Callable[[int, Metrics], bool]

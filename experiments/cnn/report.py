@@ -14,8 +14,8 @@ from experiments import plots
 from experiments.cnn import explain_plots
 from experiments.cnn.classification import Predictions, calibration_error, classification_metrics
 from experiments.cnn.setup import TASK, CnnTraining
-from experiments.engine import Metrics
 from experiments.family import Result, SavedModel
+from experiments.step import Metrics
 from tasks.explain import first_layer_filters, grad_cam
 from tasks.image_classification import ClassifierConfig, save_classifier
 

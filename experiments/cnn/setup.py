@@ -14,10 +14,10 @@ from experiments.cnn.augmentation import Augmentation, Batch, Normalise, Trainin
 from experiments.cnn.classification import Predictions, classification_metrics, classification_step, predict
 from experiments.config import CnnConfig, ConfigError
 from experiments.data import ImageData, Subset, load_images
-from experiments.engine import Metrics, StepResult
 from experiments.family import DataIdentity, Training
 from experiments.recipes import resolve
 from experiments.state import starting_state
+from experiments.step import Metrics, StepResult
 
 TASK = "image-classification"
 

@@ -22,9 +22,10 @@ from experiments.cnn.augmentation import Augmentation, Batch, Normalise, Trainin
 from experiments.cnn.classification import classification_step
 from experiments.config import CnnConfig
 from experiments.data import ImageData
-from experiments.engine import StepResult, fit
+from experiments.engine import fit
 from experiments.speed.reference_loop import PictureDataset, reference_loader, reference_loop
 from experiments.state import make_state
+from experiments.step import StepResult
 
 WARM_UP_BATCHES, MIN_BATCHES = 3, 3
 # So low that no network diverges; how long a step takes does not depend on it.

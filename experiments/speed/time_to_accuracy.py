@@ -11,8 +11,9 @@ from experiments import devices
 from experiments.cnn.augmentation import Batch
 from experiments.cnn.setup import CnnTraining, decide, prepare
 from experiments.config import BenchmarkConfig, CnnConfig
-from experiments.engine import DivergedError, Metrics, fit
+from experiments.engine import DivergedError, fit
 from experiments.progress import Progress
+from experiments.step import Metrics
 
 REACHED = "reached"
 

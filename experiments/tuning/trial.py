@@ -9,7 +9,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from experiments.config import TrainingError
-from experiments.engine import DivergedError, Metrics
+from experiments.engine import DivergedError
+from experiments.step import Metrics
 from experiments.tracking import Tracker, end_shared_run, tracked_run
 from experiments.training import try_out
 from experiments.tuning.study import EPOCH, LOSS, RUN, Study

@@ -14,12 +14,12 @@ from mlflow.entities import Run
 from experiments import benchmark, devices
 from experiments.cnn.setup import CnnTraining
 from experiments.config import CNN_GROUPS, BenchmarkConfig, ConfigError, TrainingError
-from experiments.engine import StepResult
 from experiments.speed import plan, run, throughput
 from experiments.speed.plan import Estimate, make_plan
 from experiments.speed.report import best_batch_sizes, throughput_csv, throughput_table
 from experiments.speed.throughput import MIN_BATCHES, Stopwatch, Throughput, Way, ways
 from experiments.speed.time_to_accuracy import train_to_target
+from experiments.step import StepResult
 
 QUICK = ["--batch_sizes", "8", "--seconds", "0.03", "--repeats", "2", "--threads", "1", "--train_size", "300"]
 

@@ -15,8 +15,9 @@ from experiments import engine
 from experiments.cnn.augmentation import Batch
 from experiments.cnn.classification import Predictions, classification_metrics, classification_step, predict
 from experiments.config import TrainingError
-from experiments.engine import DivergedError, Metrics, StepResult, fit
+from experiments.engine import DivergedError, fit
 from experiments.state import TrainState, best_epoch, make_state
+from experiments.step import Metrics, StepResult
 
 CLASSES = 3
 

@@ -11,7 +11,6 @@ from torch import nn
 
 from experiments import devices
 from experiments.config import ConfigError, StarterConfig
-from experiments.engine import Metrics, StepResult
 from experiments.family import DataIdentity, Training
 from experiments.starters.dialogue.conversations import CHATTERBOT_TIMES, Conversations, read_conversations
 from experiments.starters.dialogue.template import DialogueBatches, Talk, encode_talks, extended, pack
@@ -20,6 +19,7 @@ from experiments.starters.language.setup import CONTEXT, Recipe, resolve
 from experiments.starters.language.tokens import Rows, tokenizer_digest
 from experiments.starters.starter import FOLDER
 from experiments.state import TrainState, starting_state
+from experiments.step import Metrics, StepResult
 
 NAME = "dialogues"
 # What the shipped model was trained on; other conversations make another model.

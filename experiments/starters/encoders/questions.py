@@ -12,7 +12,6 @@ from torch import nn
 from transformers import BertForQuestionAnswering
 
 from experiments.config import StarterConfig
-from experiments.engine import Metrics, StepResult
 from experiments.family import DataIdentity
 from experiments.registration import metrics
 from experiments.starters.corpora import digest
@@ -33,6 +32,7 @@ from experiments.starters.encoders.squad import (
 )
 from experiments.starters.encoders.windows import Windows
 from experiments.starters.starter import Figure, Judgement, Starter
+from experiments.step import Metrics, StepResult
 from tasks.extractive import ExtractiveAnswers
 from tasks.texts import WORD, sentences
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from experiments import plots
 from experiments.config import StarterConfig
-from experiments.engine import Metrics
 from experiments.family import Family, Result, SavedModel
 from experiments.starters.encoders.setup import EncoderTraining, Lesson, decide, prepare
 from experiments.starters.weights import save_small
+from experiments.step import Metrics
 
 SAID = "reports/test_answers.json"
 KEEP = "fp8"

@@ -16,12 +16,12 @@ from torch import nn
 
 from experiments import devices
 from experiments.config import ConfigError, StarterConfig
-from experiments.engine import Metrics, StepResult
 from experiments.family import DataIdentity, Training
 from experiments.starters.encoders.batches import Batch, Item, TextBatches, by_length, collate
 from experiments.starters.encoders.encoder import NONE, make_start
 from experiments.starters.encoders.recipes import RECIPES, resolve
 from experiments.state import starting_state
+from experiments.step import Metrics, StepResult
 
 EVALUATED_AT_ONCE = 64
 

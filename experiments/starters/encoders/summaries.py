@@ -16,7 +16,6 @@ from torch import nn
 from transformers import BertForTokenClassification
 
 from experiments.config import StarterConfig
-from experiments.engine import Metrics, StepResult
 from experiments.family import DataIdentity
 from experiments.registration.metrics import rouge
 from experiments.starters.corpora import digest
@@ -26,6 +25,7 @@ from experiments.starters.encoders.report import make_family
 from experiments.starters.encoders.scitldr import Paper, SciTldr, read_scitldr
 from experiments.starters.encoders.setup import Lesson, outputs
 from experiments.starters.starter import Figure, Judgement, Starter
+from experiments.step import Metrics, StepResult
 from tasks.sentences import choose, read_part, sentence_scores
 from tasks.texts import WORD
 

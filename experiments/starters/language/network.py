@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
 
-from experiments.engine import Metrics, StepResult
 from experiments.starters.language.tokens import IGNORED, Rows
+from experiments.step import Metrics, StepResult
 
 EVALUATION_ROWS = 16
 

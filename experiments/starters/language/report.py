@@ -6,11 +6,11 @@ from torch import nn
 from transformers import GenerationConfig
 
 from experiments import plots
-from experiments.engine import Metrics
 from experiments.family import Result, SavedModel
 from experiments.starters.language.network import LanguageNetwork
 from experiments.starters.language.setup import LanguageTraining
 from experiments.starters.weights import save_small
+from experiments.step import Metrics
 
 # Tokens in a row that a text shall not repeat, for whoever generates with the folder: a model this small else runs in
 # circles at the temperature of 0.7 that the task takes by default (22 of 100 stories with a loop).

@@ -11,7 +11,6 @@ from transformers import LlamaModel
 
 from experiments import devices
 from experiments.config import ConfigError, StarterConfig
-from experiments.engine import Metrics, StepResult
 from experiments.family import DataIdentity, Training
 from experiments.starters.language.network import LanguageNetwork, language_step, make_config, measure
 from experiments.starters.language.stories import Stories, read_stories
@@ -25,6 +24,7 @@ from experiments.starters.language.tokens import (
     train_tokenizer,
 )
 from experiments.state import starting_state
+from experiments.step import Metrics, StepResult
 
 NAME = "children-stories"
 # What the shipped model was trained on; other stories make another model.

@@ -9,7 +9,6 @@ from PIL import Image
 from torch import nn
 
 from experiments import plots
-from experiments.engine import Metrics
 from experiments.family import Result, SavedModel
 from experiments.starters.pictures.batches import PictureBatches
 from experiments.starters.pictures.drawing import DRAWING_STEPS, GUIDANCE
@@ -17,6 +16,7 @@ from experiments.starters.pictures.judging import Judged, class_table, judge_pip
 from experiments.starters.pictures.network import PictureNetwork, make_pipeline
 from experiments.starters.pictures.setup import PictureTraining
 from experiments.starters.weights import shrink
+from experiments.step import Metrics
 from tasks.image_generation import DEFAULTS_FILE
 
 NAME = "starter-image-generation"

@@ -15,7 +15,6 @@ from torch import nn
 from experiments import devices
 from experiments.config import ConfigError, StarterConfig
 from experiments.data import Subset
-from experiments.engine import Metrics, StepResult
 from experiments.family import DataIdentity, Training
 from experiments.starters.pictures import autoencoder
 from experiments.starters.pictures.batches import Batch, PictureBatches
@@ -25,6 +24,7 @@ from experiments.starters.pictures.drawing import DRAWING_STEPS, GUIDANCE, draw_
 from experiments.starters.pictures.network import STEPS, PictureNetwork, make_pipeline, read_prompts
 from experiments.starters.pictures.vocabulary import CLASSES, judged_prompts, make_tokenizer, named
 from experiments.state import starting_state
+from experiments.step import Metrics, StepResult
 
 NAME = "mnist-and-fashion-mnist"
 CRITIC_SEED, CRITIC_EPOCHS = 101, 6

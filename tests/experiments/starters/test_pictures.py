@@ -12,11 +12,12 @@ from PIL import Image
 
 from experiments.config import ConfigError, StarterConfig
 from experiments.devices import make_accelerator
-from experiments.engine import Metrics, fit
+from experiments.engine import fit
 from experiments.starters.pictures import autoencoder, data, judging, report, setup
 from experiments.starters.pictures.recipe import STARTER
 from experiments.starters.pictures.vocabulary import CLASSES
 from experiments.starters.training import train
+from experiments.step import Metrics
 from tasks.base import check_folder
 from tasks.image_generation import ImageGeneration
 from tests.runs import artifacts, histories, only_run
