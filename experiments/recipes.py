@@ -39,7 +39,7 @@ LENET5 = Recipe(
 )  # fmt: skip
 # So few epochs do not need shifts as large as long trainings do.
 ALEXNET_SMALL = Recipe(epochs(15, 6, 10, 15), crop=2)
-VGG_SMALL = Recipe(epochs(15, 4, 8, 12), crop=2)
+VGG_SMALL = Recipe(epochs(15, 4, 8, 10), crop=2)
 RESNET20 = Recipe(epochs(15, 3, 6, 8), crop=2)
 SERESNET20 = Recipe(epochs(15, 3, 5, 7), crop=2)
 XCEPTION_SMALL = Recipe(epochs(15, 4, 8, 13), crop=2)

@@ -124,6 +124,10 @@ class Task(ABC):
         yield from ()
         return self.answer([row], parameters)[0]
 
+    def in_pieces(self, parameters: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """Whether it gives its answer in pieces or steps, where these parameters are set."""
+        return type(self).stream_answer is not Task.stream_answer
+
     def memory_bytes(self) -> int:
         """Bytes of the weights in memory: those of every torch module among the task's attributes; 0 before `load`."""
         from tasks.hub import memory_bytes, modules_of  # torch is not needed before a model is loaded

@@ -1,6 +1,6 @@
 """Task `sentiment-analysis`: how a text feels, or whatever else a text classifier was trained to tell."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import torch
@@ -44,6 +44,9 @@ class SentimentAnalysis(PretrainedTask):
         if parameters["explain"]:
             return [_last(self._explained(row["text"], never)) for row in rows]
         return self._answers([row["text"] for row in rows])
+
+    def in_pieces(self, parameters: Mapping[str, Any]) -> bool:
+        return bool(parameters.get("explain"))
 
     def stream_answer(
         self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel

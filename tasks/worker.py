@@ -6,12 +6,8 @@ two at once would share the same cores and be no faster.
 """
 
 import atexit
-import contextlib
-import ctypes
-import gc
 import importlib
 import logging
-import sys
 import threading
 import traceback
 from collections import OrderedDict
@@ -21,6 +17,7 @@ from typing import Any, Self
 
 from tasks.base import ModelFolderError, Row, Task, TaskInputError
 from tasks.jobs import Job, JobCancelled, JobQueue
+from tasks.memory import DeviceFullError, forget_frames, give_memory_back, is_full
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +30,8 @@ class ModelTooLargeError(Exception):
 
 # What text models are made of. `import transformers` alone loads little: each part comes when it is first asked for.
 LIBRARIES = ("torch", "transformers", "transformers.generation.utils", "transformers.pipelines")
-SPOKEN = (JobCancelled, TaskInputError, ModelFolderError, ModelTooLargeError)  # errors whose text says all
+# Errors whose text says all.
+SPOKEN = (JobCancelled, TaskInputError, ModelFolderError, ModelTooLargeError, DeviceFullError)
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,13 @@ class Worker:
     def _outcome(self, job: Job) -> Exception | None:
         """Load and answer; the error that ended the job, if one did. Nothing that a model raises ends the thread."""
         try:
-            job.answer(self._task(job))
+            task = self._task(job)
+            try:
+                job.answer(task)
+            except Exception as error:
+                if is_full(error):
+                    raise self._full(job.key) from error
+                raise
         except BaseException as error:
             if not isinstance(error, SPOKEN):
                 # As text: a handler that keeps records would keep the traceback, and with it the model.
@@ -173,7 +177,7 @@ class Worker:
             expected = self._expected_bytes(job.key)
             if expected is not None:
                 self._make_room(job.key, expected)
-            task = self._load(job.key)
+            task = self._load_with_room(job.key)
             size = task.memory_bytes()
             self._make_room(job.key, size)
             with self._lock:
@@ -181,6 +185,37 @@ class Worker:
         with self._lock:
             self._loaded.move_to_end(job.key)
             return self._loaded[job.key][0]
+
+    def _load_with_room(self, key: str) -> Task:
+        """Load a model; once more without the others, if the device is full: the budget is not the device's memory."""
+        for _ in range(2):
+            try:
+                return self._load(key)
+            except Exception as error:
+                if not is_full(error):
+                    raise
+                forget_frames(error)
+            if not self._unload_others(key):
+                break
+        raise self._full(key)
+
+    def _full(self, key: str) -> DeviceFullError:
+        """What to say of a full device; first the other models leave it."""
+        if self._unload_others(key):
+            return DeviceFullError(f"{key} ran out of the device's memory; other models have been unloaded: try again")
+        return DeviceFullError(
+            f"{key} needs more memory than the device has; a shorter input or a smaller model may fit"
+        )
+
+    def _unload_others(self, key: str) -> bool:
+        """Unload every model but one; whether there were others."""
+        with self._lock:
+            others = [other for other in self._loaded if other != key]
+            for other in others:
+                del self._loaded[other]
+        if others:
+            give_memory_back()
+        return bool(others)
 
     def _make_room(self, key: str, needed: int) -> None:
         """Unload the longest unused models until `needed` bytes fit. Raises ModelTooLargeError if they never do."""
@@ -206,22 +241,3 @@ def load_libraries() -> None:
     """
     for name in LIBRARIES:
         importlib.import_module(name)
-
-
-def forget_frames(error: BaseException) -> None:
-    """Drop the tracebacks of an error and of all errors behind it: their frames would keep a model in memory."""
-    errors = [error]
-    for link in errors:  # which grows meanwhile
-        link.__traceback__ = None
-        errors += [other for other in (link.__cause__, link.__context__) if other and other not in errors]
-
-
-def give_memory_back() -> None:
-    """Return the memory of dropped models to the device and the operating system."""
-    gc.collect()
-    torch = sys.modules.get("torch")  # not imported for this: without it there is nothing to give back
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # other C libraries have no malloc_trim
-            ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -9,6 +9,9 @@ MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:=&^])")
 # Characters that turn the direction of what follows, or are not seen at all, could make a text read as another one.
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
+# The beginning of a formula: of a text, or of a part of it that may become a cell (a dash and a blank begin a list).
+FORMULA = re.compile(r"^(?=\s*[=+\-@])|([;\t\r\n]\s*)(?=[=+@]|-\S)")
+
 
 def escaped(text: str) -> str:
     """A text for `st.markdown`, `st.write`, labels and messages: it is drawn as typed, with its line breaks."""
@@ -23,12 +26,20 @@ def escaped_html(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """A text with a mark for each control character, and without lone surrogates, which no page can hold."""
-    return CONTROLS.sub("\ufffd", text.encode("utf-8", "replace").decode("utf-8"))
+    """A text with a mark for each control character, and without lone surrogates, which no page can hold.
+
+    Every kind of line break becomes a newline.
+    """
+    lines = text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    return CONTROLS.sub("\ufffd", lines)
 
 
 def inert_cell(value: object) -> object:
-    """A cell for CSV: a text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    if (isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@")) or str(value)[:1] in ("\t", "\r"):
-        return f"'{value}" if isinstance(value, str) else value
-    return value
+    """A cell for CSV: what a spreadsheet would take for a formula gets an apostrophe in front.
+
+    Also behind a semicolon, a tab or a line break: a spreadsheet may divide the line there.
+    """
+    if not isinstance(value, str):
+        return value
+    inert = FORMULA.sub(r"\1'", value)
+    return f"'{inert}" if inert[:1] in ("\t", "\r") else inert

@@ -39,8 +39,9 @@ class Services:
 
 
 def expected_bytes(reference: str) -> int | None:
-    """What a registered version will take in memory, if registering counted it."""
-    return find(reference).memory_bytes
+    """What a registered version will take in memory, if registering counted it. Raises StoreUnreachableError."""
+    with store_in_words():
+        return find(reference).memory_bytes
 
 
 def registered(task: str | None = None) -> list[RegisteredVersion]:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from tasks.base import ModelFolderError, TaskInputError
 from tasks.jobs import JobCancelled, QueueFullError
+from tasks.memory import DeviceFullError
 from tasks.registry import ModelNotFoundError, RegisteredVersion
 from tasks.runs import StoreUnreachableError
 from tasks.worker import ModelTooLargeError
@@ -17,8 +18,8 @@ from ui.plain import escaped
 from ui.services import Services, registered
 
 # Errors whose text is meant for the person who typed.
-SPOKEN = (TaskInputError, ModelFolderError, ModelTooLargeError, ModelNotFoundError, QueueFullError, JobCancelled,
-          TimeoutError)  # fmt: skip
+SPOKEN = (TaskInputError, ModelFolderError, ModelTooLargeError, DeviceFullError, ModelNotFoundError, QueueFullError,
+          JobCancelled, TimeoutError)  # fmt: skip
 
 
 @st.cache_resource(show_spinner=False, on_release=Services.close)

@@ -92,7 +92,10 @@ def save_bars(
     lines = -(-len(metrics) // 3)
     figure = Figure(figsize=(13, lines * (0.34 * len(rows) + 1.1) + 0.6), layout="constrained")
     look = styles(models)
-    for axes, metric in zip(figure.subplots(lines, 3, sharey=True).flat, metrics, strict=True):
+    panels = list(figure.subplots(lines, 3, sharey=True).flat)
+    for axes in panels[len(metrics) :]:
+        axes.set_visible(False)
+    for axes, metric in zip(panels, metrics, strict=False):
         values = [row.values[metric] for row in rows]
         colours = [look[row.model]["color"] for row in rows]
         means = [value.mean for value in values]

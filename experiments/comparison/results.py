@@ -126,9 +126,10 @@ def t_interval(values: Sequence[float]) -> Interval:
     """Student's interval for the mean of few values; not known for one value, or when all are the same."""
     array = np.asarray(values, float)
     mean = float(array.mean())
-    spread = float(array.std(ddof=1)) if len(array) > 1 else 0.0
-    if spread == 0:  # equal results of two seeds do not prove that a third would be equal
+    # Equal results of two seeds do not prove that a third would be equal. Their deviation, rounded, need not be 0.
+    if len(array) < 2 or np.ptp(array) == 0:
         return Interval(mean)
+    spread = float(array.std(ddof=1))
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(array) - 1)) * spread / math.sqrt(len(array))
     return Interval(mean, mean - half, mean + half, "t over seeds")
 

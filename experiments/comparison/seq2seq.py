@@ -44,7 +44,7 @@ class ReverserResult(CellResult):
     Attributes:
         sources: int64 `(n, longest)`, the test sequences.
         exact: bool `(n,)`, which of them were reversed without a mistake.
-        by_length: share of sequences of one length reversed without a mistake, by length.
+        by_length: share of sequences of one length reversed without a mistake, by length; of `probe_size` sequences.
         attention: `(examples, steps, source)` over the longest validation sequences, None without attention.
         example: int64 `(examples, source)`, those sequences.
     """
@@ -52,6 +52,7 @@ class ReverserResult(CellResult):
     sources: np.ndarray
     exact: np.ndarray
     by_length: Mapping[int, float]
+    probe_size: int
     attention: np.ndarray | None
     example: np.ndarray | None
 
@@ -159,6 +160,7 @@ class Seq2SeqKind(Kind):
             sources,
             exact,
             dict(sorted(by_length.items())),
+            int(run.data.params["probe_size"]),
             attention,
             example,
         )
@@ -222,7 +224,8 @@ def by_length(cells: Sequence[ReverserResult]) -> dict[str, dict[int, Interval]]
     for model in dict.fromkeys(cell.model for cell in cells):
         mine = [cell for cell in cells if cell.model == model]
         found[model] = {
-            length: interval("by_length", [cell.by_length[length] for cell in mine], 0) for length in mine[0].by_length
+            length: interval("sequence_accuracy", [cell.by_length[length] for cell in mine], mine[0].probe_size)
+            for length in mine[0].by_length
         }
     return found
 

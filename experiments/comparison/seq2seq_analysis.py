@@ -107,7 +107,7 @@ def _generalisation(lengths: Lengths, trained: int) -> str:
         if best.mean == 0:
             sentences.append(f"none reverses any at {factor:g} times (length {length})")
             break
-        tied = [model for model in order[1:] if lengths[model][length].overlaps(best) and best.known]
+        tied = [model for model in order[1:] if lengths[model][length].overlaps(best)]
         also = f" (not distinguishable: {listed(tied)})" if tied else ""
         sentences.append(f"{order[0]} {best.mean:.1%} at {factor:g} times (length {length}){also}")
     if not sentences:

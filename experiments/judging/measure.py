@@ -16,8 +16,8 @@ from experiments.judging.plan import Plan
 from experiments.registration.evaluation import Evaluation, examine, request
 from tasks import registry
 from tasks.base import ModelFolderError, Task
+from tasks.memory import give_memory_back
 from tasks.registry import RegisteredVersion
-from tasks.worker import give_memory_back
 
 REQUESTS = 20  # timed one by one; the rows are gone through again where they are fewer
 FEWEST_REQUESTS = 3

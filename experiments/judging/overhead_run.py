@@ -22,8 +22,8 @@ from experiments.judging.overhead_report import Case, FirstPiece, OverheadResult
 from experiments.registration.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
 from experiments.tracking import tracked_run
 from tasks import registry
+from tasks.memory import give_memory_back
 from tasks.registry import ModelNotFoundError
-from tasks.worker import give_memory_back
 
 RANDOM_TASKS = ("sentiment-analysis", "question-answering", "summarization", "story-completion")
 LONG_NAME = "long story, random GPT-2"

@@ -15,8 +15,8 @@ from experiments.registration.evaluation import NoMetricError
 from experiments.tracking import Tracker, git_commit, tracked_run
 from tasks.base import ModelFolderError, TaskInputError
 from tasks.hub import first_line
+from tasks.memory import forget_frames, give_memory_back
 from tasks.registry import RegisteredVersion
-from tasks.worker import forget_frames, give_memory_back
 
 EXPERIMENT = "compare"
 

@@ -19,7 +19,7 @@ from tasks import open_task, registry
 from tasks.base import ModelFolderError, Task, TaskInputError
 from tasks.catalog import CatalogError
 from tasks.hub import first_line, modules_of, pick_device
-from tasks.worker import give_memory_back
+from tasks.memory import give_memory_back
 
 EXPERIMENT = "register"
 ARTIFACT = "model"

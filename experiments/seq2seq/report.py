@@ -31,9 +31,11 @@ def test(training: Seq2SeqTraining, network: nn.Module, best: int, folder: Path)
     }
     _write_reports(folder / "reports", training, measured, by_length)
     figures, title, history = folder / "plots", training.title, training.state.history
+    given = "true tokens given" if config.teacher_forcing == 1 else f"{config.teacher_forcing:.0%} true tokens given"
+    labels = {"train": f"training, {given}", "val": "validation, true tokens given"}
     for metric in ("loss", "accuracy"):
         plots.save_curves(
-            figures / f"{metric}_curve.png", history, metric, title, best, measured.metrics[metric], labels=CURVES
+            figures / f"{metric}_curve.png", history, metric, title, best, measured.metrics[metric], labels=labels
         )
     plots.save_validation(
         figures / "sequence_accuracy_curve.png",
@@ -56,9 +58,6 @@ def test(training: Seq2SeqTraining, network: nn.Module, best: int, folder: Path)
         **{f"test_{name}": value for name, value in measured.metrics.items()},
         **{BY_LENGTH.format(length): value for length, value in by_length.items()},
     }
-
-
-CURVES = {"train": "training, true tokens given", "val": "validation, true tokens given"}
 
 
 def _write_reports(folder: Path, training: Seq2SeqTraining, measured: Measured, by_length: dict[int, float]) -> None:

@@ -93,7 +93,7 @@ def measure(network: nn.Module, data: Sequences, accelerator: Accelerator, width
             symbols += number
         tokens += int(real.sum())
     metrics = {name: sums[name] / tokens for name in ("loss", "accuracy", "token_accuracy")}
-    metrics["sequence_accuracy"] = exact.float().mean().item()
+    metrics["sequence_accuracy"] = exact.sum().item() / len(exact)
     if symbols:
         metrics["alignment"] = sums["alignment"] / symbols
     return Measured(metrics, predicted.numpy(), exact.numpy())

@@ -71,8 +71,7 @@ class TuneResult:
             + ", ".join(f"{name} {shown(value)}" for name, value in self.best.params.items()),
         ]
         if self.recipe is not None:
-            lines.append(f"the recipe's settings (trial {self.recipe.number}): {self.recipe.value:.4f}"
-                         f"{' when it was pruned' if self.recipe.state == TrialState.PRUNED else ''}")  # fmt: skip
+            lines.append(f"the recipe's settings (trial {self.recipe.number}): {_reached(self.recipe)}")
         if self.trainings:
             val, test = (_mean([getattr(one, part) for one in self.trainings]) for part in ("val", "test"))
             seeds = ", ".join(str(one.seed) for one in self.trainings)
@@ -87,6 +86,13 @@ class TuneResult:
         """The result for a terminal."""
         timing = f"tracking this worker's trials took {self.tracking_seconds:.1f} s"
         return "\n".join(["", *self.lines(), timing, f"train it: {self.command}", f"report: {self.page_uri}"])
+
+
+def _reached(trial: FrozenTrial) -> str:
+    """What a trial came to; it has no value if it diverged in its first epoch."""
+    if trial.value is None:
+        return "diverged in the first epoch"
+    return f"{trial.value:.4f}{' when it was pruned' if trial.state == TrialState.PRUNED else ''}"
 
 
 def _mean(values: Sequence[float]) -> str:

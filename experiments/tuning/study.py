@@ -59,10 +59,6 @@ class Study:
         """The MLflow run of the study; None before one was made."""
         return self.study.user_attrs.get(PARENT)
 
-    def set_parent(self, run_id: str) -> None:
-        """Note the MLflow run of the study."""
-        self.study.set_user_attr(PARENT, run_id)
-
     def take(self, asked: int) -> optuna.Trial | Turn:
         """The next trial, its settings drawn; or why there is none. Trials of workers that are gone are queued anew."""
         with self.storage.lock(self.job.config.study):

@@ -9,6 +9,8 @@ from mlflow.exceptions import MlflowException
 from tasks.runs import open_store, store_lock
 
 CHAMPION = "champion"
+# What MLflow says of a model or version that is not there, and of an alias that is not there.
+ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,22 @@ class Contender:
 
 
 def champion(name: str) -> ModelVersion | None:
-    """The version with the alias `champion`, or None."""
+    """The version with the alias `champion`, or None. Raises what reaching the registry raises."""
+    return _champion(open_store(), name)
+
+
+def absent(error: MlflowException) -> bool:
+    """Whether the registry answered that there is no such thing; a registry that did not answer says nothing."""
+    return error.error_code in ABSENT
+
+
+def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
     try:
-        return open_store().get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
-        return None
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as error:
+        if absent(error):
+            return None
+        raise
 
 
 def promote(name: str, version: str | int) -> None:
@@ -37,14 +50,11 @@ def promote(name: str, version: str | int) -> None:
 def promote_if_better(name: str, version: str | int, contender: Contender) -> str:
     """Make a trained version champion if it beats the present one; returns what was decided and why, in words.
 
-    Metrics are compared on the same validation data only; a tie keeps the champion.
+    Metrics are compared on the same validation data only; a tie keeps the champion. Raises what reaching the registry
+    raises: without the present champion nothing is decided.
     """
     with store_lock():
-        # Not through open_store, which takes the same lock.
-        try:
-            present = MlflowClient().get_model_version_by_alias(name, CHAMPION)
-        except MlflowException:
-            present = None
+        present = _champion(MlflowClient(), name)  # not through open_store, which takes the same lock
         if present is None:
             promote(name, version)
             return f"{name} version {version} is the first and becomes champion"

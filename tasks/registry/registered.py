@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException
 
 from tasks import open_task
 from tasks.base import ModelFolderError, Task
-from tasks.registry.champions import CHAMPION
-from tasks.runs import open_store
+from tasks.registry.champions import CHAMPION, absent
+from tasks.runs import open_store, store_in_words
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -99,6 +99,8 @@ def find(reference: str) -> RegisteredVersion:
         else:
             found = client.get_model_version_by_alias(match["name"], match["alias"] or CHAMPION)
     except MlflowException as error:
+        if not absent(error):
+            raise
         names = sorted({one.name for one in versions()})
         there = f"registered: {', '.join(names)}" if names else "nothing is registered yet"
         raise ModelNotFoundError(f"there is no registered model {reference}; {there}") from error
@@ -109,11 +111,12 @@ def find(reference: str) -> RegisteredVersion:
 
 
 def load(reference: str, device: str = "auto") -> Task:
-    """The loaded task of a version. Raises ModelNotFoundError, ModelFolderError, or what reaching the registry raises.
+    """The loaded task of a version. Raises ModelNotFoundError, ModelFolderError or StoreUnreachableError.
 
     Its code is this checkout's; `mlflow.pyfunc.load_model` brings the code that the version was logged with.
     """
-    version = find(reference)
+    with store_in_words():
+        version = find(reference)
     task = open_task(model_folder(version), device)
     if task.name != version.task:
         raise ModelFolderError(f"{version.key} is tagged {version.task}, but its files are for {task.name}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -140,7 +141,7 @@ def classifier_predictions(run_id: str) -> Predictions:
     try:
         with artifact_file(client, client.get_run(run_id), PREDICTIONS) as path, np.load(path) as saved:
             return Predictions(saved["labels"], saved["probabilities"])
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, EOFError, BadZipFile) as error:
         raise FileNotFoundError(f"{PREDICTIONS} of run {run_id} cannot be read: {error}") from error
 
 

@@ -77,11 +77,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if settings.token is None and not is_loopback(host):
         print(f"warning: everybody who reaches {host} can use it; {TOKEN_SWITCH} sets a token", file=sys.stderr)
-    from tasks.runs import give_up_soon
+    from tasks.runs import StoreUnreachableError, give_up_soon
     from tasks.serve.server import serve
 
     give_up_soon()
-    serve(settings, listening, address)
+    try:
+        serve(settings, listening, address)
+    except StoreUnreachableError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.base import ModelFolderError, TaskInputError
 from tasks.jobs import JobCancelled, QueueFullError
+from tasks.memory import DeviceFullError
 from tasks.registry import ModelNotFoundError
 from tasks.runs import StoreUnreachableError
 from tasks.serve.line import LineFullError
@@ -16,7 +17,7 @@ from tasks.worker import ModelTooLargeError
 
 logger = logging.getLogger(__name__)
 
-SPOKEN = (ModelTooLargeError, StoreUnreachableError, ModelFolderError)  # errors whose text says all
+SPOKEN = (ModelTooLargeError, DeviceFullError, StoreUnreachableError, ModelFolderError)  # errors whose text says all
 TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 
@@ -58,6 +59,8 @@ def refusal(error: Exception) -> Refusal:
     logger.error("%s", error, exc_info=None if isinstance(error, SPOKEN) else error)
     if isinstance(error, ModelTooLargeError):
         return Refusal(503, "model_too_large", str(error))
+    if isinstance(error, DeviceFullError):
+        return Refusal(503, "device_full", str(error))
     if isinstance(error, StoreUnreachableError):
         return Refusal(503, "registry_unreachable", "the model registry does not answer; the server's log says why")
     if isinstance(error, ModelFolderError):

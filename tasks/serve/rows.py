@@ -45,7 +45,7 @@ class RequestTask(Task):
 
     def _all(self, rows: Sequence[Row], parameters: Mapping[str, Any] | None, cancel: Cancel) -> Iterator[Row]:
         results: list[Row] = []
-        size = 1 if in_pieces(type(self.task)) else ROWS_AT_ONCE
+        size = 1 if self.task.in_pieces(parameters or {}) else ROWS_AT_ONCE
         for start in range(0, len(rows), size):
             if cancel():
                 break
@@ -55,11 +55,6 @@ class RequestTask(Task):
             else:
                 results += self.task.run(rows[start : start + size], parameters)
         yield {"rows": results}
-
-
-def in_pieces(task: type[Task]) -> bool:
-    """Whether a task gives its answer in pieces or steps."""
-    return task.stream_answer is not Task.stream_answer
 
 
 def check_work(task: type[Task], rows: Sequence[Row], parameters: Mapping[str, Any]) -> None:

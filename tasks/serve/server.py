@@ -59,8 +59,7 @@ def serve(settings: Settings, listening: socket.socket, address: str) -> None:
 
 def load(key: str) -> Task:
     """The loaded model of a registered version, for requests."""
-    with store_in_words():
-        return RequestTask(registry.load(key))
+    return RequestTask(registry.load(key))
 
 
 def expected_bytes(key: str) -> int | None:

@@ -261,12 +261,21 @@ def test_encoder_decoders_are_compared_by_length_and_with_and_without_attention(
     assert all(row["flops"] == "" and int(row["parameters"]) > 100_000 for row in board.values())
     lengths = rows(folder / "reversal_by_length.csv")
     assert {int(row["length"]) for row in lengths if row["model"] == "gru-dot"} == {5, 10, 15, 20, 25, 30, 40, 60, 100}
+    assert all(0 <= float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) <= 1 for row in lengths)
     words = " ".join(json.loads((folder / "analysis.json").read_text())["reversal"])
     assert "Without attention the GRU reverses" in words and "Alignment score" in words
     assert "Below 99 %: " in words and "gru-none stays at" in words
     assert len(list((folder.parent / "plots").glob("reversal_*.png"))) == 7
     assert "longest in training" not in (folder / "comparison.html").read_text()  # drawn, in a figure
     assert len(rows(folder / "curves.csv")) == 4
+
+
+def test_encoder_decoders_without_attention_have_a_report_too(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Seq2SeqKind, "seconds_per_example", lambda *_: 1e-4)
+    result = compare.main([*SEQ2SEQ, "--models", "gru-none"])
+    assert not result.failures
+    [row] = rows(reports(result.run_id) / "leaderboard.csv")
+    assert row["model"] == "gru-none" and row["alignment"] == ""
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,17 @@ def test_a_diverged_trial_counts_as_pruned(store: Path, monkeypatch: pytest.Monk
     assert run.data.tags["trial_state"] == "pruned" and "the loss is nan" in run.data.tags["reason"]
 
 
+def test_a_recipe_that_diverges_at_once_is_said_in_the_report(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverging(family: Any, config: Any, tracker: Any, name: str, watch: Any) -> Any:
+        if config.learning_rate == 0.004:
+            raise DivergedError("the loss is nan in epoch 1, batch 3")
+        return fake_try_out(family, config, tracker, name, watch)
+
+    monkeypatch.setattr(tune_trial, "try_out", diverging)
+    result = tune.main([*FAKE, "--trials", "3"])
+    assert result is not None and "the recipe's settings (trial 0): diverged in the first epoch" in result.lines()
+
+
 def test_a_failed_trial_is_replaced_and_says_why(
     store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

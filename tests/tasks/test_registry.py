@@ -7,6 +7,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 import models
 from tasks import registry
@@ -71,6 +72,20 @@ def test_accuracies_on_other_data_do_not_count(registered, data: str, split: str
 
 def test_without_a_registered_model_there_is_no_champion(store: Path) -> None:
     assert registry.champion("cnn-nothing") is None
+
+
+def test_a_registry_that_does_not_answer_decides_nothing(registered, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = registered(0.9)
+
+    def away(*_: object) -> None:
+        raise MlflowException("database is locked", TEMPORARILY_UNAVAILABLE)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "get_model_version_by_alias", away)
+        for ask in (lambda: registered(0.8), lambda: registry.champion(NAME), lambda: registry.find(NAME)):
+            with pytest.raises(MlflowException, match="database is locked"):
+                ask()
+    assert champion() == first
 
 
 def test_parameters_of_the_run_are_not_touched_by_packaging(registered) -> None:

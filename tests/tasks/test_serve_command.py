@@ -38,6 +38,24 @@ def test_settings_come_from_the_command_line_and_the_environment(monkeypatch: py
     assert parse([]).token is None
 
 
+def test_a_store_that_does_not_answer_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tasks.runs import StoreUnreachableError
+    from tasks.serve import server
+
+    def unreachable(*_: object) -> None:
+        raise StoreUnreachableError("MLflow's store at http://127.0.0.1:9 does not answer: refused")
+
+    monkeypatch.setattr(server, "open_store", unreachable)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
+    with pytest.raises(SystemExit) as end:
+        main(["--port", "0"])
+    said = capsys.readouterr()
+    assert end.value.code == 2
+    assert said.err == "error: MLflow's store at http://127.0.0.1:9 does not answer: refused\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

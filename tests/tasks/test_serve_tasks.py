@@ -3,15 +3,17 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from tasks import TASKS
+from tasks import TASKS, task_class
 from tasks.base import ModelFolderError
+from tasks.memory import DeviceFullError
 from tasks.runs import StoreUnreachableError
-from tasks.serve.rows import ROWS_AT_ONCE
+from tasks.serve.rows import ROWS_AT_ONCE, RequestTask, work
 from tasks.worker import ModelTooLargeError
 from tests.gateway import (
     Client,
@@ -57,6 +59,28 @@ def test_a_list_comes_back_as_a_list_and_goes_through_the_model_in_batches(clien
     assert [row["length"] for row in answer] == [len(text) for text in texts]
     assert Lengths.batches == [ROWS_AT_ONCE, ROWS_AT_ONCE, 3]
     assert [row["length"] for row in client.post("/tasks/lengths", json={"inputs": [{"text": "ab"}]}).json()] == [2]
+
+
+def test_sentiment_has_its_batches_where_no_explanation_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = task_class("sentiment-analysis")(Path(), "mine")
+    sizes: list[int] = []
+
+    def answer(rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        sizes.append(len(rows))
+        return [{"label": "positive"} for _ in rows]
+
+    monkeypatch.setattr(asked, "answer", answer)
+    monkeypatch.setattr(asked, "_explained", lambda row, cancel: pieces())
+
+    def pieces() -> Iterator[dict[str, Any]]:
+        yield {"step": 1, "steps": 1}
+        return {"label": "positive", "words": []}
+
+    rows = [{"text": f"text {number}"} for number in range(ROWS_AT_ONCE + 3)]
+    [whole] = RequestTask(asked).stream(work(rows, many=True))
+    assert sizes == [ROWS_AT_ONCE, 3] and len(whole["rows"]) == len(rows)
+    [whole] = RequestTask(asked).stream(work(rows[:2], many=True), {"explain": True})
+    assert sizes == [ROWS_AT_ONCE, 3] and [row["words"] for row in whole["rows"]] == [[], []]
 
 
 def test_rows_of_a_task_that_writes_go_one_by_one(client: TestClient) -> None:
@@ -182,6 +206,7 @@ def test_other_addresses_and_methods(client: TestClient) -> None:
         (StoreUnreachableError("MLflow's store at /home/me does not answer"), 503, "registry_unreachable"),
         (ModelFolderError("/home/me/model is damaged"), 500, "model_damaged"),
         (ModelTooLargeError("lengths/1 needs 9.00 GB of memory"), 503, "model_too_large"),
+        (DeviceFullError("lengths/1 ran out of the device's memory"), 503, "device_full"),
     ],
 )
 def test_what_this_machine_lacks_is_told_without_its_paths(

@@ -82,6 +82,10 @@ def test_missing_and_damaged_reports_are_said(store: Path) -> None:
     for read in (classifier_predictions, class_report):
         with pytest.raises(FileNotFoundError, match="cannot be read"):
             read(damaged)
+    for content in ("", "PK\x03\x04cut off"):
+        MlflowClient().log_text(damaged, content, "reports/test_predictions.npz")
+        with pytest.raises(FileNotFoundError, match="cannot be read"):
+            classifier_predictions(damaged)
 
 
 def test_parameters_as_logged_or_of_the_logged_model(store: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from tasks.base import Task, TaskInputError
 from tasks.jobs import JobCancelled
+from tasks.memory import DeviceFullError
 from tasks.worker import ModelTooLargeError, Worker
 from tests.conftest import PROJECT_ROOT
 from tests.words import MB, PATIENCE, Loads, Words, text, until
@@ -129,6 +130,41 @@ def test_the_error_of_a_job_does_not_keep_its_model_alive(loads: Loads, caplog: 
         assert ask(worker, "b-100") == ["b-100"]
         gc.collect()
         assert [task.model_name for task in loads.tasks] == ["b-100"]
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_device_without_room_for_a_model_is_emptied_of_the_others(loads: Loads, others: bool) -> None:
+    def load(key: str) -> Task:
+        if key == "large" and (worker.statistics().loaded or not others):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return loads(key)
+
+    with Worker(load, 100 * MB) as worker:
+        if others:
+            assert ask(worker, "a-10", "b-10", "large") == ["large"]
+        else:
+            with pytest.raises(DeviceFullError, match="large needs more memory than the device has"):
+                ask(worker, "large")
+            assert ask(worker, "a-10") == ["a-10"]
+
+
+def test_a_device_that_fills_up_in_an_answer_is_emptied_of_the_others_and_says_so(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Worker(loads, 100 * MB) as worker:
+        ask(worker, "a-10", "b-10")
+
+        def full(*_: object) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Words, "stream_answer", full)
+            with pytest.raises(DeviceFullError, match="other models have been unloaded: try again"):
+                ask(worker, "b-10")
+            assert list(worker.statistics().loaded) == ["b-10"]
+            with pytest.raises(DeviceFullError, match="a shorter input or a smaller model"):
+                ask(worker, "b-10")
+        assert ask(worker, "b-10") == ["b-10"]
 
 
 def test_closing_cancels_all_jobs_and_returns_the_memory(loads: Loads) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tasks.registry import RegisteredVersion
 from tasks.worker import Worker
 from tests.words import MB, PATIENCE, Loads, until
+from ui.answers import answering
 from ui.answers import asking as asking_module
 from ui.answers.asking import Asking, in_seconds, ordinal
 
@@ -115,3 +117,21 @@ def test_numbers_are_said_as_people_say_them() -> None:
     said = [ordinal(number) for number in (1, 2, 3, 4, 11, 12, 13, 21, 102, 111)]
     assert said == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th"]
     assert [in_seconds(seconds) for seconds in (0.0123, 1.234, 61.2)] == ["12 ms", "1.23 s", "61 s"]
+
+
+def test_an_answer_that_leaves_the_page_is_stopped_and_still_reaches_the_history(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "st", SimpleNamespace(session_state={}))
+    told: list[Asking] = []
+    monkeypatch.setattr(answering, "on_answer", told.append)
+    one, other = ask(worker, "word " * 2000, pause_ms=5), ask(worker, "a b")
+    until(lambda: (one.update(), len(one.events) > 3)[1])
+    askings = [one, other]
+    answering.leave(askings, still=lambda asked: asked is other)
+    assert askings == [other] and not other.stopped
+    finished(other)  # and so the first one is over
+    answering.settle()
+    assert told == [one] and one.stopped and len(one.text) >= 4 * len("word")
+    answering.settle()
+    assert told == [one]

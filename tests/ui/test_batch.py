@@ -63,6 +63,8 @@ def test_other_columns_are_kept_for_the_results() -> None:
     [
         (b"", "the file is empty"),
         (b"\xef\xbb\xbf \n", "the file is empty"),
+        (b"\x0c\n", "the file is empty"),
+        ("\u00a0".encode(), "the file is empty"),
         (b"text\n", "a header but no rows"),
         (b"text\n\n \n", "a header but no rows"),
         (b"words\na\n", "column 'text' is missing; the file has words, needed: text"),

@@ -65,6 +65,16 @@ def test_no_cell_is_a_formula(text) -> None:
             assert value[:1] not in ("\t", "\r"), value
 
 
+def test_no_part_that_a_spreadsheet_may_divide_is_a_formula_and_lists_stay_lists() -> None:
+    assert cell("x;=cmd|' /C calc'!A0") == "x;'=cmd|' /C calc'!A0"
+    assert cell("a\n-1+2\t@b") == "a\n'-1+2\t'@b"
+    assert cell("to buy:\n- bread; butter\n- a=b") == "to buy:\n- bread; butter\n- a=b"
+
+
+def test_line_breaks_of_every_kind_are_line_breaks() -> None:
+    assert cell("one\r\ntwo\rthree") == "one\ntwo\nthree"
+
+
 def test_numbers_stay_numbers() -> None:
     assert cell(-0.5) == -0.5 and cell(-3) == -3 and cell(True) is True and cell(None) == ""
 
@@ -271,6 +281,11 @@ def test_an_opened_answer_is_whole_and_can_be_used_again(quiet) -> None:
     assert not app.exception and "once more" in texts(app) and "sentiment\\-analysis/1" in texts(app)
     press(app, "Use this input again")
     assert app.session_state["reused"] == {"text": "once more"}
+
+
+def test_a_text_that_only_begins_like_a_picture_is_no_failure(quiet) -> None:
+    app = opened([asked(7, row={"text": "iVBORw0KGgo="})], "history-session-7")
+    assert not app.exception and "8 bytes that are no picture" in texts(app)
 
 
 def test_a_stopped_answer_shows_what_there_was(quiet) -> None:

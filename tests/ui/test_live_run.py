@@ -136,9 +136,15 @@ def test_first_steps_need_no_network(store: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(first_start, "start", lambda entry, values: started.append((entry, values)))
     at_work = [a_process(RUNNING, "cnn"), a_process(FINISHED, "seq2seq")]
     monkeypatch.setattr(first_start, "processes", lambda: at_work)
+    [everything] = [step for step in steps if step.values == {"task": "all"}]
     first_start.start_first_steps()
+    assert (everything.entry, everything.values) in started
     assert "cnn" not in [entry for entry, _ in started]  # it works already: a second click adds nothing
     assert ("seq2seq", {}) in started
+    started.clear()
+    at_work.append(a_process(RUNNING, "register"))  # "all" is the default, which a process does not keep
+    first_start.start_first_steps()
+    assert "register" not in [entry for entry, _ in started]
 
 
 def test_starters_of_the_catalogue_are_registered(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

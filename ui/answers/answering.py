@@ -1,6 +1,6 @@
 """Answers on the task page: jobs started for a visitor, drawn while they come, handed to the history when over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tasks import task_class
 from tasks.base import Row, TaskInputError
 from tasks.jobs import Job, QueueFullError
 from tasks.registry import RegisteredVersion
+from tasks.runs import StoreUnreachableError
 from ui.answers import history, history_panel
 from ui.answers.asking import Asking, in_seconds
 from ui.panels import Panel, panel
@@ -20,8 +21,7 @@ from ui.session import SPOKEN, services
 REDRAW_S = 0.1
 CLEAR_S = 0.05  # the browser is told to clear before it is told what follows
 # Keys of the session's state.
-ASKINGS, REFUSED = "tasks-askings", "tasks-refused"
-ICONS = {"done": ":material/check:", "stopped": ":material/stop:", "failed": ":material/error:"}
+ASKINGS, LEFT, REFUSED = "tasks-askings", "tasks-left", "tasks-refused"
 
 
 def form_key(task: str) -> str:
@@ -39,9 +39,7 @@ def start(versions: Sequence[RegisteredVersion], row: Row, parameters: Mapping[s
     askings = askings_of(versions[0].task)
     try:
         check(versions[0].task, row, parameters)
-        stop(askings)
-        settle(askings)
-        askings.clear()
+        leave(askings)
         for version in versions:
             job = services().submit(version.key, row, parameters)
             _own_jobs().append(job)
@@ -68,16 +66,30 @@ def stop(askings: Sequence[Asking]) -> None:
         one.stop()
 
 
+def leave(askings: list[Asking], still: Callable[[Asking], bool] = lambda _: False) -> None:
+    """Take answers off the page, but those that `still` belong there: what goes on is stopped.
+
+    It ends before its next token or step, and what there is of it then reaches the history by `settle`.
+    """
+    left = [one for one in askings if not still(one)]
+    stop(left)
+    st.session_state.setdefault(LEFT, []).extend(left)
+    askings[:] = [one for one in askings if still(one)]
+    settle()
+
+
 def settle(askings: Sequence[Asking] | None = None) -> None:
     """Hand answers that are over to the history, once each: these, or all of this visitor's."""
+    left: list[Asking] = st.session_state.setdefault(LEFT, [])
     if askings is None:
-        askings = [one for several in st.session_state.get(ASKINGS, {}).values() for one in several]
+        askings = [*left, *(one for several in st.session_state.get(ASKINGS, {}).values() for one in several)]
     for one in askings:
         one.update()
         if one.over and not one.told:
             one.told = True
             if one.result is not None or one.events:
                 on_answer(one)
+    left[:] = [one for one in left if not one.told]
 
 
 def on_answer(asking: Asking) -> None:
@@ -176,7 +188,7 @@ def progress(asking: Asking) -> str:
 
 def in_words(error: Exception) -> str:
     """What ended an answer."""
-    if isinstance(error, SPOKEN):
+    if isinstance(error, (*SPOKEN, StoreUnreachableError)):
         return str(error)
     return f"The model failed ({type(error).__name__}). The terminal of the tool says more."
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tasks.base import ModelFolderError, Row, TaskInputError
 from tasks.jobs import Job, JobCancelled, QueueFullError
+from tasks.memory import DeviceFullError
 from tasks.registry import ModelNotFoundError
 from tasks.runs import StoreUnreachableError
 from tasks.worker import ModelTooLargeError
@@ -27,7 +28,7 @@ MAX_RESULT_BYTES = 200 * 10**6
 STOPPED = "stopped by you"
 # What no other row of the batch could escape either.
 FATAL = (ModelFolderError, ModelNotFoundError, ModelTooLargeError, StoreUnreachableError)
-SPOKEN = (TaskInputError, JobCancelled)
+SPOKEN = (TaskInputError, JobCancelled, DeviceFullError)
 Submit = Callable[[str, Row, Mapping[str, Any]], Job]
 
 

@@ -79,8 +79,6 @@ def read_lines(content: bytes, task: str, inputs: Mapping[str, bool]) -> list[Li
 
 
 def _text(content: bytes) -> str:
-    if not content.strip(b"\xef\xbb\xbf \t\r\n"):
-        raise BatchFileError("the file is empty; valid: a CSV with a header and at least one row")
     if len(content) > MAX_MB * 2**20:
         raise BatchFileError(f"the file has {len(content) / 2**20:.0f} MB; valid: at most {MAX_MB} MB")
     try:
@@ -88,6 +86,8 @@ def _text(content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BatchFileError(f"line {line} is not UTF-8; save the file as CSV UTF-8 and upload it again") from error
+    if not text.strip():
+        raise BatchFileError("the file is empty; valid: a CSV with a header and at least one row")
     if "\0" in text:
         raise BatchFileError("the file has NUL characters: it is no CSV, or not in UTF-8; save it as CSV UTF-8")
     return text
@@ -119,7 +119,7 @@ def _table(text: str, columns: Mapping[str, bool]) -> tuple[list[str], list[tupl
 
 def _delimiter(text: str, columns: Mapping[str, bool]) -> str:
     """A comma or a semicolon: the one that divides the first line into more of the columns that are looked for."""
-    first = text.lstrip().splitlines()[0]
+    first = text.strip().splitlines()[0]
 
     def found(delimiter: str) -> tuple[int, int]:
         cells = [cell.strip().strip('"').strip().casefold() for cell in first.split(delimiter)]

@@ -141,12 +141,19 @@ def _draw_row(asked: Asked) -> None:
         content = picture(value)
         name = f"{column}: " if len(asked.row) > 1 else ""
         if content is not None:
-            st.image(content, width=160)
+            _draw_picture(content)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             for message in value:
                 st.text(f"{message.get('role', '')}: {message.get('content', '')}")
         elif value is not None:
             st.text(name + (value if isinstance(value, str) else short(value, 400)))
+
+
+def _draw_picture(content: bytes) -> None:
+    try:
+        st.image(content, width=160)
+    except (OSError, ValueError):  # it only begins like one
+        st.text(f"{len(content):,} bytes that are no picture")
 
 
 def _draw_result(asked: Asked, key: str) -> None:
@@ -173,10 +180,14 @@ def _delete(asked: Asked) -> None:
 
 
 def _downloads(answers: Sequence[Asked], task: str, place: str) -> None:
-    """Take the list along: made when it is asked for."""
+    """Take the list along: made when it is asked for, with pictures and long texts, which MLflow keeps apart."""
+
+    def whole() -> Sequence[Asked]:
+        return _all_whole(answers) if place == "mlflow" else answers
+
     for label, make, mime in (
-        ("JSON", lambda: history_json(answers), "application/json"),
-        ("CSV", lambda: history_csv(answers), "text/csv"),
+        ("JSON", lambda: history_json(whole()), "application/json"),
+        ("CSV", lambda: history_csv(whole()), "text/csv"),
     ):
         st.download_button(f"Download {label}", make, f"{task}-history.{label.lower()}", mime, on_click="ignore",
                            key=f"history-{place}-{label}", icon=":material/download:")  # fmt: skip
@@ -207,6 +218,17 @@ def _whole(asked: Asked) -> Asked | None:
         while len(opened) > PAGE:
             del opened[next(iter(opened))]
     return opened[asked.id]
+
+
+def _all_whole(answers: Sequence[Asked]) -> list[Asked]:
+    """Answers of the list as MLflow has them; without those that were deleted meanwhile."""
+    found = []
+    for one in answers:
+        try:
+            found.append(from_mlflow(read_answer(one.id)))
+        except AnswerNotFoundError:
+            logger.info("answer %s was deleted meanwhile", one.id)
+    return found
 
 
 def _forget_read() -> None:

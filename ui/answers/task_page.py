@@ -9,7 +9,7 @@ from tasks import TASKS
 from tasks.base import Row
 from tasks.registry import RegisteredVersion
 from ui.answers import batch_panel, history_panel
-from ui.answers.answering import askings_of, draw_answers, form_key, refusal, start, stop
+from ui.answers.answering import askings_of, draw_answers, form_key, leave, refusal, start, stop
 from ui.answers.forms import draw_parameters, fill_parameters
 from ui.answers.history import Asked
 from ui.panels import Example, Panel
@@ -102,7 +102,8 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
     with buttons or st.container(horizontal=True, vertical_alignment="center"):
         if not panel.has_entry and st.button("Run", key=f"{key}-run", type="primary", icon=":material/play_arrow:"):
             start(asked, row, parameters)
-        askings = [one for one in askings_of(panel.task) if panel.belongs(one.row, row)]
+        askings = askings_of(panel.task)
+        leave(askings, still=lambda one: panel.belongs(one.row, row))
         busy = any(not one.over for one in askings)
         st.button("Stop", key=f"{key}-stop", icon=":material/stop:", disabled=not busy, on_click=stop, args=(askings,))
         history_panel.draw_log_switch()
@@ -163,5 +164,5 @@ def reuse(asked: Asked) -> None:
     key = form_key(asked.task)
     one.fill(asked.row, key)
     fill_parameters(one.parameters, asked.parameters, f"{key}-set")
-    askings_of(asked.task).clear()
+    leave(askings_of(asked.task))
     st.session_state[TAB] = ASK

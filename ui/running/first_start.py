@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from tasks.catalog import PRETRAINED_TASKS, catalog
 from ui.running.processes import Process, processes, start
+from ui.running.programs import changed, program
 
 
 @dataclass(frozen=True)
@@ -39,4 +40,6 @@ def start_first_steps() -> list[Process]:
     Raises ConfigError or ProcessError as `start` does.
     """
     active = [(process.entry, dict(process.values)) for process in processes() if process.active]
-    return [start(step.entry, step.values) for step in first_steps() if (step.entry, step.values) not in active]
+    # A process keeps the values that are not its program's defaults.
+    wanted = [(step, (step.entry, changed(program(step.entry), step.values))) for step in first_steps()]
+    return [start(step.entry, step.values) for step, known in wanted if known not in active]

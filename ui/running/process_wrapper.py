@@ -6,6 +6,7 @@ what it runs, as Ctrl-C would first, so that the program can end its MLflow run.
 it stays small.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -76,8 +77,9 @@ def main(folder: Path) -> None:
     except StopAskedError:
         code = _end(program) if program else None
     except OSError as error:  # the command cannot be run, or the disk is full
-        code = 127
-        (folder / "log.txt").write_text(f"error: {error}\n")
+        code = _end(program) if program else 127
+        with contextlib.suppress(OSError), (folder / "log.txt").open("a") as log:
+            log.write(f"error: {error}\n")
     write(folder / "exit.json", {"code": code, "stopped": switch.pressed, "ended": time.time()})
 
 
