@@ -139,7 +139,8 @@ def wilson_interval(share: float, total: int) -> Interval:
     z = float(stats.norm.ppf((1 + LEVEL) / 2))
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), "Wilson")
+    # Rounding may bring a bound past the share itself, at 0 and 1.
+    return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)), "Wilson")
 
 
 def interval(metric: str, values: Sequence[float], test_size: int) -> Interval:
