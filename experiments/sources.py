@@ -7,20 +7,16 @@ in the same layout is welcome, and its runs carry `data_verified=false`.
 
 import gzip
 import hashlib
-import http.client
-import socket
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.config import UserError
-
-DOWNLOAD_TIMEOUT_SECONDS = 30
+from experiments.downloads import DataError, downloading
+from tasks.base import short
 
 DIGIT_NAMES = tuple("0123456789")
 FASHION_NAMES = (
@@ -36,10 +32,6 @@ FASHION_NAMES = (
     "Ankle boot",
 )  # fmt: skip
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-
-class DataError(UserError):
-    """Data files are missing, damaged or cannot be fetched."""
 
 
 class RawImages(NamedTuple):
@@ -72,7 +64,13 @@ def load_raw(name: str, data_dir: str) -> RawImages:
 
     Raises DataError, naming the file and what to do, for missing, damaged or unreachable data.
     """
-    return READERS[name](Path(data_dir))
+    try:
+        return READERS[name](Path(data_dir).expanduser())
+    except (OSError, RuntimeError) as error:  # a name that is too long, a folder that may not be read, an unknown ~user
+        raise DataError(
+            f"data_dir is {short(data_dir)}, which cannot be used ({getattr(error, 'strerror', None) or error}); "
+            "valid: a folder that can be read; or use dataset=digits, which needs none"
+        ) from error
 
 
 def _digits(_: Path) -> RawImages:
@@ -98,7 +96,8 @@ def _idx(folder_name: str, classes: tuple[str, ...]) -> Callable[[Path], RawImag
 
     def read(data_dir: Path) -> RawImages:
         raw = data_dir / folder_name / "raw"
-        _ensure_idx(raw, folder_name, data_dir)
+        if missing := _missing_idx(raw):
+            _download_idx(raw, folder_name, data_dir, missing[0])
         parts = []
         for part, count in (("train", 60_000), ("t10k", 10_000)):
             images = _read_idx(_idx_file(raw, f"{part}-images-idx3-ubyte"), (count, 28, 28))
@@ -121,14 +120,20 @@ def _idx_file(raw: Path, name: str) -> Path:
     return plain if plain.exists() else raw / f"{name}.gz"
 
 
-def _ensure_idx(raw: Path, folder_name: str, data_dir: Path) -> None:
-    missing = [name for name in IDX_NAMES if not _idx_file(raw, name).exists()]
-    if not missing:
-        return
-    with _download_errors(raw / missing[0], data_dir):
+def _missing_idx(raw: Path) -> list[str]:
+    return [name for name in IDX_NAMES if not _idx_file(raw, name).exists()]
+
+
+def _download_idx(raw: Path, folder_name: str, data_dir: Path, wanted: str) -> None:
+    with downloading(raw / wanted, data_dir) as aside:
+        missing = _missing_idx(raw)
+        if not missing:  # another process has downloaded them
+            return
         import torchvision
 
-        getattr(torchvision.datasets, folder_name)(str(data_dir), download=True)
+        getattr(torchvision.datasets, folder_name)(str(aside), download=True)
+        for name in missing:
+            (aside / folder_name / "raw" / name).replace(raw / name)
 
 
 def _read_idx(file: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -158,9 +163,10 @@ def _cifar10(data_dir: Path) -> RawImages:
         return RawImages(train_images, train_labels, test_images, test_labels, CIFAR10_NAMES, False, str(binary))
 
     folder = data_dir / "cifar-10-batches-py"
-    download = not folder.is_dir()
+    if not folder.is_dir():
+        _download_cifar10(data_dir, folder)
     try:
-        train_set, test_set = _torchvision_cifar10(data_dir, folder, download)
+        train_set, test_set = _torchvision_cifar10(data_dir)
     except (RuntimeError, OSError) as error:
         what = "a file is missing or its MD5 is not the published one, and pickles are not read unchecked"
         raise DataError(_damaged(folder, what)) from error
@@ -168,13 +174,23 @@ def _cifar10(data_dir: Path) -> RawImages:
     return RawImages(train_set.data, train_labels, test_set.data, test_labels, CIFAR10_NAMES, True, str(folder))
 
 
-def _torchvision_cifar10(data_dir: Path, folder: Path, download: bool) -> tuple[Any, Any]:
+def _download_cifar10(data_dir: Path, folder: Path) -> None:
+    with downloading(folder, data_dir) as aside:
+        if folder.is_dir():  # another process has downloaded it
+            return
+        from torchvision.datasets import CIFAR10, utils
+
+        # The archive stays in `data_dir`, or is there already; its MD5 is checked.
+        utils.download_and_extract_archive(
+            CIFAR10.url, str(data_dir), str(aside), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5
+        )
+        (aside / folder.name).rename(folder)
+
+
+def _torchvision_cifar10(data_dir: Path) -> tuple[Any, Any]:
     from torchvision.datasets import CIFAR10
 
-    if not download:
-        return CIFAR10(str(data_dir), train=True), CIFAR10(str(data_dir), train=False)
-    with _download_errors(folder, data_dir):
-        return CIFAR10(str(data_dir), train=True, download=True), CIFAR10(str(data_dir), train=False)
+    return CIFAR10(str(data_dir), train=True), CIFAR10(str(data_dir), train=False)
 
 
 def _read_cifar_batch(file: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -199,30 +215,11 @@ def _check_labels(labels: np.ndarray, num_classes: int, file: Path) -> None:
 
 
 def _damaged(file: Path, what: str) -> str:
+    folder = file if file.is_dir() else file.parent  # never more than this data set: others lie beside it
     return (
-        f"{file}: {what}. Put the official file there, remove the folder {file.parent} to have it downloaded again, "
+        f"{file}: {what}. Put the official file there, remove the folder {folder} to have it downloaded again, "
         "or use dataset=digits"
     )
-
-
-@contextmanager
-def _download_errors(wanted: Path, data_dir: Path) -> Iterator[None]:
-    """Bound the waiting and turn whatever a download raises into one DataError."""
-    previous = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
-    try:
-        yield
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
-        raise DataError(
-            f"{wanted} is not there and could not be downloaded ({_first_line(error)}). "
-            f"Put the files under {data_dir} (data_dir=...), or use dataset=digits, which needs no download"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(previous)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 READERS: dict[str, Callable[[Path], RawImages]] = {

@@ -8,16 +8,20 @@ import pickle
 import re
 import socket
 import struct
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 
-from experiments.sources import DOWNLOAD_TIMEOUT_SECONDS, DataError, RawImages, load_raw
+from experiments.downloads import DOWNLOAD_TIMEOUT_SECONDS
+from experiments.sources import IDX_NAMES, DataError, RawImages, load_raw
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -210,7 +214,8 @@ def test_a_malicious_pickle_is_refused_and_runs_nothing(tmp_path: Path) -> None:
     folder.mkdir()
     for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"]:
         (folder / name).write_bytes(pickle.dumps(Evil(marker)))
-    assert_refused("cifar10", tmp_path, folder, "pickles are not read unchecked")
+    # Never the whole of data_dir, with all other data sets.
+    assert_refused("cifar10", tmp_path, folder, f"pickles are not read unchecked.*remove the folder {folder} to have")
     assert not marker.exists()
     pickle.loads((folder / "test_batch").read_bytes())
     assert marker.exists(), "the pickle would not have done anything"
@@ -259,6 +264,102 @@ def test_a_data_dir_that_is_a_file_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: pytest.fail("went to the network"))
     (tmp_path / "data").write_text("not a folder")
     assert_refused("mnist", tmp_path / "data", tmp_path / "data")
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+@pytest.mark.parametrize(
+    ("data_dir", "reason"), [("x" * 300, "File name too long"), ("~nosuchuser/x", "home directory")]
+)
+def test_a_data_dir_that_cannot_be_looked_at_is_refused(dataset: str, data_dir: str, reason: str) -> None:
+    assert_refused(dataset, Path(data_dir), f"data_dir is '{data_dir[:50]}", reason)
+
+
+@pytest.mark.parametrize(("dataset", "question"), [("mnist", "exists"), ("cifar10", "is_dir")])
+def test_a_data_dir_without_permission_is_refused(
+    dataset: str, question: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: Any) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, question, forbidden)
+    assert_refused(dataset, tmp_path, "data_dir is", "Permission denied")
+
+
+class HalfThere:
+    """Stops a download in its middle until another process, here a thread, has had time to trip over it."""
+
+    def __init__(self) -> None:
+        self.begun, self.half = 0, threading.Event()
+
+    def read_meanwhile(self, dataset: str, data_dir: Path) -> list[RawImages]:
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(load_raw, dataset, str(data_dir))
+            assert self.half.wait(60)
+            return [load_raw(dataset, str(data_dir)), first.result()]
+
+
+def test_idx_files_are_downloaded_once_and_nobody_reads_half_of_one(
+    idx_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download = HalfThere()
+
+    def mnist(root: str, download: bool, state: HalfThere = download) -> None:
+        state.begun += 1
+        folder = Path(root) / "MNIST" / "raw"
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(idx_files.iterdir(), key=lambda file: file.name == TEST_LABELS):
+            content = file.read_bytes()
+            with (folder / file.name).open("wb") as copy:
+                copy.write(content[:1000])
+                copy.flush()
+                if file.name == TEST_LABELS:  # the last: nothing is missing any more
+                    state.half.set()
+                    time.sleep(0.3)
+                copy.write(content[1000:])
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", mnist)
+    killed = tmp_path / "MNIST" / "raw" / ".downloading" / "MNIST" / "raw"
+    killed.mkdir(parents=True)
+    (killed / TRAIN_IMAGES).write_bytes(b"half")
+    one, other = download.read_meanwhile("mnist", tmp_path)
+    assert one.digest() == other.digest() and download.begun == 1
+    files = {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()}
+    assert files == {*IDX_NAMES, ".downloading.lock"}
+
+
+def test_cifar10_is_downloaded_once_and_nobody_reads_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = HalfThere()
+
+    def fetch(url: str, download_root: str, extract_root: str | None = None, **_: Any) -> None:
+        state.begun += 1
+        folder = Path(extract_root or download_root) / "cifar-10-batches-py"
+        folder.mkdir()
+        state.half.set()
+        time.sleep(0.3)
+        np.save(folder / "labels.npy", cycling(20))
+
+    class Cifar10:
+        url, filename, tgz_md5 = "http://127.0.0.1:9", "cifar.tar.gz", "0"
+
+        def __init__(self, root: str, train: bool, download: bool = False) -> None:  # noqa: ARG002
+            if download:
+                fetch(self.url, root)
+            self.targets = np.load(Path(root) / "cifar-10-batches-py" / "labels.npy").tolist()
+            self.data = np.zeros((20, 32, 32, 3), np.uint8)
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Cifar10)
+    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fetch)
+    for raw in state.read_meanwhile("cifar10", tmp_path):
+        assert np.array_equal(raw.train_labels, cycling(20))
+    assert state.begun == 1 and not (tmp_path / ".downloading").exists()
+
+
+def test_a_complete_data_dir_is_read_without_being_written_to(mnist: Path) -> None:
+    before = sorted(mnist.rglob("*"))
+    load_raw("mnist", str(mnist))
+    assert sorted(mnist.rglob("*")) == before
 
 
 def small_images(images: np.ndarray, labels: np.ndarray) -> RawImages:

@@ -1,0 +1,67 @@
+"""Downloading data sets: one process at a time, into a folder of its own, and one clear error for whatever goes wrong.
+
+A file appears under its name only when it is whole, so that who finds it can read it without asking for a lock.
+"""
+
+import http.client
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from experiments.config import UserError
+
+DOWNLOAD_TIMEOUT_SECONDS = 30
+
+
+class DataError(UserError):
+    """Data files are missing, damaged or cannot be fetched."""
+
+
+@contextmanager
+def downloading(wanted: Path, data_dir: Path) -> Iterator[Path]:
+    """An empty folder beside `wanted` to download to, once no other process does; gone afterwards.
+
+    What was missing may be there by then. Raises one DataError for whatever a download raises, also when the server
+    says nothing for half a minute.
+    """
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(wanted.parent):
+            aside = wanted.parent / ".downloading"
+            shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
+            aside.mkdir()
+            previous = socket.getdefaulttimeout()
+            socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
+            try:
+                yield aside
+            finally:
+                socket.setdefaulttimeout(previous)
+                shutil.rmtree(aside, ignore_errors=True)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        raise DataError(
+            f"{wanted} is not there and could not be downloaded ({_first_line(error)}). "
+            f"Put the files under {data_dir} (data_dir=...), or use dataset=digits, which needs no download"
+        ) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / ".downloading.lock")
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        print(f"waiting for another process that downloads to {folder}", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
