@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Run, RunStatus, RunTag
+from mlflow.entities import LifecycleStage, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
@@ -119,7 +119,7 @@ def tracked_run(
     else:
         active = mlflow.start_run(
             # Nested runs are shown under their parent only within its experiment.
-            experiment_id=client.get_run(parent).info.experiment_id if parent else _experiment_id(client, experiment),
+            experiment_id=client.get_run(parent).info.experiment_id if parent else _experiment(client, experiment),
             parent_run_id=parent,
             nested=parent is not None,
             tags=dict(tags or {}),
@@ -145,9 +145,7 @@ def shared_run(experiment: str, run_id: str | None = None) -> Tracker:
     client = opened_store()
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     if run_id is None:
-        named = os.environ.get("MLFLOW_EXPERIMENT_NAME", experiment)
-        where = os.environ.get("MLFLOW_EXPERIMENT_ID") or _existing_experiment(client, named)
-        run_id = launched or client.create_run(where, tags=resolve_tags()).info.run_id
+        run_id = launched or client.create_run(_experiment(client, experiment), tags=resolve_tags()).info.run_id
     else:
         if launched and launched != run_id:
             _refer(client, launched, client.get_run(run_id))
@@ -167,24 +165,26 @@ def abandon_run(run_id: str, reason: str) -> None:
     end_shared_run(run_id, RunStatus.to_string(RunStatus.FAILED), {"error": reason})
 
 
-def _experiment_id(client: MlflowClient, name: str) -> str | None:
-    if os.environ.get("MLFLOW_EXPERIMENT_NAME") or os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return None  # start_run reads them
-    return _existing_experiment(client, name)
+def _experiment(client: MlflowClient, name: str) -> str:
+    """The id of the experiment for a new run: the one that the environment names, else `name`, made if need be.
 
-
-def _existing_experiment(client: MlflowClient, name: str) -> str:
-    """The id of an experiment, made if need be."""
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return found.experiment_id
-    try:
-        return client.create_experiment(name)
-    except MlflowException:  # another process was faster
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            raise
-        return found.experiment_id
+    Raises ConfigError if it has been deleted.
+    """
+    number, name = os.environ.get("MLFLOW_EXPERIMENT_ID"), os.environ.get("MLFLOW_EXPERIMENT_NAME") or name
+    found = client.get_experiment(number) if number else client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name)
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise ConfigError(
+            f"the experiment {found.name!r} is deleted; valid: another one (MLFLOW_EXPERIMENT_NAME), or this one "
+            f"restored: mlflow experiments restore --experiment-id {found.experiment_id}"
+        )
+    return found.experiment_id
 
 
 @contextmanager

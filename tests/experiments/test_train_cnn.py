@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from experiments import train_cnn
+from experiments import tracking, train_cnn
 from experiments.config import ConfigError, TrainingError
 from experiments.sources import DataError
 from tests.runs import TINY, artifacts, assert_same_weights, histories, only_run, weights
@@ -142,3 +142,21 @@ def test_a_diverging_run_is_marked_failed_and_keeps_its_last_good_checkpoint(
     assert run.info.status == "FAILED"
     assert "epoch 2, batch 3" in run.data.tags["error"]
     assert [path.name for path in (artifacts(run) / "checkpoints").glob("epoch-*")] == ["epoch-0001"]
+
+
+@pytest.mark.parametrize("variable", [None, "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"])
+def test_a_deleted_experiment_is_one_clear_error(
+    variable: str | None, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, name = MlflowClient(), "other" if variable else "cnn"
+    number = client.create_experiment(name)
+    client.delete_experiment(number)
+    if variable:
+        monkeypatch.setenv(variable, number if variable.endswith("ID") else name)
+    expected = f"the experiment '{name}' is deleted; .* mlflow experiments restore --experiment-id {number}$"
+    for begin in (lambda: train_cnn.main(TINY), lambda: tracking.shared_run("cnn")):
+        with pytest.raises(ConfigError, match=expected):
+            begin()
+    client.restore_experiment(number)
+    assert tracking.shared_run("cnn").client.get_experiment(number).lifecycle_stage == "active"
+    assert len(client.search_runs([number])) == 1
