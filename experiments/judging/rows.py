@@ -56,17 +56,18 @@ def read_rows(task: str, datasets: str) -> LabelledRows:
 
 def _file(datasets: str, columns: str) -> Path:
     """The file that a person named. Raises ConfigError if there is none, or too large a one."""
-    path = Path(datasets).expanduser()
     valid = f"valid: auto, or a CSV file with columns {columns}"
     try:
+        path = Path(datasets).expanduser()
         if not datasets.strip() or "\0" in datasets or not path.exists():
             raise ConfigError(f"datasets is {datasets!r}, and there is no such file; {valid}")
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "no plain file"
             raise ConfigError(f"datasets is {datasets!r}, which is {kind}; {valid}")
         size = path.stat().st_size
-    except OSError as error:
-        raise ConfigError(f"datasets is {datasets[:60]!r}, which cannot be read: {error.strerror}; {valid}") from error
+    except (OSError, RuntimeError) as error:  # the latter for an unknown ~user
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"datasets is {datasets[:60]!r}, which cannot be read: {reason}; {valid}") from error
     if size > MAX_FILE_BYTES:
         raise ConfigError(
             f"datasets: {path.name} has {size / 1e6:,.0f} MB; valid: at most {MAX_FILE_BYTES // 10**6} MB"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.config import ConfigError
-from tasks.base import ModelFolderError, check_folder
+from tasks.base import ModelFolderError, check_folder, short
 from tasks.catalog import CatalogModel, catalog
 from tasks.hub import Source, read_source
 
@@ -45,9 +45,15 @@ def choose(task: str, model: str, revision: str | None) -> Choice:
     entry = offers.default if model in (AUTO, HUB) else offers.find(model)
     if entry is not None:
         return Choice(entry.hub_id, source=_source(entry.hub_id, revision or entry.revision, task), entry=entry)
-    folder = Path(model).expanduser()
-    if model.strip() and "\0" not in model and folder.is_dir():
-        return _of_folder(folder.resolve(), revision)
+    try:
+        folder = Path(model).expanduser()
+        if model.strip() and "\0" not in model and folder.is_dir():
+            return _of_folder(folder.resolve(), revision)
+    except (OSError, RuntimeError) as error:  # a name that is too long, a folder that may not be read, an unknown ~user
+        raise ConfigError(
+            f"model is {short(model)}, which cannot be read: {getattr(error, 'strerror', None) or error}; "
+            f"{_valid(task)}"
+        ) from error
     return Choice(model, source=_source(model, revision or MAIN, task))
 
 
@@ -67,8 +73,10 @@ def _source(hub_id: str, revision: str, task: str) -> Source:
     try:
         return Source(hub_id, revision)
     except ModelFolderError as error:
-        names = ", ".join(model.name for model in catalog()[task].models)
-        raise ConfigError(
-            f"model is {hub_id!r} with revision {revision!r}; valid for {task}: {names}, the id of a model on the "
-            "Hugging Face Hub (owner/name), or an existing folder"
-        ) from error
+        raise ConfigError(f"model is {hub_id!r} with revision {revision!r}; {_valid(task)}") from error
+
+
+def _valid(task: str) -> str:
+    """Which models there are for a task, in words."""
+    names = ", ".join(model.name for model in catalog()[task].models)
+    return f"valid for {task}: {names}, the id of a model on the Hugging Face Hub (owner/name), or an existing folder"

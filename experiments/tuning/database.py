@@ -59,6 +59,8 @@ class DatabaseStudyStorage(StudyStorage):
             raise ConfigError(
                 f"storage is {self.shown!r}, and the Python package for it is missing: {error}"
             ) from error
+        except OSError as error:  # of the locks of an SQLite file
+            raise ConfigError(f"storage is {self.shown!r}, whose locks cannot be written: {error}") from error
         except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
             raise ConfigError(f"storage is {self.shown!r}, which does not answer: {_reason(error)}") from error
 
@@ -148,8 +150,13 @@ def _parse(text: str) -> URL:
     if url.get_backend_name() == "sqlite":
         if not url.database or url.database == ":memory:":
             raise ConfigError(f"storage is {shown!r}, which names no file; valid: such as sqlite:///studies.db")
-        if not Path(url.database).absolute().parent.is_dir():
-            raise ConfigError(f"storage is {shown!r}, and there is no folder {Path(url.database).absolute().parent}")
+        folder = Path(url.database).absolute().parent
+        try:
+            there = folder.is_dir()
+        except OSError as error:  # a name that is too long, say
+            raise ConfigError(f"storage is {shown!r}, and its folder cannot be read: {error.strerror}") from error
+        if not there:
+            raise ConfigError(f"storage is {shown!r}, and there is no folder {folder}")
     return url
 
 

@@ -170,6 +170,13 @@ def open_storage(text: str, study: str, beside: Path) -> StudyStorage:
     path = beside / "studies" / f"{study}{SUFFIX}" if text == "auto" else Path(text)
     if path.suffix != SUFFIX:
         raise ConfigError(f"storage is {text!r}; valid: auto, a file ending in {SUFFIX}, or the URL of a database")
-    if text != "auto" and not path.parent.is_dir():
-        raise ConfigError(f"storage is {text!r}, and there is no folder {path.parent}")
-    return JournalStudyStorage(path)
+    try:
+        if text != "auto" and not path.parent.is_dir():
+            raise ConfigError(f"storage is {text!r}, and there is no folder {path.parent}")
+        return JournalStudyStorage(path)
+    except (OSError, RuntimeError) as error:  # read-only, a name that is too long, a disk without locks
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"storage is {text!r}, and beside {path} nothing can be written ({reason}); valid: a folder where that can "
+            "be done, or the URL of a database"
+        ) from error

@@ -292,6 +292,7 @@ def test_sequences_are_judged(shelf: Path) -> None:
         (["--task", "summarization", "--datasets", "missing.csv"], "datasets is 'missing.csv', and there is no such"),
         (["--task", "summarization", "--datasets", "."], "which is a folder; valid: auto, or a CSV file with"),
         (["--task", "summarization", "--datasets", ""], "there is no such file"),
+        (["--task", "summarization", "--datasets", "~nosuchuser/x.csv"], "which cannot be read: .*; valid: auto, or"),
         (["--task", "summarization", "--datasets", "a\0b"], "there is no such file"),
         (["--task", "summarization", "--datasets", "x" * 300], "which cannot be read"),
         (["--task", "summarization", "--datasets", "/dev/zero"], "which is no plain file"),

@@ -354,3 +354,19 @@ def test_a_starter_is_registered_when_nothing_else_is_asked(
     assert choice.choose("next-word-prediction", "hub", None).name == offers["next-word-prediction"].default.hub_id
     assert choice.choose("chatbot", "auto", None).name == offers["chatbot"].default.hub_id
     assert choice.choose("next-word-prediction", "auto", "v1").source is not None
+
+
+@pytest.mark.parametrize(("model", "reason"), [("~nosuchuser/x", "home directory"), ("x" * 300, "File name too long")])
+def test_a_folder_that_cannot_be_looked_at_is_one_clear_error(model: str, reason: str) -> None:
+    expected = f"model is '{model[:50]}.*, which cannot be read: .*{reason}.*; valid for chatbot"
+    with pytest.raises(ConfigError, match=expected):
+        choice.choose("chatbot", model, None)
+
+
+def test_a_folder_without_permission_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(choice, "check_folder", forbidden)
+    with pytest.raises(ConfigError, match="which cannot be read: Permission denied; valid for chatbot"):
+        choice.choose("chatbot", str(tmp_path), None)
