@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.checkpoint import CheckpointStore
-from experiments.config import ConfigError
+from experiments.config import ConfigError, LeaveAloneError
 from tasks.runs import StoreUnreachableError, artifact_file, find_run, local_artifacts, open_store, store_in_words
 
 CONFIG_FILE = "config.json"
@@ -32,13 +32,13 @@ def impatient() -> Iterator[None]:
 def opened_store(wait: bool = False) -> Any:
     """A client of the tracking store, as `tasks.runs.open_store`.
 
-    Raises ConfigError if the store does not answer: soon, or with `wait` after the minutes that MLflow gives a server.
+    Raises LeaveAloneError if it does not answer: soon, or with `wait` after the minutes that MLflow gives a server.
     """
     try:
         with store_in_words(), nullcontext() if wait else impatient():
             return open_store()
     except StoreUnreachableError as error:
-        raise ConfigError(f"{error}; is it running, and does MLFLOW_TRACKING_URI name it?") from error
+        raise LeaveAloneError(f"{error}; is it running, and does MLFLOW_TRACKING_URI name it?") from error
 
 
 def is_server(uri: str) -> bool:
@@ -46,9 +46,12 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
-def artifact_disk(experiment: str) -> Path:
-    """An existing folder on the disk that will hold the checkpoints of a new run, for asking how much is free."""
-    client = opened_store()
+def artifact_disk(experiment: str, wait: bool = False) -> Path:
+    """An existing folder on the disk that will hold the checkpoints of a new run, for asking how much is free.
+
+    Raises LeaveAloneError as `opened_store` does.
+    """
+    client = opened_store(wait)
     launched = os.environ.get("MLFLOW_RUN_ID")
     if launched:
         folder = checkpoint_store(client.get_run(launched)).folder
@@ -72,19 +75,19 @@ def checkpoint_store(run: Any) -> CheckpointStore:
     return CheckpointStore((artifacts or Path("checkpoints") / run.info.run_id) / "checkpoints")
 
 
-def resumable_run(run_id: str) -> tuple[Any, dict[str, Any]]:
-    """A run of MLflow that can be gone on with, and its configuration.
+def resumable_run(run_id: str, wait: bool = False) -> tuple[Any, dict[str, Any]]:
+    """A run of MLflow that can be gone on with, and its configuration; `wait` as in `opened_store`.
 
     Raises ConfigError if there is no such run, it is finished or deleted, or it was not made by this program.
     """
-    client = opened_store()
+    client = opened_store(wait)
     run = find_run(client, run_id)
     if run is None:
         raise ConfigError(f"resume is {run_id!r}, and there is no such run in {client.tracking_uri}")
     if run.info.lifecycle_stage != "active":
         raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
     if run.info.status == "FINISHED":
-        raise ConfigError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to go on with")
+        raise LeaveAloneError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to go on with")
     try:
         with artifact_file(client, run, CONFIG_FILE) as path:
             return run, json.loads(path.read_text())

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from experiments.config import ConfigError
+from experiments.config import ConfigError, LeaveAloneError
 
 SPOOL = Path("spool")
 ABOUT, JOURNAL = "run.json", "journal.jsonl"
@@ -52,7 +52,7 @@ class Spool:
     def take(self) -> None:
         """Read what waits, and keep other processes out until `close`.
 
-        Raises ConfigError if another process has it, or the journal was changed by something else.
+        Raises LeaveAloneError if another process has it, ConfigError if the journal was changed by something else.
         """
         if self._lock is not None:
             return
@@ -60,7 +60,7 @@ class Spool:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise ConfigError(f"{self.folder} is in use by another process, which sends it itself") from error
+            raise LeaveAloneError(f"{self.folder} is in use by another process, which sends it itself") from error
         self._lock = lock
         self._read()
 

@@ -17,7 +17,7 @@ from mlflow.entities import LifecycleStage, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
-from experiments.config import ConfigError, TrainingError, UserError
+from experiments.config import ConfigError, LeaveAloneError, TrainingError, UserError
 from experiments.operations import away_in_words, nameless, perform
 from experiments.runs import (
     CONFIG_FILE,
@@ -50,6 +50,8 @@ __all__ = [
     "tracked_run",
 ]
 
+FINISHED = RunStatus.to_string(RunStatus.FINISHED)
+
 
 def _sender(client: MlflowClient, run_id: str, folder: Path = SPOOL) -> Sender:
     def send(operation: Operation, files: Path | None, again: bool) -> None:
@@ -69,19 +71,20 @@ def _tracker(client: MlflowClient, run: Run, known_epochs: set[int], waits: bool
     return Tracker(client, run, known_epochs, sender)
 
 
-def catch_up(run_id: str, folder: Path = SPOOL) -> int:
-    """Send what waits for a run, if anything does; returns how many operations that was.
+def catch_up(run_id: str, folder: Path = SPOOL, wait: bool = False) -> int:
+    """Send what waits for a run, if anything does; returns how many operations that was. `wait` as in `opened_store`.
 
-    Raises ConfigError if another process is at it, or the server does not answer or will not have it.
+    Raises LeaveAloneError if another process is at it or the server does not answer, ConfigError if what waits is
+    damaged or the server will not have it.
     """
     if not Spool(folder, run_id).exists:
         return 0
-    sender = _sender(opened_store(), run_id, folder)
+    sender = _sender(opened_store(wait), run_id, folder)
     sender.spool.take()
     try:
         return sender.flush()
     except AwayError as error:
-        raise ConfigError(f"{error}; {sender.advice}") from error
+        raise LeaveAloneError(f"{error}; {sender.advice}") from error
     except MlflowException as error:
         text = f"run {run_id}: {sender.server} refuses what waits in {sender.spool.folder}: {error}"
         raise ConfigError(text) from error
@@ -102,12 +105,13 @@ def tracked_run(
 
     A new run goes to the experiment that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID name, else to `experiment`.
     """
-    client = opened_store(wait=parent is not None)  # nobody waits for the next one of many
+    wait = parent is not None  # nobody waits for the next one of many
+    client = opened_store(wait)
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     known_epochs: set[int] = set()
     if resume != "none":
-        if catch_up(resume) and client.get_run(resume).info.status == RunStatus.to_string(RunStatus.FINISHED):
-            raise ConfigError(
+        if catch_up(resume, wait=wait) and client.get_run(resume).info.status == FINISHED:
+            raise LeaveAloneError(
                 f"resume is {resume!r}, which was finished: its results had waited here, and are sent now"
             )
         known_epochs = logged_steps(client, resume, "val_loss")
@@ -161,8 +165,13 @@ def end_shared_run(run_id: str, status: str, tags: Mapping[str, str] | None = No
 
 
 def abandon_run(run_id: str, reason: str) -> None:
-    """Mark a cut-off run that nobody will go on with as FAILED, and say why."""
-    end_shared_run(run_id, RunStatus.to_string(RunStatus.FAILED), {"error": reason})
+    """Mark a cut-off run that nobody will go on with as FAILED, and say why; a finished one stays as it is.
+
+    Raises ConfigError, as `catch_up` does, if something waits for it that cannot be sent: it may say that it finished.
+    """
+    catch_up(run_id, wait=True)
+    if opened_store(wait=True).get_run(run_id).info.status != FINISHED:
+        end_shared_run(run_id, RunStatus.to_string(RunStatus.FAILED), {"error": reason})
 
 
 def _experiment(client: MlflowClient, name: str) -> str:
@@ -192,7 +201,7 @@ def _ended_in_mlflow(tracker: Tracker) -> Iterator[None]:
     status = RunStatus.to_string(RunStatus.FAILED)
     try:
         yield
-        status = RunStatus.to_string(RunStatus.FINISHED)
+        status = FINISHED
     except KeyboardInterrupt:
         status = RunStatus.to_string(RunStatus.KILLED)
         raise

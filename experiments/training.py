@@ -46,17 +46,18 @@ def train(
 
     Raises UserError before any run is made if the configuration cannot work, TrainingError after that.
     """
+    wait = parent is not None  # for a server that is away: nobody waits for the next one of many
     if config.resume != "none":
-        config = resume.resumed_config(config, given)
+        config = resume.resumed_config(config, given, wait)
     config = family.decide(config)
     accelerator = devices.make_accelerator(config.device, config.precision)
     training = family.prepare(config, accelerator)
-    checkpoint = _restore(training)
+    checkpoint = _restore(training, wait)
     if not accelerator.is_main_process:
         _fit(training, tracker=None)
         return None
     if checkpoint is None:
-        _check_space(training, family.name)
+        _check_space(training, family.name, wait)
     # A run to be resumed is claimed before it is touched: it may be in the hands of another process.
     with ExitStack() as stack:
         if config.resume != "none":
@@ -114,12 +115,12 @@ def try_out(
     return best, training.state.history[best - 1]
 
 
-def _restore(training: Training) -> Checkpoint | None:
+def _restore(training: Training, wait: bool) -> Checkpoint | None:
     """Go back to the newest checkpoint of the run to be resumed, the same one on all processes."""
     config, accelerator = training.config, training.state.accelerator
     if config.resume == "none":
         return None
-    checkpoint = resume.find_checkpoint(config.resume, training.best_epoch)
+    checkpoint = resume.find_checkpoint(config, training.identity, training.best_epoch, wait)
     if accelerator.num_processes > 1:
         epochs = broadcast_object_list([checkpoint.epoch if checkpoint else 0])
         if epochs[0] != (checkpoint.epoch if checkpoint else 0):
@@ -219,11 +220,11 @@ def save_checkpoint(training: Training, tracker: Tracker, epoch: int) -> None:
     tracker.checkpoints.prune(keep)
 
 
-def _check_space(training: Training, experiment: str) -> None:
+def _check_space(training: Training, experiment: str, wait: bool) -> None:
     """Raise UserError if the disk cannot hold the checkpoints (four kept and one being written)."""
     weights = sum(value.nbytes for value in training.state.network.state_dict().values())
     needed = 5 * weights * (4 if training.config.ema_decay else 3)
-    folder = artifact_disk(experiment)
+    folder = artifact_disk(experiment, wait)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(f"{folder} has {free / 1e6:.1f} MB free, and the checkpoints need {needed / 1e6:.1f} MB")

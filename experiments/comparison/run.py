@@ -18,7 +18,7 @@ from experiments.comparison.clock import Clock, estimate, words
 from experiments.comparison.grid import Grid, differences, make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult, report
-from experiments.config import CompareConfig, ConfigError, TrainingError, UserError
+from experiments.config import CompareConfig, ConfigError, TrainingError
 from experiments.family import Result
 from experiments.runs import opened_store
 from experiments.tracking import CONFIG_FILE, Tracker, abandon_run, git_commit, tracked_run
@@ -27,6 +27,7 @@ from tasks.runs import artifact_file, find_run, nested_runs, open_store, tagged_
 EXPERIMENT = "compare"
 LONGEST_UNCONFIRMED = 12 * 3600
 FINISHED = "FINISHED"
+WAITING = "trained, but its results wait on this machine for the tracking server; the same command sends them"
 # What MLflow prints for every registered version and every file it fetches.
 CHATTER = ("Successfully registered model", "Registered model ", "Created version ", "Downloading artifacts:")
 
@@ -53,9 +54,11 @@ def compare(config: CompareConfig) -> CompareResult:
             stack.enter_context(resume.claim(tracker.run_id))
         _start(grid, tracker)
         failures = _train_all(grid, missing, tracker, clock)
-        if len(failures) == len(grid.cells):
+        finished = _finished(tracker.run_id)
+        failures = {cell: failures.get(cell, WAITING) for cell in grid.cells if cell not in finished}
+        if not finished:
             raise TrainingError(f"every training failed ({len(failures)}); the first: {next(iter(failures.values()))}")
-        return report(grid, tracker, _finished(tracker.run_id), failures)
+        return report(grid, tracker, finished, failures)
 
 
 def _named_parent(grid: Grid) -> str:
@@ -105,8 +108,8 @@ def _cell_of(run: Any) -> Cell | None:
 
 
 def _finished(parent: str | None) -> dict[Cell, Any]:
-    """The finished runs under a parent, by cell."""
-    runs = nested_runs(open_store(), parent) if parent else []
+    """The finished runs under a parent, by cell, when each has got what waited for it on this machine."""
+    runs = resume.caught_up(nested_runs(opened_store(wait=True), parent)) if parent else []
     return {cell: run for run in runs if run.info.status == FINISHED and (cell := _cell_of(run))}
 
 
@@ -166,23 +169,23 @@ def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) 
             bar.update()
     for run in leftovers:
         if _cell_of(run) is None:
-            abandon_run(run.info.run_id, "cut off before it had begun; the comparison went on without it")
+            try:
+                abandon_run(run.info.run_id, "cut off before it had begun; the comparison went on without it")
+            except ConfigError as error:
+                print(f"warning: {error}", file=sys.stderr)
     return failures
 
 
 def _train_cell(grid: Grid, cell: Cell, parent: str, cut_off: list[str]) -> Result:
     """Train one cell, going on with its cut-off run if there is a usable one."""
     config = grid.cell_config(cell)
-    result = None
-    for run_id in cut_off:
-        try:
-            if result is None:
-                given = frozenset(resume.FREE_TO_CHANGE)
-                result = grid.kind.train(dataclasses.replace(config, resume=run_id), given, parent)
-                continue
-        except UserError as error:  # refused before it was touched: no usable checkpoint, say
-            print(f"warning: {cell} begins again: {error}", file=sys.stderr)
-        abandon_run(run_id, "cut off; another run of the same comparison took its place")
+
+    def go_on(run_id: str) -> Result | None:
+        given = frozenset(resume.FREE_TO_CHANGE)
+        return grid.kind.train(dataclasses.replace(config, resume=run_id), given, parent)
+
+    reason = "cut off; another run of the same comparison took its place"
+    result = resume.go_on_with_one(cut_off, go_on, str(cell), reason)
     result = result or grid.kind.train(config, frozenset(), parent)
     assert result is not None  # only other processes of one training have none, and `compare` runs in one
     return result

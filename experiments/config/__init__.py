@@ -26,6 +26,7 @@ from experiments.config.names import (
 )
 from experiments.config.options import (
     ConfigError,
+    LeaveAloneError,
     TrainingError,
     UserError,
     check,
@@ -80,6 +81,7 @@ __all__ = [
     "CompareConfig",
     "ConfigError",
     "EvaluateConfig",
+    "LeaveAloneError",
     "RegisterConfig",
     "ReplayConfig",
     "Seq2SeqConfig",

@@ -15,6 +15,10 @@ class ConfigError(UserError):
     """A parameter is out of its bounds, or parameters contradict each other."""
 
 
+class LeaveAloneError(ConfigError):
+    """A run is to be left as it is: it is finished, another process has it, or its store does not answer now."""
+
+
 class TrainingError(Exception):
     """A run that had started cannot go on. The text says why; the run is marked FAILED."""
 

@@ -12,8 +12,9 @@ from optuna.trial import FrozenTrial
 
 from experiments import resume
 from experiments.comparison.run import CHATTER
-from experiments.config import TrainingError, UserError
-from experiments.tracking import abandon_run
+from experiments.config import TrainingError
+from experiments.family import Result
+from experiments.runs import opened_store
 from experiments.training import train
 from experiments.tuning.job import Job
 from tasks import registry
@@ -37,15 +38,23 @@ class Retrained:
 def retrain(job: Job, trial: FrozenTrial, parent: str) -> list[Retrained]:
     """Train a trial's settings with seeds that no trial had, going on with what was cut off.
 
-    Raises TrainingError if a training fails; those that are finished stay, and the same command goes on.
+    Raises TrainingError if a training fails or its results cannot be read yet; those that are finished stay, and the
+    same command goes on.
     """
-    earlier = [run for run in nested_runs(open_store(), parent) if run.data.tags.get(LABEL) == str(trial.number)]
+    runs = nested_runs(opened_store(wait=True), parent)
+    earlier = resume.caught_up(run for run in runs if run.data.tags.get(LABEL) == str(trial.number))
     found = []
     for seed in range(job.config.seed + 1, job.config.seed + 1 + job.config.seeds):
         mine = [run for run in earlier if run.data.tags.get(SEED_LABEL) == str(seed)]
         done = [run for run in mine if run.info.status == FINISHED]
         run_id = done[0].info.run_id if done else _train(job, trial, seed, parent, [run.info.run_id for run in mine])
-        found.append(_read(job, seed, run_id))
+        (run,) = resume.caught_up([opened_store(wait=True).get_run(run_id)])
+        if run.info.status != FINISHED:
+            raise TrainingError(
+                f"the training with seed {seed} is finished, but its results wait on this machine for the tracking "
+                "server; when it is back, the same command goes on"
+            )
+        found.append(_read(job, seed, run))
         metric = _words(job)
         print(f"trained anew with seed {seed}: validation {metric} {found[-1].val:.4f}, test {found[-1].test:.4f}",
               flush=True)  # fmt: skip
@@ -59,25 +68,21 @@ def _words(job: Job) -> str:
 def _train(job: Job, trial: FrozenTrial, seed: int, parent: str, cut_off: Sequence[str]) -> str:
     config = dataclasses.replace(job.base, **trial.params, seed=seed, register=job.config.register)
     labels = {LABEL: str(trial.number), SEED_LABEL: str(seed)}
-    result: Any = None
+
+    def go_on(run_id: str) -> Result | None:
+        again = dataclasses.replace(config, resume=run_id)
+        return train(job.family, again, frozenset(resume.FREE_TO_CHANGE), parent, promote=False)
+
+    reason = "cut off; another run of the same study took its place"
     with redirect_stdout(StringIO()), redirect_stderr(_Warnings()):  # one display: that of the study
-        for run_id in cut_off:
-            try:
-                if result is None:
-                    again = dataclasses.replace(config, resume=run_id)
-                    result = train(job.family, again, frozenset(resume.FREE_TO_CHANGE), parent, promote=False)
-                    continue
-            except UserError as error:  # refused before it was touched: no usable checkpoint, say
-                print(f"warning: seed {seed} begins again: {error}", file=sys.stderr)
-            abandon_run(run_id, "cut off; another run of the same study took its place")
+        result = resume.go_on_with_one(cut_off, go_on, f"seed {seed}", reason)
         result = result or train(job.family, config, frozenset(), parent, labels, promote=False)
     assert result is not None  # only other processes of one training have none
     return result.run_id
 
 
-def _read(job: Job, seed: int, run_id: str) -> Retrained:
-    client = open_store()
-    run = client.get_run(run_id)
+def _read(job: Job, seed: int, run: Any) -> Retrained:
+    client, run_id = open_store(), run.info.run_id
     kept = int(run.data.tags["best_epoch"]) - 1
     val, loss = (metric_values(client, run_id, name)[kept] for name in (job.metric, "val_loss"))
     return Retrained(seed, run_id, val, run.data.metrics[job.metric.replace("val_", "test_")], loss)

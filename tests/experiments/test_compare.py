@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from experiments import compare, training
+from experiments import compare, runs, training
 from experiments.comparison import clock as grid_time
 from experiments.comparison import cnn as cnn_kind
 from experiments.comparison import run as grid_run
@@ -20,6 +21,8 @@ from experiments.comparison.kind import Cell
 from experiments.comparison.seq2seq import Seq2SeqKind
 from experiments.config import CNN_GROUPS, CompareConfig, ConfigError, TrainingError, UserError
 from experiments.sources import DataError
+from experiments.spool import SPOOL, Spool, spooled
+from tests.waiting import let_the_end_wait
 
 TINY = ["--models", "lenet5,resnet20", "--epochs", "1", "--train_size", "200", "--threads", "1", "--register", "no"]
 LENET = ["--models", "lenet5", *TINY[2:]]
@@ -150,6 +153,73 @@ def test_a_cut_off_cell_without_a_usable_checkpoint_begins_again(store: Path, mo
     assert statuses.pop(nameless.info.run_id) == FAILED
     assert result.run_id == parent.info.run_id and not result.failures
     assert statuses.pop(cut_off.info.run_id) == FAILED and list(statuses.values()) == [FINISHED]
+
+
+def test_a_cell_that_finished_while_the_server_was_away_is_not_lost(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[str] = []
+    held: list[Spool] = []
+    honest = cnn_kind.train
+
+    def train(config: Any, *rest: Any, **more: Any) -> Any:
+        result = honest(config, *rest, **more)
+        assert result is not None
+        trained.append(result.run_id)
+        let_the_end_wait(result.run_id)
+        if config.seed == 1:  # as if somebody sent it just now
+            held.append(Spool(SPOOL, result.run_id))
+            held[0].take()
+        return result
+
+    monkeypatch.setattr(cnn_kind, "train", train)
+    first = compare.main([*LENET, "--seeds", "2"])
+    waiting = Cell("lenet5", "digits", 1)
+    assert first.failures == {waiting: grid_run.WAITING} and len(trained) == 2
+    parent = MlflowClient().get_run(first.run_id)
+    assert parent.data.tags["cells_failed"] == "1" and "1 of 2 trainings" in parent.data.tags["mlflow.note.content"]
+    assert [row["run_id"] for row in rows(reports(first.run_id) / "cells.csv")] == trained[:1]
+    assert "in use by another process" in capsys.readouterr().err
+
+    # What cannot be read yet is neither given up nor trained again.
+    second = compare.main([*LENET, "--seeds", "2"])
+    assert second.run_id == first.run_id and "in use by another process" in second.failures[waiting]
+    assert MlflowClient().get_run(trained[1]).info.status == "RUNNING" and len(trained) == 2
+
+    held[0].close()
+    last = compare.main([*LENET, "--seeds", "2"])
+    assert last.run_id == first.run_id and not last.failures and not spooled(SPOOL)
+    assert {run.info.run_id: run.info.status for run in children(first.run_id)} == dict.fromkeys(trained, FINISHED)
+    assert MlflowClient().get_run(first.run_id).data.tags["cells_failed"] == "0"
+
+
+def test_a_training_of_a_comparison_waits_for_the_server_new_or_gone_on_with(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    of_trainings: list[list[bool]] = []
+    open_store, honest = runs.open_store, cnn_kind.train
+
+    def opened() -> MlflowClient:
+        asked.append(not runs.IMPATIENCE.keys() & os.environ.keys())
+        return open_store()
+
+    def train(*arguments: Any) -> Any:
+        asked.clear()
+        try:
+            return honest(*arguments)
+        finally:
+            of_trainings.append(list(asked))
+
+    monkeypatch.setattr(runs, "open_store", opened)
+    monkeypatch.setattr(cnn_kind, "train", train)
+    with monkeypatch.context() as patch:
+        failing(patch, KeyboardInterrupt(), model="lenet5")
+        with pytest.raises(KeyboardInterrupt):
+            compare.main([*LENET, "--epochs", "2"])
+    compare.main([*LENET, "--epochs", "2"])
+    assert len(of_trainings) == 2
+    assert all(len(patient) > 1 and all(patient) for patient in of_trainings), of_trainings
 
 
 def test_when_all_cells_fail_the_parent_is_failed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

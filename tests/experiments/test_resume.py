@@ -1,17 +1,19 @@
 """Cut off and gone on with: killed at any moment, damaged checkpoints, and what is refused."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from experiments import train_cnn
+from experiments import data, train_cnn
 from experiments.config import ConfigError
 from tests.killing import train_and_die
 from tests.runs import TINY, artifacts, assert_same_weights, histories, only_run, weights
@@ -94,6 +96,34 @@ def test_with_all_checkpoints_damaged_nothing_is_touched(cut_off: Run) -> None:
     for manifest in (artifacts(cut_off) / "checkpoints").glob("*/manifest.json"):
         manifest.write_text("{}")
     with pytest.raises(ConfigError, match=r"no checkpoint in .* can be used"):
+        train_cnn.main(["--resume", cut_off.info.run_id])
+    assert MlflowClient().get_run(cut_off.info.run_id).info.status == "FAILED"
+
+
+def test_other_data_than_those_of_the_run_are_refused(cut_off: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id, honest, before = cut_off.info.run_id, data.load_raw, cut_off.data.tags
+    with monkeypatch.context() as patch:
+
+        def inverted(name: str, data_dir: str) -> data.RawImages:
+            raw = honest(name, data_dir)
+            return raw._replace(train_images=np.invert(raw.train_images))
+
+        patch.setattr(data, "load_raw", inverted)
+        theirs = before["data_sha256"][:12]
+        expected = f"data_dir is 'other', and its data_sha256 is .*{run_id} {theirs}.*; valid"
+        with pytest.raises(ConfigError, match=expected):
+            train_cnn.main(["--resume", run_id, "--data_dir", "other"])
+    after = MlflowClient().get_run(run_id)
+    assert after.data.tags["data_sha256"] == before["data_sha256"] and after.info.status == "FAILED"
+    MlflowClient().set_tag(run_id, "split_sha256", "0" * 64)
+    with pytest.raises(ConfigError, match=f"its split_sha256 is .*, that of run {run_id} 000000000000"):
+        train_cnn.main(["--resume", run_id])
+
+
+def test_a_run_whose_checkpoints_are_elsewhere_does_not_silently_begin_again(cut_off: Run) -> None:
+    folder = artifacts(cut_off) / "checkpoints"
+    shutil.rmtree(folder)
+    with pytest.raises(ConfigError, match=f"has finished epochs, and {folder} has no checkpoint; valid: on the"):
         train_cnn.main(["--resume", cut_off.info.run_id])
     assert MlflowClient().get_run(cut_off.info.run_id).info.status == "FAILED"
 

@@ -1,13 +1,16 @@
 """A real tracking server that is killed in the middle of a training: nothing waits, and it gets everything once."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from experiments import replay, train_cnn
+from experiments import compare, replay, train_cnn
+from experiments.comparison import cnn as cnn_kind
 from experiments.config import ConfigError
 from experiments.spool import Spool, spooled
 from experiments.tracking import Tracker
@@ -143,3 +146,34 @@ def test_a_run_cut_off_during_an_outage_goes_on_with_one_value_a_step(
     result = train_cnn.main(["--resume", run_id])
     assert result is not None and result.run_id == run_id
     assert_complete(server)
+
+
+def test_a_comparison_waits_for_the_server_and_loses_no_training(
+    server: TrackingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cnn_kind.CnnKind, "seconds_per_example", lambda *_: 1e-4)
+    waited: list[list[str]] = []
+    honest = cnn_kind.train
+
+    def train(*arguments: Any) -> Any:
+        waited.append(spooled(Path("spool")))
+        if len(waited) == 2:
+            threading.Timer(3, server.start).start()
+        else:
+            at_epoch(monkeypatch, 2, server.kill)
+        result = honest(*arguments)
+        monkeypatch.setattr(Tracker, "log_epoch", log_epoch)
+        return result
+
+    log_epoch = Tracker.log_epoch
+    monkeypatch.setattr(cnn_kind, "train", train)
+    small = ["--epochs", "2", "--train_size", "200", "--threads", "1"]
+    result = compare.main(["--models", "lenet5", "--seeds", "2", *small])
+    assert len(waited) == 2 and len(waited[1]) >= 1  # the first ended while the server was away
+    assert not result.failures and spooled(Path("spool")) == []
+    client = MlflowClient()
+    runs = client.search_runs([client.get_run(result.run_id).info.experiment_id])
+    assert len(runs) == 3 and {run.info.status for run in runs} == {"FINISHED"}
+    assert {version.run_id for version in client.search_model_versions("name = 'cnn-digits'")} == {
+        run.info.run_id for run in runs if run.info.run_id != result.run_id
+    }
