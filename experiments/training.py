@@ -16,12 +16,11 @@ from accelerate.utils import broadcast_object_list
 from experiments import devices, resume
 from experiments.checkpoint import Checkpoint
 from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
-from experiments.delivery import Delivery, Registration
 from experiments.engine import fit
-from experiments.family import Config, Family, Prepared, Result, SavedModel, Training
+from experiments.family import Config, Family, Prepared, Result, Training
+from experiments.finishing import finish
 from experiments.micro_batch import Divide, by_items
 from experiments.progress import Progress
-from experiments.state import evaluated_weights
 from experiments.step import Metrics
 from experiments.tracking import Tracker, artifact_disk, git_commit, tracked_run
 
@@ -70,7 +69,7 @@ def train(
         if checkpoint is not None:
             tracker.fetch_files(SNAPSHOTS, training.snapshots)
         _fit(training, tracker)
-        return _finish(family, training, tracker, promote)
+        return finish(family, training, tracker, promote)
 
 
 def try_out(
@@ -228,59 +227,3 @@ def _check_space(training: Training, experiment: str, wait: bool) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(f"{folder} has {free / 1e6:.1f} MB free, and the checkpoints need {needed / 1e6:.1f} MB")
-
-
-def _finish(family: Family[Config, Prepared], training: Prepared, tracker: Tracker, promote: bool) -> Result:
-    """Evaluate the best epoch on the test data, which nothing has looked at before, and log all that follows."""
-    history = training.state.history
-    best = training.best_epoch(history)
-    network = training.state.network
-    network.load_state_dict(evaluated_weights(tracker.checkpoints.load(best).tensors))
-    with tempfile.TemporaryDirectory() as temporary:
-        artifacts, folder = Path(temporary) / "artifacts", Path(temporary) / "model"
-        test = family.test(training, network, best, artifacts)
-        tracker.log_files(artifacts)
-        tracker.upload_checkpoints()
-        saved = family.save(training, network, folder)
-        metrics = {**{k: v for k, v in history[best - 1].items() if k.startswith("val_")}, **test}
-        delivery = Delivery(
-            task=saved.task,
-            name=saved.name,
-            input_example=saved.input_example,
-            params=saved.params,
-            tested=dict(test),
-            step=best,
-            registration=_registration(training, saved, metrics, promote) if training.config.register else None,
-        )
-        delivered = tracker.deliver(delivery, folder)
-        result = Result(
-            run_id=tracker.run_id,
-            name=training.title,
-            best_epoch=best,
-            metrics=metrics,
-            train_seconds=sum(epoch["epoch_seconds"] for epoch in history),
-            tracking_seconds=tracker.seconds,
-            model_uri=delivered.model_uri if delivered else "",
-            registry=delivered.decision if delivered else tracker.when_back,
-            columns=training.columns,
-        )
-        description, tags = family.describe(training, result), {"best_epoch": str(best)}
-        if delivered:
-            tracker.describe(description, tags)
-        else:
-            tracker.deliver_later(delivery, folder, description, tags)
-    return result
-
-
-def _registration(training: Training, saved: SavedModel, metrics: Metrics, promote: bool) -> Registration:
-    data, metric = training.identity, training.selected_by
-    tested = metric.replace("val_", "test_")
-    tags = {
-        **training.tags(),
-        metric: repr(metrics[metric]),
-        tested: repr(metrics[tested]),
-        "data_sha256": data.sha256,
-        "split_sha256": data.split_sha256,
-        "data_verified": str(data.verified).lower(),
-    }
-    return Registration(saved.registered_name, tags, metric, metrics[metric], promote)
