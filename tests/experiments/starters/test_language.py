@@ -195,7 +195,8 @@ def test_texts_are_judged_token_by_token_also_beyond_the_window(network: Languag
         for place in (0, len(text) // 2, len(text)):
             # Windows of 16 begin every 8 tokens: the first that reaches the place judges it.
             start = 0 if place < 16 else next(start for start in range(0, 99, 8) if start + 16 > place)
-            logits = model(input_ids=torch.tensor([tokens[start : place + 1]])).logits[0, -1]
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([tokens[start : place + 1]])).logits[0, -1]
             assert scores[place] == pytest.approx(float(F.log_softmax(logits, dim=0)[tokens[place + 1]]), abs=1e-4)
 
 
