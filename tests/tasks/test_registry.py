@@ -13,7 +13,7 @@ import models
 from tasks import registry
 from tasks.base import ModelFolderError
 from tasks.image_classification import ClassifierConfig, save_classifier
-from tasks.runs import open_store
+from tasks.runs import StoreUnreachableError, open_store
 
 NAME = "cnn-digits"
 CLASSES = tuple("0123456789")
@@ -85,6 +85,8 @@ def test_a_registry_that_does_not_answer_decides_nothing(registered, monkeypatch
         for ask in (lambda: registered(0.8), lambda: registry.champion(NAME), lambda: registry.find(NAME)):
             with pytest.raises(MlflowException, match="database is locked"):
                 ask()
+        with pytest.raises(StoreUnreachableError, match="database is locked"):
+            registry.load(NAME)
     assert champion() == first
 
 

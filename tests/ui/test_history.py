@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tasks.runs import AnswerNotFoundError, AnswerTooLargeError, StoreUnreachableError, recent_answers
+from ui.answers import history_panel
 from ui.answers.answer_log import AnswerLog
 from ui.answers.history import Asked, add, history_csv, history_json
 from ui.answers.tables import as_csv, cell, picture, short
@@ -281,6 +282,20 @@ def test_an_opened_answer_is_whole_and_can_be_used_again(quiet) -> None:
     assert not app.exception and "once more" in texts(app) and "sentiment\\-analysis/1" in texts(app)
     press(app, "Use this input again")
     assert app.session_state["reused"] == {"text": "once more"}
+
+
+def test_a_download_from_mlflow_has_what_mlflow_keeps_apart(monkeypatch) -> None:
+    whole = asked(1, row={"text": "x" * 200_000})
+
+    def read(answer: str) -> Asked:
+        if answer != whole.id:
+            raise AnswerNotFoundError(answer)
+        return whole
+
+    monkeypatch.setattr(history_panel, "read_answer", read)
+    monkeypatch.setattr(history_panel, "from_mlflow", lambda answer: answer)
+    # The second one was deleted by somebody meanwhile.
+    assert history_panel._all_whole([asked(1, row={"text": "a reference"}), asked(2)]) == [whole]
 
 
 def test_a_text_that_only_begins_like_a_picture_is_no_failure(quiet) -> None:
