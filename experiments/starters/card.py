@@ -26,7 +26,7 @@ def write(folder: Path, starter: Starter, cost: Mapping[str, str]) -> None:
 
 
 def _write(folder: Path, starter: Starter, training: str) -> None:
-    front = {"license": "other", "tags": ["project-dl", "starter", *starter.tasks], **starter.front}
+    front = {"license": starter.front["license"], "tags": ["project-dl", "starter", *starter.tasks], **starter.front}
     text = [
         f"---\n{yaml.safe_dump(front, sort_keys=False).strip()}\n---",
         f"# {starter.name}, a starter of Project-DL",

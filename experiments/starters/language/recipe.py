@@ -51,6 +51,7 @@ STARTER = Starter(
     judge=judge,
     about=ABOUT,
     front={
+        "license": "apache-2.0",
         "language": "en",
         "library_name": "transformers",
         "pipeline_tag": "text-generation",

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from experiments.config import PRETRAINED_TASKS
+from experiments.starters.card import front_matter
 from experiments.starters.starter import FOLDER, Starter
 from experiments.starters.training import starter_of, starters
 from tasks import task_class
@@ -41,7 +42,16 @@ def test_a_card_has_measured_figures_and_what_the_recipe_says(starter: Starter) 
     card = (starter.folder / "README.md").read_text(encoding="utf-8")
     assert "Not measured yet" not in card and re.search(r"\nMeasured on \d{4}-\d\d-\d\d", card)
     assert starter.about.strip() in card
-    assert "license:" in card and "What it cannot do" in card
+    assert "What it cannot do" in card
+
+
+@pytest.mark.parametrize("starter", starters(), ids=lambda starter: starter.name)
+def test_a_card_and_the_notice_name_the_same_license(starter: Starter) -> None:
+    license_id = front_matter(starter.folder)["license"]
+    assert license_id == starter.front["license"]
+    notice = (FOLDER.parent / "NOTICE").read_text(encoding="utf-8")
+    written = re.search(rf"^starters/{starter.name} \((.+)\)$", notice, re.MULTILINE)
+    assert written and written[1].lower().replace(" ", "-") == license_id
 
 
 def test_sentiment_tells_praise_from_blame() -> None:
