@@ -45,5 +45,10 @@ STARTER = Starter(
     family=Family("starter", decide, prepare, test, save_model, describe),
     judge=judge,
     about=ABOUT,
-    front={"license": "apache-2.0", "language": "en", "library_name": "transformers", "pipeline_tag": "text-generation"},
+    front={
+        "license": "apache-2.0",
+        "language": "en",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+    },
 )
