@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments import cli
-from experiments.config import BenchmarkConfig
+from experiments.config import BenchmarkConfig, cli
 
 if TYPE_CHECKING:
     from experiments.speed.run import BenchmarkResult

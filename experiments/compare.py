@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments import cli
-from experiments.config import CompareConfig, check_kind
+from experiments.config import CompareConfig, check_kind, cli
 
 if TYPE_CHECKING:
     from experiments.comparison.report import CompareResult
-    from experiments.judging.report import JudgingResult
+    from experiments.evaluation.report import JudgingResult
 
 
 def main(argv: Sequence[str] | None = None) -> CompareResult | JudgingResult:
@@ -21,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> CompareResult | JudgingResult:
     check_kind(config)
     # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
     if config.kind == "task":
-        from experiments.judging.run import judge
+        from experiments.evaluation.run import judge
 
         result = judge(config)
     else:

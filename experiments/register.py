@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments import cli
-from experiments.config import RegisterConfig
+from experiments.config import RegisterConfig, cli
 
 if TYPE_CHECKING:
     from experiments.registration.report import RegisterResult

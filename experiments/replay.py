@@ -8,9 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import cli
-from experiments.config import ConfigError, ReplayConfig
-from experiments.spool import Spool, spooled
+from experiments.config import ConfigError, ReplayConfig, cli
+from experiments.tracking.spool import Spool, spooled
 
 # Nothing waits for this: large artifacts may take their time.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "300"}
@@ -39,7 +38,7 @@ def _replay(folder: Path, run_id: str, server: str) -> str:
     try:
         os.environ["MLFLOW_TRACKING_URI"] = Spool(folder, run_id).server() if server == "auto" else server
         # MLflow takes seconds to load, and reads the address from the environment.
-        from experiments.tracking import catch_up
+        from experiments.tracking.run import catch_up
 
         count = catch_up(run_id, folder)
     except ConfigError as error:

@@ -1,6 +1,6 @@
 """Initialise the tracking store: `python -m experiments.setup`, part of `make setup`."""
 
-from experiments import cli
+from experiments.config import cli
 
 
 def main() -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments import cli
-from experiments.config import CnnConfig
+from experiments.config import CnnConfig, cli
 
 if TYPE_CHECKING:
-    from experiments.family import Result
+    from experiments.training.family import Result
 
 
 def main(argv: Sequence[str] | None = None) -> Result | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments import cli
-from experiments.config import TuneConfig
+from experiments.config import TuneConfig, cli
 
 if TYPE_CHECKING:
     from experiments.tuning.report import TuneResult

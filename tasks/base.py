@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tasks.runtime.memory import memory_bytes, modules_of
 from tasks.texts import MAX_TEXT_BYTES, text_fault
 
 SAFE_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
@@ -130,8 +131,6 @@ class Task(ABC):
 
     def memory_bytes(self) -> int:
         """Bytes of the weights in memory: those of every torch module among the task's attributes; 0 before `load`."""
-        from tasks.hub import memory_bytes, modules_of  # torch is not needed before a model is loaded
-
         return memory_bytes(*modules_of(vars(self).values()))
 
     def run(

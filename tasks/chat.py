@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from tasks.base import Cancel, TaskInputError, check_text, short
-from tasks.generation import WritingTask, sampling
-from tasks.streaming import Emit
+from tasks.engines.generation import WritingTask, sampling
+from tasks.engines.streaming import Emit
 from tasks.texts import MAX_TEXT_BYTES
 
 ROLES = ("system", "user", "assistant")

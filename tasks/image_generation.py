@@ -17,10 +17,11 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from tasks.base import Cancel, ModelFolderError, Parameter, Row, Task, TaskInputError, check_text, never
-from tasks.diffusion import Stopped, draw, load_pipelines
-from tasks.hub import memory_bytes, pick_device, pick_dtype, read_source, weights_folder
+from tasks.engines.diffusion import Stopped, draw, load_pipelines
+from tasks.engines.streaming import Emit, Event, follow
+from tasks.hub.folder import pick_device, pick_dtype, read_source, weights_folder
 from tasks.images import decode_image
-from tasks.streaming import Emit, Event, follow
+from tasks.runtime.memory import memory_bytes
 
 DEFAULTS_FILE = "generation_defaults.json"
 SUGGESTIBLE = ("steps", "guidance", "width", "height")

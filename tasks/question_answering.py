@@ -3,7 +3,7 @@
 from typing import Any
 
 from tasks.base import Parameter
-from tasks.pretrained import PretrainedTask
+from tasks.engines.pretrained import PretrainedTask
 
 # The length of the windows that such models are trained with.
 USUAL_WINDOW = 384
@@ -24,7 +24,7 @@ class QuestionAnswering(PretrainedTask):
     parameters = (Parameter("top_k", int, 1, "how many answers", 1, 20),)
 
     def load(self) -> None:
-        from tasks.extractive import ExtractiveAnswers
+        from tasks.engines.extractive import ExtractiveAnswers
 
         super().load()
         self.tokenizer.padding_side = "right"  # the question comes first

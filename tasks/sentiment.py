@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from tasks.base import Cancel, Parameter, TaskInputError, never
+from tasks.engines.pretrained import PretrainedTask
+from tasks.engines.streaming import Event
 from tasks.explain import left_out, parts_to_leave_out
-from tasks.pretrained import PretrainedTask
-from tasks.streaming import Event
 
 TEXTS_AT_ONCE = 64
 BATCH_SIZE = 32

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import Cancel, ModelFolderError, Parameter, TaskInputError
-from tasks.generation import WritingTask
-from tasks.hub import load_model, load_tokenizer, pick_device, pick_dtype, weights_folder
-from tasks.pretrained import context_window
-from tasks.streaming import Emit
+from tasks.engines.generation import WritingTask
+from tasks.engines.pretrained import context_window
+from tasks.engines.streaming import Emit
+from tasks.hub.folder import load_model, load_tokenizer, pick_device, pick_dtype, weights_folder
 from tasks.texts import count_words
 
 # What a model's config may say about summaries besides lengths and beams, which are parameters here.
@@ -49,7 +49,7 @@ class Summarization(WritingTask):
 
     def _load_scorer(self) -> None:
         """A model that says how much each sentence belongs into a summary."""
-        from tasks.sentences import Extracts
+        from tasks.engines.sentences import Extracts
 
         folder, device = weights_folder(self.folder), pick_device(self.device)
         kind = f"AutoModel{SENTENCE_SCORER}"
@@ -66,7 +66,7 @@ class Summarization(WritingTask):
         )
 
     def _load_writer(self) -> None:
-        from tasks.summaries import Summaries
+        from tasks.engines.summaries import Summaries
 
         super().load()
         config = self.model.config

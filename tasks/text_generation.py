@@ -3,10 +3,10 @@
 from typing import Any
 
 from tasks.base import Cancel, Parameter, TaskInputError
-from tasks.generation import WritingTask, sampling
-from tasks.next_word import MOST_PIECES, WordSearch
-from tasks.pretrained import PretrainedTask
-from tasks.streaming import Emit
+from tasks.engines.generation import WritingTask, sampling
+from tasks.engines.next_word import MOST_PIECES, WordSearch
+from tasks.engines.pretrained import PretrainedTask
+from tasks.engines.streaming import Emit
 
 
 def end_of(text: str, task: PretrainedTask, room: int) -> tuple[list[int], bool]:

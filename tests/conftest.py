@@ -50,7 +50,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def filled_store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     """A store whose registry has a tiny model for every task, made once; it is not to be changed, but may be copied."""
-    from tests.small_platform import fill
+    from tests.support.small_platform import fill
 
     database = tmp_path_factory.mktemp("platform") / "mlflow.db"
     database.write_bytes(empty_store.read_bytes())

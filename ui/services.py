@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.base import Row
-from tasks.budget import memory_budget
-from tasks.jobs import Job
 from tasks.registry import RegisteredVersion, find, load, versions
 from tasks.runs import store_in_words
-from tasks.worker import Worker, load_libraries
+from tasks.runtime.budget import memory_budget
+from tasks.runtime.jobs import Job
+from tasks.runtime.worker import Worker, load_libraries
 
 MLFLOW_UI_SWITCH = "PROJECT_DL_MLFLOW_UI"
 MLFLOW_UI = "http://127.0.0.1:5000"

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import streamlit as st
 
 from tasks.base import ModelFolderError, TaskInputError
-from tasks.jobs import JobCancelled, QueueFullError
-from tasks.memory import DeviceFullError
 from tasks.registry import ModelNotFoundError, RegisteredVersion
 from tasks.runs import StoreUnreachableError
-from tasks.worker import ModelTooLargeError
+from tasks.runtime.jobs import JobCancelled, QueueFullError
+from tasks.runtime.memory import DeviceFullError
+from tasks.runtime.worker import ModelTooLargeError
 from ui.plain import escaped
 from ui.services import Services, registered
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from experiments.data import Subset
+from experiments.data.images import Subset
 
 
 @dataclass(frozen=True)

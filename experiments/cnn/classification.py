@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.cnn.augmentation import Batch
-from experiments.step import Metrics, StepResult
+from experiments.training.state import Metrics, StepResult
 
 
 def classification_step(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> StepResult:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from experiments import plots
-from experiments.cnn import explain_plots
+from experiments.cnn import explain_figures
 from experiments.cnn.classification import Predictions, calibration_error, classification_metrics
 from experiments.cnn.setup import TASK, CnnTraining
-from experiments.family import Result, SavedModel
-from experiments.step import Metrics
+from experiments.training import figures as plots
+from experiments.training.family import Result, SavedModel
+from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
 from tasks.image_classification import ClassifierConfig, save_classifier
 
@@ -65,11 +65,11 @@ def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predic
     """Figures of what the network looks at: Grad-CAM, first-layer filters, calibration."""
     data, name = training.data, f"{training.config.model} on {training.data.name}"
     ece = calibration_error(predictions.labels, predictions.probabilities)
-    explain_plots.save_calibration(
+    explain_figures.save_calibration(
         figures / "calibration.png", predictions.labels, predictions.probabilities, ece, f"{name}: test images"
     )
     filters = first_layer_filters(network).float().cpu().numpy()
-    explain_plots.save_filters(figures / "filters.png", filters, f"{name}: first-layer filters")
+    explain_figures.save_filters(figures / "filters.png", filters, f"{name}: first-layer filters")
     # The first test image of every class.
     chosen = [int(np.flatnonzero(predictions.labels == index)[0]) for index in np.unique(predictions.labels)]
     pixels = data.test.images[chosen]
@@ -78,7 +78,7 @@ def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predic
         f"{data.classes[int(predictions.predicted[index])]}\nis {data.classes[int(predictions.labels[index])]}"
         for index in chosen
     ]
-    explain_plots.save_grad_cam(
+    explain_figures.save_grad_cam(
         figures / "grad_cam.png", pixels.permute(0, 2, 3, 1).cpu().numpy(), heat.cpu().numpy(), captions
     )
 

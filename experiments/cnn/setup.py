@@ -9,15 +9,14 @@ from accelerate import Accelerator
 from torch import nn
 
 import models
-from experiments import devices
 from experiments.cnn.augmentation import Augmentation, Batch, Normalise, TrainingBatches, evaluation_batches
 from experiments.cnn.classification import Predictions, classification_metrics, classification_step, predict
+from experiments.cnn.recipes import resolve
 from experiments.config import CnnConfig, ConfigError
-from experiments.data import ImageData, Subset, load_images
-from experiments.family import DataIdentity, Training
-from experiments.recipes import resolve
-from experiments.state import starting_state
-from experiments.step import Metrics, StepResult
+from experiments.data.images import ImageData, Subset, load_images
+from experiments.training import devices
+from experiments.training.family import DataIdentity, Training
+from experiments.training.state import Metrics, StepResult, starting_state
 
 TASK = "image-classification"
 

@@ -11,20 +11,20 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from experiments import devices
 from experiments.cnn.augmentation import Batch
 from experiments.cnn.classification import classification_step
+from experiments.cnn.recipes import resolve
 from experiments.cnn.training import train
-from experiments.comparison import plots
+from experiments.comparison import figures as plots
 from experiments.comparison.analysis import analyse
 from experiments.comparison.kind import Cell, DataShape, Kind
 from experiments.comparison.page import Section
 from experiments.comparison.results import ClassifierResult, leaderboard, paired_tests
 from experiments.config import CNN_GROUPS, CNN_MODELS, IMAGE_DATASETS, CnnConfig, CompareConfig, ConfigError
-from experiments.data import load_images
-from experiments.family import Result
-from experiments.recipes import resolve
-from experiments.state import make_state
+from experiments.data.images import load_images
+from experiments.training import devices
+from experiments.training.family import Result
+from experiments.training.state import make_state
 from tasks.runs import artifact_file, open_store
 
 STEPS, PATIENCE_SECONDS = 4, 1.5

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from experiments import devices
 from experiments.comparison.kind import Cell, DataShape, Kind, kind_of
 from experiments.config import CompareConfig, TrainConfig, names_in
-from experiments.resume import FREE_TO_CHANGE
+from experiments.training import devices
+from experiments.training.resume import FREE_TO_CHANGE
 
 # What makes one grid another; the rest of a configuration may differ between a comparison and its continuation.
 GRID_FIELDS = ("kind", "models", "datasets", "seeds", "epochs", "train_size")

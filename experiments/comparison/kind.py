@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from experiments.comparison.page import Section
     from experiments.comparison.results import CellResult
     from experiments.config import CompareConfig, TrainConfig
-    from experiments.family import Result
+    from experiments.training.family import Result
 
 # Named, not imported: each loads what its own models need.
 KINDS = {"cnn": "experiments.comparison.cnn:CnnKind", "seq2seq": "experiments.comparison.seq2seq:Seq2SeqKind"}

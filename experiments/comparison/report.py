@@ -15,7 +15,7 @@ from experiments.comparison.grid import Grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.page import TITLES, Section, page, places
 from experiments.comparison.results import CellResult, Interval, leading
-from experiments.tracking import Tracker
+from experiments.tracking.run import Tracker
 from tasks.runs import metric_values, open_store
 
 PAGE = "reports/comparison.html"

@@ -13,15 +13,15 @@ from typing import Any
 from filelock import BaseFileLock
 from tqdm import tqdm
 
-from experiments import devices, resume
 from experiments.comparison.clock import Clock, estimate, words
 from experiments.comparison.grid import Grid, differences, make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult, report
 from experiments.config import CompareConfig, ConfigError, TrainingError
-from experiments.family import Result
-from experiments.runs import opened_store
-from experiments.tracking import CONFIG_FILE, Tracker, abandon_run, git_commit, tracked_run
+from experiments.tracking.run import CONFIG_FILE, Tracker, abandon_run, git_commit, tracked_run
+from experiments.tracking.store import opened_store
+from experiments.training import devices, resume
+from experiments.training.family import Result
 from tasks.runs import artifact_file, find_run, nested_runs, open_store, tagged_runs
 
 EXPERIMENT = "compare"

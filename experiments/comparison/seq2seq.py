@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments import devices
-from experiments.comparison import plots, seq2seq_plots
+from experiments.comparison import figures as plots
+from experiments.comparison import seq2seq_figures
 from experiments.comparison.kind import Cell, DataShape, Kind
 from experiments.comparison.page import Section, Table
 from experiments.comparison.results import CellResult, Interval, interval, leaderboard, paired_tests
@@ -25,11 +25,12 @@ from experiments.config import (
     ConfigError,
     Seq2SeqConfig,
 )
-from experiments.family import Result
-from experiments.recipes import resolve_seq2seq
+from experiments.seq2seq.recipes import resolve_seq2seq
 from experiments.seq2seq.report import ATTENTION
 from experiments.seq2seq.setup import decide, prepare
 from experiments.seq2seq.training import train
+from experiments.training import devices
+from experiments.training.family import Result
 from models.seq2seq import SPECIALS, build
 from tasks.runs import artifact_file, open_store
 
@@ -194,14 +195,14 @@ class Seq2SeqKind(Kind):
         if with_attention:
             plots.save_curves(file["alignment"], with_attention, "alignment", f"alignment score on {over}")
             captions["alignment"] = "Alignment score on validation sequences, by epoch and by time"
-            seq2seq_plots.save_attention_maps(file["attention"], with_attention, SPECIALS)
+            seq2seq_figures.save_attention_maps(file["attention"], with_attention, SPECIALS)
             captions["attention"] = "Attention of every variant over the same validation sequence, first seed"
         plots.save_bars(file["metrics"], rows, names, f"mean test metrics: {over}", bars)
         plots.save_costs(
             file["cost"], rows, names, f"accuracy against cost: {over}; bars are 95 % intervals", self.metric
         )
         lengths = by_length(cells)
-        seq2seq_plots.save_lengths(file["lengths"], lengths, names, trained, f"accuracy by length on {over}")
+        seq2seq_figures.save_lengths(file["lengths"], lengths, names, trained, f"accuracy by length on {over}")
         analysis = tuple(analyse(rows, paired, cells, lengths, trained))
         figures = tuple((captions[kind], file[kind].read_bytes()) for kind in captions)
         table = _length_table(lengths, [row.model for row in rows])

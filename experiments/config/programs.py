@@ -166,3 +166,18 @@ class ReplayConfig:
 
     spool: str = option("spool", "folder in which runs wait, each in a folder of its own")
     tracking_uri: str = option("auto", "address of the server; auto = the one that each run was started with")
+
+
+@dataclass(frozen=True)
+class OverheadConfig:
+    """Measure the time that this project and MLflow add to the bare call of a model."""
+
+    models: str = option(
+        "auto", "registered models separated by commas (name, name@alias, name/version); auto = random ones made here"
+    )
+    tasks: str = option("auto", "of the random models: which tasks, separated by commas; auto = all that there are")
+    repeats: int = option(50, "single requests of each kind, taken in turns", at_least=2, at_most=10_000)
+    long_tokens: int = option(200, "tokens of a long generation by a random model of GPT-2's size; 0 = none",
+                              at_least=0, at_most=900)  # fmt: skip
+    long_repeats: int = option(8, "long generations of each kind, taken in turns", at_least=2, at_most=1000)
+    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)

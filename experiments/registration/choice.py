@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.config import ConfigError
 from tasks.base import ModelFolderError, check_folder, short
 from tasks.catalog import CatalogModel, catalog
-from tasks.hub import Source, read_source
+from tasks.hub.folder import Source, read_source
 
 AUTO = "auto"
 HUB = "hub"

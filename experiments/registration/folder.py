@@ -3,15 +3,16 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
 from huggingface_hub import model_info
 from huggingface_hub.utils import filter_repo_objects
 
 from experiments.registration.choice import Choice
-from experiments.starters import card
 from tasks import describe_folder
 from tasks.base import check_folder
-from tasks.hub import PATTERNS, SKIPPED, Source, download, write_source
+from tasks.hub.folder import PATTERNS, SKIPPED, Source, download, write_source
 
 UNKNOWN = "unknown"
 LICENCE_TIMEOUT_S = 10
@@ -56,7 +57,7 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
         check_folder(choice.folder)
         _copy(choice.folder, folder, [path for path in choice.folder.rglob("*") if path.is_file()])
         describe_folder(folder, task, choice.name)
-        licence = str(card.front_matter(choice.folder).get("license", UNKNOWN)) if choice.starter else UNKNOWN
+        licence = str(front_matter(choice.folder).get("license", UNKNOWN)) if choice.starter else UNKNOWN
         return Origin("none", "none", licence, packaged=True, weights=choice.folder, starter=choice.starter)
     assert choice.source is not None
     ignored = _not_needed(task)
@@ -103,3 +104,13 @@ def _licence(source: Source) -> str:
         return UNKNOWN
     name = card.get("license_name") or card.get("license") if card else None
     return str(name or UNKNOWN)
+
+
+def front_matter(folder: Path) -> dict[str, Any]:
+    """The metadata of a folder's card; empty where it has none that can be read."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        found = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else None
+    except (OSError, ValueError, IndexError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}

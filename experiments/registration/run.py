@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import PRETRAINED_TASKS, ConfigError, RegisterConfig, TrainingError
+from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
+from experiments.evaluation.tasks import JUDGES, NoMetricError, evaluate, sample_rows
 from experiments.registration.choice import AUTO, HUB, Choice, choose
-from experiments.registration.evaluation import JUDGES, NoMetricError, evaluate, sample_rows
-from experiments.registration.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
 from experiments.registration.folder import Origin, make_folder
 from experiments.registration.report import Outcome, RegisterResult
-from experiments.tracking import Tracker, git_commit, tracked_run
+from experiments.tracking.run import Tracker, git_commit, tracked_run
 from tasks import open_task, registry
 from tasks.base import ModelFolderError, Task, TaskInputError
 from tasks.catalog import CatalogError
-from tasks.hub import first_line, modules_of, pick_device
-from tasks.memory import give_memory_back
+from tasks.hub.folder import first_line, pick_device
+from tasks.runtime.memory import give_memory_back, modules_of
 
 EXPERIMENT = "register"
 ARTIFACT = "model"

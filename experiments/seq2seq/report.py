@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from experiments import plots
-from experiments.family import Result, SavedModel
-from experiments.seq2seq.plots import save_animation, save_lengths
+from experiments.seq2seq.figures import save_animation, save_lengths
 from experiments.seq2seq.reversal import Measured, measure
 from experiments.seq2seq.setup import TASK, Seq2SeqTraining
-from experiments.step import Metrics
+from experiments.training import figures as plots
+from experiments.training.family import Result, SavedModel
+from experiments.training.state import Metrics
 from models.seq2seq import SPECIALS
 from tasks.sequence_reversal import save_reverser
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from experiments.sequences import Batch, Sequences
-from experiments.step import Metrics, StepResult
+from experiments.data.sequences import Batch, Sequences
+from experiments.training.state import Metrics, StepResult
 from models.seq2seq import PAD, Seq2Seq
 from models.seq2seq.decoding import Decoded, beam, greedy
 

@@ -10,15 +10,22 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from experiments import devices
 from experiments.config import ConfigError, Seq2SeqConfig
-from experiments.family import DataIdentity, Training
-from experiments.recipes import resolve_seq2seq
-from experiments.seq2seq.plots import save_attention
+from experiments.data.sequences import (
+    NAME,
+    Batch,
+    ReversalData,
+    SequenceBatches,
+    Sequences,
+    make_sequences,
+    probe_lengths,
+)
+from experiments.seq2seq.figures import save_attention
+from experiments.seq2seq.recipes import resolve_seq2seq
 from experiments.seq2seq.reversal import measure, reversal_step
-from experiments.sequences import NAME, Batch, ReversalData, SequenceBatches, Sequences, make_sequences, probe_lengths
-from experiments.state import starting_state
-from experiments.step import Metrics, StepResult
+from experiments.training import devices
+from experiments.training.family import DataIdentity, Training
+from experiments.training.state import Metrics, StepResult, starting_state
 from models.seq2seq import SPECIALS, build
 from tasks.sequence_reversal import ReverserConfig
 

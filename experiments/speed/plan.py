@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from experiments import devices
+from experiments.cnn.recipes import resolve
 from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError, names_in
-from experiments.data import ImageData, Subset, load_images
-from experiments.recipes import resolve
+from experiments.data.images import ImageData, Subset, load_images
 from experiments.speed.throughput import MIN_BATCHES, precisions, seconds_per_image, ways
 from experiments.speed.time_to_accuracy import target_config
+from experiments.training import devices
 
 EVALUATION_SHARE = 1 / 3  # forward only, against forward and backward
 

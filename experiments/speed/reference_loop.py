@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from experiments.data import ImageData
+from experiments.data.images import ImageData
 
 
 class PictureDataset(Dataset):

@@ -7,14 +7,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments import devices
 from experiments.comparison.clock import words
 from experiments.config import BenchmarkConfig, ConfigError
-from experiments.speed import plots, report
+from experiments.speed import figures as plots
+from experiments.speed import report
 from experiments.speed.plan import Plan, estimate, make_plan
 from experiments.speed.throughput import Throughput, measure_model
 from experiments.speed.time_to_accuracy import TargetRun, train_to_target
-from experiments.tracking import Tracker, git_commit, tracked_run
+from experiments.tracking.run import Tracker, git_commit, tracked_run
+from experiments.training import devices
 
 EXPERIMENT = "benchmark"
 LONGEST_UNCONFIRMED = 12 * 3600

@@ -17,15 +17,14 @@ import torch
 from torch import nn
 
 import models
-from experiments import devices
 from experiments.cnn.augmentation import Augmentation, Batch, Normalise, TrainingBatches
 from experiments.cnn.classification import classification_step
 from experiments.config import CnnConfig
-from experiments.data import ImageData
-from experiments.engine import fit
+from experiments.data.images import ImageData
 from experiments.speed.reference_loop import PictureDataset, reference_loader, reference_loop
-from experiments.state import make_state
-from experiments.step import StepResult
+from experiments.training import devices
+from experiments.training.loop import fit
+from experiments.training.state import StepResult, make_state
 
 WARM_UP_BATCHES, MIN_BATCHES = 3, 3
 # So low that no network diverges; how long a step takes does not depend on it.

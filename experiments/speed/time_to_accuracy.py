@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from experiments import devices
 from experiments.cnn.augmentation import Batch
 from experiments.cnn.setup import CnnTraining, decide, prepare
 from experiments.config import BenchmarkConfig, CnnConfig
-from experiments.engine import DivergedError, fit
-from experiments.progress import Progress
-from experiments.step import Metrics
+from experiments.training import devices
+from experiments.training.loop import DivergedError, fit
+from experiments.training.progress import Progress
+from experiments.training.state import Metrics
 
 REACHED = "reached"
 

@@ -58,16 +58,6 @@ def write_figures(folder: Path, starter: Starter, judgement: Judgement, hardware
     path.write_text(FIGURES.sub(lambda _: content, text), encoding="utf-8")
 
 
-def front_matter(folder: Path) -> dict[str, Any]:
-    """The metadata of a folder's card; empty where it has none that can be read."""
-    try:
-        text = (folder / CARD).read_text(encoding="utf-8")
-        found = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else None
-    except (OSError, ValueError, IndexError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _table(header: tuple[str, ...], rows: Any) -> str:
     lines = [header, tuple("---" for _ in header), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)

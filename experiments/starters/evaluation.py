@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from experiments import devices
 from experiments.config import EvaluateConfig, TrainingError, UserError
 from experiments.starters import card
 from experiments.starters.starter import Judgement, Starter
 from experiments.starters.training import starters
-from experiments.tracking import Tracker, git_commit, tracked_run
+from experiments.tracking.run import Tracker, git_commit, tracked_run
+from experiments.training import devices
 from tasks.base import ModelFolderError
 
 EXPERIMENT = "evaluate"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.family import Family
+from experiments.training.family import Family
 from tasks.catalog import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "starters"

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from experiments import devices, training
 from experiments.config import StarterConfig, UserError
-from experiments.family import Family, Result, SavedModel, Training
 from experiments.starters import card
 from experiments.starters.starter import Starter
-from experiments.tracking import git_commit
+from experiments.tracking.run import git_commit
+from experiments.training import devices
+from experiments.training import run as training
+from experiments.training.family import Family, Result, SavedModel, Training
 
 # Imported when asked for: transformers and diffusers take seconds to load.
 RECIPES = {
@@ -39,7 +40,7 @@ def starters(task: str = "all") -> list[Starter]:
 
 
 def train(config: StarterConfig, given: frozenset[str] = frozenset()) -> Result | None:
-    """Train the starter of a task; see `experiments.training.train`.
+    """Train the starter of a task; see `experiments.training.run.train`.
 
     Raises UserError, besides, for an `output` that cannot become the model's folder.
     """

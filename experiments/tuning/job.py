@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import devices
 from experiments.config import (
     CNN_MODELS,
     IMAGE_DATASETS,
@@ -18,8 +17,9 @@ from experiments.config import (
     TuneConfig,
     names_in,
 )
-from experiments.family import DataIdentity, Family
-from experiments.resume import FREE_TO_CHANGE
+from experiments.training import devices
+from experiments.training.family import DataIdentity, Family
+from experiments.training.resume import FREE_TO_CHANGE
 from experiments.tuning.space import Space, limit_batch_size, make_space, recipe_in
 
 

@@ -18,11 +18,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.comparison.page import document, how, picture, table
 from experiments.comparison.results import t_interval
-from experiments.resume import FREE_TO_CHANGE
-from experiments.tracking import Tracker
-from experiments.tuning import plots
+from experiments.tracking.run import Tracker
+from experiments.training.resume import FREE_TO_CHANGE
+from experiments.tuning import figures as plots
+from experiments.tuning.figures import Point
 from experiments.tuning.job import Job
-from experiments.tuning.plots import Point
 from experiments.tuning.retrain import Retrained
 from experiments.tuning.space import shown
 from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study, count

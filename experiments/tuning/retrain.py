@@ -10,12 +10,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from experiments import resume
 from experiments.comparison.run import CHATTER
 from experiments.config import TrainingError
-from experiments.family import Result
-from experiments.runs import opened_store
-from experiments.training import train
+from experiments.tracking.store import opened_store
+from experiments.training import resume
+from experiments.training.family import Result
+from experiments.training.run import train
 from experiments.tuning.job import Job
 from tasks import registry
 from tasks.runs import metric_values, nested_runs, open_store

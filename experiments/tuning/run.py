@@ -9,14 +9,15 @@ import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from experiments import devices
 from experiments.config import ConfigError, TrainingError, TuneConfig, UserError
-from experiments.runs import opened_store
-from experiments.tracking import Tracker, end_shared_run, git_commit, shared_run, store_folder
+from experiments.tracking.run import Tracker, end_shared_run, git_commit, shared_run, store_folder
+from experiments.tracking.store import opened_store
+from experiments.training import devices
 from experiments.tuning.job import Job, make_job
+from experiments.tuning.open_storage import open_storage
 from experiments.tuning.report import TuneResult, report
 from experiments.tuning.retrain import promote, retrain
-from experiments.tuning.storage import StudyStorage, open_storage
+from experiments.tuning.storage import StudyStorage
 from experiments.tuning.study import PARENT, Study, Turn, count, open_study
 from experiments.tuning.trial import Outcome, TakenError, run_trial, settle_runs
 from tasks.runs import find_run, open_store

@@ -22,7 +22,6 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments.config import ConfigError
 from experiments.tuning.locks import file_lock
 
-SUFFIX = ".journal"
 # A trial that was cut off is tried again so often; after that another one takes its place.
 MOST_RETRIES = 2
 CLAIM = "claim"
@@ -153,30 +152,3 @@ class _JournalLock:
 
     def release(self) -> None:
         self._lock.release()
-
-
-def open_storage(text: str, study: str, beside: Path) -> StudyStorage:
-    """Open what `TuneConfig.storage` names.
-
-    Args:
-        beside: the folder for the journal files of `auto`.
-
-    Raises ConfigError for what is neither a journal nor a database, or does not answer.
-    """
-    if "://" in text:
-        from experiments.tuning.database import DatabaseStudyStorage  # SQLAlchemy takes a second
-
-        return DatabaseStudyStorage(text)
-    path = beside / "studies" / f"{study}{SUFFIX}" if text == "auto" else Path(text)
-    if path.suffix != SUFFIX:
-        raise ConfigError(f"storage is {text!r}; valid: auto, a file ending in {SUFFIX}, or the URL of a database")
-    try:
-        if text != "auto" and not path.parent.is_dir():
-            raise ConfigError(f"storage is {text!r}, and there is no folder {path.parent}")
-        return JournalStudyStorage(path)
-    except (OSError, RuntimeError) as error:  # read-only, a name that is too long, a disk without locks
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"storage is {text!r}, and beside {path} nothing can be written ({reason}); valid: a folder where that can "
-            "be done, or the URL of a database"
-        ) from error

@@ -9,10 +9,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from experiments.config import TrainingError
-from experiments.engine import DivergedError
-from experiments.step import Metrics
-from experiments.tracking import Tracker, end_shared_run, tracked_run
-from experiments.training import try_out
+from experiments.tracking.run import Tracker, end_shared_run, tracked_run
+from experiments.training.loop import DivergedError
+from experiments.training.run import try_out
+from experiments.training.state import Metrics
 from experiments.tuning.study import EPOCH, LOSS, RUN, Study
 from tasks.runs import nested_runs, open_store
 

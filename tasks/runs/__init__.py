@@ -1,6 +1,6 @@
 """MLflow's tracking store for readers: open it safely, find runs, read what they logged.
 
-Answers of the tool are also written here; writing runs of trainings is `experiments.tracking`'s business.
+Answers of the tool are also written here; writing runs of trainings is `experiments.tracking.run`'s business.
 """
 
 from tasks.runs.answers import (

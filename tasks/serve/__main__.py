@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tasks.budget import MEMORY_SWITCH, memory_budget
+from tasks.runtime.budget import MEMORY_SWITCH, memory_budget
 from tasks.serve.settings import TOKEN_SWITCH, Settings, SettingsError, check, is_loopback
 
 BACKLOG = 512  # connections that the system holds until they are accepted

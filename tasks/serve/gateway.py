@@ -9,14 +9,14 @@ from typing import Any
 
 from tasks import task_class
 from tasks.base import Row
-from tasks.jobs import Job
 from tasks.registry import RegisteredVersion
+from tasks.runtime.jobs import Job
+from tasks.runtime.worker import Worker
 from tasks.serve.directory import Directory
 from tasks.serve.line import Line, LineFullError
 from tasks.serve.metrics import Metrics
 from tasks.serve.refusals import Refusal, refusal
 from tasks.serve.rows import check_work, work
-from tasks.worker import Worker
 
 LONGEST_RETRY_S = 600
 PACE_WEIGHT = 0.2  # of the newest request in the average

@@ -8,12 +8,12 @@ import logging
 from typing import Any
 
 from tasks.base import ModelFolderError, TaskInputError
-from tasks.jobs import JobCancelled, QueueFullError
-from tasks.memory import DeviceFullError
 from tasks.registry import ModelNotFoundError
 from tasks.runs import StoreUnreachableError
+from tasks.runtime.jobs import JobCancelled, QueueFullError
+from tasks.runtime.memory import DeviceFullError
+from tasks.runtime.worker import ModelTooLargeError
 from tasks.serve.line import LineFullError
-from tasks.worker import ModelTooLargeError
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ import uvicorn
 from tasks import TASKS, registry, task_class
 from tasks.base import Task
 from tasks.runs import open_store, store_in_words
+from tasks.runtime.worker import GIGABYTE, Worker, load_libraries
 from tasks.serve.app import application
 from tasks.serve.directory import Directory
 from tasks.serve.gateway import Gateway
 from tasks.serve.metrics import Metrics
 from tasks.serve.rows import RequestTask
 from tasks.serve.settings import Settings
-from tasks.worker import GIGABYTE, Worker, load_libraries
 
 # After the work was told to end: for connections to close, before they are cut.
 GRACE_S = 10

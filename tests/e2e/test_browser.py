@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.browsing import NARROW, WIDE, browser, tool_running
 from tests.conftest import PROJECT_ROOT
+from tests.support.browsing import NARROW, WIDE, browser, tool_running
 
 TRAININGS = (
     ["experiments.compare", "--models", "lenet5,alexnet_small", "--datasets", "digits", "--epochs", "8"],
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.full
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, str]:
     """The environment of a store with trained networks, the starters, and a writer that can be stopped."""
-    from tests.small_platform import add_long_writer, registering
+    from tests.support.small_platform import add_long_writer, registering
 
     database = tmp_path_factory.mktemp("tool") / "mlflow.db"
     database.write_bytes(empty_store.read_bytes())

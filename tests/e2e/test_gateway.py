@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from tasks import TASKS
-from tests.gateway import Server, sent_events, serving_gateway
-from tests.words import until
+from tests.support.gateway import Server, sent_events, serving_gateway
+from tests.support.words import until
 
 PICTURE = {"inputs": {"prompt": "a lighthouse"}, "params": {"steps": 150, "width": 64, "height": 64, "seed": 1}}
 CHAT = [{"role": "user", "content": "Hello there"}]

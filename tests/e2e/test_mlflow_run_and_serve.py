@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.conftest import PROJECT_ROOT
-from tests.serving import post, serving
+from tests.support.serving import post, serving
 
 MLFLOW = [sys.executable, "-m", "mlflow"]
 

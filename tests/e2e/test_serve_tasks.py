@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT_ROOT
-from tests.serving import post, serving
-from tests.tiny_models import save
+from tests.support.serving import post, serving
+from tests.support.tiny_models import save
 
 TASK = "story-completion"
 

@@ -18,11 +18,11 @@ from typing import Any
 import mlflow
 
 from tasks.runs import open_store
-from tests.browsing import WIDE, browser, tool_running
 from tests.conftest import PROJECT_ROOT
 from tests.e2e.test_browser import drawn
 from tests.e2e.wire import WireVisitor
-from tests.small_platform import fill
+from tests.support.browsing import WIDE, browser, tool_running
+from tests.support.small_platform import fill
 
 SERVERS, REQUESTS = 5, 15
 SEEN = """([pattern, old]) => { const found = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]

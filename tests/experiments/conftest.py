@@ -3,7 +3,7 @@
 import pytest
 from accelerate import Accelerator
 
-from experiments.devices import make_accelerator
+from experiments.training.devices import make_accelerator
 
 
 @pytest.fixture

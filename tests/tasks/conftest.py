@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A function that gives the folder of a tiny model by its name; it is not to be changed."""
-    from tests.tiny_models import save
+    from tests.support.tiny_models import save
 
     return cache(lambda name: save(name, tmp_path_factory.mktemp(name)))
 
@@ -20,7 +20,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 @pytest.fixture(scope="session")
 def tiny_task(tiny_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """A function that gives a task with a tiny model, loaded, by the names of both."""
-    from tests.tiny_models import opened
+    from tests.support.tiny_models import opened
 
     @cache
     def get(task: str, model: str) -> Any:

@@ -16,14 +16,14 @@ from PIL import Image
 
 import models
 from experiments.cnn.augmentation import Normalise, evaluation_batches
-from experiments.data import ImageData, Subset, load_images
-from experiments.sources import load_raw
+from experiments.data.images import ImageData, Subset, load_images
+from experiments.data.sources import load_raw
 from tasks import describe_folder, open_task
 from tasks.base import ModelFolderError, Task, TaskInputError
 from tasks.explain import grad_cam
 from tasks.image_classification import ClassifierConfig, load_classifier, save_classifier
 from tasks.images import to_image_size
-from tasks.worker import Worker
+from tasks.runtime.worker import Worker
 
 
 @pytest.fixture(scope="module")

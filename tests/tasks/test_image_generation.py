@@ -13,9 +13,9 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 
 from tasks.image_generation import ImageGeneration, read_recipe
-from tasks.jobs import JobCancelled
-from tasks.worker import Worker
-from tests.tiny_diffusion import (
+from tasks.runtime.jobs import JobCancelled
+from tasks.runtime.worker import Worker
+from tests.support.tiny_diffusion import (
     PROMPT,
     encoded,
     header,

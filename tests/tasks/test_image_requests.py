@@ -8,7 +8,17 @@ import pytest
 
 from tasks.base import TaskInputError
 from tasks.image_generation import ImageGeneration
-from tests.tiny_diffusion import PROMPT, encoded, header, make, opened, photo, pixels, save, tiny_stable_diffusion
+from tests.support.tiny_diffusion import (
+    PROMPT,
+    encoded,
+    header,
+    make,
+    opened,
+    photo,
+    pixels,
+    save,
+    tiny_stable_diffusion,
+)
 
 
 @pytest.fixture(scope="module")

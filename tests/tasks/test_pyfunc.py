@@ -10,7 +10,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from tasks import registry
-from tests.tiny_models import TASK_MODELS
+from tests.support.tiny_models import TASK_MODELS
 
 ROWS: dict[str, dict[str, Any]] = {
     "sentiment-analysis": {"text": "This film is wonderful"},

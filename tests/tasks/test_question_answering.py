@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from tasks import extractive
 from tasks.base import TaskInputError
-from tests.tiny_models import LINES
+from tasks.engines import extractive
+from tests.support.tiny_models import LINES
 
 QUESTION = "Who wrote the book?"
 CONTEXT = LINES[2]

@@ -9,7 +9,7 @@ from transformers import pipeline
 
 from tasks import sentiment
 from tasks.base import TaskInputError
-from tests.tiny_models import LINES
+from tests.support.tiny_models import LINES
 
 Get = Callable[[str, str], Any]
 TEXTS = [*LINES, "good", "😀 שלום", "A line\nand another.", "x" * 40]

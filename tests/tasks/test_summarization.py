@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasks import summaries
 from tasks.base import TaskInputError
-from tests.tiny_models import LINES
+from tasks.engines import summaries
+from tests.support.tiny_models import LINES
 
 SHORT = "The little dog ran home."
 LONG = " ".join([LINES[0], LINES[1], LINES[3]] * 2)

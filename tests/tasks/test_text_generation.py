@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tasks.base import TaskInputError
-from tasks.next_word import Path, WordSearch, _Beam
+from tasks.engines.next_word import Path, WordSearch, _Beam
 
 MODELS = ("gpt2", "llama")
 PROMPT = "Once upon a time there was"
@@ -254,7 +254,7 @@ def test_after_a_space_the_words_are_given_that_space(next_word: Any) -> None:
 
 def test_many_paths_are_tried_in_batches_with_the_same_result(next_word: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     [together] = next_word.run([{"text": PROMPT}])
-    monkeypatch.setattr("tasks.next_word.CACHE_BYTES", 1)
+    monkeypatch.setattr("tasks.engines.next_word.CACHE_BYTES", 1)
     [one_by_one] = next_word.run([{"text": PROMPT}])
     assert [c["word"] for c in one_by_one["candidates"]] == [c["word"] for c in together["candidates"]]
     shares = [[c["probability"] for c in row["candidates"]] for row in (together, one_by_one)]

@@ -13,7 +13,7 @@ import pytest
 
 from tasks import TASKS, task_class
 from tasks.base import Parameter, Task, TaskInputError
-from tests.tiny_models import TASK_MODELS
+from tests.support.tiny_models import TASK_MODELS
 
 Get = Callable[[str, str], Task]
 CASES = [(task, model) for task, models in TASK_MODELS.items() for model in models]

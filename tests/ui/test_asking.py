@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tasks.registry import RegisteredVersion
-from tasks.worker import Worker
-from tests.words import MB, PATIENCE, Loads, until
+from tasks.runtime.worker import Worker
+from tests.support.words import MB, PATIENCE, Loads, until
 from ui.answers import answering
 from ui.answers import asking as asking_module
 from ui.answers.asking import Asking, in_seconds, ordinal

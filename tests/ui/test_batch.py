@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from tasks import TASKS, task_class
 from tasks.base import ModelFolderError, Task, TaskInputError
-from tasks.worker import Worker
+from tasks.runtime.worker import Worker
 from ui.answers import batch_file
 from ui.answers.batch import Batch
 from ui.answers.batch_file import BatchFileError, Line, read_lines, template

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.runs import finished_trainings, training_curves
-from tests.logged_trainings import SECONDS, log_comparison, log_training
+from tests.support.logged_trainings import SECONDS, log_comparison, log_training
 from ui.results import charts, leaderboard
 
 TASK = "image-classification"

@@ -11,8 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from tasks.runs import AnswerNotFoundError, AnswerTooLargeError, StoreUnreachableError, recent_answers
 from ui.answers import history_panel
+from ui.answers.answer import Asked
 from ui.answers.answer_log import AnswerLog
-from ui.answers.history import Asked, add, history_csv, history_json
+from ui.answers.history import add, history_csv, history_json
 from ui.answers.tables import as_csv, cell, picture, short
 
 AT = datetime(2026, 5, 1, 12, 30, 15, tzinfo=UTC)

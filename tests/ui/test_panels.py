@@ -33,7 +33,7 @@ def test_a_starter_has_examples_of_what_it_knows_where_there_are_such(task: str)
 
 
 def test_a_task_that_nobody_made_a_panel_for_has_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "words", "tests.words:Words")
+    monkeypatch.setitem(TASKS, "words", "tests.support.words:Words")
     assert type(panel("words")).__name__ == "Panel" and list(panel("words").inputs) == ["text"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.base import TaskInputError
-from tests.small_platform import registering, save_sequences
+from tests.support.small_platform import registering, save_sequences
 from ui.results import charts, sequences
 from ui.results.sequences import Trained
 
@@ -125,7 +125,7 @@ def test_numbers_that_a_network_does_not_know_are_said(reversing_tool, page) -> 
 def test_a_job_is_waited_for_and_stopped(reversing_tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
-    from tasks import worker
+    from tasks.runtime import worker
 
     gate = threading.Event()
     monkeypatch.setattr(worker.Worker, "_task", lambda self, job: (gate.wait(30), job.check()))
@@ -140,7 +140,7 @@ def test_a_job_is_waited_for_and_stopped(reversing_tool, page, monkeypatch: pyte
 
 
 def test_a_network_that_fails_is_said(reversing_tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks import worker
+    from tasks.runtime import worker
 
     def fail(self, job):
         raise RuntimeError("broken <b>")

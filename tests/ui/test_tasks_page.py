@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.runs import StoreUnreachableError
-from tests.words import PATIENCE, until
+from tests.support.words import PATIENCE, until
 
 SMALL = {"summarization": {"max_length": 8, "num_beams": 1}, "story-completion": {"max_new_tokens": 8},
          "chatbot": {"max_new_tokens": 8}}  # fmt: skip
@@ -149,7 +149,7 @@ def test_a_conversation_goes_on_is_answered_again_edited_and_cleared(tool, page)
 
 def test_an_answer_can_be_stopped_while_it_is_written_and_keeps_its_beginning(tool, page) -> None:
 
-    from tasks.jobs import Job
+    from tasks.runtime.jobs import Job
     from ui.answers import answering, asking
 
     app = opened(page, "story-completion")
@@ -250,9 +250,9 @@ def test_a_store_that_is_down_is_said_with_a_retry(tool, page, monkeypatch: pyte
 
 
 def test_jobs_of_a_visitor_who_left_are_cancelled() -> None:
-    from tasks.jobs import JobCancelled
-    from tasks.worker import Worker
-    from tests.words import MB, Loads
+    from tasks.runtime.jobs import JobCancelled
+    from tasks.runtime.worker import Worker
+    from tests.support.words import MB, Loads
     from ui.answers.answering import _leave
 
     with Worker(Loads(), 100 * MB) as worker:

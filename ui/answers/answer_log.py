@@ -23,7 +23,7 @@ from tasks.runs import (
 )
 
 if TYPE_CHECKING:
-    from ui.answers.history import Asked
+    from ui.answers.answer import Asked
 
 logger = logging.getLogger(__name__)
 

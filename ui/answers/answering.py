@@ -9,9 +9,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from tasks import task_class
 from tasks.base import Row, TaskInputError
-from tasks.jobs import Job, QueueFullError
 from tasks.registry import RegisteredVersion
 from tasks.runs import StoreUnreachableError
+from tasks.runtime.jobs import Job, QueueFullError
 from ui.answers import history, history_panel
 from ui.answers.asking import Asking, in_seconds
 from ui.panels import Panel, panel

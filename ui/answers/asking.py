@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.base import Row
-from tasks.jobs import OVER, Job, JobCancelled
 from tasks.registry import RegisteredVersion
+from tasks.runtime.jobs import OVER, Job, JobCancelled
 
 STOPPED = "stopped by you"
 MEASURABLE_S = 0.5  # a speed over less time than this is noise

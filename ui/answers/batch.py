@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.base import ModelFolderError, Row, TaskInputError
-from tasks.jobs import Job, JobCancelled, QueueFullError
-from tasks.memory import DeviceFullError
 from tasks.registry import ModelNotFoundError
 from tasks.runs import StoreUnreachableError
-from tasks.worker import ModelTooLargeError
+from tasks.runtime.jobs import Job, JobCancelled, QueueFullError
+from tasks.runtime.memory import DeviceFullError
+from tasks.runtime.worker import ModelTooLargeError
 from ui.answers.batch_file import Line
 from ui.answers.history import size
 from ui.answers.tables import as_csv, as_json

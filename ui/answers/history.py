@@ -4,13 +4,12 @@ The list lives in the visitor's `st.session_state` and nowhere else: `history` g
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
 from tasks.runs import Answer
+from ui.answers.answer import Asked
 from ui.answers.answer_log import AnswerLog
 from ui.answers.tables import as_csv, as_json
 
@@ -18,38 +17,6 @@ MAX_ANSWERS = 200
 MAX_BYTES = 50 * 10**6  # a visitor's: a picture may be a megabyte or more
 HISTORY, DROPPED, LOGGING = "history", "history-dropped", "history-log-answers"
 SAID = ("model", "seconds", "tokens")  # of a result: columns of their own tell them
-
-
-@dataclass
-class Asked:
-    """A question to a model and what came of it.
-
-    Attributes:
-        id: tells it from all others of the session.
-        reference: the registered version, as name/version; `model` is what people call it.
-        result: the output row; of an answer that was stopped, `{"partial": text}`.
-        tokens: what the model wrote or read, where it counts them.
-        rating: 1 for thumbs up, -1 for thumbs down.
-        run_id: where MLflow has it (the id of its trace), once it was logged.
-        log_state: whether it is on its way there; `log_error` says why it did not get there.
-    """
-
-    id: str
-    at: datetime
-    task: str
-    reference: str
-    model: str
-    row: dict[str, Any]
-    parameters: dict[str, Any]
-    result: dict[str, Any]
-    seconds: float
-    tokens: int | None
-    stopped: bool
-    rating: int | None = None
-    comment: str = ""
-    run_id: str | None = None
-    log_state: Literal["", "waiting", "logged", "failed"] = ""
-    log_error: str = ""
 
 
 def remember(asked: Asked) -> None:

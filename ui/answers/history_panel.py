@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from tasks.runs import Answer, AnswerNotFoundError, delete_answer, read_answer, recent_answers
+from ui.answers.answer import Asked
 from ui.answers.asking import in_seconds
 from ui.answers.history import (
     DROPPED,
     MAX_ANSWERS,
     MAX_BYTES,
-    Asked,
     answer_log,
     forget,
     from_mlflow,

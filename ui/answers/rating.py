@@ -3,7 +3,8 @@
 import streamlit as st
 
 from tasks.runs import answers_experiment
-from ui.answers.history import LOGGING, Asked, answer_log
+from ui.answers.answer import Asked
+from ui.answers.history import LOGGING, answer_log
 from ui.plain import escaped
 from ui.services import answer_link
 from ui.session import errors_in_words

@@ -9,9 +9,9 @@ from tasks import TASKS
 from tasks.base import Row
 from tasks.registry import RegisteredVersion
 from ui.answers import batch_panel, history_panel
+from ui.answers.answer import Asked
 from ui.answers.answering import askings_of, draw_answers, form_key, leave, refusal, start, stop
 from ui.answers.forms import draw_parameters, fill_parameters
-from ui.answers.history import Asked
 from ui.panels import Example, Panel
 from ui.panels import panel as panel_of
 from ui.plain import escaped

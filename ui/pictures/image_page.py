@@ -8,8 +8,8 @@ import streamlit as st
 from PIL import Image
 
 from tasks.base import Row
-from tasks.jobs import QueueFullError
 from tasks.registry import RegisteredVersion
+from tasks.runtime.jobs import QueueFullError
 from ui.answers.answering import REDRAW_S, in_words, progress
 from ui.answers.asking import Asking
 from ui.panels.image_classification import draw_attention_on_picture, draw_label

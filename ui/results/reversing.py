@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from tasks import task_class
-from tasks.jobs import OVER, Job
 from tasks.registry import RegisteredVersion
+from tasks.runtime.jobs import OVER, Job
 from ui.plain import escaped, visible
 from ui.results import charts, sequences
 from ui.results.sequences import Trained

@@ -9,7 +9,7 @@ from tasks import registry
 from tasks.catalog import CatalogModel
 from tasks.registry import RegisteredVersion
 from tasks.runs import find_run, open_store, store_in_words
-from tasks.worker import GIGABYTE
+from tasks.runtime.worker import GIGABYTE
 from ui.services import mlflow_ui, run_link
 
 # The metrics that trained models are chosen by, in the order in which they count; see experiments.training.

@@ -1,10 +1,10 @@
 """The starter for the task chatbot: the language model continued on dialogues."""
 
-from experiments.family import Family
 from experiments.starters.dialogue.judge import judge
 from experiments.starters.dialogue.report import describe, save_model, test
 from experiments.starters.dialogue.setup import decide, prepare
 from experiments.starters.starter import Starter
+from experiments.training.family import Family
 
 ABOUT = """\
 ## What it is

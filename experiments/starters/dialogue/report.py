@@ -4,12 +4,12 @@ from pathlib import Path
 
 from torch import nn
 
-from experiments.family import Result, SavedModel
 from experiments.starters.dialogue.setup import DialogueTraining
 from experiments.starters.language.network import LanguageNetwork
 from experiments.starters.language.report import save_figures
 from experiments.starters.weights import save_small
-from experiments.step import Metrics
+from experiments.training.family import Result, SavedModel
+from experiments.training.state import Metrics
 
 
 def test(training: DialogueTraining, network: nn.Module, best: int, folder: Path) -> Metrics:

@@ -9,17 +9,16 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from experiments import devices
 from experiments.config import ConfigError, StarterConfig
-from experiments.family import DataIdentity, Training
 from experiments.starters.dialogue.conversations import CHATTERBOT_TIMES, Conversations, read_conversations
 from experiments.starters.dialogue.template import DialogueBatches, Talk, encode_talks, extended, pack
 from experiments.starters.language.network import LanguageNetwork, language_step, measure
 from experiments.starters.language.setup import CONTEXT, Recipe, resolve
 from experiments.starters.language.tokens import Rows, tokenizer_digest
 from experiments.starters.starter import FOLDER
-from experiments.state import TrainState, starting_state
-from experiments.step import Metrics, StepResult
+from experiments.training import devices
+from experiments.training.family import DataIdentity, Training
+from experiments.training.state import Metrics, StepResult, TrainState, starting_state
 
 NAME = "dialogues"
 # What the shipped model was trained on; other conversations make another model.

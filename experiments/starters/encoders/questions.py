@@ -12,8 +12,7 @@ from torch import nn
 from transformers import BertForQuestionAnswering
 
 from experiments.config import StarterConfig
-from experiments.family import DataIdentity
-from experiments.registration import metrics
+from experiments.evaluation import text_metrics
 from experiments.starters.corpora import digest
 from experiments.starters.encoders.batches import Batch, Item
 from experiments.starters.encoders.judging import opened
@@ -32,8 +31,9 @@ from experiments.starters.encoders.squad import (
 )
 from experiments.starters.encoders.windows import Windows
 from experiments.starters.starter import Figure, Judgement, Starter
-from experiments.step import Metrics, StepResult
-from tasks.extractive import ExtractiveAnswers
+from experiments.training.family import DataIdentity
+from experiments.training.state import Metrics, StepResult
+from tasks.engines.extractive import ExtractiveAnswers
 from tasks.texts import WORD, sentences
 
 TASK, NAME = "question-answering", "question-answering"
@@ -137,7 +137,7 @@ def span_loss(starts: torch.Tensor, ends: torch.Tensor, target: torch.Tensor) ->
 
 def scored(answer: str, right: Sequence[str]) -> dict[str, float]:
     """`exact_match` and `f1` beside the right answer that fits best, as SQuAD has it."""
-    found = [metrics.squad([answer], [one]) for one in right]
+    found = [text_metrics.squad([answer], [one]) for one in right]
     return {name: max(one[name] for one in found) for name in ("exact_match", "f1")}
 
 

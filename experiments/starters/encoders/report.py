@@ -9,12 +9,12 @@ from typing import Any
 from accelerate import Accelerator
 from torch import nn
 
-from experiments import plots
 from experiments.config import StarterConfig
-from experiments.family import Family, Result, SavedModel
 from experiments.starters.encoders.setup import EncoderTraining, Lesson, decide, prepare
 from experiments.starters.weights import save_small
-from experiments.step import Metrics
+from experiments.training import figures as plots
+from experiments.training.family import Family, Result, SavedModel
+from experiments.training.state import Metrics
 
 SAID = "reports/test_answers.json"
 KEEP = "fp8"

@@ -14,9 +14,8 @@ from torch import nn
 from transformers import BertForSequenceClassification
 
 from experiments.config import StarterConfig
-from experiments.family import DataIdentity
-from experiments.registration.evaluation import examine
-from experiments.registration.metrics import accuracy_and_f1
+from experiments.evaluation.tasks import examine
+from experiments.evaluation.text_metrics import accuracy_and_f1
 from experiments.starters.corpora import digest
 from experiments.starters.encoders.batches import Batch, Item
 from experiments.starters.encoders.judging import opened
@@ -24,7 +23,8 @@ from experiments.starters.encoders.report import make_family
 from experiments.starters.encoders.setup import Lesson, outputs
 from experiments.starters.encoders.sst2 import LABELS, Review, Sst2, natural, read_sst2
 from experiments.starters.starter import Figure, Judgement, Starter
-from experiments.step import Metrics, StepResult
+from experiments.training.family import DataIdentity
+from experiments.training.state import Metrics, StepResult
 
 TASK, NAME = "sentiment-analysis", "sentiment"
 # What the shipped model was trained on; other sentences make another model.

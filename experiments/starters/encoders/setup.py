@@ -14,14 +14,13 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from experiments import devices
 from experiments.config import ConfigError, StarterConfig
-from experiments.family import DataIdentity, Training
 from experiments.starters.encoders.batches import Batch, Item, TextBatches, by_length, collate
 from experiments.starters.encoders.encoder import NONE, make_start
 from experiments.starters.encoders.recipes import RECIPES, resolve
-from experiments.state import starting_state
-from experiments.step import Metrics, StepResult
+from experiments.training import devices
+from experiments.training.family import DataIdentity, Training
+from experiments.training.state import Metrics, StepResult, starting_state
 
 EVALUATED_AT_ONCE = 64
 

@@ -1,6 +1,6 @@
 """The starter for summarization: an encoder that says of each sentence how much it belongs into a summary.
 
-It writes nothing: its summaries are sentences of the text. `tasks.sentences` takes them.
+It writes nothing: its summaries are sentences of the text. `tasks.engines.sentences` takes them.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,7 @@ from torch import nn
 from transformers import BertForTokenClassification
 
 from experiments.config import StarterConfig
-from experiments.family import DataIdentity
-from experiments.registration.metrics import rouge
+from experiments.evaluation.text_metrics import rouge
 from experiments.starters.corpora import digest
 from experiments.starters.encoders.batches import Batch, Item
 from experiments.starters.encoders.judging import OTHER_TEXTS, opened
@@ -25,8 +24,9 @@ from experiments.starters.encoders.report import make_family
 from experiments.starters.encoders.scitldr import Paper, SciTldr, read_scitldr
 from experiments.starters.encoders.setup import Lesson, outputs
 from experiments.starters.starter import Figure, Judgement, Starter
-from experiments.step import Metrics, StepResult
-from tasks.sentences import choose, read_part, sentence_scores
+from experiments.training.family import DataIdentity
+from experiments.training.state import Metrics, StepResult
+from tasks.engines.sentences import choose, read_part, sentence_scores
 from tasks.texts import WORD
 
 TASK, NAME = "summarization", "summarization"

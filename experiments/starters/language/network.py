@@ -8,7 +8,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
 
 from experiments.starters.language.tokens import IGNORED, Rows
-from experiments.step import Metrics, StepResult
+from experiments.training.state import Metrics, StepResult
 
 EVALUATION_ROWS = 16
 

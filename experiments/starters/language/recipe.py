@@ -1,10 +1,10 @@
 """The starter for the tasks next-word-prediction and story-completion: a small language model of children's stories."""
 
-from experiments.family import Family
 from experiments.starters.language.judge import judge
 from experiments.starters.language.report import describe, save_model, test
 from experiments.starters.language.setup import decide, prepare
 from experiments.starters.starter import Starter
+from experiments.training.family import Family
 
 ABOUT = """\
 ## What it is

@@ -5,12 +5,12 @@ from pathlib import Path
 from torch import nn
 from transformers import GenerationConfig
 
-from experiments import plots
-from experiments.family import Result, SavedModel
 from experiments.starters.language.network import LanguageNetwork
 from experiments.starters.language.setup import LanguageTraining
 from experiments.starters.weights import save_small
-from experiments.step import Metrics
+from experiments.training import figures
+from experiments.training.family import Result, SavedModel
+from experiments.training.state import Metrics
 
 # Tokens in a row that a text shall not repeat, for whoever generates with the folder: a model this small else runs in
 # circles at the temperature of 0.7 that the task takes by default (22 of 100 stories with a loop).
@@ -31,7 +31,7 @@ def test(training: LanguageTraining, network: nn.Module, best: int, folder: Path
 def save_figures(folder: Path, history: list[dict[str, float]], title: str, best: int, metrics: Metrics) -> None:
     """The curves of loss and accuracy."""
     for metric in ("loss", "accuracy"):
-        plots.save_curves(folder / f"{metric}_curve.png", history, metric, title, best, metrics[metric])
+        figures.save_curves(folder / f"{metric}_curve.png", history, metric, title, best, metrics[metric])
 
 
 def save_model(training: LanguageTraining, network: nn.Module, folder: Path) -> SavedModel:

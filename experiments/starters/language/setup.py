@@ -9,9 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import LlamaModel
 
-from experiments import devices
 from experiments.config import ConfigError, StarterConfig
-from experiments.family import DataIdentity, Training
 from experiments.starters.language.network import LanguageNetwork, language_step, make_config, measure
 from experiments.starters.language.stories import Stories, read_stories
 from experiments.starters.language.tokens import (
@@ -23,8 +21,9 @@ from experiments.starters.language.tokens import (
     tokenizer_digest,
     train_tokenizer,
 )
-from experiments.state import starting_state
-from experiments.step import Metrics, StepResult
+from experiments.training import devices
+from experiments.training.family import DataIdentity, Training
+from experiments.training.state import Metrics, StepResult, starting_state
 
 NAME = "children-stories"
 # What the shipped model was trained on; other stories make another model.

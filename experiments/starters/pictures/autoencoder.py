@@ -10,7 +10,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import nn
 
-from experiments.data import Subset
+from experiments.data.images import Subset
 from experiments.starters.pictures.data import SIDE, enlarged
 
 LATENT_CHANNELS, LATENT_SIDE = 4, 8

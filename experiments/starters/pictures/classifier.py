@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import models
-from experiments.data import Subset
+from experiments.data.images import Subset
 from experiments.starters.pictures.data import CLASSES_A_SET, SETS, seen
-from experiments.state import make_optimizer, schedule_factor
+from experiments.training.state import make_optimizer, schedule_factor
 
 ARCHITECTURE = "lenet5"
 FEATURES = "the 84 numbers before the last layer of the judge (a LeNet-5)"

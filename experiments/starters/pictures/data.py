@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from experiments.data import ImageData, Subset, load_images
+from experiments.data.images import ImageData, Subset, load_images
 
 # In the order of the classes.
 SETS = ("mnist", "fashion_mnist")

@@ -1,11 +1,11 @@
 """The starter for image generation: what it is, how it is trained, judged and described."""
 
 from experiments.config import StarterConfig
-from experiments.family import Family
 from experiments.starters.pictures.judging import judge
 from experiments.starters.pictures.report import describe, save_model, test
 from experiments.starters.pictures.setup import PictureTraining, decide, prepare
 from experiments.starters.starter import Starter
+from experiments.training.family import Family
 
 ABOUT = """\
 ## What it is

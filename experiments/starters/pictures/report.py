@@ -8,15 +8,15 @@ import transformers
 from PIL import Image
 from torch import nn
 
-from experiments import plots
-from experiments.family import Result, SavedModel
 from experiments.starters.pictures.batches import PictureBatches
 from experiments.starters.pictures.drawing import DRAWING_STEPS, GUIDANCE
 from experiments.starters.pictures.judging import Judged, class_table, judge_pipeline
 from experiments.starters.pictures.network import PictureNetwork, make_pipeline
 from experiments.starters.pictures.setup import PictureTraining
 from experiments.starters.weights import shrink
-from experiments.step import Metrics
+from experiments.training import figures as plots
+from experiments.training.family import Result, SavedModel
+from experiments.training.state import Metrics
 from tasks.image_generation import DEFAULTS_FILE
 
 NAME = "starter-image-generation"

@@ -16,7 +16,7 @@ from experiments.starters.pictures.data import load_pictures, reduced
 from experiments.starters.pictures.drawing import draw_pictures
 from experiments.starters.pictures.setup import CRITIC_EPOCHS, CRITIC_SEED
 from experiments.starters.pictures.vocabulary import CLASSES, judged_prompts
-from tasks.diffusion import load_pipelines
+from tasks.engines.diffusion import load_pipelines
 
 SETTINGS = ((12, 1.0), (12, 1.5), (12, 2.0), (12, 3.0), (12, 4.0), (8, 2.0), (20, 2.0))
 DRAWN, DRAWN_SEED = 30, 700_000

@@ -12,10 +12,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from experiments import devices
 from experiments.config import ConfigError, StarterConfig
-from experiments.data import Subset
-from experiments.family import DataIdentity, Training
+from experiments.data.images import Subset
 from experiments.starters.pictures import autoencoder
 from experiments.starters.pictures.batches import Batch, PictureBatches
 from experiments.starters.pictures.classifier import look, look_at, share, train_classifier
@@ -23,8 +21,9 @@ from experiments.starters.pictures.data import PictureData, first_of_each, load_
 from experiments.starters.pictures.drawing import DRAWING_STEPS, GUIDANCE, draw_pictures
 from experiments.starters.pictures.network import STEPS, PictureNetwork, make_pipeline, read_prompts
 from experiments.starters.pictures.vocabulary import CLASSES, judged_prompts, make_tokenizer, named
-from experiments.state import starting_state
-from experiments.step import Metrics, StepResult
+from experiments.training import devices
+from experiments.training.family import DataIdentity, Training
+from experiments.training.state import Metrics, StepResult, starting_state
 
 NAME = "mnist-and-fashion-mnist"
 CRITIC_SEED, CRITIC_EPOCHS = 101, 6

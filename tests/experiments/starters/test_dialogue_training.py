@@ -9,14 +9,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from experiments import training
 from experiments.config import StarterConfig, UserError
-from experiments.engine import fit
 from experiments.starters.dialogue import judge as judging
 from experiments.starters.dialogue.prompts import PROMPTS
 from experiments.starters.dialogue.recipe import STARTER
 from experiments.starters.dialogue.template import ASSISTANT, USER, extended
 from experiments.starters.weights import save_small
+from experiments.training import run as training
+from experiments.training.loop import fit
 from tasks.base import check_folder
 from tasks.chat import Chatbot
 from tests.experiments.starters import test_dialogue

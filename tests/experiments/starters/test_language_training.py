@@ -10,13 +10,13 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from experiments import training
 from experiments.config import ConfigError, StarterConfig
-from experiments.engine import fit
 from experiments.starters.language import setup
 from experiments.starters.language.recipe import STARTER
 from experiments.starters.language.report import UNREPEATED
 from experiments.starters.language.tokens import PackedBatches, encode
+from experiments.training import run as training
+from experiments.training.loop import fit
 from tasks.base import check_folder
 from tasks.text_generation import NextWordPrediction, StoryCompletion
 from tests.experiments.starters.test_language import TINY, WORDS, write_stories

@@ -11,17 +11,17 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from PIL import Image
 
 from experiments.config import ConfigError, StarterConfig
-from experiments.devices import make_accelerator
-from experiments.engine import fit
 from experiments.starters.pictures import autoencoder, data, judging, report, setup
 from experiments.starters.pictures.recipe import STARTER
 from experiments.starters.pictures.vocabulary import CLASSES
 from experiments.starters.training import train
-from experiments.step import Metrics
+from experiments.training.devices import make_accelerator
+from experiments.training.loop import fit
+from experiments.training.state import Metrics
 from tasks.base import check_folder
 from tasks.image_generation import ImageGeneration
-from tests.runs import artifacts, histories, only_run
-from tests.tiny_diffusion import encoded, make, photo, pixels
+from tests.support.runs import artifacts, histories, only_run
+from tests.support.tiny_diffusion import encoded, make, photo, pixels
 
 TINY = StarterConfig(
     task="image-generation", train_size=80, epochs=2, batch_size=16, threads=1, precision="fp32", device="cpu"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import CLIPTokenizer
 
-from experiments.data import Subset
+from experiments.data.images import Subset
 from experiments.starters.pictures import autoencoder, batches, vocabulary
 from experiments.starters.pictures.classifier import frechet_distance, look, share, train_classifier
 from experiments.starters.pictures.data import enlarged, first_of_each, reduced

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import training
 from experiments.config import StarterConfig, UserError
 from experiments.starters.encoders import recipes, windows
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.questions import STARTER, mean, most_common_words, read, scored, span_loss
 from experiments.starters.encoders.squad import TEST_TITLES, VAL_TITLES, Question, read_questions, sample
 from experiments.starters.encoders.windows import Windows, token_span
+from experiments.training import run as training
 from tasks import task_class
 from tasks.base import check_folder
 from tests.experiments.starters.test_encoders import WORDS, save_encoder, tokenizer
-from tests.runs import artifacts, only_run
+from tests.support.runs import artifacts, only_run
 
 RECIPE = recipes.Recipe(Size(layers=2, units=32, pieces=160, window=64), 12, 16, 0.01, dropout=0.0)
 PEOPLE, THINGS, PLACES = ("king", "queen", "cat", "dog"), ("lamp", "house", "story", "paper"), ("sea", "river", "town")

@@ -9,17 +9,17 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from experiments import training
 from experiments.config import StarterConfig, UserError
-from experiments.engine import fit
 from experiments.starters.encoders import recipes, sentiment
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.sentiment import STARTER, SentimentLesson, read
 from experiments.starters.encoders.sst2 import Review, natural, read_sst2
+from experiments.training import run as training
+from experiments.training.loop import fit
 from tasks import task_class
 from tasks.base import check_folder
 from tests.experiments.starters.test_encoders import save_encoder
-from tests.runs import artifacts, only_run
+from tests.support.runs import artifacts, only_run
 
 RECIPE = recipes.Recipe(Size(layers=2, units=32, pieces=130, window=32), 6, 16, 0.01, dropout=0.0)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from experiments.config import PRETRAINED_TASKS
-from experiments.starters.card import front_matter
+from experiments.registration.folder import front_matter
 from experiments.starters.starter import FOLDER, Starter
 from experiments.starters.training import starter_of, starters
 from tasks import task_class

@@ -14,7 +14,7 @@ from experiments import evaluate, starter
 from experiments.config import ConfigError, TrainingError, UserError
 from experiments.starters import card, corpora, evaluation, training, weights
 from experiments.starters.starter import Figure, Judgement, Starter
-from tests import tiny_models
+from tests.support import tiny_models
 
 pytestmark = pytest.mark.usefixtures("few_objects")
 

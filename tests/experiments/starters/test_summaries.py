@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import training
 from experiments.config import StarterConfig, UserError
-from experiments.registration.metrics import rouge
+from experiments.evaluation.text_metrics import rouge
 from experiments.starters.encoders import recipes
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.scitldr import Paper, SciTldr, read_scitldr
@@ -23,10 +22,11 @@ from experiments.starters.encoders.summaries import (
     scored,
     wanted_shares,
 )
+from experiments.training import run as training
 from tasks import task_class
 from tasks.base import check_folder
 from tests.experiments.starters.test_encoders import save_encoder, tokenizer
-from tests.runs import artifacts, only_run
+from tests.support.runs import artifacts, only_run
 
 RECIPE = recipes.Recipe(Size(layers=2, units=32, pieces=160, window=64), 8, 16, 0.01, dropout=0.0)
 NOISE = ["The river is old.", "The king was in town.", "A dog found the house.", "What is new in the sea?"]

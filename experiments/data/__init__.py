@@ -1,0 +1,1 @@
+"""Data sets as tensors: where they come from, their splits and digests."""

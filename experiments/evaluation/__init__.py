@@ -1,0 +1,1 @@
+"""Registered models measured on labelled data."""

@@ -1,0 +1,185 @@
+"""The labelled rows that models are judged on: the project's sample, or a person's own CSV file, all of it checked."""
+
+import csv
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.config import ConfigError
+from experiments.evaluation.tasks import JUDGES, request, sample_rows
+from tasks import task_class
+from tasks.base import TaskInputError
+from tasks.images import MAX_BYTES, decode_image
+from tasks.texts import text_fault
+
+MAX_ROWS = 10_000
+MAX_FILE_BYTES = 100 * 10**6
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows of a task's columns (images of a file as its path), where they are from, and a digest of their content."""
+
+    name: str
+    rows: tuple[Mapping[str, Any], ...]
+    sha256: str
+
+
+def read_rows(task: str, datasets: str) -> LabelledRows:
+    """The rows that `datasets` names for a task: `auto` for the sample, or a CSV file.
+
+    Raises ConfigError, in one line, for a file that cannot be used, naming the line of a row that cannot be.
+    """
+    columns = ", ".join(JUDGES[task].columns)
+    if datasets.strip() == AUTO:
+        rows = sample_rows(task)
+        if not rows:
+            raise ConfigError(
+                f"datasets is 'auto', and there is no sample for {task}; valid: a CSV file with columns {columns}"
+            )
+        return LabelledRows("sample", tuple(rows), _digest(rows))
+    path = _file(datasets, columns)
+    rows = []
+    for line, cells in _lines(path, task):
+        try:
+            rows.append(_row(task, cells, path.parent))
+        except (TaskInputError, ValueError) as error:
+            raise ConfigError(f"datasets: line {line} of {path.name}: {error}") from error
+    if not rows:
+        raise ConfigError(f"datasets: {path.name} has no rows under its header; valid: 1 to {MAX_ROWS:,}")
+    return LabelledRows(path.name, tuple(rows), _digest(rows))
+
+
+def _file(datasets: str, columns: str) -> Path:
+    """The file that a person named. Raises ConfigError if there is none, or too large a one."""
+    valid = f"valid: auto, or a CSV file with columns {columns}"
+    try:
+        path = Path(datasets).expanduser()
+        if not datasets.strip() or "\0" in datasets or not path.exists():
+            raise ConfigError(f"datasets is {datasets!r}, and there is no such file; {valid}")
+        if not path.is_file():
+            kind = "a folder" if path.is_dir() else "no plain file"
+            raise ConfigError(f"datasets is {datasets!r}, which is {kind}; {valid}")
+        size = path.stat().st_size
+    except (OSError, RuntimeError) as error:  # the latter for an unknown ~user
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"datasets is {datasets[:60]!r}, which cannot be read: {reason}; {valid}") from error
+    if size > MAX_FILE_BYTES:
+        raise ConfigError(
+            f"datasets: {path.name} has {size / 1e6:,.0f} MB; valid: at most {MAX_FILE_BYTES // 10**6} MB"
+        )
+    return path
+
+
+def _lines(path: Path, task: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Each row of a CSV file with the number of the line on which it ends. Raises ConfigError for what is none."""
+    judge = JUDGES[task]
+    try:
+        # Spreadsheets begin their UTF-8 files with a mark, which the codec leaves out.
+        with _long_cells(), path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            missing = [column for column in judge.columns if column not in header]
+            if missing:
+                there = ", ".join(name[:40] for name in header[:10]) if any(header) else "nothing"
+                raise ConfigError(
+                    f"datasets: {path.name} has no column {missing[0]!r}; {task} takes {', '.join(judge.columns)}, "
+                    f"separated by commas, and the first line has {there}"
+                )
+            twice = next((name for name in judge.columns if header.count(name) > 1), None)
+            if twice:
+                raise ConfigError(f"datasets: {path.name} has two columns {twice!r}; valid: each once")
+            count = 0
+            for cells in reader:
+                if not cells:  # an empty line
+                    continue
+                count += 1
+                if count > MAX_ROWS:
+                    raise ConfigError(f"datasets: {path.name} has more than {MAX_ROWS:,} rows, the most that are taken")
+                if len(cells) != len(header):
+                    raise ConfigError(
+                        f"datasets: line {reader.line_num} of {path.name} has {len(cells)} cells and the first line "
+                        f'{len(header)}; texts with commas are put in double quotes: "so, like this"'
+                    )
+                named = dict(zip(header, cells, strict=True))
+                yield reader.line_num, {column: named[column] for column in judge.columns}
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"datasets: {path.name} is not UTF-8 text; save it as CSV UTF-8") from error
+    except csv.Error as error:
+        raise ConfigError(f"datasets: {path.name} is not CSV: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"datasets: {path.name} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let cells be as long as a file may be, where csv takes 131,072 characters, for texts and images in base64."""
+    usual = csv.field_size_limit(MAX_FILE_BYTES)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(usual)
+
+
+def _row(task: str, cells: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    """A row that a model of the task can be asked. Raises TaskInputError or ValueError, naming the column."""
+    judge = JUDGES[task]
+    for column in judge.columns:
+        if column == "image":  # decoded below
+            continue
+        if fault := text_fault(cells[column]):
+            raise ValueError(f"{column} {fault}; valid: text")
+        if not cells[column].strip() and column not in judge.may_be_empty:
+            raise ValueError(f"{column} is empty; valid: text")
+    row: dict[str, Any] = dict(cells)
+    if task == "image-classification":
+        row["image"] = _image(cells["image"], folder)
+        decode_image(request(task, row)["image"], 3)
+        return row
+    if task == "sequence-reversal":
+        _check_integers(cells["sequence"])
+    # Not loaded: what a model itself does not take is said where it is asked.
+    task_class(task)(folder, "none").check_rows([request(task, row)])
+    return row
+
+
+def _check_integers(sequence: str) -> None:
+    for number in sequence.split():
+        if not number.isdecimal() or len(number) > 9:
+            raise ValueError(f"sequence has {number[:40]!r}; valid: whole numbers from 0, separated by spaces")
+
+
+def _image(cell: str, folder: Path) -> Path | str:
+    """The file that a cell names, which is within the CSV file's folder, or its base64, which has no dot."""
+    if "." not in cell:
+        return cell
+    name = cell.strip()
+    if "\0" in name:
+        raise ValueError("image has a NUL in its path; valid: the path of a PNG or JPEG")
+    try:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ValueError(f"image is {name[:60]!r}, which is outside the folder of the CSV file; valid: within it")
+        if not path.is_file():
+            raise ValueError(f"image is {name[:60]!r}, and there is no such file beside the CSV file")
+        size = path.stat().st_size
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise ValueError(f"image is {name[:60]!r}, which cannot be read") from error
+    if size > MAX_BYTES:
+        most = MAX_BYTES // 2**20
+        raise ValueError(f"image is {name[:60]!r}, which has {size / 2**20:.0f} MB; valid: at most {most} MB")
+    return path
+
+
+def _digest(rows: list[Any]) -> str:
+    """SHA-256 of all cells and of the files that they name, each with its length before it."""
+    digest = hashlib.sha256()
+    for row in rows:
+        for value in row.values():
+            content = value.read_bytes() if isinstance(value, Path) else value.encode()
+            digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()

@@ -1,0 +1,134 @@
+"""What is to be judged: a task, registered versions of it, rows and settings, all checked before a run is made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.config import CompareConfig, ConfigError
+from experiments.evaluation.labelled_csv import AUTO, LabelledRows, read_rows
+from experiments.evaluation.tasks import JUDGES, Judge
+from experiments.tracking.store import opened_store
+from experiments.training import devices
+from tasks import registry, task_class
+from tasks.base import TaskInputError
+from tasks.registry import ModelNotFoundError, RegisteredVersion
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison ready to run. `device` is decided; `settings` are parameters of the task that a person gave."""
+
+    task: str
+    versions: tuple[RegisteredVersion, ...]
+    data: LabelledRows
+    settings: Mapping[str, Any]
+    device: str
+
+    @property
+    def judge(self) -> Judge:
+        return JUDGES[self.task]
+
+    @property
+    def title(self) -> str:
+        """Such as `3 models for summarization on sample`."""
+        models = "1 model" if len(self.versions) == 1 else f"{len(self.versions)} models"
+        return f"{models} for {self.task} on {self.data.name}"
+
+
+def make_plan(config: CompareConfig) -> Plan:
+    """Check all that can be checked without loading a model.
+
+    Raises ConfigError for models, files, settings and devices that do not exist or do not go together, and for a
+    registry that does not answer.
+    """
+    device = devices.resolve_device(config.device)
+    opened_store()
+    versions = _versions(config.models, config.task)
+    task = versions[0].task
+    settings = _settings(task, config.settings)
+    return Plan(task, tuple(versions), read_rows(task, config.datasets), settings, device)
+
+
+def label(version: RegisteredVersion) -> str:
+    """What tables and figures call a version: its model without a Hub's owner, and its place in the registry."""
+    model = Path(version.model).name or version.model
+    return f"{model if len(model) <= 40 else model[:37] + '...'} ({version.key})"
+
+
+def _versions(models: str, task: str) -> list[RegisteredVersion]:
+    """The versions that the names stand for, each once, all of one task that can be judged."""
+    if models.strip() == AUTO:
+        return _all_versions(task)
+    found: dict[str, RegisteredVersion] = {}
+    for name in filter(None, (part.strip() for part in models.split(","))):
+        try:
+            version = registry.find(name)
+        except ModelNotFoundError as error:
+            raise ConfigError(f"models names {name[:80]!r}: {error}") from error
+        found.setdefault(version.key, version)
+    if not found:
+        raise ConfigError(f"models is {models!r}, which names nothing; valid: auto, name, name@alias or name/version")
+    versions = list(found.values())
+    for version in versions:
+        if version.task not in JUDGES:
+            raise ConfigError(
+                f"models names {version.key}, and {version.task} has no metric; valid: models for {', '.join(JUDGES)}"
+            )
+        if task not in (AUTO, version.task):
+            raise ConfigError(f"models names {version.key}, which is for {version.task}, and task is {task!r}")
+        if version.task != versions[0].task:
+            raise ConfigError(
+                f"models names {versions[0].key} for {versions[0].task} and {version.key} for {version.task}; valid: "
+                "models of one task"
+            )
+    return versions
+
+
+def _all_versions(task: str) -> list[RegisteredVersion]:
+    everything = [version for version in registry.versions() if version.task in JUDGES]
+    tasks = [name for name in JUDGES if any(version.task == name for version in everything)]
+    if task == AUTO:
+        if len(tasks) > 1:
+            raise ConfigError(f"task is 'auto' with models=auto, and the registry has models for {', '.join(tasks)}; "
+                              "valid: one of them")  # fmt: skip
+        if not tasks:
+            raise ConfigError("models is 'auto', and the registry has no model of a task with a metric; "
+                              f"valid tasks: {', '.join(JUDGES)}")  # fmt: skip
+        task = tasks[0]
+    if task not in tasks:
+        there = f"it has models for {', '.join(tasks)}" if tasks else "it has none for other tasks with a metric either"
+        raise ConfigError(f"models is 'auto', and the registry has no model for {task}; {there}")
+    return [version for version in everything if version.task == task]
+
+
+def _settings(task: str, text: str) -> dict[str, Any]:
+    """Parameters of a task from `name=value,name=value`. Raises ConfigError for unknown ones and bad values."""
+    if text.strip() == "none":
+        return {}
+    specs = {spec.name: spec for spec in task_class(task).parameters}
+    settings = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if name not in specs or not equals:
+            valid = f"name=value with {', '.join(specs)}" if specs else f"none, since {task} has no parameters"
+            raise ConfigError(f"settings has {part[:60]!r}; valid: {valid}")
+        settings[name] = _value(specs[name], value)
+    try:
+        # Not loaded: what goes together can be told without the model.
+        task_class(task)(Path(), "none").check_parameters(settings)
+    except TaskInputError as error:
+        raise ConfigError(f"settings: {error}") from error
+    return settings
+
+
+def _value(spec: Any, text: str) -> Any:
+    """A setting as the parameter's type; text that is none is refused by the task's own check."""
+    if spec.kind is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if spec.kind in (int, float):
+        try:
+            return spec.kind(text)
+        except ValueError:
+            return text
+    return text

@@ -1,0 +1,244 @@
+"""How good a model of a task is on labelled rows: metrics per task, and the small samples that come with the project.
+
+The samples are six to ten lines each, written for this project: they show that a model does its job, not which of two
+good models is better.
+"""
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.evaluation import text_metrics as metrics
+from tasks.base import Task
+
+SAMPLES = Path(__file__).with_name("samples")
+NEXT_WORDS = 5
+IMAGES_AT_ONCE = 256  # those of a large file would not fit into memory together
+
+# Columns hold text; of images also the path of a file.
+Rows = Sequence[Mapping[str, Any]]
+Parameters = Mapping[str, Any]
+
+
+class NoMetricError(Exception):
+    """There is no metric for this task, model and rows. The text says why."""
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """A metric row by row: its total is the mean of `values` weighted by `weights`, or e to the power of that mean.
+
+    `weights` is None where each row counts the same.
+    """
+
+    values: tuple[float, ...]
+    weights: tuple[float, ...] | None = None
+    exponential: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model did on labelled rows.
+
+    Attributes:
+        metrics: the totals.
+        scores: those of the metrics that have a score for each row.
+        answers: what the model said to each row, in words; empty where the metric needs no answer.
+    """
+
+    metrics: dict[str, float]
+    scores: dict[str, RowScores] = field(default_factory=dict)
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How a task is judged.
+
+    Attributes:
+        columns: of its labelled rows; those that may be empty are in `may_be_empty`.
+        label: the column with the right answer; None where the text itself is what a model should expect.
+        measure: the metrics of a loaded task from rows.
+        headline: the metric that people read first.
+        decides: the metric by which models are compared, if it is another; it has a score for each row.
+    """
+
+    columns: tuple[str, ...]
+    measure: Callable[[Any, Rows, Parameters], Evaluation]
+    headline: str
+    label: str | None = None
+    may_be_empty: tuple[str, ...] = ()
+    decides: str = ""
+
+    @property
+    def deciding(self) -> str:
+        return self.decides or self.headline
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that the model is given."""
+        return tuple(column for column in self.columns if column != self.label)
+
+
+def evaluate(task: Task, rows: Rows, parameters: Parameters | None = None) -> dict[str, float]:
+    """The metrics of `examine`, without the single rows."""
+    return examine(task, rows, parameters).metrics
+
+
+def examine(task: Task, rows: Rows, parameters: Parameters | None = None) -> Evaluation:
+    """Metrics of a loaded task, asked with these parameters, on labelled rows, and their number as `examples`.
+
+    Raises NoMetricError if the task has no metric, a column is missing, or the model knows none of the labels.
+    """
+    judge = JUDGES.get(task.name)
+    if judge is None:
+        raise NoMetricError(f"{task.name} has no metric")
+    missing = [column for column in judge.columns if any(row.get(column) is None for row in rows)]
+    if missing or not rows:
+        raise NoMetricError(f"labelled rows of {task.name} have columns {', '.join(judge.columns)}")
+    found = judge.measure(task, rows, parameters or {})
+    return Evaluation({**found.metrics, "examples": float(len(rows))}, found.scores, found.answers)
+
+
+def sample_rows(task: str) -> list[dict[str, str]]:
+    """The labelled sample of a task that comes with the project; empty where there is none."""
+    path = SAMPLES / f"{task}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def request(task: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model of a task is given of a labelled row."""
+    given = {column: row[column] for column in JUDGES[task].inputs}
+    if task == "sequence-reversal":
+        return {"sequence": [int(number) for number in given["sequence"].split()]}
+    if task == "image-classification" and isinstance(given["image"], Path):
+        return {"image": given["image"].read_bytes()}
+    return given
+
+
+def _means(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], dict[str, RowScores]]:
+    """Totals and rows of metrics that are plain means over rows."""
+    totals = {name: sum(values) / len(values) for name, values in scores.items()}
+    return totals, {name: RowScores(tuple(map(float, values))) for name, values in scores.items()}
+
+
+def _ask(task: Task, rows: Rows, parameters: Parameters) -> list[dict[str, Any]]:
+    return task.run([request(task.name, row) for row in rows], parameters)
+
+
+def _sentiment(task: Any, rows: Rows, parameters: Parameters) -> Evaluation:
+    return _labels(task, task.model.config.id2label.values(), rows, parameters)
+
+
+def _images(task: Any, rows: Rows, parameters: Parameters) -> Evaluation:
+    return _labels(task, task.config.classes, rows, parameters)
+
+
+def _labels(task: Task, classes: Any, rows: Rows, parameters: Parameters) -> Evaluation:
+    right = [row["label"].lower() for row in rows]
+    known = {str(label).lower() for label in classes}
+    if not known.issuperset(right):
+        raise NoMetricError(f"the model's classes are {_some(known)}, the labels of the rows {_some(set(right))}")
+    said = []
+    for start in range(0, len(rows), IMAGES_AT_ONCE):
+        said += [answer["label"] for answer in _ask(task, rows[start : start + IMAGES_AT_ONCE], parameters)]
+    predicted = [label.lower() for label in said]
+    _, scores = _means({"accuracy": [one == other for one, other in zip(predicted, right, strict=True)]})
+    return Evaluation(metrics.accuracy_and_f1(predicted, right), scores, tuple(said))
+
+
+def _some(names: set[str], most: int = 10) -> str:
+    shown = sorted(name if len(name) <= 40 else name[:37] + "..." for name in names)
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def _texts(
+    said: Sequence[str], right: Sequence[str], metric: Callable[[list[str], list[str]], dict[str, float]]
+) -> Evaluation:
+    """Texts by a metric that is a mean over rows."""
+    each = [metric([one], [other]) for one, other in zip(said, right, strict=True)]
+    totals, scores = _means({name: [row[name] for row in each] for name in each[0]})
+    return Evaluation(totals, scores, tuple(said))
+
+
+def _answers(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
+    found = _ask(task, rows, parameters)
+    return _texts([answer["answer"] for answer in found], [row["answer"] for row in rows], metrics.squad)
+
+
+def _summaries(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
+    written = _ask(task, rows, parameters)
+    return _texts([answer["summary"] for answer in written], [row["summary"] for row in rows], metrics.rouge)
+
+
+def _next_words(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
+    answers = _ask(task, rows, {**parameters, "top_k": NEXT_WORDS})
+    guesses = [[candidate["word"].lower() for candidate in answer["candidates"]] for answer in answers]
+    pairs = [(words, row["next_word"].lower()) for words, row in zip(guesses, rows, strict=True)]
+    totals, scores = _means({
+        "accuracy": [words[:1] == [word] for words, word in pairs],
+        f"top{NEXT_WORDS}_accuracy": [word in words for words, word in pairs],
+    })  # fmt: skip
+    return Evaluation(totals, scores, tuple(answer["next_word"] for answer in answers))
+
+
+def _reversals(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
+    answers = _ask(task, rows, parameters)
+    totals, scores = _means({"sequence_accuracy": [answer["correct"] for answer in answers]})
+    return Evaluation(totals, scores, tuple(" ".join(map(str, answer["reversed"])) for answer in answers))
+
+
+def _perplexity(task: Any, rows: Rows, parameters: Parameters) -> Evaluation:  # noqa: ARG001
+    """`perplexity` of a token, and `bits_per_byte`, which models with different tokens can be compared by."""
+    found = [_log_likelihood(task, row["text"]) for row in rows]
+    nats = -sum(score for score, _ in found)
+    tokens = sum(count for _, count in found)
+    if not tokens:
+        raise NoMetricError("the texts have no tokens that the model could predict")
+    sizes = [len(row["text"].encode()) for row in rows]
+    a_token = RowScores(
+        tuple(-score / max(1, count) for score, count in found), tuple(float(count) for _, count in found), True
+    )
+    bits = [-score / math.log(2) / size for (score, _), size in zip(found, sizes, strict=True)]
+    return Evaluation(
+        {"perplexity": math.exp(nats / tokens), "bits_per_byte": nats / math.log(2) / sum(sizes)},
+        {"perplexity": a_token, "bits_per_byte": RowScores(tuple(bits), tuple(map(float, sizes)))},
+    )
+
+
+def _log_likelihood(task: Any, text: str) -> tuple[float, int]:
+    """The log-probability (natural) of a text's tokens and their number, in windows that do not overlap.
+
+    Each window begins with the model's token for the start of a text, so that the first word is predicted too.
+    """
+    import torch
+
+    tokenizer = task.tokenizer
+    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    begins = [] if begin is None else [begin]
+    tokens = task.encode(text, add_special_tokens=False)["input_ids"]
+    total, count, room = 0.0, 0, task.window - len(begins)
+    for start in range(0, len(tokens), room):
+        window = torch.tensor([begins + tokens[start : start + room]], device=task.model.device)
+        with torch.inference_mode():
+            scores = task.model(input_ids=window).logits[0, :-1].float().log_softmax(-1)
+        predicted = scores.gather(-1, window[0, 1:, None])
+        total, count = total + float(predicted.sum()), count + predicted.numel()
+    return total, count
+
+
+JUDGES: Mapping[str, Judge] = {
+    "sentiment-analysis": Judge(("text", "label"), _sentiment, "accuracy", "label"),
+    "question-answering": Judge(("question", "context", "answer"), _answers, "f1", "answer", may_be_empty=("answer",)),
+    "summarization": Judge(("text", "summary"), _summaries, "rougeL", "summary"),
+    "next-word-prediction": Judge(("text", "next_word"), _next_words, "accuracy", "next_word"),
+    "story-completion": Judge(("text",), _perplexity, "perplexity", decides="bits_per_byte"),
+    "image-classification": Judge(("image", "label"), _images, "accuracy", "label"),
+    "sequence-reversal": Judge(("sequence",), _reversals, "sequence_accuracy"),
+}

@@ -1,1 +1,0 @@
-"""Comparing registered models of one task on labelled rows."""

@@ -1,0 +1,170 @@
+"""Going on with a run that was cut off: with which configuration, from which checkpoint, and how exactly.
+
+At the end what comparisons and searches need, which have many: `caught_up`, `go_on_with_one`.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from experiments.config import ConfigError, LeaveAloneError, TrainConfig, UserError
+from experiments.tracking.checkpoint import Checkpoint, CheckpointError
+from experiments.tracking.run import abandon_run, catch_up, checkpoint_store, resumable_run
+from experiments.tracking.store import opened_store
+from experiments.training.family import DataIdentity, Result
+from experiments.training.state import History, TrainState
+from tasks.runs import open_store
+
+# May differ between a run and its continuation; every other field decides what is trained.
+FREE_TO_CHANGE = {"device", "precision", "threads", "data_dir", "resume", "register"}
+FINISHED = "FINISHED"
+
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+def resumed_config(config: Config, given: frozenset[str], wait: bool = False) -> Config:
+    """The configuration of the run that `config.resume` names, with what may change taken from `config`.
+
+    `wait` is for a server that is away, as in `opened_store`. Fields that were not given are the run's own. Raises
+    ConfigError for a run that cannot be gone on with, or when a given field contradicts it. Started by `mlflow run`,
+    which always passes the declared defaults, a field counts as given only if it differs from its default.
+    """
+    _, stored = resumable_run(config.resume, wait)
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    if set(stored) != set(defaults):
+        raise ConfigError(f"resume is {config.resume!r}, and that run is not one of this entry point and version")
+    if "MLFLOW_RUN_ID" in os.environ:
+        given = frozenset(name for name in given if getattr(config, name) != defaults[name])
+    for name in sorted(given - FREE_TO_CHANGE):
+        if getattr(config, name) != stored[name]:
+            raise ConfigError(
+                f"{name} is {getattr(config, name)!r}, and run {config.resume} was started with {stored[name]!r}; "
+                f"leave {name} out, or start a new run"
+            )
+    changed = {name: getattr(config, name) for name in FREE_TO_CHANGE & (given | {"resume"})}
+    return dataclasses.replace(config, **{**stored, **changed})
+
+
+def claim(run_id: str) -> BaseFileLock:
+    """Keep other processes from going on with the same run; released when this process ends, however it ends.
+
+    Raises LeaveAloneError if another process has the run.
+    """
+    store = checkpoint_store(open_store().get_run(run_id))
+    store.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(store.folder / ".in-use")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        text = f"run {run_id} is being trained by another process; wait for it or stop it first"
+        raise LeaveAloneError(text) from error
+    return lock
+
+
+def find_checkpoint(
+    config: TrainConfig, data: DataIdentity, best_epoch: Callable[[History], int], wait: bool = False
+) -> Checkpoint | None:
+    """The newest usable checkpoint of the run that `config.resume` names, None if it was cut off before its first.
+
+    Damaged ones are named on stderr. Raises ConfigError if none is usable or here, or `data` are not those of the run.
+    """
+    run, _ = resumable_run(config.resume, wait)
+    _check_data(run, config, data)
+    store = checkpoint_store(run)
+    try:
+        checkpoint = store.load_newest(
+            needs=lambda checkpoint: best_epoch(checkpoint.values["history"]),
+            warn=lambda text: print(f"warning: {text}", file=sys.stderr),
+        )
+    except CheckpointError as error:
+        raise ConfigError(str(error)) from error
+    # The checkpoint of an epoch is written before its metrics are logged: a run with metrics has had one somewhere.
+    if checkpoint is None and "val_loss" in run.data.metrics:
+        raise ConfigError(
+            f"resume is {config.resume!r}, which has finished epochs, and {store.folder.absolute()} has no checkpoint; "
+            "valid: on the machine and in the folder in which it was cut off"
+        )
+    return checkpoint
+
+
+def _check_data(run: Any, config: TrainConfig, data: DataIdentity) -> None:
+    """Raise ConfigError if a run was trained on other data, as far as it says on which."""
+    for tag, here in (("data_sha256", data.sha256), ("split_sha256", data.split_sha256)):
+        there = run.data.tags.get(tag, here)
+        if there != here:
+            folder = getattr(config, "data_dir", None)
+            place = f"data_dir is {folder!r}, and its {tag}" if folder else f"the {tag} of {data.name}"
+            raise ConfigError(
+                f"{place} is {here[:12]}..., that of run {config.resume} {there[:12]}...; valid: the data that the run "
+                "was started with"
+            )
+
+
+def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> None:
+    """Put `state` where the checkpoint was, saying so, and saying if the continuation will not be bit-exact.
+
+    Raises ConfigError if the checkpoint is of another network.
+    """
+    try:
+        state.restore(checkpoint.tensors, checkpoint.values)
+    except (RuntimeError, KeyError, ValueError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ConfigError(f"the checkpoint of epoch {checkpoint.epoch} is of another network: {first_line}") from error
+    there = checkpoint.values["environment"]
+    differences = [f"{key} {there.get(key)} -> {value}" for key, value in here.items() if there.get(key) != value]
+    if differences:
+        print(f"warning: not bit-exact with an uninterrupted run: {', '.join(differences)}", file=sys.stderr)
+    if state.accelerator.is_main_process:
+        print(f"going on after epoch {checkpoint.epoch}")
+
+
+def caught_up(runs: Iterable[Any]) -> list[Any]:
+    """Runs of MLflow as they are when the unfinished ones have got what waits for them on this machine.
+
+    Says on stderr what cannot be sent now.
+    """
+    found = []
+    for run in runs:
+        try:
+            if run.info.status != FINISHED and catch_up(run.info.run_id, wait=True):
+                run = opened_store(wait=True).get_run(run.info.run_id)
+        except ConfigError as error:
+            print(f"warning: {error}", file=sys.stderr)
+        found.append(run)
+    return found
+
+
+def go_on_with_one(
+    run_ids: Sequence[str], train: Callable[[str], Result | None], name: str, reason: str
+) -> Result | None:
+    """Go on with the first of the cut-off runs of one training that can be, and mark the others as FAILED.
+
+    Args:
+        train: goes on with a run, by its id.
+        name: what is said to begin again if a run cannot be gone on with.
+        reason: why the other runs are given up.
+
+    None if there is none to go on with. Raises LeaveAloneError, with the runs as they were, if one of them is finished
+    by now, another process has it, or the store does not answer; and what `train` raises once the run goes on.
+    """
+    result = None
+    for run_id in run_ids:
+        try:
+            if result is None:
+                result = train(run_id)
+                continue
+        except LeaveAloneError:
+            raise
+        except UserError as error:  # refused before it was touched: no usable checkpoint, say
+            print(f"warning: {name} begins again: {error}", file=sys.stderr)
+        try:
+            abandon_run(run_id, reason)
+        except ConfigError as error:
+            if result is None:  # it may be finished: then none is to take its place
+                raise
+            print(f"warning: {error}", file=sys.stderr)
+    return result

@@ -1,0 +1,229 @@
+"""One training from its configuration to the registry, the same way for every family of models.
+
+`train` goes all the way; `try_out` stops at validation: what a search does with the settings that it tries.
+"""
+
+import dataclasses
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from accelerate.utils import broadcast_object_list
+
+from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
+from experiments.tracking.checkpoint import Checkpoint
+from experiments.tracking.run import Tracker, artifact_disk, git_commit, tracked_run
+from experiments.training import devices, resume
+from experiments.training.family import Config, Family, Prepared, Result, Training
+from experiments.training.finish import finish
+from experiments.training.loop import fit
+from experiments.training.micro_batch import Divide, by_items
+from experiments.training.progress import Progress
+from experiments.training.state import Metrics
+
+SNAPSHOTS = "plots/epochs"
+
+
+def train(
+    family: Family[Config, Prepared],
+    config: Config,
+    given: frozenset[str] = frozenset(),
+    parent: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    promote: bool = True,
+) -> Result | None:
+    """Train, evaluate, log and register one network; the result is None on all processes but the first.
+
+    Args:
+        given: the fields that a person set, which a resumed run must agree with.
+        parent: id of a run under which this one is nested.
+        labels: tags that the run has from its first moment.
+        promote: whether a registered model becomes champion if it is better; else that is the caller's business.
+
+    Raises UserError before any run is made if the configuration cannot work, TrainingError after that.
+    """
+    wait = parent is not None  # for a server that is away: nobody waits for the next one of many
+    if config.resume != "none":
+        config = resume.resumed_config(config, given, wait)
+    config = family.decide(config)
+    accelerator = devices.make_accelerator(config.device, config.precision)
+    training = family.prepare(config, accelerator)
+    checkpoint = _restore(training, wait)
+    if not accelerator.is_main_process:
+        _fit(training, tracker=None)
+        return None
+    if checkpoint is None:
+        _check_space(training, family.name, wait)
+    # A run to be resumed is claimed before it is touched: it may be in the hands of another process.
+    with ExitStack() as stack:
+        if config.resume != "none":
+            stack.enter_context(resume.claim(config.resume))
+        tracker = stack.enter_context(tracked_run(family.name, config.resume, parent=parent, tags=labels))
+        if config.resume == "none":
+            stack.enter_context(resume.claim(tracker.run_id))
+        _start(training, family.name, tracker)
+        training.snapshots = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if checkpoint is not None:
+            tracker.fetch_files(SNAPSHOTS, training.snapshots)
+        _fit(training, tracker)
+        return finish(family, training, tracker, promote)
+
+
+def try_out(
+    family: Family[Config, Prepared],
+    config: Config,
+    tracker: Tracker,
+    name: str,
+    watch: Callable[[int, Metrics], bool],
+) -> tuple[int, Metrics]:
+    """Train one network for what it shows on validation data; the test data are not looked at, and nothing is kept.
+
+    Args:
+        config: with every `auto` decided.
+        tracker: the run that gets settings and curves.
+        watch: called after every epoch with its number and metrics; True ends the training.
+
+    Returns the best epoch by validation, and its metrics. Raises UserError or TrainingError as `train` does.
+    """
+    training = family.prepare(config, devices.make_accelerator(config.device, config.precision))
+    tracker.start(name, f"**{name}** is training.", dataclasses.asdict(training.config), _tags(training))
+    ended = False
+
+    def on_epoch_end(epoch: int, metrics: Metrics) -> None:
+        nonlocal ended
+        tracker.log_epoch(epoch, metrics)
+        ended = watch(epoch, metrics)
+
+    fit(
+        training.state,
+        batches=training.batches.epoch,
+        step=training.step,
+        evaluate=training.evaluate,
+        epochs=training.config.epochs,
+        seed=training.config.seed,
+        on_epoch_end=on_epoch_end,
+        solved=lambda metrics: ended or training.solved(metrics),
+        grad_clip=training.config.grad_clip,
+        divide=_divide(training),
+        on_smaller=lambda size: _say_smaller(training, tracker, size),
+    )
+    best = training.best_epoch(training.state.history)
+    return best, training.state.history[best - 1]
+
+
+def _restore(training: Training, wait: bool) -> Checkpoint | None:
+    """Go back to the newest checkpoint of the run to be resumed, the same one on all processes."""
+    config, accelerator = training.config, training.state.accelerator
+    if config.resume == "none":
+        return None
+    checkpoint = resume.find_checkpoint(config, training.identity, training.best_epoch, wait)
+    if accelerator.num_processes > 1:
+        epochs = broadcast_object_list([checkpoint.epoch if checkpoint else 0])
+        if epochs[0] != (checkpoint.epoch if checkpoint else 0):
+            raise ConfigError("the processes do not see the same checkpoints; give them one disk")
+    if checkpoint is not None:
+        resume.restore(training.state, checkpoint, training.environment)
+    return checkpoint
+
+
+def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
+    config, data = training.config, training.identity
+    name = training.title
+    how_to_resume = f"Cut off? `mlflow run . -e {entry_point} -P resume={tracker.run_id}` goes on with it."
+    tracker.start(name, f"**{name}** is training. {how_to_resume}", dataclasses.asdict(config), _tags(training))
+    tracker.log_dataset(data.name, data.origin, data.sha256)
+    if not data.verified:
+        print(f"warning: {data.origin} is not known to be the official data; data_verified=false", file=sys.stderr)
+    print(training.summary())
+    print(f"{config.device}, {config.precision}, {training.environment['threads']} threads; run {tracker.run_id}")
+
+
+def _tags(training: Training) -> dict[str, str]:
+    data = training.identity
+    return {
+        **training.tags(),
+        "parameters": str(sum(parameter.numel() for parameter in training.state.network.parameters())),
+        "git_commit": git_commit(),
+        "data_sha256": data.sha256,
+        "split_sha256": data.split_sha256,
+        "data_verified": str(data.verified).lower(),
+        **devices.describe(training.config.device),
+    }
+
+
+def _fit(training: Training, tracker: Tracker | None) -> None:
+    config, state = training.config, training.state
+    progress = Progress(config.epochs, len(training.batches), training.selected_by, enabled=tracker is not None)
+
+    def on_epoch_end(epoch: int, metrics: Metrics) -> None:
+        if tracker is None:
+            return
+        # The checkpoint holds the metrics and comes first: after a crash in between, the store gets what it lacks.
+        save_checkpoint(training, tracker, epoch)
+        tracker.log_epoch(epoch, metrics)
+        _draw_snapshot(training, tracker, epoch)
+        progress.epoch(epoch, metrics)
+
+    if tracker is not None:
+        for epoch, metrics in enumerate(state.history, start=1):
+            tracker.log_epoch(epoch, metrics)
+        if state.epoch:  # cut off between the checkpoint and the drawing
+            _draw_snapshot(training, tracker, state.epoch)
+    fit(
+        state,
+        batches=training.batches.epoch,
+        step=training.step,
+        evaluate=training.evaluate,
+        epochs=config.epochs,
+        seed=config.seed,
+        on_epoch_end=on_epoch_end,
+        solved=training.solved,
+        grad_clip=config.grad_clip,
+        divide=_divide(training),
+        on_smaller=lambda size: _say_smaller(training, tracker, size),
+        progress=progress.bar,
+    )
+
+
+def _divide(training: Training) -> Divide | None:
+    """How batches are cut where memory is too small: those of starters refer to each other's items, and are not."""
+    return by_items if isinstance(training.config, CnnConfig | Seq2SeqConfig) else None
+
+
+def _say_smaller(training: Training, tracker: Tracker | None, size: int) -> None:
+    text = f"out of memory: going on with {size} examples at a time; batch_size stays {training.config.batch_size}"
+    print(f"warning: {text}", file=sys.stderr)
+    if tracker is not None:
+        tracker.tag(micro_batch=str(size))
+
+
+def _draw_snapshot(training: Training, tracker: Tracker, epoch: int) -> None:
+    assert training.snapshots is not None
+    before = set(training.snapshots.iterdir())
+    training.snapshot(epoch, training.snapshots)
+    for new in sorted(set(training.snapshots.iterdir()) - before):
+        tracker.log_file(new, SNAPSHOTS)
+
+
+def save_checkpoint(training: Training, tracker: Tracker, epoch: int) -> None:
+    """Write the state after `epoch`; keep the last two and the best epoch as of each of them."""
+    state = training.state
+    values = {**state.values(), "environment": training.environment}
+    tracker.checkpoints.save(epoch, state.tensors(), values)
+    keep = {epoch, training.best_epoch(state.history)}
+    if epoch > 1:
+        keep |= {epoch - 1, training.best_epoch(state.history[:-1])}
+    tracker.checkpoints.prune(keep)
+
+
+def _check_space(training: Training, experiment: str, wait: bool) -> None:
+    """Raise UserError if the disk cannot hold the checkpoints (four kept and one being written)."""
+    weights = sum(value.nbytes for value in training.state.network.state_dict().values())
+    needed = 5 * weights * (4 if training.config.ema_decay else 3)
+    folder = artifact_disk(experiment, wait)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(f"{folder} has {free / 1e6:.1f} MB free, and the checkpoints need {needed / 1e6:.1f} MB")

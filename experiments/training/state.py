@@ -1,0 +1,198 @@
+"""What a training consists of besides its data: weights, moving average, optimizer, schedule, history.
+
+`TrainState` can be taken apart into named tensors and plain values and put together again, bit for bit; `checkpoint`
+writes the parts. Data order, augmentation and dropout are functions of (seed, epoch), so no generator state is needed.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from experiments.config import TrainConfig
+
+MOMENTUM = 0.9
+History = list[dict[str, float]]
+
+
+def make_optimizer(name: str, model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """`sgd` (Nesterov, momentum 0.9) or `adamw`, fused; vectors (biases, norm weights) are not decayed."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if name == "adamw":
+        return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, nesterov=True, fused=True)
+
+
+def schedule_factor(name: str, step: int, total: int, warmup: float) -> float:
+    """The share of the highest learning rate at `step` (from 0) of `total`.
+
+    All schedules rise linearly over the first `warmup` share of the steps; then `cosine` falls along a half cosine to
+    zero, `one_cycle` falls in a straight line (Smith and Topin 2019, without its last phase), `constant` stays.
+    """
+    rising = max(1, round(warmup * total)) if warmup else 0
+    if step < rising:
+        return (step + 1) / rising
+    progress = (step - rising) / max(1, total - rising)
+    return {"cosine": 0.5 * (1 + math.cos(math.pi * progress)), "one_cycle": 1 - progress, "constant": 1.0}[name]
+
+
+@dataclass
+class TrainState:
+    """A training in progress.
+
+    Attributes:
+        model: the network as trained: wrapped for autocast and, on several processes, for DDP.
+        optimizer, scheduler: as prepared by accelerate; the scheduler steps once a batch.
+        average: moving average of the weights, or None.
+        history: one dict a finished epoch, with its metrics.
+    """
+
+    accelerator: Accelerator
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LambdaLR
+    average: AveragedModel | None = None
+    history: History = field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history)
+
+    @property
+    def network(self) -> nn.Module:
+        """The trained network without the wrapping of several processes."""
+        return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and kept: the average where there is one."""
+        return self.average.module if self.average is not None else self.network
+
+    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        """All tensors, by file: `model`, `average` (with a moving average) and `optimizer`."""
+        parts = {"model": dict(self.network.state_dict())}
+        if self.average is not None:
+            parts["average"] = dict(self.average.state_dict())
+        parts["optimizer"] = {
+            f"{index}.{name}": value
+            for index, values in self.optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+            if isinstance(value, torch.Tensor)
+        }
+        return parts
+
+    def values(self) -> dict[str, Any]:
+        """All that is not a tensor, ready for JSON."""
+        scaler = self.accelerator.scaler
+        return {
+            "history": self.history,
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else None,
+        }
+
+    def restore(self, tensors: dict[str, dict[str, torch.Tensor]], values: dict[str, Any]) -> None:
+        """Become the state that `tensors()` and `values()` were taken from."""
+        self.network.load_state_dict(tensors["model"])
+        if self.average is not None:
+            self.average.load_state_dict(tensors["average"])
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in tensors["optimizer"].items():
+            index, name = key.split(".", 1)
+            parameter = parameters[int(index)]
+            if value.shape == parameter.shape:
+                # Fused optimizers walk through memory: state must lie as its parameter does, channels_last or not.
+                value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            state.setdefault(int(index), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.scheduler.load_state_dict(values["scheduler"])
+        for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
+        if self.accelerator.scaler is not None and values["scaler"]:
+            self.accelerator.scaler.load_state_dict(values["scaler"])
+        self.history = list(values["history"])
+
+
+def evaluated_weights(tensors: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The weights of `TrainState.evaluated`, as a network's state dict, out of what `TrainState.tensors` gave."""
+    if "average" not in tensors:
+        return tensors["model"]
+    prefix = "module."
+    return {key.removeprefix(prefix): value for key, value in tensors["average"].items() if key.startswith(prefix)}
+
+
+def best_epoch(history: History, metric: str) -> int:
+    """The epoch (from 1) with the highest `metric`; of equal ones that with the lowest validation loss."""
+    best = max(history, key=lambda metrics: (metrics[metric], -metrics["val_loss"]))
+    return history.index(best) + 1
+
+
+def make_state(
+    accelerator: Accelerator,
+    model: nn.Module,
+    *,
+    optimizer: str,
+    learning_rate: float,
+    weight_decay: float,
+    schedule: str,
+    warmup: float,
+    ema_decay: float,
+    total_steps: int,
+) -> TrainState:
+    """Set up a training of `model` from its beginning."""
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        # Statistics of the global batch, as in a training by one process; the layer exists for GPUs only.
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    model = model.to(accelerator.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    average = None
+    if ema_decay:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+    optim = make_optimizer(optimizer, model, learning_rate, weight_decay)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optim, lambda step: schedule_factor(schedule, step, total_steps, warmup)
+    )
+    model, prepared = accelerator.prepare(model, optim)
+    return TrainState(accelerator, model, prepared, scheduler, average)
+
+
+def starting_state(config: TrainConfig, accelerator: Accelerator, network: nn.Module, steps: int) -> TrainState:
+    """The beginning of a training of `network` by a configuration in which everything is decided; `steps` an epoch."""
+    return make_state(
+        accelerator,
+        network,
+        optimizer=config.optimizer,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        ema_decay=config.ema_decay,
+        total_steps=config.epochs * steps,
+    )
+
+
+class StepResult(NamedTuple):
+    """Sums over the items of one process's part of a batch; `loss` carries the gradient, `total` counts all items.
+
+    `examples` is the size of the global batch where an example is several items, as a sequence is several tokens.
+    """
+
+    loss: torch.Tensor
+    sums: dict[str, torch.Tensor]
+    total: int
+    examples: int | None = None
+
+
+Step = Callable[[nn.Module, Any], StepResult]
+
+
+Metrics = dict[str, float]

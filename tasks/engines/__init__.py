@@ -1,0 +1,1 @@
+"""How models are loaded and run: transformers, diffusers, and the networks trained here."""

@@ -1,0 +1,91 @@
+"""What the tasks that write text share: their parameters, and that they answer in pieces."""
+
+from abc import abstractmethod
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tasks.base import Cancel, Parameter, TaskInputError, never
+from tasks.engines.pretrained import PretrainedTask
+from tasks.engines.streaming import Emit, Event, follow
+
+if TYPE_CHECKING:
+    from tasks.engines.decoding import Written
+
+
+def sampling(max_new_tokens: int) -> tuple[Parameter, ...]:
+    """The parameters of tasks that write on from a text, with the default length."""
+    return (
+        Parameter("max_new_tokens", int, max_new_tokens, "most tokens to write", 1, 4096),
+        Parameter("temperature", float, 0.7, "higher surprises more; 0 always takes the most probable token", 0, 5),
+        Parameter("top_p", float, 0.95, "draw among the likeliest tokens that together have this probability", 0, 1),
+        Parameter("top_k", int, 50, "draw among so many of the likeliest tokens; 0 among all", 0, 1000),
+        Parameter("repetition_penalty", float, 1.0, "above 1 avoids tokens that were there before", 0.5, 2),
+        Parameter("seed", int, 0, "the same seed gives the same text", 0, 2**32 - 1),
+        Parameter("stop", str, "", r"end before this text; several: one a line; \n stands for a line break", 0, 1000),
+    )
+
+
+def stop_strings(parameter: str) -> tuple[str, ...]:
+    """The texts named by the parameter `stop`: one a line, `\\n` written out for a line break."""
+    return tuple(line.replace("\\n", "\n") for line in parameter.split("\n") if line)
+
+
+class WritingTask(PretrainedTask):
+    """A task whose model writes text. A subclass says how in `write`; asked for a stream, it comes in pieces."""
+
+    wide_range = True
+
+    def load(self) -> None:
+        super().load()
+        config = self.model.generation_config
+        # The tasks say how much to write in new tokens; a total length beside it makes transformers warn.
+        config.max_length = config.min_length = None
+        if config.pad_token_id is None:
+            ends = config.eos_token_id
+            config.pad_token_id = ends[0] if isinstance(ends, list) else ends
+
+    @abstractmethod
+    def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
+        """The output row of a checked row; pieces are emitted as they come."""
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        # One at a time: the text of a row is then the same in any company.
+        return [self._alone(row, parameters, lambda _event: None, never) for row in rows]
+
+    def stream_answer(
+        self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel
+    ) -> Generator[Event, None, dict[str, Any]]:
+        result = yield from follow(lambda emit, cancelled: self._alone(row, parameters, emit, cancelled), cancel)
+        return result
+
+    def _alone(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
+        with self.lock:
+            return self.write(row, parameters, emit, cancel)
+
+    def continue_from(
+        self, tokens: list[int], parameters: dict[str, Any], emit: Emit, cancel: Cancel, *, continues: bool
+    ) -> "Written":
+        """Write on from a prompt's tokens, which with `max_new_tokens` fit into the window."""
+        from tasks.engines.decoding import Reader, write_text
+
+        prompt = torch.tensor([tokens], device=self.model.device)
+        return write_text(
+            self.model,
+            {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)},
+            Reader(self.tokenizer, stop_strings(parameters["stop"]), continues=continues),
+            emit,
+            cancel,
+            parameters,
+            max_new_tokens=parameters["max_new_tokens"],
+            repetition_penalty=parameters["repetition_penalty"],
+        )
+
+    def room(self, parameters: dict[str, Any]) -> int:
+        """How many tokens of a prompt the window has room for. Raises TaskInputError if the text to write fills it."""
+        most = self.window - 1
+        if parameters["max_new_tokens"] > most:
+            given = parameters["max_new_tokens"]
+            raise TaskInputError(f"max_new_tokens is {given}; valid: a whole number from 1 to {most} for this model")
+        return self.window - parameters["max_new_tokens"]

@@ -1,0 +1,57 @@
+"""What the tasks of pretrained text models share: their inputs are texts, their window is known."""
+
+from pathlib import Path
+from threading import Lock
+from typing import Any, ClassVar
+
+from tasks.base import Task, check_text
+from tasks.hub.folder import load_model, load_tokenizer, pick_device, pick_dtype, weights_folder
+
+# Attention over more takes a CPU minutes; GPUs read what the model can.
+CPU_WINDOW = 4096
+
+
+def context_window(model: Any, tokenizer: Any) -> int:
+    """How many tokens, special ones included, a model reads (and writes, if it generates) at once."""
+    config = model.config
+    limits = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
+    limits.append(tokenizer.model_max_length)  # 1e30 if its files do not say
+    for name, module in model.named_modules():
+        # RoBERTa and its kin count positions from behind the padding's index: 514 of them are for 512 tokens.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            limits.append(module.num_embeddings - module.padding_idx - 1)
+    if model.device.type == "cpu":
+        limits.append(CPU_WINDOW)
+    return min(int(limit) for limit in limits if limit)
+
+
+class PretrainedTask(Task):
+    """A task of a pretrained text model: which class of transformers it is, which columns are texts.
+
+    Its `lock` is held while the model answers. Servers ask from several threads at once, and a tokenizer keeps settings
+    of one call (truncation, padding) in itself while another runs.
+    """
+
+    auto_class: ClassVar[str]
+    texts: ClassVar[tuple[str, ...]] = ("text",)
+    inputs = {"text": True}
+    requirements = ("torch", "transformers", "huggingface-hub", "jinja2")
+    wide_range: ClassVar[bool] = False
+
+    def __init__(self, folder: Path, model_name: str, device: str = "auto") -> None:
+        super().__init__(folder, model_name, device)
+        self.lock = Lock()
+
+    def load(self) -> None:
+        folder = weights_folder(self.folder)
+        device = pick_device(self.device)
+        self.model = load_model(folder, self.auto_class, device, pick_dtype(device, wide_range=self.wide_range))
+        self.tokenizer = load_tokenizer(folder)
+        self.window = context_window(self.model, self.tokenizer)
+
+    def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, **{column: check_text(column, row[column]) for column in self.texts}}
+
+    def encode(self, text: str | list[str], **options: Any) -> Any:
+        """The tokens of a text or several, however many, as the tokenizer's answer."""
+        return self.tokenizer(text, verbose=False, **options)

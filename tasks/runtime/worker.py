@@ -1,0 +1,243 @@
+"""One worker in front of all models, for the UI and any server: jobs one after another, within a memory budget.
+
+A `Worker` owns a thread. It takes jobs first in, first out, loads the model that a job asks for (unloading those that
+nobody has used for longest), and hands the job's events to whoever reads them, as they come. Models run one at a time:
+two at once would share the same cores and be no faster.
+"""
+
+import atexit
+import importlib
+import logging
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tasks.base import ModelFolderError, Row, Task, TaskInputError
+from tasks.runtime.jobs import Job, JobCancelled, JobQueue
+from tasks.runtime.memory import DeviceFullError, forget_frames, give_memory_back, is_full
+
+logger = logging.getLogger(__name__)
+
+GIGABYTE = 10**9
+
+
+class ModelTooLargeError(Exception):
+    """A model does not fit into the memory budget, even alone."""
+
+
+# What text models are made of. `import transformers` alone loads little: each part comes when it is first asked for.
+LIBRARIES = ("torch", "transformers", "transformers.generation.utils", "transformers.pipelines")
+# Errors whose text says all.
+SPOKEN = (JobCancelled, TaskInputError, ModelFolderError, ModelTooLargeError, DeviceFullError)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a worker holds: models with their bytes (longest unused first), how many jobs wait, which model works."""
+
+    loaded: dict[str, int]
+    bytes: int
+    budget_bytes: int
+    queued: int
+    running: str | None
+
+
+class Worker:
+    """Runs jobs one after another on models that it loads and unloads. A context manager that closes itself."""
+
+    def __init__(
+        self,
+        load: Callable[[str], Task],
+        budget_bytes: int,
+        expected_bytes: Callable[[str], int | None] = lambda _key: None,
+        max_queue: int = 100,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            load: makes the loaded task of a key (a registered model's name, a folder).
+            budget_bytes: what all loaded models together may take, by `Task.memory_bytes`.
+            expected_bytes: what a model will take, where that is known before it is loaded: room is then made first.
+            max_queue: jobs that may wait; `submit` refuses more.
+            prepare: called first in the thread; what it raises is logged.
+        """
+        self.budget_bytes = budget_bytes
+        self._load, self._expected_bytes, self._prepare = load, expected_bytes, prepare
+        self._queue = JobQueue(max_queue)
+        self._loaded: OrderedDict[str, tuple[Task, int]] = OrderedDict()  # longest unused first
+        self._current: Job | None = None
+        self._closed = False
+        self._lock = threading.Lock()  # guards the three above
+        self._thread = threading.Thread(target=self._work, name="task-worker", daemon=True)
+        self._thread.start()
+        # A daemon thread that still computes while Python shuts down crashes the process.
+        atexit.register(self.close)
+
+    def submit(
+        self,
+        key: str,
+        row: Row,
+        parameters: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> Job:
+        """Queue a row for the model `key`.
+
+        Args:
+            timeout_s: an answer that takes longer (waiting and loading not counted) is cancelled before its next token
+                or step.
+
+        Raises QueueFullError, or RuntimeError for a closed worker.
+        """
+        job = Job(self._queue, key, row, parameters or {}, timeout_s)
+        self._queue.put(job)
+        return job
+
+    def statistics(self) -> Statistics:
+        """What is loaded and what waits, now."""
+        with self._lock:
+            loaded = {key: size for key, (_, size) in self._loaded.items()}
+            running = self._current.key if self._current else None
+        return Statistics(loaded, sum(loaded.values()), self.budget_bytes, len(self._queue), running)
+
+    def close(self) -> None:
+        """Cancel all jobs, unload all models and end the thread; returns when that is done."""
+        waiting = self._queue.close()
+        with self._lock:
+            self._closed = True
+            current = self._current
+        for job in [*waiting, *([current] if current else [])]:
+            job.cancel("cancelled: the worker was closed")
+        self._thread.join()
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        try:
+            self._prepare()
+        except Exception:
+            logger.exception("the worker could not be prepared")  # each job will say what it lacks
+        while self._serve_next():
+            pass
+        with self._lock:
+            self._loaded.clear()
+        give_memory_back()
+
+    def _serve_next(self) -> bool:
+        """Wait for a job and see it to its end; False when the worker is closed."""
+        job = self._queue.take()
+        if job is None:
+            return False
+        with self._lock:
+            self._current = job
+            closed = self._closed
+        if closed:  # between the two lines above
+            job.cancel("cancelled: the worker was closed")
+        error = self._outcome(job)
+        if error is not None and not isinstance(error, (JobCancelled, TaskInputError)):
+            give_memory_back()  # of a failed load, or of what filled the device
+        with self._lock:
+            self._current = None
+        job.finish(error)
+        return True
+
+    def _outcome(self, job: Job) -> Exception | None:
+        """Load and answer; the error that ended the job, if one did. Nothing that a model raises ends the thread."""
+        try:
+            task = self._task(job)
+            try:
+                job.answer(task)
+            except Exception as error:
+                if is_full(error):
+                    raise self._full(job.key) from error
+                raise
+        except BaseException as error:
+            if not isinstance(error, SPOKEN):
+                # As text: a handler that keeps records would keep the traceback, and with it the model.
+                logger.error("the job for %s failed\n%s", job.key, traceback.format_exc())
+            forget_frames(error)
+            if isinstance(error, Exception):
+                return error
+            return RuntimeError(f"the model ended with {type(error).__name__}")  # SystemExit is not for the reader
+        return None
+
+    def _task(self, job: Job) -> Task:
+        """The loaded task of a job, now the most recently used. Raises ModelTooLargeError, or what loading raises."""
+        job.check()
+        if job.key not in self._loaded:
+            job.enter("loading")
+            expected = self._expected_bytes(job.key)
+            if expected is not None:
+                self._make_room(job.key, expected)
+            task = self._load_with_room(job.key)
+            size = task.memory_bytes()
+            self._make_room(job.key, size)
+            with self._lock:
+                self._loaded[job.key] = (task, size)
+        with self._lock:
+            self._loaded.move_to_end(job.key)
+            return self._loaded[job.key][0]
+
+    def _load_with_room(self, key: str) -> Task:
+        """Load a model; once more without the others, if the device is full: the budget is not the device's memory."""
+        for _ in range(2):
+            try:
+                return self._load(key)
+            except Exception as error:
+                if not is_full(error):
+                    raise
+                forget_frames(error)
+            if not self._unload_others(key):
+                break
+        raise self._full(key)
+
+    def _full(self, key: str) -> DeviceFullError:
+        """What to say of a full device; first the other models leave it."""
+        if self._unload_others(key):
+            return DeviceFullError(f"{key} ran out of the device's memory; other models have been unloaded: try again")
+        return DeviceFullError(
+            f"{key} needs more memory than the device has; a shorter input or a smaller model may fit"
+        )
+
+    def _unload_others(self, key: str) -> bool:
+        """Unload every model but one; whether there were others."""
+        with self._lock:
+            others = [other for other in self._loaded if other != key]
+            for other in others:
+                del self._loaded[other]
+        if others:
+            give_memory_back()
+        return bool(others)
+
+    def _make_room(self, key: str, needed: int) -> None:
+        """Unload the longest unused models until `needed` bytes fit. Raises ModelTooLargeError if they never do."""
+        if needed > self.budget_bytes:
+            raise ModelTooLargeError(
+                f"{key} needs {needed / GIGABYTE:.2f} GB of memory, "
+                f"more than the {self.budget_bytes / GIGABYTE:.2f} GB that models may take"
+            )
+        unloaded = False
+        with self._lock:
+            while self._loaded and sum(size for _, size in self._loaded.values()) + needed > self.budget_bytes:
+                self._loaded.popitem(last=False)
+                unloaded = True
+        if unloaded:
+            give_memory_back()
+
+
+def load_libraries() -> None:
+    """Import what models are made of, before the first of them is asked for: it takes seconds. A Worker's `prepare`.
+
+    In the worker's thread, where models are loaded: transformers cannot be imported by two threads at once (one of them
+    gets a module that is half there).
+    """
+    for name in LIBRARIES:
+        importlib.import_module(name)

@@ -1,0 +1,367 @@
+"""The entry point `compare` on a tiny grid: what it leaves behind, what it survives, and what it refuses."""
+
+import csv
+import json
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from experiments import compare
+from experiments.comparison import clock as grid_time
+from experiments.comparison import cnn as cnn_kind
+from experiments.comparison import run as grid_run
+from experiments.comparison.cnn import CnnKind, seconds_per_image
+from experiments.comparison.grid import make_grid
+from experiments.comparison.kind import Cell
+from experiments.comparison.seq2seq import Seq2SeqKind
+from experiments.config import CNN_GROUPS, CompareConfig, ConfigError, TrainingError, UserError
+from experiments.data.sources import DataError
+from experiments.tracking import store as runs
+from experiments.tracking.spool import SPOOL, Spool, spooled
+from experiments.training import run as training
+from tests.support.waiting import let_the_end_wait
+
+TINY = ["--models", "lenet5,resnet20", "--epochs", "1", "--train_size", "200", "--threads", "1", "--register", "no"]
+LENET = ["--models", "lenet5", *TINY[2:]]
+FAILED, FINISHED = "FAILED", "FINISHED"
+
+
+def all_runs() -> list[Run]:
+    client = MlflowClient()
+    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
+
+
+def children(parent: str) -> list[Run]:
+    return [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent]
+
+
+def reports(run_id: str) -> Path:
+    return Path(MlflowClient().get_run(run_id).info.artifact_uri or "") / "reports"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(autouse=True)
+def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimate has tests of its own."""
+    monkeypatch.setattr(CnnKind, "seconds_per_example", lambda *_: 1e-4)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, model: str = "resnet20") -> None:
+    """Have every training of one model raise after its first checkpoint."""
+    honest = training.save_checkpoint
+
+    def save(prepared: Any, tracker: Any, epoch: int) -> None:
+        honest(prepared, tracker, epoch)
+        if prepared.config.model == model:
+            raise error
+
+    monkeypatch.setattr(training, "save_checkpoint", save)
+
+
+def test_a_grid_leaves_behind_its_runs_and_a_report(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = compare.main([*TINY, "--seeds", "2"])
+    printed = capsys.readouterr().out
+    assert "about" in printed and "4/4  resnet20 on digits, seed 1: test accuracy" in printed
+    assert "epoch 1/1" not in printed  # one display: that of the grid
+    assert "test data; = is not distinguishable" in printed and result.page_uri in printed
+
+    parent = MlflowClient().get_run(result.run_id)
+    assert parent.info.status == FINISHED and parent.info.run_name == "compare 2 models on digits, 2 seeds"
+    assert len(parent.data.tags["grid"]) == 64 and parent.data.tags["cells_failed"] == "0"
+    assert "highest mean test accuracy" in parent.data.tags["mlflow.note.content"]
+    nested = children(result.run_id)
+    assert sorted((run.data.tags["model"], run.data.params["seed"]) for run in nested) == [
+        ("lenet5", "0"), ("lenet5", "1"), ("resnet20", "0"), ("resnet20", "1")]  # fmt: skip
+    assert {run.info.experiment_id for run in nested} == {parent.info.experiment_id}
+
+    folder = reports(result.run_id)
+    board = rows(folder / "leaderboard.csv")
+    assert {row["model"] for row in board} == {"lenet5", "resnet20"} and board[0]["seeds"] == "0 1"
+    cells = rows(folder / "cells.csv")
+    by_run = {run.info.run_id: run.data.metrics for run in nested}
+    assert all(float(c["accuracy"]) == pytest.approx(by_run[c["run_id"]]["test_accuracy"], abs=1e-5) for c in cells)
+    assert len(rows(folder / "mcnemar.csv")) == 1 and len(rows(folder / "curves.csv")) == 4
+    figures = {path.name for path in (folder.parent / "plots").iterdir()}
+    assert figures == {f"digits_{kind}.png" for kind in ("loss", "accuracy", "metrics", "confusion", "cost")}
+    html = Path(result.page_uri).read_text()
+    assert html.count("data:image/png;base64,") == 5 and "seresnet" not in html
+
+
+def test_a_failing_cell_does_not_stop_the_rest_and_is_gone_on_with(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        failing(patch, RuntimeError("out of memory"), model="lenet5")
+        first = compare.main(TINY)
+    assert "1/2  lenet5 on digits, seed 0: FAILED: out of memory" in capsys.readouterr().out
+    assert first.failures == {Cell("lenet5", "digits", 0): "out of memory"}
+    assert "out of memory" in Path(first.page_uri).read_text()
+    assert sorted(run.info.status for run in children(first.run_id)) == [FAILED, FINISHED]
+    assert MlflowClient().get_run(first.run_id).data.tags["cells_failed"] == "1"
+
+    second = compare.main(TINY)
+    assert second.run_id == first.run_id and not second.failures
+    assert [run.info.status for run in children(first.run_id)] == [FINISHED, FINISHED]
+    assert "out of memory" not in Path(second.page_uri).read_text()
+
+
+def test_an_interrupted_grid_started_again_trains_only_what_is_missing(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        failing(patch, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            compare.main([*TINY, "--epochs", "2"])
+    (parent,) = (run for run in all_runs() if "grid" in run.data.tags)
+    before = {run.data.tags["model"]: run for run in children(parent.info.run_id)}
+    assert (before["lenet5"].info.status, before["resnet20"].info.status) == (FINISHED, "KILLED")
+
+    trained: list[Any] = []
+    honest = cnn_kind.train
+    monkeypatch.setattr(cnn_kind, "train", lambda c, *rest, **more: trained.append(c) or honest(c, *rest, **more))
+    result = compare.main(["--models", "resnet20,lenet5", *TINY[2:], "--epochs", "2"])  # the order means nothing
+    assert result.run_id == parent.info.run_id
+    assert [config.resume for config in trained] == [before["resnet20"].info.run_id]
+    after = {run.data.tags["model"]: run for run in children(result.run_id)}
+    assert {run.info.run_id for run in after.values()} == {run.info.run_id for run in before.values()}
+    assert {run.info.status for run in after.values()} == {FINISHED}
+    assert MlflowClient().get_run(result.run_id).info.status == FINISHED
+    assert "going on with the unfinished comparison" in capsys.readouterr().out
+    assert len(json.loads((reports(result.run_id) / "analysis.json").read_text())["digits"]) > 3
+
+
+def test_a_cut_off_cell_without_a_usable_checkpoint_begins_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        failing(patch, KeyboardInterrupt(), model="lenet5")
+        with pytest.raises(KeyboardInterrupt):
+            compare.main(LENET)
+    (parent,) = (run for run in all_runs() if "grid" in run.data.tags)
+    (cut_off,) = children(parent.info.run_id)
+    for manifest in Path(cut_off.info.artifact_uri or "").glob("checkpoints/*/manifest.json"):
+        manifest.write_text("{}")
+    # Killed between being made and saying what it was.
+    nameless = MlflowClient().create_run(parent.info.experiment_id, tags={"mlflow.parentRunId": parent.info.run_id})
+    result = compare.main([*LENET, "--resume", parent.info.run_id])
+    statuses = {run.info.run_id: run.info.status for run in children(result.run_id)}
+    assert statuses.pop(nameless.info.run_id) == FAILED
+    assert result.run_id == parent.info.run_id and not result.failures
+    assert statuses.pop(cut_off.info.run_id) == FAILED and list(statuses.values()) == [FINISHED]
+
+
+def test_a_cell_that_finished_while_the_server_was_away_is_not_lost(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[str] = []
+    held: list[Spool] = []
+    honest = cnn_kind.train
+
+    def train(config: Any, *rest: Any, **more: Any) -> Any:
+        result = honest(config, *rest, **more)
+        assert result is not None
+        trained.append(result.run_id)
+        let_the_end_wait(result.run_id)
+        if config.seed == 1:  # as if somebody sent it just now
+            held.append(Spool(SPOOL, result.run_id))
+            held[0].take()
+        return result
+
+    monkeypatch.setattr(cnn_kind, "train", train)
+    first = compare.main([*LENET, "--seeds", "2"])
+    waiting = Cell("lenet5", "digits", 1)
+    assert first.failures == {waiting: grid_run.WAITING} and len(trained) == 2
+    parent = MlflowClient().get_run(first.run_id)
+    assert parent.data.tags["cells_failed"] == "1" and "1 of 2 trainings" in parent.data.tags["mlflow.note.content"]
+    assert [row["run_id"] for row in rows(reports(first.run_id) / "cells.csv")] == trained[:1]
+    assert "in use by another process" in capsys.readouterr().err
+
+    # What cannot be read yet is neither given up nor trained again.
+    second = compare.main([*LENET, "--seeds", "2"])
+    assert second.run_id == first.run_id and "in use by another process" in second.failures[waiting]
+    assert MlflowClient().get_run(trained[1]).info.status == "RUNNING" and len(trained) == 2
+
+    held[0].close()
+    last = compare.main([*LENET, "--seeds", "2"])
+    assert last.run_id == first.run_id and not last.failures and not spooled(SPOOL)
+    assert {run.info.run_id: run.info.status for run in children(first.run_id)} == dict.fromkeys(trained, FINISHED)
+    assert MlflowClient().get_run(first.run_id).data.tags["cells_failed"] == "0"
+
+
+def test_a_training_of_a_comparison_waits_for_the_server_new_or_gone_on_with(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    of_trainings: list[list[bool]] = []
+    open_store, honest = runs.open_store, cnn_kind.train
+
+    def opened() -> MlflowClient:
+        asked.append(not runs.IMPATIENCE.keys() & os.environ.keys())
+        return open_store()
+
+    def train(*arguments: Any) -> Any:
+        asked.clear()
+        try:
+            return honest(*arguments)
+        finally:
+            of_trainings.append(list(asked))
+
+    monkeypatch.setattr(runs, "open_store", opened)
+    monkeypatch.setattr(cnn_kind, "train", train)
+    with monkeypatch.context() as patch:
+        failing(patch, KeyboardInterrupt(), model="lenet5")
+        with pytest.raises(KeyboardInterrupt):
+            compare.main([*LENET, "--epochs", "2"])
+    compare.main([*LENET, "--epochs", "2"])
+    assert len(of_trainings) == 2
+    assert all(len(patient) > 1 and all(patient) for patient in of_trainings), of_trainings
+
+
+def test_when_all_cells_fail_the_parent_is_failed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, RuntimeError("broken"), model="lenet5")
+    with pytest.raises(TrainingError, match=r"every training failed \(1\); the first: broken"):
+        compare.main(LENET)
+    assert {run.info.status for run in all_runs()} == {FAILED}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "expected"),
+    [
+        (["--models", "lenet5,resnet21"], ConfigError, "models names 'resnet21'; did you mean 'resnet20'"),
+        (["--models", " , "], ConfigError, "which names nothing; valid"),
+        (["--datasets", "digits,minst"], ConfigError, "datasets names 'minst'; did you mean 'mnist'"),
+        (["--seeds", "0"], ConfigError, "seeds is 0; valid: at least 1"),
+        (["--kind", "images"], ConfigError, "kind is 'images'; valid: cnn"),
+        (["--train_size", "5000"], ConfigError, "train_size is 5000; valid for this data set"),
+        (["--train_size", "50"], ConfigError, "train_size is 50; valid: at least 128, the batch size of lenet5"),
+        (["--device", "mps"], ConfigError, "device is 'mps'"),
+        (["--datasets", "mnist", "--data_dir", "here"], DataError, "here/MNIST/raw/"),
+        (["--resume", "0123"], ConfigError, "resume is '0123', and there is no such run"),
+        (["--seeds", "1000", "--epochs", "1000"], ConfigError, r"1000 trainings would take about .* days; .*confirm"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_run_is_made(
+    arguments: list[str], error: type[UserError], expected: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(error, match=expected):
+        compare.main(["--models", "lenet5", "--threads", "1", *arguments])
+    assert not all_runs()
+
+
+def test_what_takes_long_goes_on_with_confirm(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = make_grid(CompareConfig(models="lenet5", seeds=1000, epochs=1000, confirm=True, threads=1))
+    assert grid_run._clock(grid, list(grid.cells)).left > grid_run.LONGEST_UNCONFIRMED
+    assert "1000 trainings, about" in capsys.readouterr().out
+
+
+def test_a_parent_of_another_grid_or_of_none_or_finished_is_refused(store: Path) -> None:
+    parent = compare.main(LENET).run_id
+    with pytest.raises(
+        ConfigError, match="of another grid: models is 'resnet20' and was 'lenet5'; seeds is 2 and was 1"
+    ):
+        compare.main(["--models", "resnet20", *LENET[2:], "--seeds", "2", "--resume", parent])
+    with pytest.raises(ConfigError, match="is FINISHED"):
+        compare.main([*LENET, "--resume", parent])
+    (child,) = children(parent)
+    with pytest.raises(ConfigError, match="that run is not a comparison"):
+        compare.main([*LENET, "--resume", child.info.run_id])
+    assert len(all_runs()) == 2
+
+
+def test_a_comparison_that_another_process_works_on_is_left_alone(store: Path) -> None:
+    from experiments.training.resume import claim
+
+    grid = make_grid(CompareConfig(models="lenet5", epochs=1, train_size=200, threads=1))
+    run = MlflowClient().create_run("0", tags={"grid": grid.digest()})
+    with claim(run.info.run_id):
+        with pytest.raises(ConfigError, match="by another process"):
+            compare.main([*LENET, "--resume", run.info.run_id])
+        with ExitStack() as stack:
+            assert grid_run._unfinished_parent(grid, stack) is None
+    with ExitStack() as stack:
+        assert grid_run._unfinished_parent(grid, stack) == run.info.run_id
+    assert len(all_runs()) == 1
+
+
+def test_groups_lists_and_cells() -> None:
+    grid = make_grid(CompareConfig(models="small,resnet56,lenet5", datasets="digits", seeds=2, device="cpu", threads=1))
+    assert grid.models == [*CNN_GROUPS["small"], "resnet56"] and len(grid.cells) == 14
+    assert grid.cells[0] == Cell("lenet5", "digits", 0) and grid.cells[7] == Cell("lenet5", "digits", 1)
+    assert make_grid(CompareConfig(device="cpu", threads=1)).models == list(CNN_GROUPS["small"])
+
+
+def test_the_clock_learns_from_what_is_finished() -> None:
+    one, two, three = (Cell("lenet5", "digits", seed) for seed in range(3))
+    clock = grid_time.Clock({one: 10.0, two: 20.0, three: 40.0})
+    assert clock.left == 70
+    clock.finished(one, 5.0)
+    assert clock.left == pytest.approx(30)
+    clock.dropped(three)
+    assert clock.left == pytest.approx(10)
+    assert [grid_time.words(s) for s in (7, 600, 8000, 400_000)] == ["7 s", "10 min", "2.2 hours", "4.6 days"]
+
+
+def test_a_training_step_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    data = make_grid(CompareConfig(models="lenet5", threads=1)).data["digits"]
+    assert 0 < seconds_per_image("lenet5", data, "cpu", "fp32") < 0.1
+
+
+SEQ2SEQ = ["--kind", "seq2seq", "--epochs", "1", "--train_size", "128", "--threads", "1", "--register", "no"]
+
+
+def test_encoder_decoders_are_compared_by_length_and_with_and_without_attention(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Seq2SeqKind, "seconds_per_example", lambda *_: 1e-4)
+    result = compare.main([*SEQ2SEQ, "--models", "gru-none,gru-dot", "--seeds", "2"])
+    printed = capsys.readouterr().out
+    assert "4/4  gru-dot on reversal, seed 1: test sequence accuracy" in printed
+    assert not result.failures and len(children(result.run_id)) == 4
+    folder = reports(result.run_id)
+    board = {row["model"]: row for row in rows(folder / "leaderboard.csv")}
+    assert set(board) == {"gru-none", "gru-dot"}
+    assert board["gru-none"]["alignment"] == "" != board["gru-dot"]["alignment"]
+    assert all(row["flops"] == "" and int(row["parameters"]) > 100_000 for row in board.values())
+    lengths = rows(folder / "reversal_by_length.csv")
+    assert {int(row["length"]) for row in lengths if row["model"] == "gru-dot"} == {5, 10, 15, 20, 25, 30, 40, 60, 100}
+    assert all(0 <= float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) <= 1 for row in lengths)
+    words = " ".join(json.loads((folder / "analysis.json").read_text())["reversal"])
+    assert "Without attention the GRU reverses" in words and "Alignment score" in words
+    assert "Below 99 %: " in words and "gru-none stays at" in words
+    assert len(list((folder.parent / "plots").glob("reversal_*.png"))) == 7
+    assert "longest in training" not in (folder / "comparison.html").read_text()  # drawn, in a figure
+    assert len(rows(folder / "curves.csv")) == 4
+
+
+def test_encoder_decoders_without_attention_have_a_report_too(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Seq2SeqKind, "seconds_per_example", lambda *_: 1e-4)
+    result = compare.main([*SEQ2SEQ, "--models", "gru-none"])
+    assert not result.failures
+    [row] = rows(reports(result.run_id) / "leaderboard.csv")
+    assert row["model"] == "gru-none" and row["alignment"] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--models", "gru-dott"], "models names 'gru-dott'; did you mean 'gru-dot'"),
+        (["--models", "lenet5"], "models names 'lenet5'; .*valid: attention, transformer, gru-none"),
+        (["--datasets", "mnist"], "datasets names 'mnist'; valid: reversal"),
+        (["--train_size", "10"], "train_size is 10; valid: at least 64, the batch size of gru-none"),
+    ],
+)
+def test_a_comparison_of_encoder_decoders_refuses_what_it_does_not_know(
+    arguments: list[str], expected: str, store: Path
+) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        compare.main(["--kind", "seq2seq", "--threads", "1", *arguments])
+    assert not all_runs()

@@ -1,0 +1,75 @@
+"""The command line: typed values, one-line errors that say what is valid."""
+
+import subprocess
+import sys
+
+import pytest
+
+from experiments import train_cnn
+from experiments.config import CnnConfig, ConfigError, TrainingError, cli
+
+
+def test_values_get_the_type_of_their_field() -> None:
+    arguments = ["--model", "resnet20", "--epochs", "3", "--learning_rate", "1e-2", "--flip=no"]
+    config, given = cli.parse(CnnConfig, arguments)
+    assert (config.model, config.epochs, config.learning_rate, config.flip) == ("resnet20", 3, 0.01, False)
+    assert given == {"model", "epochs", "learning_rate", "flip"}
+
+
+def test_auto_leaves_the_choice_to_the_recipe() -> None:
+    config, _ = cli.parse(CnnConfig, ["--epochs", "auto"])
+    assert config.epochs is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--model", "lenet"], r"model is 'lenet'; did you mean 'lenet5'\? valid: lenet5, "),
+        (["--dataset", "imagenet"], "dataset is 'imagenet'; .*valid: digits, mnist, fashion_mnist, cifar10"),
+        (["--device", "tpu"], "device is 'tpu'; .*valid: auto, cpu, cuda, mps"),
+        (["--precision", "int8"], "precision is 'int8'; .*valid: auto, fp32, bf16, fp16"),
+        (["--epochs", "0"], "epochs is 0; valid: at least 1"),
+        (["--epochs", "-3"], "epochs is -3; valid: at least 1"),
+        (["--epochs", "1.5"], "epochs is '1.5'; valid: a whole number at least 1"),
+        (["--batch_size", "0"], "batch_size is 0; valid: at least 1"),
+        (["--learning_rate", "0"], "learning_rate is 0.0; valid: above 0"),
+        (["--learning_rate", "-1"], "learning_rate is -1.0; valid: above 0"),
+        (["--learning_rate", "nan"], "learning_rate is nan; valid: above 0"),
+        (["--learning_rate", "inf"], "learning_rate is inf; valid: above 0"),
+        (["--learning_rate", "fast"], "learning_rate is 'fast'; valid: a number above 0"),
+        (["--register", "maybe"], "register is 'maybe'; valid: true or false"),
+        (["--seed", "-1"], "seed is -1; valid: at least 0"),
+        (["--modl", "lenet5"], "unknown argument '--modl'; did you mean --model?"),
+        (["--nonsense=1"], "unknown argument '--nonsense=1'; valid: --"),
+        (["surplus"], "unknown argument 'surplus'"),
+        (["--epochs"], "--epochs: expected one argument"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(arguments: list[str], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected) as caught:
+        train_cnn.main(arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ConfigError("bad"), 2), (TrainingError("bad"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        cli.run(main)
+    assert caught.value.code == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_help_names_every_parameter_and_loads_neither_torch_nor_mlflow() -> None:
+    program = (
+        "import sys; from experiments import train_cnn\n"
+        "try: train_cnn.main(['--help'])\n"
+        "finally: print(sorted({'torch', 'mlflow', 'sklearn'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().endswith("[]")
+    assert all(f"--{name} " in result.stdout for name in ("model", "epochs", "learning_rate", "resume"))

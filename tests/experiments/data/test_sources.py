@@ -1,0 +1,407 @@
+"""Reading published data sets: right content in, and one clear DataError for whatever is wrong with the files."""
+
+import errno
+import gzip
+import http.client
+import os
+import pickle
+import re
+import socket
+import struct
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+
+from experiments.data.downloads import DOWNLOAD_TIMEOUT_SECONDS
+from experiments.data.sources import IDX_NAMES, DataError, RawImages, load_raw
+
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+CIFAR_FILES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
+RECORD = 3073
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def cycling(count: int, classes: int = 10) -> np.ndarray:
+    return (np.arange(count) % classes).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def idx_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four files of MNIST's layout and size: black images with one white pixel, labels in turn."""
+    folder = tmp_path_factory.mktemp("idx")
+    for images, labels, count in ((TRAIN_IMAGES, TRAIN_LABELS, 60_000), (TEST_IMAGES, TEST_LABELS, 10_000)):
+        (folder / labels).write_bytes(idx(cycling(count)))
+        header = struct.pack(">HBB3I", 0, 8, 3, count, 28, 28)
+        with (folder / images).open("wb") as file:  # sparse: the zeros take no room
+            file.truncate(len(header) + count * 784)
+            file.write(header)
+            file.seek(len(header) + 3 * 784 + 5 * 28 + 7)  # image 3, row 5, column 7
+            file.write(b"\xff")
+    return folder
+
+
+@pytest.fixture
+def mnist(idx_files: Path, tmp_path: Path) -> Path:
+    """A `data_dir` with the good files as links; a test replaces the one that it damages."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in idx_files.iterdir():
+        (raw / file.name).symlink_to(file)
+    return tmp_path
+
+
+def replace(file: Path, content: bytes) -> Path:
+    file.unlink(missing_ok=True)
+    file.write_bytes(content)
+    return file
+
+
+@pytest.fixture(scope="module")
+def cifar_batch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One file of CIFAR-10's binary layout: record 3 has byte 1 * 1024 + 5 * 32 + 7 set: green, row 5, column 7."""
+    records = np.zeros((10_000, RECORD), np.uint8)
+    records[:, 0] = cycling(10_000)
+    records[3, 1 + 1024 + 5 * 32 + 7] = 255
+    file = tmp_path_factory.mktemp("cifar") / "batch.bin"
+    records.tofile(file)
+    return file
+
+
+@pytest.fixture
+def cifar10(cifar_batch: Path, tmp_path: Path) -> Path:
+    """A `data_dir` with CIFAR-10's six binary files, all links to one."""
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    for name in CIFAR_FILES:
+        (folder / name).symlink_to(cifar_batch)
+    return tmp_path
+
+
+def assert_refused(dataset: str, data_dir: Path, file: Path | str, reason: str = "") -> None:
+    """Reading fails with a DataError that names the file, says what is wrong, and offers the way out."""
+    with pytest.raises(DataError, match=f"{re.escape(str(file))}.*{reason}") as caught:
+        load_raw(dataset, str(data_dir))
+    assert "dataset=digits" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_digits_need_no_files(tmp_path: Path) -> None:
+    raw = load_raw("digits", str(tmp_path / "nowhere"))
+    assert raw.train_images.shape == (1797, 8, 8, 1)
+    assert raw.train_images.dtype == raw.train_labels.dtype == np.uint8
+    assert (raw.train_images.min(), raw.train_images.max()) == (0, 255)
+    assert set(raw.train_labels) == set(range(10))
+    assert raw.test_images is None
+    assert raw.verified
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_own_files_in_the_layout_of_mnist_are_read_and_said_to_be_unverified(mnist: Path) -> None:
+    raw = load_raw("mnist", str(mnist))
+    assert raw.test_images is not None and raw.test_labels is not None
+    assert (raw.train_images.shape, raw.test_images.shape) == ((60_000, 28, 28, 1), (10_000, 28, 28, 1))
+    for images, labels in ((raw.train_images, raw.train_labels), (raw.test_images, raw.test_labels)):
+        assert np.argwhere(images[:10]).tolist() == [[3, 5, 7, 0]]
+        assert np.array_equal(labels, cycling(len(images)))
+    assert not raw.verified
+
+
+def test_gzipped_files_are_read_as_the_plain_ones(mnist: Path) -> None:
+    plain = load_raw("mnist", str(mnist)).digest()
+    raw = mnist / "MNIST" / "raw"
+    for name in (TEST_IMAGES, TRAIN_LABELS):
+        (raw / f"{name}.gz").write_bytes(gzip.compress((raw / name).read_bytes(), 1))
+        (raw / name).unlink()
+    assert load_raw("mnist", str(mnist)).digest() == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "reason"),
+    [
+        (TRAIN_IMAGES, lambda good: good[:1000], "1,000 bytes and should have 47,040,016"),
+        (TEST_LABELS, lambda good: good[:-1], "10,007 bytes and should have 10,008"),
+        (TEST_LABELS, lambda good: good + b"\0", "10,009 bytes and should have 10,008"),
+        (TEST_LABELS, lambda _: b"", "header"),
+        (TEST_LABELS, lambda _: b"<html>Not found</html>", "header does not say 10000 unsigned bytes"),
+        (TEST_LABELS, lambda _: idx(cycling(9_999)), "header does not say 10000"),
+        (TEST_LABELS, lambda good: good[:2] + b"\x0d" + good[3:], "header"),  # 0x0d says floats
+        (TRAIN_LABELS, lambda good: good[:-1] + b"\x0a", "label 10, and valid labels are 0 to 9"),
+        (TRAIN_LABELS, lambda good: good[:8] + bytes(60_000), "every one of the 10 classes"),
+        (TRAIN_LABELS, lambda _: idx(cycling(60_000, 9)), "every one of the 10 classes"),
+    ],
+)
+def test_a_damaged_idx_file_is_named(mnist: Path, name: str, damage: Callable[[bytes], bytes], reason: str) -> None:
+    file = mnist / "MNIST" / "raw" / name
+    assert_refused("mnist", mnist, replace(file, damage(file.read_bytes())), reason)
+
+
+@pytest.mark.parametrize(("one", "other"), [(TRAIN_IMAGES, TRAIN_LABELS), (TRAIN_LABELS, TEST_LABELS)])
+def test_swapped_files_are_refused(mnist: Path, one: str, other: str) -> None:
+    raw = mnist / "MNIST" / "raw"
+    (raw / one).rename(raw / "aside")
+    (raw / other).rename(raw / one)
+    (raw / "aside").rename(raw / other)
+    assert_refused("mnist", mnist, raw / one, "header")
+
+
+def garbled(good: bytes) -> bytes:
+    """A gzip file whose compressed blocks have an impossible type."""
+    return good[:10] + b"\xff" * 20 + good[30:]
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"not gzip", lambda good: good[:50], garbled, lambda _: b""])
+def test_an_unreadable_gzip_file_is_named(mnist: Path, damage: Callable[[bytes], bytes]) -> None:
+    raw = mnist / "MNIST" / "raw"
+    compressed = gzip.compress((raw / TEST_LABELS).read_bytes())
+    (raw / TEST_LABELS).unlink()
+    assert_refused("mnist", mnist, replace(raw / f"{TEST_LABELS}.gz", damage(compressed)))
+
+
+def test_own_files_in_the_binary_layout_of_cifar10_are_read(cifar10: Path) -> None:
+    raw = load_raw("cifar10", str(cifar10))
+    assert raw.test_images is not None and raw.test_labels is not None
+    assert (raw.train_images.shape, raw.test_images.shape) == ((50_000, 32, 32, 3), (10_000, 32, 32, 3))
+    assert np.argwhere(raw.train_images[:10]).tolist() == [[3, 5, 7, 1]]
+    assert np.array_equal(raw.train_labels, cycling(50_000))
+    assert np.array_equal(raw.test_labels, cycling(10_000))
+    assert not raw.verified
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "reason"),
+    [
+        ("data_batch_1.bin", lambda good: good[:-1], "30,729,999 bytes and should have 30,730,000"),
+        ("test_batch.bin", lambda _: b"", "0 bytes"),
+        ("data_batch_1.bin", lambda good: b"\x0a" + good[1:], "label 10, and valid labels are 0 to 9"),
+        ("data_batch_1.bin", lambda good: bytes(len(good)), "every one of the 10 classes"),
+    ],
+)
+def test_a_damaged_cifar_file_is_named(cifar10: Path, name: str, damage: Callable[[bytes], bytes], reason: str) -> None:
+    file = cifar10 / "cifar-10-batches-bin" / name
+    assert_refused("cifar10", cifar10, replace(file, damage(file.read_bytes())), reason)
+
+
+def test_a_missing_cifar_file_is_named(cifar10: Path) -> None:
+    file = cifar10 / "cifar-10-batches-bin" / "data_batch_1.bin"
+    file.unlink()
+    assert_refused("cifar10", cifar10, file)
+
+
+class Evil:
+    """Unpickling this makes a folder: proof that code ran."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+def test_a_malicious_pickle_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    folder, marker = tmp_path / "cifar-10-batches-py", tmp_path / "code-ran"
+    folder.mkdir()
+    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"]:
+        (folder / name).write_bytes(pickle.dumps(Evil(marker)))
+    # Never the whole of data_dir, with all other data sets.
+    assert_refused("cifar10", tmp_path, folder, f"pickles are not read unchecked.*remove the folder {folder} to have")
+    assert not marker.exists()
+    pickle.loads((folder / "test_batch").read_bytes())
+    assert marker.exists(), "the pickle would not have done anything"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "wanted"),
+    [
+        ("mnist", f"MNIST/raw/{TRAIN_IMAGES}"),
+        ("fashion_mnist", f"FashionMNIST/raw/{TRAIN_IMAGES}"),
+        ("cifar10", "cifar-10-batches-py"),
+    ],
+)
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib.error.URLError("no route to host"),
+        urllib.error.HTTPError("https://example.org", 503, "unavailable", http.client.HTTPMessage(), None),
+        TimeoutError("timed out"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        http.client.BadStatusLine("a captive portal"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_unreachable_download_says_what_to_do(
+    dataset: str, wanted: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeouts = []
+
+    def unreachable(*_: Any, **__: Any) -> NoReturn:
+        timeouts.append(socket.getdefaulttimeout())
+        raise error
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(1234)
+    try:
+        assert_refused(dataset, tmp_path, tmp_path / wanted, f"Put the files under {re.escape(str(tmp_path))}")
+        assert socket.getdefaulttimeout() == 1234
+    finally:
+        socket.setdefaulttimeout(before)
+    assert set(timeouts) == {DOWNLOAD_TIMEOUT_SECONDS}
+
+
+def test_a_data_dir_that_is_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: pytest.fail("went to the network"))
+    (tmp_path / "data").write_text("not a folder")
+    assert_refused("mnist", tmp_path / "data", tmp_path / "data")
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+@pytest.mark.parametrize(
+    ("data_dir", "reason"), [("x" * 300, "File name too long"), ("~nosuchuser/x", "home directory")]
+)
+def test_a_data_dir_that_cannot_be_looked_at_is_refused(dataset: str, data_dir: str, reason: str) -> None:
+    assert_refused(dataset, Path(data_dir), f"data_dir is '{data_dir[:50]}", reason)
+
+
+@pytest.mark.parametrize(("dataset", "question"), [("mnist", "exists"), ("cifar10", "is_dir")])
+def test_a_data_dir_without_permission_is_refused(
+    dataset: str, question: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: Any) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, question, forbidden)
+    assert_refused(dataset, tmp_path, "data_dir is", "Permission denied")
+
+
+class HalfThere:
+    """Stops a download in its middle until another process, here a thread, has had time to trip over it."""
+
+    def __init__(self) -> None:
+        self.begun, self.half = 0, threading.Event()
+
+    def read_meanwhile(self, dataset: str, data_dir: Path) -> list[RawImages]:
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(load_raw, dataset, str(data_dir))
+            assert self.half.wait(60)
+            return [load_raw(dataset, str(data_dir)), first.result()]
+
+
+def test_idx_files_are_downloaded_once_and_nobody_reads_half_of_one(
+    idx_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download = HalfThere()
+
+    def mnist(root: str, download: bool, state: HalfThere = download) -> None:
+        state.begun += 1
+        folder = Path(root) / "MNIST" / "raw"
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(idx_files.iterdir(), key=lambda file: file.name == TEST_LABELS):
+            content = file.read_bytes()
+            with (folder / file.name).open("wb") as copy:
+                copy.write(content[:1000])
+                copy.flush()
+                if file.name == TEST_LABELS:  # the last: nothing is missing any more
+                    state.half.set()
+                    time.sleep(0.3)
+                copy.write(content[1000:])
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", mnist)
+    killed = tmp_path / "MNIST" / "raw" / ".downloading" / "MNIST" / "raw"
+    killed.mkdir(parents=True)
+    (killed / TRAIN_IMAGES).write_bytes(b"half")
+    one, other = download.read_meanwhile("mnist", tmp_path)
+    assert one.digest() == other.digest() and download.begun == 1
+    files = {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()}
+    assert files == {*IDX_NAMES, ".downloading.lock"}
+
+
+def test_cifar10_is_downloaded_once_and_nobody_reads_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = HalfThere()
+
+    def fetch(url: str, download_root: str, extract_root: str | None = None, **_: Any) -> None:
+        state.begun += 1
+        folder = Path(extract_root or download_root) / "cifar-10-batches-py"
+        folder.mkdir()
+        state.half.set()
+        time.sleep(0.3)
+        np.save(folder / "labels.npy", cycling(20))
+
+    class Cifar10:
+        url, filename, tgz_md5 = "http://127.0.0.1:9", "cifar.tar.gz", "0"
+
+        def __init__(self, root: str, train: bool, download: bool = False) -> None:  # noqa: ARG002
+            if download:
+                fetch(self.url, root)
+            self.targets = np.load(Path(root) / "cifar-10-batches-py" / "labels.npy").tolist()
+            self.data = np.zeros((20, 32, 32, 3), np.uint8)
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Cifar10)
+    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fetch)
+    for raw in state.read_meanwhile("cifar10", tmp_path):
+        assert np.array_equal(raw.train_labels, cycling(20))
+    assert state.begun == 1 and not (tmp_path / ".downloading").exists()
+
+
+def test_a_complete_data_dir_is_read_without_being_written_to(mnist: Path) -> None:
+    before = sorted(mnist.rglob("*"))
+    load_raw("mnist", str(mnist))
+    assert sorted(mnist.rglob("*")) == before
+
+
+def small_images(images: np.ndarray, labels: np.ndarray) -> RawImages:
+    return RawImages(images[:6], labels[:6], images[6:], labels[6:], ("a", "b"), False, "here")
+
+
+def test_the_digest_changes_with_any_byte_of_any_image_or_label() -> None:
+    images, labels = np.arange(9 * 12, dtype=np.uint8).reshape(9, 2, 2, 3), cycling(9)
+    digests = {small_images(images, labels).digest()}
+    for array in (images, labels):
+        for position in range(array.size):
+            array.flat[position] ^= 1
+            digests.add(small_images(images, labels).digest())
+            array.flat[position] ^= 1
+    assert len(digests) == 1 + images.size + labels.size
+    assert small_images(images, labels).digest() in digests
+
+
+def test_the_digest_depends_on_content_and_not_on_layout_name_or_origin() -> None:
+    images, labels = np.arange(9 * 12, dtype=np.uint8).reshape(9, 2, 2, 3), cycling(9)
+    raw = small_images(images, labels)
+    columns_first = raw._replace(train_images=np.asfortranarray(raw.train_images), origin="there", verified=True)
+    assert not columns_first.train_images.flags.c_contiguous
+    assert columns_first.digest() == raw.digest()
+    reshaped = small_images(images.reshape(9, 4, 1, 3), labels)
+    assert reshaped.digest() != raw.digest()
+    assert raw._replace(test_images=None, test_labels=None).digest() != raw.digest()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
+def test_the_official_files_are_verified(dataset: str, real_data: str) -> None:
+    raw = load_raw(dataset, real_data)
+    assert raw.test_labels is not None
+    assert raw.verified
+    assert np.bincount(raw.test_labels).min() > 800
+
+
+@pytest.mark.full
+def test_the_official_cifar10_is_read(real_data: str) -> None:
+    raw = load_raw("cifar10", real_data)
+    assert raw.test_images is not None and raw.test_labels is not None
+    assert (raw.train_images.shape, raw.test_images.shape) == ((50_000, 32, 32, 3), (10_000, 32, 32, 3))
+    assert np.bincount(raw.train_labels).tolist() == [5000] * 10
+    assert np.bincount(raw.test_labels).tolist() == [1000] * 10

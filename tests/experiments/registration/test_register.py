@@ -1,0 +1,373 @@
+"""Registering pretrained models: tiny ones from folders and from a made-up cache of the Hub, without a network."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from experiments import register
+from experiments.config import PRETRAINED_TASKS, ConfigError, TrainingError, cli
+from experiments.evaluation import text_metrics
+from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
+from experiments.evaluation.tasks import JUDGES, NoMetricError, evaluate, sample_rows
+from experiments.registration import choice
+from tasks import catalog, registry, task_class
+from tests.support import tiny_diffusion, tiny_models
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TINY = {
+    "sentiment-analysis": "roberta-sentiment", "summarization": "bart", "next-word-prediction": "gpt2",
+    "story-completion": "gpt2", "question-answering": "distilbert-qa", "chatbot": "qwen2", "image-generation": "sd",
+}  # fmt: skip
+OUTPUTS = {
+    "sentiment-analysis": "label", "summarization": "summary", "next-word-prediction": "next_word",
+    "story-completion": "completion", "question-answering": "answer", "chatbot": "reply", "image-generation": "image",
+}  # fmt: skip
+CONVERSATION = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello!"}]}
+Folders = Callable[[str], Path]
+pytestmark = pytest.mark.usefixtures("few_objects")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """A function that gives the folder of a tiny model by its name; it is not to be changed."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("tiny") / f"tiny-{name}"
+        if name == "sd":
+            return tiny_diffusion.save(tiny_diffusion.tiny_stable_diffusion(), folder)
+        return tiny_models.save(name, folder)
+
+    return cache(make)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Folders) -> Callable[[str, str], Path]:
+    """The Hub cannot be reached. A function that puts a tiny model into its cache, under an id."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+    def put(hub_id: str, name: str) -> Path:
+        repository = tmp_path / "hub" / f"models--{hub_id.replace('/', '--')}"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text(COMMIT)
+        return Path(shutil.copytree(tiny(name), repository / "snapshots" / COMMIT))
+
+    return put
+
+
+def champion(task: str) -> Any:
+    version = registry.champion(task)
+    assert version is not None
+    return version
+
+
+def model_files(task: str) -> set[str]:
+    """The files of the champion's folder in the registry."""
+    place = Path(mlflow.artifacts.download_artifacts(f"models:/{task}@champion")) / "artifacts" / "model"
+    return {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+
+
+def one_line(capsys: pytest.CaptureFixture[str], task: str) -> str:
+    """The line of the table that says what became of a task."""
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"{task} ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize("task", PRETRAINED_TASKS)
+def test_every_task_is_registered_from_a_folder_and_answers(task: str, store: Path, tiny: Folders) -> None:
+    folder = tiny(TINY[task])
+    result = register.main(["--task", task, "--model", str(folder)])
+    version = champion(task)
+    assert [outcome.version for outcome in result.outcomes] == [str(version.version)] == ["1"]
+    assert version.tags["task"] == task and version.tags["packaged"] == "true"
+    assert version.tags["hub_id"] == version.tags["revision"] == "none"
+    assert int(version.tags["parameters"]) > 1000
+    assert int(version.tags["memory_bytes"]) >= 4 * int(version.tags["parameters"])
+    # The registry relies on no path elsewhere.
+    model = mlflow.pyfunc.load_model(f"models:/{task}@champion")
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors")} <= model_files(task)
+    row, parameters = CONVERSATION if task == "chatbot" else INPUT_EXAMPLES[task], FIRST_PARAMETERS.get(task)
+    [answer] = model.predict([row], params=parameters)
+    # MLflow takes a list in a single row for a column of several rows: a conversation goes in as a column of one.
+    streamed = {"messages": [row["messages"]]} if task == "chatbot" else row
+    *events, last = model.predict_stream(streamed, params=parameters)
+    assert isinstance(answer[OUTPUTS[task]], str) and answer["model"] == folder.name
+    assert last[OUTPUTS[task]] == answer[OUTPUTS[task]]
+    if task in ("story-completion", "chatbot"):
+        assert "".join(event["piece"] for event in events) == answer[OUTPUTS[task]]
+    elif task == "image-generation":
+        assert [event["step"] for event in events] == [1, 2]
+    # What MLflow shows of the model: its input example, signature and requirements.
+    assert model.input_example.to_dict("records") == [INPUT_EXAMPLES[task]]
+    assert set(model.metadata.signature.inputs.input_names()) == set(task_class(task).inputs)
+    run = MlflowClient().get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["first_answer_seconds"] > 0 and run.data.params["model"] == folder.name
+
+
+def test_all_tasks_are_registered_as_references_and_what_is_missing_is_said(
+    store: Path, hub: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reachable = ("sentiment-analysis", "next-word-prediction", "story-completion", "chatbot")
+    for task in reachable:
+        if task != "story-completion":  # it has the model of next-word-prediction
+            hub(catalog.catalog()[task].default.hub_id, TINY[task])
+    monkeypatch.setattr(sys, "argv", ["register", "--model", "hub"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(register.main)
+    assert ended.value.code == 1
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err
+    assert "error: 3 of 7 tasks were not registered: summarization, question-answering, image-generation" in told.err
+    for task in PRETRAINED_TASKS:
+        entry = catalog.catalog()[task].default
+        [line] = [line for line in told.out.splitlines() if line.startswith(f"{task} ")]
+        if task not in reachable:
+            assert f"{entry.hub_id} is not in the local cache, and the Hub cannot be reached" in line
+            assert registry.champion(task) is None
+            continue
+        assert "reference to the Hub" in line
+        version = champion(task)
+        expected = {"task": task, "hub_id": entry.hub_id, "revision": COMMIT, "packaged": "false"}
+        assert {name: version.tags[name] for name in expected} == expected
+        assert version.tags["licence"] == entry.licence
+        assert model_files(task) == {"task.json", "source.json"}
+    [answer] = mlflow.pyfunc.load_model("models:/chatbot@champion").predict(
+        [INPUT_EXAMPLES["chatbot"]], params={"max_new_tokens": 5}
+    )
+    assert answer["model"] == "HuggingFaceTB/SmolLM2-360M-Instruct"
+    experiment = MlflowClient().get_experiment_by_name("register")
+    assert experiment is not None
+    runs = {run.data.tags["task"]: run for run in MlflowClient().search_runs([experiment.experiment_id])}
+    assert set(runs) == {"all", *PRETRAINED_TASKS}
+    assert {task for task, run in runs.items() if run.info.status == "FINISHED"} == set(reachable)
+    assert "cannot be reached" in runs["summarization"].data.tags["error"]
+    assert runs["chatbot"].data.tags["mlflow.parentRunId"] == runs["all"].info.run_id
+    assert 1 < runs["story-completion"].data.metrics["perplexity"] < 1e6
+    assert runs["sentiment-analysis"].data.metrics["examples"] == 10
+
+
+@pytest.mark.parametrize("packaged", ["true", "false"])
+def test_weights_are_in_the_registry_if_asked_for(
+    packaged: str, store: Path, hub: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    cached = hub("someone/model", "gpt2")
+    for name in ("pytorch_model.bin", "modeling.py"):  # as other programs leave them there
+        (cached / name).write_bytes(b"never copied, never loaded")
+    (cached / "onnx").mkdir()
+    (cached / "onnx" / "config.json").write_text("{}")
+    arguments = ["--task", "story-completion", "--model", "someone/model", "--package_weights", packaged]
+    register.main([*arguments, "--evaluate", "false"])
+    version = champion("story-completion")
+    assert version.tags["packaged"] == packaged and version.tags["revision"] == COMMIT
+    assert version.tags["licence"] == "unknown"
+    files = model_files("story-completion")
+    if packaged == "false":
+        assert files == {"task.json", "source.json"}
+        place = Path(mlflow.artifacts.download_artifacts("models:/story-completion@champion")) / "artifacts/model"
+        assert json.loads((place / "source.json").read_text()) == {"hub_id": "someone/model", "revision": COMMIT}
+        return
+    assert "model.safetensors" in files
+    assert not files & {"source.json", "pytorch_model.bin", "modeling.py", "onnx/config.json"}
+    shutil.rmtree(tmp_path / "hub")  # it serves without the Hub and its cache
+    model = mlflow.pyfunc.load_model("models:/story-completion@champion")
+    assert model.predict([{"text": "Once"}], params={"max_new_tokens": 3})[0]["tokens"] == 3
+
+
+def test_a_version_becomes_champion_only_if_asked(store: Path, tiny: Folders) -> None:
+    arguments = ["--task", "chatbot", "--model", str(tiny("qwen2"))]
+    register.main(arguments)
+    assert str(champion("chatbot").version) == "1"
+    [outcome] = register.main([*arguments, "--champion", "false"]).outcomes
+    assert (outcome.version, outcome.champion) == ("2", False)
+    assert str(champion("chatbot").version) == "1"
+
+
+def test_a_folder_that_stands_for_a_model_on_the_hub_is_registered_as_that(
+    store: Path, hub: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    hub("someone/model", "gpt2")
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "reference" / "source.json").write_text('{"hub_id": "someone/model", "revision": "main"}')
+    register.main(["--task", "next-word-prediction", "--model", "../" + tmp_path.name + "/reference"])
+    tags = champion("next-word-prediction").tags
+    assert (tags["hub_id"], tags["revision"], tags["packaged"]) == ("someone/model", COMMIT, "false")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--task", "chat"], "task is 'chat'; did you mean 'chatbot'"),
+        (["--model", "gpt2"], "model is 'gpt2' for all tasks; valid: auto"),
+        (["--task", "chatbot", "--model", "../../etc/nothing"], "model is '../../etc/nothing' .*valid for chatbot: S"),
+        (["--task", "chatbot", "--model", "a/../b"], "model is 'a/../b'"),
+        (["--task", "chatbot", "--model", "/no/such/folder"], "model is '/no/such/folder'"),
+        (["--task", "chatbot", "--model", ""], "model is ''"),
+        (["--task", "chatbot", "--model", "a b"], "or an existing folder"),
+        (["--task", "chatbot", "--model", "a\0b"], "model is"),
+        (["--task", "chatbot", "--revision", "../../main"], "revision '../../main'"),
+        (["--task", "chatbot", "--device", "tpu"], "device is 'tpu'"),
+        (["--package_weights", "perhaps"], "package_weights is 'perhaps'; valid: true or false"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_before_any_run(arguments: list[str], expected: str, store: Path) -> None:
+    with pytest.raises(ConfigError, match=expected) as error:
+        register.main(arguments)
+    assert "\n" not in str(error.value)
+    assert MlflowClient().get_experiment_by_name("register") is None
+
+
+@pytest.mark.parametrize("spoiled", ["pytorch_model.bin", "modeling.py", "link"])
+def test_a_folder_with_pickles_code_or_links_out_of_it_is_refused(
+    spoiled: str, store: Path, tiny: Folders, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny("gpt2"), tmp_path / "model"))
+    if spoiled == "link":
+        (tmp_path / "secret.json").write_text("{}")
+        (folder / "extra.json").symlink_to(tmp_path / "secret.json")
+        spoiled = "extra.json points out of the model's folder"
+    else:
+        (folder / spoiled).write_bytes(b"import os")
+    with pytest.raises(ConfigError, match=spoiled):
+        register.main(["--task", "story-completion", "--model", str(folder)])
+    assert registry.champion("story-completion") is None
+
+
+def test_a_model_for_another_task_is_not_registered(
+    store: Path, tiny: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(TrainingError, match="1 of 1 tasks were not registered: question-answering"):
+        register.main(["--task", "question-answering", "--model", str(tiny("distilbert-sentiment"))])
+    line = one_line(capsys, "question-answering")
+    assert "tiny-distilbert-sentiment does not hold a model for this task: its weights lack qa_outputs" in line
+    assert registry.champion("question-answering") is None
+    experiment = MlflowClient().get_experiment_by_name("register")
+    assert experiment is not None
+    [run] = MlflowClient().search_runs([experiment.experiment_id])
+    assert run.info.status == "FAILED" and "qa_outputs" in run.data.tags["error"]
+
+
+def test_help_loads_neither_torch_nor_mlflow() -> None:
+    program = (
+        "import sys; from experiments import register\n"
+        "try: register.main(['--help'])\n"
+        "finally: print(sorted({'torch', 'mlflow', 'huggingface_hub'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().endswith("[]")
+    assert all(f"--{name} " in result.stdout for name in ("task", "model", "package_weights", "champion"))
+
+
+# Metrics and samples
+
+
+def test_squad_counts_words_not_case_articles_or_punctuation() -> None:
+    assert text_metrics.squad(["The  Red house!"], ["a red house"]) == {"exact_match": 1.0, "f1": 1.0}
+    # Two of three words are right, and two of two are found: precision 2/3, recall 1.
+    assert text_metrics.squad(["red house there"], ["red house"]) == {"exact_match": 0.0, "f1": pytest.approx(0.8)}
+    assert text_metrics.squad(["", "x", ""], ["", "", "x"]) == {"exact_match": 1 / 3, "f1": 1 / 3}
+
+
+def test_rouge_is_the_overlap_of_words_pairs_and_order() -> None:
+    same = "the cat sat on the mat"
+    assert set(text_metrics.rouge([same], [same.upper()]).values()) == {1.0}
+    assert set(text_metrics.rouge(["one two"], ["three four"]).values()) == {0.0}
+    # Lin 2004, section 3: of "police killed the gunman", "the gunman kill police" keeps two words in order.
+    scores = text_metrics.rouge(["the gunman kill police"], ["police killed the gunman"])
+    assert scores == {"rouge1": 0.75, "rouge2": pytest.approx(1 / 3), "rougeL": 0.5}
+    assert text_metrics.longest_common_subsequence("abcde", "xaxcxe") == 3
+
+
+def test_accuracy_and_f1_are_over_the_classes_that_occur() -> None:
+    scores = text_metrics.accuracy_and_f1(["p", "p", "neutral", "n"], ["p", "n", "n", "n"])
+    assert scores == {"accuracy": 0.5, "f1": pytest.approx((2 / 3 + 1 / 2) / 2)}
+
+
+@pytest.mark.parametrize("task", [task for task in JUDGES if sample_rows(task)])
+def test_samples_fit_their_task_and_give_its_metrics(task: str, tiny: Folders, tmp_path: Path) -> None:
+    rows = sample_rows(task)
+    assert 6 <= len(rows) <= 10 and all(set(row) == set(JUDGES[task].columns) for row in rows)
+    assert all(row["text"].strip() for row in rows if "text" in row)
+    assert all(row["answer"] in row["context"] for row in rows if "context" in row)
+    folder = Path(shutil.copytree(tiny(TINY[task]), tmp_path / "model"))
+    parameters = {"max_length": 10, "num_beams": 1} if task == "summarization" else {}
+    scores = evaluate(tiny_models.opened(folder, task), rows, parameters)
+    assert scores["examples"] == len(rows) and JUDGES[task].headline in scores
+    assert all(value >= 0 for value in scores.values())
+
+
+def test_perplexity_is_that_of_the_model_s_own_loss(tiny: Folders, tmp_path: Path) -> None:
+    import torch
+
+    folder = Path(shutil.copytree(tiny("gpt2"), tmp_path / "model"))
+    task: Any = tiny_models.opened(folder, "story-completion")
+    text = "Once upon a time there was a cat"
+    tokens = [task.tokenizer.bos_token_id, *task.encode(text, add_special_tokens=False)["input_ids"]]
+    loss = task.model(input_ids=torch.tensor([tokens]), labels=torch.tensor([tokens])).loss
+    scores = evaluate(task, [{"text": text}])
+    assert scores["perplexity"] == pytest.approx(float(loss.detach().exp()), rel=1e-4)
+    long = evaluate(task, [{"text": text * 20}])  # several windows
+    assert 1 < long["perplexity"] < 1e6
+    # A line that the model has learned surprises it less than one of the same letters in another order.
+    learned, shuffled = (evaluate(task, [{"text": line}])["bits_per_byte"] for line in (text, text[::-1]))
+    assert learned < shuffled
+
+
+def test_what_cannot_be_measured_says_why(tiny: Folders, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny("distilbert-sentiment"), tmp_path / "model"))
+    task = tiny_models.opened(folder, "sentiment-analysis")
+    with pytest.raises(NoMetricError, match="the model's classes are label_0, label_1, the labels of the rows n"):
+        evaluate(task, sample_rows("sentiment-analysis"))
+    for rows in ([], [{"text": "no label"}]):
+        with pytest.raises(NoMetricError, match="have columns text, label"):
+            evaluate(task, rows)
+    assert sample_rows("chatbot") == []
+
+
+def test_a_starter_is_registered_when_nothing_else_is_asked(
+    store: Path, tmp_path: Path, tiny: Folders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(tiny("gpt2"), tmp_path / "language-model")
+    (folder / "README.md").write_text("---\nlicense: cdla-sharing-1.0\n---\n# A starter\n")
+    offers = {
+        task: dataclasses.replace(offer, starter=folder if "-" in task and "word" in task else None)
+        for task, offer in catalog.catalog().items()
+    }
+    monkeypatch.setattr(choice, "catalog", lambda: offers)
+    register.main(["--task", "next-word-prediction"])
+    version = champion("next-word-prediction")
+    expected = {"model": "starter-language-model", "starter": "true", "licence": "cdla-sharing-1.0", "packaged": "true"}
+    assert {name: version.tags[name] for name in expected} == expected
+    assert "it comes with the project" in capsys.readouterr().out
+    # The Hub's is one word away, and a task without a starter has no other.
+    assert choice.choose("next-word-prediction", "hub", None).name == offers["next-word-prediction"].default.hub_id
+    assert choice.choose("chatbot", "auto", None).name == offers["chatbot"].default.hub_id
+    assert choice.choose("next-word-prediction", "auto", "v1").source is not None
+
+
+@pytest.mark.parametrize(("model", "reason"), [("~nosuchuser/x", "home directory"), ("x" * 300, "File name too long")])
+def test_a_folder_that_cannot_be_looked_at_is_one_clear_error(model: str, reason: str) -> None:
+    expected = f"model is '{model[:50]}.*, which cannot be read: .*{reason}.*; valid for chatbot"
+    with pytest.raises(ConfigError, match=expected):
+        choice.choose("chatbot", model, None)
+
+
+def test_a_folder_without_permission_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(choice, "check_folder", forbidden)
+    with pytest.raises(ConfigError, match="which cannot be read: Permission denied; valid for chatbot"):
+        choice.choose("chatbot", str(tmp_path), None)

@@ -1,0 +1,343 @@
+"""The entry point `benchmark`: every way is measured, times count what they say, and all of it is logged."""
+
+import csv
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from experiments import benchmark
+from experiments.cnn.setup import CnnTraining
+from experiments.config import CNN_GROUPS, BenchmarkConfig, ConfigError, TrainingError
+from experiments.speed import plan, run, throughput
+from experiments.speed.plan import Estimate, make_plan
+from experiments.speed.report import best_batch_sizes, throughput_csv, throughput_table
+from experiments.speed.throughput import MIN_BATCHES, Stopwatch, Throughput, Way, ways
+from experiments.speed.time_to_accuracy import train_to_target
+from experiments.training import devices
+from experiments.training.state import StepResult
+
+QUICK = ["--batch_sizes", "8", "--seconds", "0.03", "--repeats", "2", "--threads", "1", "--train_size", "300"]
+
+
+def runs() -> list[Run]:
+    client = MlflowClient()
+    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
+
+
+def artifact(run: Run, name: str) -> Path:
+    return Path(run.info.artifact_uri or "") / name
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput.os, "cpu_count", lambda: 2)
+
+
+@pytest.fixture
+def fp32_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the settings, the same on every machine, and a short look for the estimate."""
+    monkeypatch.setattr(throughput, "PROBE_SIZES", (8,))
+    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(throughput.os, "cpu_count", lambda: 1)
+
+
+def test_every_way_and_model_is_measured_then_trained_to_the_target_and_logged(
+    store: Path, capsys: pytest.CaptureFixture[str], two_workers: None
+) -> None:
+    # Any network reaches this after the one batch that the budget allows.
+    result = benchmark.main(
+        [*QUICK, "--model", "lenet5,alexnet_small", "--target_accuracy", "0.02", "--budget_seconds", "1e-3"]
+    )
+    printed = capsys.readouterr().out
+    assert printed.startswith("2 models on digits, cpu: about ") and ", then training to 0.02 in at most " in printed
+    assert "lenet5, cpu: plain, fp32, contiguous, 2 workers" in printed
+    assert "alexnet_small, cpu: ours, fp32, channels_last" in printed
+    (run,) = runs()
+    assert run.info.status == "FINISHED" and run.info.run_id == result.run_id
+    assert run.data.tags["model"] == "lenet5,alexnet_small" and run.data.tags["data_verified"] == "true"
+
+    table = rows(artifact(run, "throughput.csv"))
+    assert {row["model"] for row in table} == {"lenet5", "alexnet_small"}
+    assert len(table) == 2 * len(ways("cpu"))
+    for row in table:
+        measured = [float(speed) for speed in row["measurements"].split()]
+        assert len(measured) == int(row["n"]) == 2
+        assert 0 < float(row["lowest"]) == min(measured) <= float(row["images_per_second"]) <= float(row["highest"])
+    assert run.data.metrics["images_per_second/cpu/lenet5/plain_fp32_contiguous_0_workers"] > 0
+
+    reached = rows(artifact(run, "time_to_accuracy.csv"))
+    assert [row["model"] for row in reached] == ["lenet5", "alexnet_small"]
+    assert {row["outcome"] for row in reached} == {"reached"}
+    curve = [row for row in rows(artifact(run, "curves.csv")) if row["model"] == "lenet5"]
+    assert float(curve[-1]["val_accuracy"]) >= 0.02
+    assert float(reached[0]["train_seconds"]) == float(curve[-1]["train_seconds"]) > 0
+    precision = reached[0]["precision"]
+    assert run.data.metrics[f"seconds_to_accuracy/cpu/lenet5/{precision}"] > 0
+    for figure in ("throughput.png", "time_to_accuracy.png"):
+        assert artifact(run, figure).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_benchmark_that_is_cut_off_keeps_what_it_has_measured(
+    store: Path, monkeypatch: pytest.MonkeyPatch, fp32_only: None
+) -> None:
+    measure = run.measure_model
+
+    def second_fails(recipe: Any, *rest: Any) -> list[Throughput]:
+        if recipe.model == "alexnet_small":
+            raise KeyboardInterrupt
+        return measure(recipe, *rest)
+
+    monkeypatch.setattr(run, "measure_model", second_fails)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main([*QUICK, "--model", "lenet5,alexnet_small"])
+    (cut_off,) = runs()
+    assert cut_off.info.status == "KILLED"
+    assert {row["model"] for row in rows(artifact(cut_off, "throughput.csv"))} == {"lenet5"}
+
+
+def test_each_way_really_has_its_precision_and_memory_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[tuple[torch.dtype, bool]]] = []
+    build = throughput.models.build
+
+    def watched(*arguments: Any) -> torch.nn.Module:
+        network, mine = build(*arguments), set()
+        seen.append(mine)
+        second = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)][1]
+
+        def note(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+            pixelwise = {
+                tensor.is_contiguous(memory_format=torch.channels_last) for tensor in (inputs[0], module.weight, output)
+            }
+            assert len(pixelwise) == 1
+            mine.add((output.dtype, pixelwise.pop()))
+
+        second.register_forward_hook(note)
+        return network
+
+    monkeypatch.setattr(throughput.models, "build", watched)
+    monkeypatch.setattr(throughput, "precisions", lambda device: ["bf16", "fp32"])
+    planned = make_plan(BenchmarkConfig(batch_sizes="16", train_size=100, threads=1))
+    measured = throughput.measure_model(planned.recipes["lenet5"], planned.data, "cpu", [16, 32], 0.01, 2)
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    assert seen == [{(kinds[way.precision], way.memory_format == "channels_last")} for way in ways("cpu")]
+    assert [(one.way, one.batch_size) for one in measured] == list(itertools.product(ways("cpu"), [16, 32]))
+
+
+def test_a_setting_gets_its_own_precision_back_when_its_turn_comes() -> None:
+    planned = make_plan(BenchmarkConfig(batch_sizes="16", train_size=100))
+    recipe, seen = planned.recipes["lenet5"], []
+    batches = list(throughput._batches(recipe, planned.data, "cpu").epoch(1))
+    loops = [
+        throughput._OurLoop(recipe, throughput._network(recipe, planned.data), "cpu", Way("ours", name, "contiguous"))
+        for name in ("fp32", "bf16")
+    ]
+    for loop in (loops[0], loops[1], loops[0]):
+
+        def watched(model: Any, batch: Any, loop: Any = loop) -> StepResult:
+            seen.append(loop.state.accelerator.mixed_precision)
+            return throughput.classification_step(model, batch)
+
+        loop._step = watched
+        loop(iter(batches[:1]))
+    assert seen == ["no", "bf16", "no"]
+
+
+class Clock:
+    """Stands in for the module `time`."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("a_batch", "taken"),
+    [(0.1, [0, 1, 2, *range(3, 13)]), (5.0, [0, *range(1, 1 + MIN_BATCHES)])],
+    ids=["fast: as many as fill the second", "slow: three batches after a single one to warm up"],
+)
+def test_the_stopwatch_counts_whole_batches_after_the_warm_up(
+    monkeypatch: pytest.MonkeyPatch, a_batch: float, taken: list[int]
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(throughput, "time", clock)
+
+    def source() -> Iterator[tuple[int, list[int]]]:
+        for number in itertools.count():
+            yield number, [0] * 20
+
+    stopwatch, got = Stopwatch(0.95, "cpu", warm_up=3), []
+    for number, _ in stopwatch.limit(source()):
+        got.append(number)
+        clock.now += a_batch
+    assert got == taken
+    assert stopwatch.speed == pytest.approx(20 / a_batch)
+
+
+def measured(form: str, size: int, *speeds: float, workers: int | None = None, model: str = "lenet5") -> Throughput:
+    return Throughput("cpu", model, Way("ours" if workers is None else "plain", "fp32", form, workers), size, speeds)
+
+
+def test_table_and_csv_compare_medians_at_each_way_s_best_batch_size() -> None:
+    everything = [
+        measured("contiguous", 16, 100, 90, 400, workers=0),
+        measured("contiguous", 32, 80, 80, 80, workers=0),
+        measured("contiguous", 16, 200, 200, 200, workers=2),
+        measured("channels_last", 16, 300, 300, 300),
+        measured("channels_last", 32, 500, 400, 600),
+        measured("contiguous", 16, 1.25, 1.25, 1.25, workers=0, model="vgg11"),
+    ]
+    best = best_batch_sizes(everything)
+    assert [(one.batch_size, one.median) for one in best] == [(16, 100), (16, 200), (32, 500), (16, 1.25)]
+    lines = throughput_table(everything, BenchmarkConfig())
+    assert next(line for line in lines if "ours" in line).split()[-6:] == ["32", "500", "400", "600", "5.00", "2.50"]
+    assert next(line for line in lines if "vgg11" in line).split()[-5] == "1.25"
+    lines = list(csv.DictReader(throughput_csv(everything).splitlines()))
+    assert [row["best_batch_size"] for row in lines] == ["true", "false", "true", "false", "true", "true"]
+    assert lines[3]["to_plain_same_threads"] == "3.000" and lines[5]["to_plain_best"] == "1.000"
+
+
+def training(**options: Any) -> BenchmarkConfig:
+    return BenchmarkConfig(**{"threads": 1, "train_size": 300, "batch_sizes": "32", **options})
+
+
+def test_training_stops_at_the_first_epoch_that_reaches_the_target() -> None:
+    run = train_to_target(training(target_accuracy=0.5), "lenet5", "cpu", "fp32")
+    assert run.reached and run.outcome == "reached"
+    accuracies = [epoch.val_accuracy for epoch in run.curve]
+    assert accuracies[-1] >= 0.5 and all(accuracy < 0.5 for accuracy in accuracies[:-1])
+    assert [epoch.number for epoch in run.curve] == list(range(1, len(run.curve) + 1))
+    assert 1 < len(run.curve) < 30
+    assert all(0 < epoch.train_seconds < epoch.seconds for epoch in run.curve)
+    evaluating = [epoch.seconds - epoch.train_seconds for epoch in run.curve]
+    assert evaluating == sorted(evaluating)
+    again = train_to_target(training(target_accuracy=0.5), "lenet5", "cpu", "fp32")
+    assert [epoch.metrics["val_loss"] for epoch in again.curve] == [epoch.metrics["val_loss"] for epoch in run.curve]
+
+
+def test_a_target_that_is_not_reached_leaves_the_best_epoch() -> None:
+    run = train_to_target(training(target_accuracy=1.0, train_size=128), "lenet5", "cpu", "fp32")
+    assert run.outcome == "epochs over" and not run.reached
+    assert len(run.curve) == 30 and run.curve[-1].images == 30 * 128
+    assert run.best is not None and run.best.val_accuracy == max(epoch.val_accuracy for epoch in run.curve) < 1
+
+
+def test_a_budget_cuts_a_training_within_an_epoch() -> None:
+    run = train_to_target(training(target_accuracy=1.0, budget_seconds=1e-6), "lenet5", "cpu", "fp32")
+    assert run.outcome == "budget of 1e-06 s spent"
+    assert [(epoch.number, epoch.images) for epoch in run.curve] == [(1, 128)]
+
+
+def test_a_training_that_diverges_is_reported_and_does_not_end_the_benchmark(
+    store: Path, monkeypatch: pytest.MonkeyPatch, fp32_only: None
+) -> None:
+    step = CnnTraining.step
+
+    def breaks(self: CnnTraining, model: Any, batch: Any) -> StepResult:
+        result = step(self, model, batch)
+        return result._replace(loss=result.loss * float("nan")) if self.config.model == "lenet5" else result
+
+    monkeypatch.setattr(CnnTraining, "step", breaks)
+    result = benchmark.main(
+        [*QUICK, "--model", "lenet5,alexnet_small", "--target_accuracy", "0.02", "--budget_seconds", "1e-3"]
+    )
+    assert [run.reached for run in result.targets] == [False, True]
+    assert result.targets[0].outcome.startswith("diverged: the loss is nan in epoch 1, batch 1")
+    first = rows(artifact(runs()[0], "time_to_accuracy.csv"))[0]
+    assert (first["epochs"], first["train_seconds"]) == ("0", "") and "diverged" in first["outcome"]
+
+
+def test_names_and_groups_are_taken_once_each_in_order() -> None:
+    assert make_plan(BenchmarkConfig(model="resnet18, small,resnet18")).models == ["resnet18", *CNN_GROUPS["small"]]
+
+
+def test_all_devices_are_the_cpu_and_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert plan._devices("all") == plan._devices("auto") == ["cpu"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert plan._devices("all") == ["cpu", "cuda"] and plan._devices("auto") == ["cuda"]
+
+
+def test_all_precisions_of_a_device_are_trained_to_the_target_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "precisions", lambda device: ["fp32", "bf16"])
+    asked = training(target_accuracy=0.9, target_precision="all", device="cpu")
+    assert make_plan(asked).target_trainings() == [("cpu", "lenet5", "fp32"), ("cpu", "lenet5", "bf16")]
+    assert make_plan(training(target_accuracy=0.0)).target_trainings() == []
+
+
+def test_the_estimate_allows_for_slow_networks_and_for_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1.0)
+    slow = plan.estimate(make_plan(training(batch_sizes="32", repeats=2, target_accuracy=0.9, budget_seconds=60)))
+    assert slow.target == 60
+    at_least = len(ways("cpu")) * 2 * 32 * MIN_BATCHES
+    assert at_least < slow.throughput < 2 * at_least
+    monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1e-6)
+    fast = plan.estimate(make_plan(training(batch_sizes="32", repeats=2, seconds=5.0)))
+    assert fast.target == 0
+    assert fast.throughput == pytest.approx(len(ways("cpu")) * 2 * 5.0, rel=0.01)
+
+
+def test_days_need_a_confirmation(store: Path, monkeypatch: pytest.MonkeyPatch, fp32_only: None) -> None:
+    monkeypatch.setattr(run, "estimate", lambda plan: Estimate(throughput=3600, target=3 * 86400))
+    with pytest.raises(ConfigError, match=r"may take 3\.0 days; .* or go on with confirm=true"):
+        benchmark.main(QUICK)
+    assert not runs()
+    benchmark.main([*QUICK, "--confirm", "true"])
+    assert [run.info.status for run in runs()] == ["FINISHED"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch_sizes", ""], "batch_sizes is ''; valid: whole numbers above 1"),
+        (["--batch_sizes", "64,x"], "batch_sizes is '64,x'; valid: whole numbers above 1"),
+        (["--batch_sizes", "64,1"], "valid: whole numbers above 1"),
+        (["--batch_sizes", "5000"], "batch_sizes has 5000; valid: at most 1258, the training images"),
+        (["--model", "lenet5,resnet19"], "model names 'resnet19'; did you mean 'resnet18'. valid: small, full, lenet5"),
+        (["--model", ","], "model is ',', which names nothing; valid: small, full, lenet5"),
+        (["--target_accuracy", "99"], r"target_accuracy is 99\.0; valid: at least 0 and at most 1"),
+        (["--target_precision", "half"], "target_precision is 'half'; .*valid: auto, all"),
+        (["--budget_seconds", "-1"], r"budget_seconds is -1\.0; valid: at least 0"),
+        (["--train_size", "5"], "train_size is 5; valid for this data set: 10 to 1258"),
+        (["--train_size", "100", "--batch_sizes", "32", "--target_accuracy", "0.9"],
+         "train_size is 100; valid with target_accuracy: at least 128, the batch size of the recipes"),
+        (["--device", "gpu"], "device is 'gpu'; .*valid: auto, cpu, cuda, mps, all"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_measured_is_refused_in_one_line_before_a_run_is_made(
+    store: Path, options: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        benchmark.main(options)
+    assert "\n" not in str(caught.value)
+    assert not runs()
+
+
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="benchmark runs in one process"):
+        benchmark.main(QUICK)
+
+
+def test_what_goes_wrong_after_the_start_fails_the_run(
+    store: Path, monkeypatch: pytest.MonkeyPatch, fp32_only: None
+) -> None:
+    def breaks(*_: Any) -> list[Throughput]:
+        raise ConfigError("no memory")
+
+    monkeypatch.setattr(run, "measure_model", breaks)
+    with pytest.raises(TrainingError, match="no memory"):
+        benchmark.main(QUICK)
+    assert [run.info.status for run in runs()] == ["FAILED"]

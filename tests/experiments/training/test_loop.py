@@ -1,0 +1,315 @@
+"""The training loop on toy networks: it learns, averages over items, stops on NaN, and goes on where it was."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+from torch import nn
+
+from experiments.cnn.augmentation import Batch
+from experiments.cnn.classification import Predictions, classification_metrics, classification_step, predict
+from experiments.config import TrainingError
+from experiments.training import loop
+from experiments.training.loop import DivergedError, fit
+from experiments.training.state import Metrics, StepResult, TrainState, best_epoch, make_state
+
+CLASSES = 3
+
+
+def network(dropout: float = 0.0) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout), nn.Linear(4 * 16, CLASSES)
+    )  # fmt: skip
+
+
+def data(sizes: tuple[int, ...] = (8,), seed: int = 0) -> list[Batch]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        Batch(
+            torch.randn(size, 2, 6, 6, generator=generator).contiguous(memory_format=torch.channels_last),
+            torch.randint(0, CLASSES, (size,), generator=generator),
+            size,
+        )
+        for size in sizes
+    ]
+
+
+def state_of(model: nn.Module, accelerator: Accelerator, **options: Any) -> TrainState:
+    defaults: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.0, "schedule": "constant",
+                                "warmup": 0.0, "ema_decay": 0.0, "total_steps": 100}  # fmt: skip
+    return make_state(accelerator, model, **{**defaults, **options})
+
+
+def run(
+    state: TrainState,
+    epochs: int,
+    batches: Callable[[int], Iterator[Any]] | None = None,
+    step: Callable[[nn.Module, Any], StepResult] | None = None,
+    evaluate: Callable[[nn.Module], Metrics] | None = None,
+    **options: Any,
+) -> list[tuple[int, Metrics]]:
+    """Fit and return what `on_epoch_end` was given."""
+    seen: list[tuple[int, Metrics]] = []
+    fit(
+        state,
+        batches=batches or (lambda _: iter(data((8, 8)))),
+        step=step or classification_step,
+        evaluate=evaluate or (lambda _: {"loss": 0.0}),
+        epochs=epochs,
+        seed=0,
+        on_epoch_end=lambda epoch, metrics: seen.append((epoch, dict(metrics))),
+        **options,
+    )
+    return seen
+
+
+@pytest.mark.parametrize(("optimizer", "learning_rate"), [("sgd", 0.05), ("adamw", 0.02)])
+def test_a_tiny_batch_is_overfitted(optimizer: str, learning_rate: float, accelerator: Accelerator) -> None:
+    state = state_of(network(), accelerator, optimizer=optimizer, learning_rate=learning_rate)
+    seen = run(state, 60, batches=lambda _: iter(data()))
+    assert seen[-1][1]["train_accuracy"] == 1.0
+    assert seen[-1][1]["train_loss"] < 0.05 < seen[0][1]["train_loss"]
+
+
+def test_metrics_are_complete_and_reach_history_before_the_end_of_the_epoch(accelerator: Accelerator) -> None:
+    state = state_of(network(), accelerator)
+    lengths: list[int] = []
+    fit(state, batches=lambda _: iter(data()), step=classification_step, evaluate=lambda _: {"loss": 0.5, "f1": 0.25},
+        epochs=3, seed=0, on_epoch_end=lambda epoch, metrics: lengths.append(len(state.history)))  # fmt: skip
+    assert lengths == [1, 2, 3]
+    assert set(state.history[0]) == {
+        "train_loss", "train_accuracy", "val_loss", "val_f1", "learning_rate", "epoch_seconds", "examples_per_second"
+    }  # fmt: skip
+    assert (state.history[0]["val_loss"], state.history[0]["val_f1"]) == (0.5, 0.25)
+    assert all(isinstance(value, float) for value in state.history[0].values())
+    assert state.history[0]["examples_per_second"] > 0 < state.history[0]["epoch_seconds"]
+
+
+def test_training_averages_are_over_items_and_not_over_batches(accelerator: Accelerator) -> None:
+    batches = data((4, 4, 1))
+    model = network()
+    with torch.no_grad():
+        logits = [model(batch.images) for batch in batches]
+    labels = torch.cat([batch.labels for batch in batches])
+    losses = F.cross_entropy(torch.cat(logits), labels, reduction="none")
+    by_batch = torch.stack([part.mean() for part in losses.split((4, 4, 1))]).mean()
+    state = state_of(model, accelerator, learning_rate=1e-12)
+    [(_, metrics)] = run(state, 1, batches=lambda _: iter(batches))
+    assert metrics["train_loss"] == pytest.approx(losses.mean().item(), rel=1e-5)
+    assert metrics["train_loss"] != pytest.approx(by_batch.item(), rel=1e-3)
+    assert metrics["train_accuracy"] == pytest.approx((torch.cat(logits).argmax(1) == labels).float().mean().item())
+
+
+def test_the_gradient_is_that_of_the_mean_over_the_batch(accelerator: Accelerator) -> None:
+    [batch] = data((5,))
+    model = network()
+    F.cross_entropy(model(batch.images), batch.labels).backward()
+    expected = [
+        parameter.detach() - 1.9 * 0.05 * parameter.grad for parameter in model.parameters()
+    ]  # Nesterov's first
+    model.zero_grad()
+    run(state_of(model, accelerator), 1, batches=lambda _: iter([batch]))
+    for parameter, value in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), value)
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 1), (2, 3), (3, 2)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_naming_epoch_and_batch(
+    epoch: int, batch: int, value: float, accelerator: Accelerator
+) -> None:
+    def batches(number: int) -> Iterator[Batch]:
+        for index, one in enumerate(data((4, 4, 4)), start=1):
+            yield one._replace(images=one.images * value) if (number, index) == (epoch, batch) else one
+
+    def step(model: nn.Module, given: Batch) -> StepResult:
+        loss = model(given.images).sum() * 0 + given.images.sum()
+        return StepResult(loss, {}, given.total)
+
+    state = state_of(network(), accelerator)
+    ended: list[int] = []
+    with pytest.raises(DivergedError, match=f"in epoch {epoch}, batch {batch};.*learning_rate"):
+        fit(state, batches=batches, step=step, evaluate=lambda _: {}, epochs=5, seed=0,
+            on_epoch_end=lambda number, _: ended.append(number))  # fmt: skip
+    assert ended == list(range(1, epoch))
+    assert issubclass(DivergedError, TrainingError)
+
+
+@pytest.mark.parametrize(("bad", "newest"), [(1, 10), (4, 10), (10, 10), (8, 3), (10, 3), (10, 1)])
+def test_a_loss_looked_at_late_is_still_named_by_its_own_batch(bad: int, newest: int) -> None:
+    losses = [torch.tensor(1.0)] * 10
+    losses[bad - 1] = torch.tensor(float("nan"))
+    for late in (losses, [loss.item() for loss in losses]):
+        with pytest.raises(DivergedError, match=f"the loss is nan in epoch 7, batch {bad};"):
+            loop._check_finite(late[-newest:], done=10, epoch=7)
+
+
+@pytest.mark.parametrize("clip", [0.01, 0.1])
+def test_grad_clip_bounds_the_update(clip: float, accelerator: Accelerator) -> None:
+    def moved(grad_clip: float) -> float:
+        model = network()
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        run(state_of(model, accelerator), 1, batches=lambda _: iter(data()), grad_clip=grad_clip)
+        steps = [new.detach() - old for new, old in zip(model.parameters(), before, strict=True)]
+        return torch.stack([step.norm() for step in steps]).norm().item()
+
+    assert moved(clip) == pytest.approx(1.9 * 0.05 * clip, rel=1e-3)
+    assert moved(clip) < moved(0.0)
+    assert moved(1e6) == moved(0.0)
+
+
+def test_the_average_is_evaluated_and_differs_from_the_network(accelerator: Accelerator) -> None:
+    state = state_of(network(), accelerator, ema_decay=0.9)
+    evaluated: list[nn.Module] = []
+
+    def evaluate(model: nn.Module) -> Metrics:
+        evaluated.append(model)
+        assert not torch.equal(next(model.parameters()), next(state.network.parameters()))
+        return classification_metrics(predict(model, data((8,), seed=1), accelerator))
+
+    [(_, metrics)] = run(state, 1, evaluate=evaluate)
+    assert evaluated == [state.evaluated]
+    raw = classification_metrics(predict(state.network, data((8,), seed=1), accelerator))
+    assert metrics["val_loss"] != raw["loss"]
+
+
+def test_training_goes_on_in_train_mode_after_evaluation(accelerator: Accelerator) -> None:
+    state = state_of(network(dropout=0.5), accelerator)
+    modes: list[bool] = []
+
+    def step(model: nn.Module, batch: Batch) -> StepResult:
+        modes.append(all(module.training for module in model.modules()))
+        return classification_step(model, batch)
+
+    def evaluate(model: nn.Module) -> Metrics:
+        assert not any(module.training for module in model.modules())
+        return {}
+
+    run(state, 2, step=step, evaluate=evaluate)
+    assert modes == [True] * 4
+
+
+def test_learning_rate_is_that_of_the_last_step_of_the_epoch(accelerator: Accelerator) -> None:
+    state = state_of(network(), accelerator, schedule="one_cycle", total_steps=4, learning_rate=0.1)
+    rates = [metrics["learning_rate"] for _, metrics in run(state, 2)]
+    assert rates == pytest.approx([0.1 * 3 / 4, 0.1 * 1 / 4])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("sizes", [(4, 4, 1), (6,)])
+def test_fit_goes_on_at_the_right_epoch_and_bit_for_bit(
+    optimizer: str, sizes: tuple[int, ...], accelerator: Accelerator
+) -> None:
+    options: dict[str, Any] = {"optimizer": optimizer, "ema_decay": 0.8, "schedule": "one_cycle",
+                               "warmup": 0.3, "total_steps": 4 * len(sizes), "learning_rate": 0.01}  # fmt: skip
+    asked: list[int] = []
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        asked.append(epoch)
+        return iter(data(sizes, seed=epoch))
+
+    def fresh() -> TrainState:
+        return state_of(network(dropout=0.5), accelerator, **options)
+
+    whole, first, second = fresh(), fresh(), fresh()
+    expected = run(whole, 4, batches=batches)
+    run(first, 2, batches=batches)
+    second.restore(first.tensors(), first.values())
+    asked.clear()
+    seen = run(second, 4, batches=batches)
+    assert asked == [epoch for epoch, _ in seen] == [3, 4]
+    for part, tensors in whole.tensors().items():
+        for name, value in tensors.items():
+            assert torch.equal(value, second.tensors()[part][name]), f"{part} {name}"
+    for name in ("train_loss", "train_accuracy", "learning_rate"):
+        assert [metrics[name] for _, metrics in seen] == [metrics[name] for _, metrics in expected[2:]]
+    assert run(second, 4, batches=batches) == []
+
+
+def test_progress_sees_every_batch_of_every_epoch(accelerator: Accelerator) -> None:
+    shown: list[tuple[int, int]] = []
+
+    def progress(batches: Any, epoch: int) -> Iterator[Any]:
+        for number, batch in enumerate(batches):
+            shown.append((epoch, number))
+            yield batch
+
+    run(state_of(network(), accelerator), 2, progress=progress)
+    assert shown == [(1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+def test_label_smoothing_and_right_answers_are_those_of_torch(accelerator: Accelerator) -> None:
+    [batch] = data((6,))
+    model = network()
+    result = classification_step(model, batch._replace(total=24), 0.2)
+    logits = model(batch.images)
+    torch.testing.assert_close(result.loss, 6 * F.cross_entropy(logits, batch.labels, label_smoothing=0.2))
+    assert result.sums["accuracy"] == (logits.argmax(1) == batch.labels).sum()
+    assert result.total == 24
+    assert result.loss.requires_grad and not result.sums["accuracy"].requires_grad
+
+
+def test_predictions_do_not_depend_on_how_the_data_are_batched(accelerator: Accelerator) -> None:
+    model = network(dropout=0.9).train()
+    [batch] = data((9,))
+    pieces = [Batch(batch.images[i : i + 2], batch.labels[i : i + 2], 2) for i in range(0, 9, 2)]
+    whole, parts = predict(model, [batch], accelerator), predict(model, pieces, accelerator)
+    np.testing.assert_allclose(whole.probabilities, parts.probabilities, rtol=1e-5)
+    assert whole.loss == pytest.approx(parts.loss, rel=1e-5)
+    assert np.array_equal(whole.labels, parts.labels)
+    np.testing.assert_allclose(whole.probabilities.sum(axis=1), 1, rtol=1e-5)
+    picked = whole.probabilities[np.arange(9), whole.labels]
+    assert whole.loss == pytest.approx(-np.log(picked).mean(), rel=1e-4)
+    assert not model.training
+
+
+def predictions(labels: list[int], predicted: list[int], classes: int) -> Predictions:
+    return Predictions(np.array(labels), np.eye(classes, dtype=np.float32)[predicted], 0.5)
+
+
+def test_metrics_equal_those_of_a_hand_count() -> None:
+    metrics = classification_metrics(predictions([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 1], 3))
+    # Class 0: 2 of 3 predicted are right, 2 of 3 found. Class 1: 1 of 3, 1 of 2. Class 2: never predicted.
+    assert metrics["accuracy"] == pytest.approx(3 / 6)
+    assert metrics["precision"] == pytest.approx((2 / 3 + 1 / 3 + 0) / 3)
+    assert metrics["recall"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert metrics["f1"] == pytest.approx((2 / 3 + 2 / 5 + 0) / 3)
+    assert metrics["loss"] == 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_metrics_equal_those_of_scikit_learn(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    labels, predicted = generator.integers(0, 4, 30), generator.integers(0, 3, 30)  # class 3 is never predicted
+    metrics = classification_metrics(predictions(labels.tolist(), predicted.tolist(), 4))
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
+    for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
+        assert metrics[name] == pytest.approx(score(labels, predicted, average="macro", zero_division=0))
+
+
+def test_a_class_that_is_neither_there_nor_predicted_still_counts() -> None:
+    metrics = classification_metrics(predictions([0, 1], [0, 1], 4))
+    assert (metrics["accuracy"], metrics["f1"]) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("accuracies_and_losses", "best"),
+    [
+        ([(0.5, 1.0)], 1),
+        ([(0.5, 1.0), (0.7, 2.0), (0.6, 0.1)], 2),
+        ([(0.7, 1.0), (0.7, 0.5), (0.7, 0.8)], 2),
+        ([(0.6, 0.1), (0.7, 0.5), (0.7, 0.5)], 2),
+        ([(0.7, 0.5), (0.7, 0.5)], 1),
+    ],
+)
+def test_the_best_epoch_is_by_accuracy_then_loss_then_the_first(
+    accuracies_and_losses: list[tuple[float, float]], best: int
+) -> None:
+    history = [{"val_accuracy": accuracy, "val_loss": loss} for accuracy, loss in accuracies_and_losses]
+    assert best_epoch(history, "val_accuracy") == best

@@ -1,0 +1,199 @@
+"""The state of a training: schedules, decay, moving average, and that a restored one goes on bit for bit."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import nn
+
+from experiments.tracking.checkpoint import CheckpointStore
+from experiments.training.state import TrainState, evaluated_weights, make_optimizer, make_state, schedule_factor
+
+STEPS = 8
+
+
+class Toy(nn.Module):
+    """Everything that has a state of its own: convolutions (their memory format), batch norm, dropout, a linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3))
+        self.classifier = nn.Sequential(nn.Dropout(0.3), nn.Linear(6, 3))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(images).mean(dim=(2, 3)))
+
+
+def fresh(
+    accelerator: Accelerator, optimizer: str, ema_decay: float = 0.0, schedule: str = "one_cycle", seed: int = 0
+) -> TrainState:
+    torch.manual_seed(seed)
+    return make_state(
+        accelerator,
+        Toy(),
+        optimizer=optimizer,
+        learning_rate=0.05,
+        weight_decay=0.01,
+        schedule=schedule,
+        warmup=0.25,
+        ema_decay=ema_decay,
+        total_steps=STEPS,
+    )
+
+
+def train(state: TrainState, steps: range) -> None:
+    for number in steps:
+        torch.manual_seed(1000 + number)
+        images = torch.randn(6, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+        state.model.train()
+        state.accelerator.backward(F.cross_entropy(state.model(images), torch.arange(6) % 3))
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        state.scheduler.step()
+        if state.average is not None:
+            state.average.update_parameters(state.network)
+
+
+def assert_same(one: TrainState, other: TrainState) -> None:
+    for part, expected in one.tensors().items():
+        found = other.tensors()[part]
+        assert set(found) == set(expected)
+        for name, tensor in expected.items():
+            assert torch.equal(tensor, found[name]), f"{part} {name}"
+    assert one.values() == other.values()
+    assert [group["lr"] for group in one.optimizer.param_groups] == [g["lr"] for g in other.optimizer.param_groups]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "constant"])
+def test_a_restored_state_goes_on_bit_for_bit(
+    optimizer: str, ema_decay: float, schedule: str, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    whole = fresh(accelerator, optimizer, ema_decay, schedule)
+    train(whole, range(STEPS))
+
+    first = fresh(accelerator, optimizer, ema_decay, schedule)
+    train(first, range(3))
+    first.history.append({"val_loss": 1 / 3})
+    store = CheckpointStore(tmp_path)
+    store.save(1, first.tensors(), first.values())
+    checkpoint = store.load(1)
+
+    second = fresh(accelerator, optimizer, ema_decay, schedule, seed=5)
+    train(second, range(3, 4))  # whatever it was before must not show
+    second.restore(checkpoint.tensors, checkpoint.values)
+    assert second.epoch == 1
+    assert_same(first, second)
+    train(second, range(3, STEPS))
+    second.history.clear()
+    assert_same(whole, second)
+
+
+def test_a_state_can_be_taken_apart_before_its_first_step(accelerator: Accelerator) -> None:
+    one, other = fresh(accelerator, "adamw", 0.9), fresh(accelerator, "adamw", 0.9, seed=1)
+    other.restore(one.tensors(), json.loads(json.dumps(one.values())))
+    train(one, range(2))
+    train(other, range(2))
+    assert_same(one, other)
+
+
+def test_a_state_of_another_network_is_refused(accelerator: Accelerator) -> None:
+    one = fresh(accelerator, "sgd")
+    parts = one.tensors()
+    parts["model"].pop("classifier.1.bias")
+    with pytest.raises(RuntimeError, match=r"classifier\.1\.bias"):
+        fresh(accelerator, "sgd").restore(parts, one.values())
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_matrices_decay_and_vectors_do_not(name: str) -> None:
+    network = Toy()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(1.0)
+    optimizer = make_optimizer(name, network, learning_rate=0.1, weight_decay=0.5)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for parameter in network.parameters():
+        assert torch.all(parameter < 1 if parameter.ndim > 1 else parameter == 1)
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(network.parameters()))
+
+
+@pytest.mark.parametrize("network", [nn.Linear(2, 2, bias=False), nn.BatchNorm1d(3)])
+def test_networks_with_one_kind_of_parameter_have_an_optimizer(network: nn.Module) -> None:
+    assert len(make_optimizer("sgd", network, 0.1, 0.1).param_groups) == 1
+
+
+SCHEDULES = ["cosine", "one_cycle", "constant"]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(("total", "warmup"), [(100, 0.2), (10, 0.5), (7, 0.0), (1, 0.9), (3, 0.01), (1000, 0.999)])
+def test_schedules_rise_in_a_line_to_one_and_never_rise_again(name: str, total: int, warmup: float) -> None:
+    factors = [schedule_factor(name, step, total, warmup) for step in range(total + 1)]
+    rising = max(1, round(warmup * total)) if warmup else 0
+    assert factors[:rising] == pytest.approx([(step + 1) / rising for step in range(rising)])
+    assert max(factors) == factors[rising] == 1.0
+    assert all(0 < factor <= 1 for factor in factors[:-1])
+    assert all(later <= earlier for earlier, later in itertools.pairwise(factors[rising:]))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_end_where_they_should(name: str) -> None:
+    middle, end = schedule_factor(name, 60, 100, 0.2), schedule_factor(name, 100, 100, 0.2)
+    assert (middle, end) == pytest.approx((1, 1) if name == "constant" else (0.5, 0))
+
+
+def test_cosine_is_flat_at_both_ends_and_one_cycle_is_straight() -> None:
+    def falls(name: str) -> list[float]:
+        factors = [schedule_factor(name, step, 100, 0.0) for step in range(101)]
+        return [earlier - later for earlier, later in itertools.pairwise(factors)]
+
+    assert falls("one_cycle") == pytest.approx([0.01] * 100)
+    assert max(falls("cosine")[0], falls("cosine")[-1]) < 0.01 < falls("cosine")[50]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_optimizer_follows_the_schedule_every_step(schedule: str, accelerator: Accelerator) -> None:
+    state = fresh(accelerator, "sgd", schedule=schedule)
+    for step in range(STEPS):
+        expected = 0.05 * schedule_factor(schedule, step, STEPS, 0.25)
+        assert [group["lr"] for group in state.optimizer.param_groups] == pytest.approx([expected, expected])
+        train(state, range(step, step + 1))
+
+
+def test_the_average_is_the_exponential_one_and_is_what_is_evaluated(accelerator: Accelerator) -> None:
+    state = fresh(accelerator, "sgd", ema_decay=0.75)
+    expected: dict[str, torch.Tensor] = {}
+    for step in range(4):
+        train(state, range(step, step + 1))
+        for name, value in state.network.state_dict().items():
+            if value.is_floating_point():
+                expected[name] = value.clone() if step == 0 else 0.75 * expected[name] + 0.25 * value
+    kept, raw = state.evaluated.state_dict(), state.network.state_dict()
+    assert "features.1.running_mean" in expected, "statistics of batch norm are averaged too"
+    for name, value in expected.items():
+        torch.testing.assert_close(kept[name], value)
+        assert not torch.equal(kept[name], raw[name])
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_the_evaluated_weights_can_be_taken_from_saved_tensors(ema_decay: float, accelerator: Accelerator) -> None:
+    state = fresh(accelerator, "sgd", ema_decay)
+    train(state, range(3))
+    weights, expected = evaluated_weights(state.tensors()), state.evaluated.state_dict()
+    assert set(weights) == set(expected)
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+    Toy().load_state_dict(weights)
+
+
+def test_without_an_average_the_network_itself_is_evaluated(accelerator: Accelerator) -> None:
+    state = fresh(accelerator, "sgd")
+    assert state.evaluated is state.network
+    assert isinstance(state.network, Toy)

@@ -1,0 +1,56 @@
+"""The tool in a real browser: its server as a process of its own, and a headless Chromium that clicks through it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import PROJECT_ROOT
+from tests.support.serving import wait_for
+
+# Chromium as Debian packages it; playwright's own download is another host than the package index.
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+@contextmanager
+def tool_running(environment: Mapping[str, str], folder: Path) -> Iterator[str]:
+    """The address of the tool, running in `folder`; its server ends with the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "ui", "--server.port", str(port)]
+    log = (folder / "tool.log").open("w")
+    process = subprocess.Popen(
+        command, env={**os.environ, **environment}, cwd=PROJECT_ROOT, stdout=log, stderr=log, start_new_session=True
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(f"{address}/_stcore/health", process)
+        yield address
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(timeout=30)
+        log.close()
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """A playwright browser; the test is skipped where there is no Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine (Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,307 @@
+"""The gateway for tests: in this process with tasks of no weights, or as the real server."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+
+from tasks import TASKS
+from tasks.base import Cancel, Parameter, Row, Task, TaskInputError, check_text
+from tasks.engines.generation import sampling
+from tasks.registry import ModelNotFoundError, RegisteredVersion
+from tasks.runtime.worker import Worker
+from tasks.serve.app import application
+from tasks.serve.directory import Directory
+from tasks.serve.gateway import Gateway
+from tasks.serve.metrics import Metrics
+from tasks.serve.rows import RequestTask
+from tasks.serve.settings import Settings
+from tests.conftest import PROJECT_ROOT
+from tests.support.words import PATIENCE
+
+GIGABYTE = 10**9
+
+
+class Lengths(Task):
+    """How long texts are, several at once; remembers how many at once."""
+
+    name = "lengths"
+    inputs = {"text": True}
+    parameters = (Parameter("plus", float, 0.0, "added", -10, 10),)
+    batches: list[int] = []
+
+    def load(self) -> None:
+        pass
+
+    def memory_bytes(self) -> int:
+        return 10**6
+
+    def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"text": check_text("text", row["text"])}
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        self.batches.append(len(rows))
+        special = {"nan": float("nan"), "half": "\ud83d", "inf": [float("inf"), 1.0]}
+        for row in rows:
+            if row["text"] == "fail":
+                raise RuntimeError("secret: the device is out of memory")
+            if row["text"] == "refuse":
+                raise TaskInputError("text is refused by the model; valid: another")
+        return [
+            {"length": special.get(row["text"], len(row["text"]) + parameters["plus"]), "tokens": 2} for row in rows
+        ]
+
+
+class Parrot(Task):
+    """A chatbot that says the last message again, word by word, each after `seed` milliseconds; it counts them."""
+
+    name = "chatbot"
+    inputs = {"messages": True}
+    parameters = sampling(max_new_tokens=256)
+    said: list[str] = []
+    asked: list[tuple[Any, dict[str, Any]]] = []
+
+    def load(self) -> None:
+        pass
+
+    def memory_bytes(self) -> int:
+        return 10**6
+
+    def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        from tasks.chat import check_messages
+
+        return {"messages": check_messages(row["messages"])}
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        raise AssertionError(f"{len(rows)} rows with {parameters} that cannot be cancelled")
+
+    def stream_answer(
+        self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel
+    ) -> Generator[dict[str, Any], None, dict[str, Any]]:
+        self.asked.append((row["messages"], parameters))
+        words = row["messages"][-1]["content"].split(" ")
+        if words[0] == "broken":
+            raise TaskInputError("max_new_tokens is too large for this model; valid: less")
+        said: list[str] = []
+        for word in words[: parameters["max_new_tokens"]]:
+            time.sleep(parameters["seed"] / 1000)
+            if cancel():
+                break
+            if word == "fail":
+                raise RuntimeError("secret")
+            piece = word if not said else f" {word}"
+            said.append(piece)
+            self.said.append(word)
+            yield {"piece": piece}
+        reason = "length" if len(said) < len(words) else "stop"
+        return {"reply": "".join(said), "finish_reason": reason, "tokens": len(said), "prompt_tokens": 7}
+
+
+CLASSES = {"lengths": Lengths, "chatbot": Parrot}
+
+
+def version(name: str, task: str, number: int = 1, champion: bool = True) -> RegisteredVersion:
+    """A registered version of nothing."""
+    now = datetime.now(UTC)
+    return RegisteredVersion(name, number, task, f"{name} model", champion, (), {}, now, "", "", "", "")
+
+
+@dataclass
+class Registry:
+    """A registry that counts how often it is asked; `down` makes it fail."""
+
+    versions: list[RegisteredVersion]
+    asked: list[str | None] = field(default_factory=list)
+    down: Exception | None = None
+
+    def find(self, reference: str) -> RegisteredVersion:
+        self.asked.append(reference)
+        if self.down:
+            raise self.down
+        for one in self.versions:
+            if reference == one.key or (one.champion and reference in (one.name, f"{one.name}@champion")):
+                return one
+        raise ModelNotFoundError(f"there is no registered model {reference}")
+
+    def listed(self, task: str | None) -> list[RegisteredVersion]:
+        self.asked.append(task)
+        if self.down:
+            raise self.down
+        return [one for one in self.versions if task in (None, one.task)]
+
+
+def registry() -> Registry:
+    """One with a model for each of the tasks here, and another chatbot that is no champion."""
+    other = version("chatbot", "chatbot", 1, champion=False)
+    return Registry([version("lengths", "lengths"), version("chatbot", "chatbot", 2), other])
+
+
+def load(key: str) -> Task:
+    """The task of a version's key, wrapped as the gateway wants it."""
+    return RequestTask(CLASSES[key.split("/")[0]](Path(), key))
+
+
+@dataclass
+class Parts:
+    app: Starlette
+    gateway: Gateway
+    metrics: Metrics
+    registry: Registry
+
+
+def parts(
+    settings: Settings | None = None, found: Registry | None = None, loads: Callable[[str], Task] = load
+) -> Parts:
+    """A gateway over tasks of no weights. Whoever makes one must close it."""
+    settings, found, metrics = settings or Settings(), found or registry(), Metrics()
+    worker = Worker(loads, GIGABYTE, max_queue=1)
+    gateway = Gateway(worker, Directory(found.find, found.listed), metrics, settings.queue)
+    return Parts(application(settings, gateway, metrics), gateway, metrics, found)
+
+
+@asynccontextmanager
+async def running(settings: Settings | None = None, **options: Any) -> AsyncIterator[Parts]:
+    """The same within an event loop, closed at the end."""
+    made = parts(settings, **options)
+    try:
+        yield made
+    finally:
+        await made.gateway.close()
+
+
+@pytest.fixture(scope="module")
+def no_weights() -> Iterator[None]:
+    """Tasks of no weights beside, and in place of, the real ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TASKS, "lengths", "tests.support.gateway:Lengths")
+        patch.setitem(TASKS, "chatbot", "tests.support.gateway:Parrot")
+        yield
+
+
+class Client:
+    """One request to an ASGI application, by hand: it can send slowly, read slowly, and leave."""
+
+    def __init__(self, app: Starlette, path: str, body: Any, client: str = "127.0.0.1", **headers: str) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.app = app
+        self.chunks = [content]
+        named = {"host": "127.0.0.1", "content-type": "application/json", **headers}
+        pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
+        self.scope = {
+            "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": path,
+            "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": pairs, "client": (client, 1),
+            "server": ("127.0.0.1", 80), "asgi": {"version": "3.0"},
+        }  # fmt: skip
+        self.leave = asyncio.Event()
+        self.stall = False  # never sends the end of its body
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.content = b""
+        self.arrived = asyncio.Condition()
+
+    async def ask(self) -> "Client":
+        """Send the request and read the answer to its end."""
+        await self.app(self.scope, self._receive, self._send)
+        return self
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+    def events(self) -> list[tuple[str, Any]]:
+        """Server-sent events: name (empty for none) and data."""
+        return sent_events(self.content)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something to be true after one of the next parts of the answer."""
+        async with self.arrived:
+            await asyncio.wait_for(self.arrived.wait_for(condition), PATIENCE)
+
+    async def _receive(self) -> dict[str, Any]:
+        if self.chunks:
+            chunk = self.chunks.pop(0)
+            return {"type": "http.request", "body": chunk, "more_body": bool(self.chunks) or self.stall}
+        await self.leave.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        async with self.arrived:
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            else:
+                self.content += message["body"]
+            self.arrived.notify_all()
+
+
+def sent_events(content: bytes) -> list[tuple[str, Any]]:
+    """Server-sent events of a whole stream."""
+    events = []
+    for block in content.decode().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines())
+        if fields:
+            data = fields["data"]
+            events.append((fields.get("event", ""), data if data == "[DONE]" else json.loads(data)))
+    return events
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something to be true, looking often."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        await asyncio.sleep(0.001)
+
+
+def words(number: int) -> Row:
+    """A row of the parrot that takes a while: so many words."""
+    return {"messages": [{"role": "user", "content": " ".join(map(str, range(number)))}]}
+
+
+@dataclass
+class Server:
+    """A gateway of its own process."""
+
+    address: str
+    process: subprocess.Popen
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+
+@contextmanager
+def serving_gateway(store: Path, *arguments: str, **environment: str) -> Iterator[Server]:
+    """`python -m tasks.serve` over a store, on a free port; ends with the block. What it logs goes beside the store."""
+    variables = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store}",
+        "PYTHONPATH": str(PROJECT_ROOT),
+        "OMP_NUM_THREADS": "1",
+        **environment,
+    }
+    log = store.parent / "gateway.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tasks.serve", "--port", "0", *arguments],
+            env=variables, cwd=store.parent, stdout=subprocess.PIPE, stderr=errors, text=True,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://[\d.]+:\d+", process.stdout.readline())
+            assert found, log.read_text()
+            yield Server(found[0], process)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)

@@ -1,0 +1,82 @@
+"""A task of no weights for tests of the worker, and what loads it."""
+
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from tasks.base import Cancel, ModelFolderError, Parameter, Task
+from tasks.runtime.jobs import Job
+
+MB = 10**6
+PATIENCE = 60  # seconds until a test that waits has failed
+
+
+class Words(Task):
+    """Says its text word by word, each after `pause_ms`; fails or goes wrong where the text says so."""
+
+    name = "words"
+    inputs = {"text": True}
+    parameters = (Parameter("pause_ms", int, 0, "before each word", 0, 10_000),)
+    size = 10 * MB
+
+    def load(self) -> None:
+        pass
+
+    def memory_bytes(self) -> int:
+        return self.size
+
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        raise AssertionError(f"the worker asks for streams, not for {len(rows)} rows with {parameters}")
+
+    def stream_answer(
+        self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel
+    ) -> Generator[dict[str, Any], None, dict[str, Any]]:
+        said = []
+        for word in row["text"].split():
+            time.sleep(parameters["pause_ms"] / 1000)
+            if cancel():
+                return {"text": " ".join(said), "finish_reason": "cancelled"}
+            if word == "fail":
+                raise RuntimeError("the device is out of memory")
+            if word == "exit":
+                sys.exit(3)
+            said.append(word)
+            yield {"piece": word}
+        return {"text": " ".join(said), "finish_reason": "stop"}
+
+
+class Loads:
+    """Makes tasks and remembers which and when; loading waits while `gate` is closed."""
+
+    def __init__(self, size: int = 10 * MB) -> None:
+        self.size = size
+        self.keys: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.tasks: weakref.WeakSet[Task] = weakref.WeakSet()
+
+    def __call__(self, key: str) -> Task:
+        self.keys.append(key)
+        assert self.gate.wait(PATIENCE)
+        if key == "broken":
+            raise ModelFolderError("broken is damaged")
+        task = Words(Path(), key)
+        task.size = int(key.split("-")[1]) * MB if "-" in key else self.size
+        self.tasks.add(task)
+        return task
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.001)
+
+
+def text(job: Job) -> str:
+    return job.result(PATIENCE)["text"]

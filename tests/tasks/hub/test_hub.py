@@ -1,0 +1,340 @@
+"""Where weights come from: folders and the Hub's cache, safetensors only; what cannot be had is said in one line."""
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import huggingface_hub
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from tasks.base import ModelFolderError
+from tasks.hub.folder import Source, load_model, load_tokenizer, pick_device, pick_dtype, weights_folder, write_source
+from tasks.runtime.memory import memory_bytes
+from tests.support.tiny_models import opened
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CPU = torch.device("cpu")
+Folders = Callable[[str], Path]
+
+
+def sentence(error: pytest.ExceptionInfo[ModelFolderError]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.fixture
+def folder(tiny_folder: Folders, tmp_path: Path) -> Path:
+    """A copy of a tiny model that a test may spoil."""
+    return Path(shutil.copytree(tiny_folder("gpt2"), tmp_path / "model"))
+
+
+class FakeHub:
+    """An HTTP server that answers as the Hub does, for one model and what can be wrong with others."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self.asked: list[str] = []
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                hub.answer(self)
+
+            def do_HEAD(self) -> None:
+                hub.answer(self)
+
+            def log_message(self, *_: Any) -> None:
+                hub.asked.append(self.path)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        path = request.path.split("?")[0]
+        if "/gated/" in path:
+            self.send(request, 403, b"", {"X-Error-Code": "GatedRepo"})
+        elif "someone/tiny" not in path:
+            self.send(request, 404, b"", {"X-Error-Code": "RepoNotFound"})
+        elif "/revision/" in path and not path.endswith("/revision/main"):
+            self.send(request, 404, b"", {"X-Error-Code": "RevisionNotFound"})
+        elif "/revision/" in path:
+            self.send(request, 200, json.dumps({"id": "someone/tiny", "sha": COMMIT, "siblings": []}).encode())
+        elif "/tree/" in path:
+            entries = [
+                {"type": "file", "path": name, "size": len(content), "oid": f"{index:040x}"}
+                for index, (name, content) in enumerate(self.files.items())
+            ]
+            self.send(request, 200, json.dumps(entries).encode())
+        else:
+            name = path.split(f"/resolve/{COMMIT}/")[1]
+            etag = f'"{list(self.files).index(name):040x}"'
+            self.send(request, 200, self.files[name], {"ETag": etag, "X-Repo-Commit": COMMIT})
+
+    def send(
+        self, request: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None
+    ) -> None:
+        request.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        if request.command == "GET":
+            request.wfile.write(body)
+
+
+@pytest.fixture
+def hub(tiny_folder: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A Hub of our own with one model, in the place of the real one, and an empty cache."""
+    files = {path.name: path.read_bytes() for path in tiny_folder("gpt2").iterdir()}
+    fake = FakeHub({**files, "pytorch_model.bin": b"evil", "modeling.py": b"evil", "onnx/model.json": b"{}"})
+    template = huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE
+    local = fake.url + template.removeprefix(huggingface_hub.constants.ENDPOINT)
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", local)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", fake.url)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    yield fake
+    fake.server.shutdown()
+    fake.server.server_close()
+
+
+def reference(tmp_path: Path, hub_id: str = "someone/tiny", revision: str = "main") -> Path:
+    write_source(tmp_path / "model", Source(hub_id, revision))
+    return tmp_path / "model"
+
+
+def test_a_model_of_the_hub_is_fetched_once_without_pickles_and_code(hub: FakeHub, tmp_path: Path) -> None:
+    folder = reference(tmp_path)
+    weights = weights_folder(folder)
+    assert weights.name == COMMIT
+    assert {path.name for path in weights.rglob("*")} == set(hub.files) - {
+        "pytorch_model.bin",
+        "modeling.py",
+        "onnx/model.json",
+    }
+    asked = len(hub.asked)
+    assert not [path for path in hub.asked if "bin" in path or ".py" in path]
+    assert weights_folder(folder) == weights
+    assert len(hub.asked) == asked, "the cache was there and the network was asked"
+    text = opened(folder, "story-completion").run([{"text": "Once"}], {"max_new_tokens": 3})[0]["completion"]
+    assert isinstance(text, str)
+
+
+def test_the_cache_serves_when_the_hub_is_gone(hub: FakeHub, tmp_path: Path) -> None:
+    weights = weights_folder(reference(tmp_path))
+    hub.server.shutdown()
+    hub.server.server_close()
+    assert weights_folder(reference(tmp_path)) == weights
+    assert weights_folder(reference(tmp_path, revision=COMMIT)) == weights
+
+
+def test_an_incomplete_cache_is_completed(hub: FakeHub, tmp_path: Path) -> None:
+    weights = weights_folder(reference(tmp_path))
+    (weights / "model.safetensors").unlink()
+    assert (weights_folder(reference(tmp_path)) / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("hub_id", "revision", "words"),
+    [
+        ("gated/model", "main", "gated/model is gated: accept its terms"),
+        ("nobody/nothing", "main", "nobody/nothing is not on the Hub, or is private"),
+        ("someone/tiny", "v9", "someone/tiny has no revision v9"),
+    ],
+)
+def test_what_the_hub_does_not_give_is_said(
+    hub: FakeHub, tmp_path: Path, hub_id: str, revision: str, words: str
+) -> None:
+    with pytest.raises(ModelFolderError) as error:
+        weights_folder(reference(tmp_path, hub_id, revision))
+    assert sentence(error).startswith(words)
+
+
+def test_a_model_with_pickles_only_is_refused(hub: FakeHub, tmp_path: Path) -> None:
+    del hub.files["model.safetensors"]
+    with pytest.raises(ModelFolderError) as error:
+        weights_folder(reference(tmp_path))
+    assert sentence(error) == "someone/tiny has no weights as safetensors; pickles are not loaded"
+
+
+def test_without_network_and_cache_it_says_so(hub: FakeHub, tmp_path: Path) -> None:
+    hub.server.shutdown()
+    hub.server.server_close()
+    with pytest.raises(ModelFolderError) as error:
+        weights_folder(reference(tmp_path))
+    assert sentence(error) == "someone/tiny is not in the local cache, and the Hub cannot be reached"
+
+
+@pytest.mark.hub
+def test_a_real_model_of_the_hub_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.environ.get("PROJECT_DL_HUB") != "1":
+        pytest.skip("PROJECT_DL_HUB=1 does not say that the Hugging Face Hub can be reached")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    folder = reference(tmp_path, "distilbert/distilgpt2")
+    row = opened(folder, "next-word-prediction").run([{"text": "The capital of France is the city of"}])[0]
+    assert len(row["candidates"]) == 5 and row["candidates"][0]["probability"] > 0.01
+
+
+@pytest.mark.parametrize(
+    ("hub_id", "revision", "field"),
+    [
+        ("../../etc", "main", "hub_id"), ("a/../b", "main", "hub_id"), ("/etc/passwd", "main", "hub_id"),
+        ("a/b/c", "main", "hub_id"), ("a/..", "main", "hub_id"), ("a/b", "x/../../y", "revision"),
+        ("", "main", "hub_id"), ("a b", "main", "hub_id"), (3, "main", "hub_id"),
+        ("a/b\n", "main", "hub_id"), ("a/b", "../../refs", "revision"), ("a/b", "/main", "revision"),
+        ("a/b", "", "revision"), ("a/b", None, "revision"),
+    ],
+)  # fmt: skip
+def test_names_that_lead_elsewhere_are_refused(hub_id: Any, revision: Any, field: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match=f"{field} is "):
+        Source(hub_id, revision)
+    (tmp_path / "source.json").write_text(json.dumps({"hub_id": hub_id, "revision": revision}))
+    with pytest.raises(ModelFolderError, match=field):
+        weights_folder(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "3", "{}", '{"hub_id": "a/b"}'])
+def test_a_source_that_names_nothing_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "source.json").write_text(content)
+    with pytest.raises(ModelFolderError, match=r"source\.json does not name a hub_id and a revision"):
+        weights_folder(tmp_path)
+
+
+class Evil:
+    """Unpickling this makes a folder: proof that code ran."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "model.pkl", "modeling_tiny.py", "sub/model.pt", "tokenizer.pickle"]
+)
+def test_a_folder_with_pickles_or_code_is_refused_and_runs_nothing(folder: Path, tmp_path: Path, name: str) -> None:
+    marker = tmp_path / "ran"
+    (folder / name).parent.mkdir(exist_ok=True)
+    code = f"import os; os.mkdir({str(marker)!r})".encode()
+    (folder / name).write_bytes(code if name.endswith(".py") else pickle.dumps(Evil(marker)))
+    with pytest.raises(ModelFolderError, match=Path(name).name):
+        opened(folder, "story-completion")
+    assert not marker.exists()
+
+
+def test_a_pickle_named_safetensors_is_refused_and_runs_nothing(folder: Path, tmp_path: Path) -> None:
+    torch.save({"weight": Evil(tmp_path / "ran")}, folder / "model.safetensors")
+    with pytest.raises(ModelFolderError) as error:
+        opened(folder, "story-completion")
+    assert "does not hold a model that can be loaded" in sentence(error)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_that_are_a_pickle_are_not_loaded_from_a_cache_either(folder: Path) -> None:
+    # The Hub's cache may hold what other programs have fetched.
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(ModelFolderError, match="does not hold a model that can be loaded"):
+        load_model(folder, "AutoModelForCausalLM", CPU, torch.float32)
+
+
+def change_config(folder: Path, **fields: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **fields}))
+
+
+def lose_a_tensor(folder: Path) -> None:
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    weights.pop("transformer.h.1.mlp.c_fc.weight")
+    safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def truncate(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-100])
+
+
+SPOILERS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json"),
+    "a config that is no JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
+    "a config that is a list": (lambda folder: (folder / "config.json").write_text("[]"), "config.json"),
+    "another size": (lambda folder: change_config(folder, n_embd=64), "cannot be|can be loaded"),
+    "an unknown kind": (lambda folder: change_config(folder, model_type="nonsense"), "can be loaded"),
+    "code of its own": (
+        lambda folder: change_config(folder, model_type="evil", auto_map={"AutoModelForCausalLM": "modeling.Evil"}),
+        "tokenizer|can be loaded",
+    ),
+    "kernels from elsewhere": (
+        lambda folder: change_config(folder, attn_implementation="evil/kernel"),
+        "code elsewhere",
+    ),
+    "an adapter": (lambda folder: (folder / "adapter_config.json").write_text("{}"), "adapter"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "can be loaded"),
+    "truncated weights": (truncate, "can be loaded"),
+    "a missing tensor": (lose_a_tensor, r"lack transformer\.h\.1\.mlp\.c_fc\.weight"),
+    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer"),
+    "a tokenizer that is none": (lambda folder: (folder / "tokenizer.json").write_text("{}"), "tokenizer"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILERS)
+def test_a_folder_that_holds_no_whole_model_is_refused_in_one_line(folder: Path, case: str) -> None:
+    spoil, words = SPOILERS[case]
+    spoil(folder)
+    with pytest.raises(ModelFolderError, match=words) as error:
+        opened(folder, "story-completion")
+    sentence(error)
+
+
+def test_a_model_without_the_tasks_head_is_refused(folder: Path) -> None:
+    with pytest.raises(ModelFolderError, match=r"not hold a model for this task: its weights lack score\.weight"):
+        opened(folder, "sentiment-analysis")
+
+
+def test_a_loaded_model_is_the_saved_one_and_ready_to_use(folder: Path) -> None:
+    model = load_model(folder, "AutoModelForCausalLM", CPU, torch.float32)
+    assert not model.training
+    saved = safetensors.torch.load_file(folder / "model.safetensors")
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in saved.items())
+    assert load_tokenizer(folder)("Once").input_ids
+
+
+def test_memory_counts_shared_weights_once() -> None:
+    first, second = nn.Linear(10, 20, bias=False), nn.Linear(10, 20, bias=False)
+    assert memory_bytes(first) == 800
+    assert memory_bytes(first, second) == 1600
+    second.weight = first.weight
+    assert memory_bytes(first, second) == 800
+    assert memory_bytes(nn.BatchNorm1d(5)) == 4 * 5 * 4 + 8
+    assert memory_bytes() == 0
+
+
+def test_a_task_knows_its_memory_once_it_is_loaded(tiny_task: Callable[..., Any], tmp_path: Path) -> None:
+    task = tiny_task("story-completion", "gpt2")
+    assert task.memory_bytes() == sum(parameter.nbytes for parameter in task.model.parameters())
+    assert type(task)(tmp_path, "not loaded").memory_bytes() == 0
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
+    assert pick_device("cpu") == CPU
+    assert pick_device("auto").type in ("cpu", "cuda", "mps")
+    for name in ("tpu", "", "cuda:0", *([] if torch.cuda.is_available() else ["cuda"])):
+        with pytest.raises(ValueError, match=f"device is '{name}'; valid on this machine: auto, cpu"):
+            pick_device(name)
+
+
+def test_half_precision_is_for_gpus() -> None:
+    assert pick_dtype(CPU, wide_range=True) == pick_dtype(CPU, wide_range=False) == torch.float32
+    assert pick_dtype(torch.device("mps"), wide_range=False) == torch.float16
+    assert pick_dtype(torch.device("mps"), wide_range=True) == torch.bfloat16
