@@ -24,7 +24,7 @@ RECIPES = {
     "story-completion": "experiments.starters.language.recipe",
     "question-answering": "experiments.starters.encoders.questions",
     "chatbot": "experiments.starters.dialogue.recipe",
-    "image-generation": "experiments.starters.pictures.recipe",
+    "image-generation": "experiments.starters.pictures.report",
 }
 
 

@@ -15,10 +15,8 @@ from experiments.config import StarterConfig
 from experiments.evaluation import text_metrics
 from experiments.starters.corpora import digest
 from experiments.starters.encoders.batches import Batch, Item
-from experiments.starters.encoders.judging import opened
-from experiments.starters.encoders.recipes import RECIPES
-from experiments.starters.encoders.report import make_family
-from experiments.starters.encoders.setup import Lesson, outputs
+from experiments.starters.encoders.report import make_family, opened
+from experiments.starters.encoders.setup import RECIPES, Lesson, outputs
 from experiments.starters.encoders.squad import (
     FAIRYTALES,
     SQUAD,

@@ -18,8 +18,7 @@ from experiments.evaluation.tasks import examine
 from experiments.evaluation.text_metrics import accuracy_and_f1
 from experiments.starters.corpora import digest
 from experiments.starters.encoders.batches import Batch, Item
-from experiments.starters.encoders.judging import opened
-from experiments.starters.encoders.report import make_family
+from experiments.starters.encoders.report import make_family, opened
 from experiments.starters.encoders.setup import Lesson, outputs
 from experiments.starters.encoders.sst2 import LABELS, Review, Sst2, natural, read_sst2
 from experiments.starters.starter import Figure, Judgement, Starter

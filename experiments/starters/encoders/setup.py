@@ -16,8 +16,7 @@ from torch import nn
 
 from experiments.config import ConfigError, StarterConfig
 from experiments.starters.encoders.batches import Batch, Item, TextBatches, by_length, collate
-from experiments.starters.encoders.encoder import NONE, make_start
-from experiments.starters.encoders.recipes import RECIPES, resolve
+from experiments.starters.encoders.encoder import NONE, Size, make_start
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Training
 from experiments.training.state import Metrics, StepResult, starting_state
@@ -156,3 +155,36 @@ def outputs(
         with accelerator.autocast():
             said = network(**batch.inputs)
         yield places, batch, said
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Size of the encoder, and how it is trained."""
+
+    size: Size
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    dropout: float = 0.1
+    weight_decay: float = 0.01
+    optimizer: str = "adamw"
+    schedule: str = "one_cycle"
+    warmup: float = 0.1
+    grad_clip: float = 1.0
+    ema_decay: float = 0.0
+
+
+RECIPES = {
+    "sentiment-analysis": Recipe(Size(layers=6, units=768, pieces=11_000, window=128), 4, 32, 1e-4),
+    "question-answering": Recipe(Size(layers=6, units=1536, pieces=14_000, window=256), 3, 16, 1.2e-4),
+    "summarization": Recipe(Size(layers=5, units=512, pieces=8000, window=512), 4, 16, 1e-4),
+}
+
+
+def resolve(config: StarterConfig) -> StarterConfig:
+    """The configuration with every `auto` that the recipe knows filled in."""
+    recipe = dataclasses.asdict(RECIPES[config.task])
+    known = {name: value for name, value in recipe.items() if hasattr(config, name)}
+    return dataclasses.replace(
+        config, **{name: value for name, value in known.items() if getattr(config, name) is None}
+    )

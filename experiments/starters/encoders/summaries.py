@@ -19,8 +19,7 @@ from experiments.config import StarterConfig
 from experiments.evaluation.text_metrics import rouge
 from experiments.starters.corpora import digest
 from experiments.starters.encoders.batches import Batch, Item
-from experiments.starters.encoders.judging import OTHER_TEXTS, opened
-from experiments.starters.encoders.report import make_family
+from experiments.starters.encoders.report import OTHER_TEXTS, make_family, opened
 from experiments.starters.encoders.scitldr import Paper, SciTldr, read_scitldr
 from experiments.starters.encoders.setup import Lesson, outputs
 from experiments.starters.starter import Figure, Judgement, Starter

@@ -18,7 +18,7 @@ from experiments.starters.pictures import autoencoder
 from experiments.starters.pictures.batches import Batch, PictureBatches
 from experiments.starters.pictures.classifier import look, look_at, share, train_classifier
 from experiments.starters.pictures.data import PictureData, first_of_each, load_pictures, reduced
-from experiments.starters.pictures.drawing import DRAWING_STEPS, GUIDANCE, draw_pictures
+from experiments.starters.pictures.judging import DRAWING_STEPS, GUIDANCE, draw_pictures
 from experiments.starters.pictures.network import STEPS, PictureNetwork, make_pipeline, read_prompts
 from experiments.starters.pictures.vocabulary import CLASSES, judged_prompts, make_tokenizer, named
 from experiments.training import devices

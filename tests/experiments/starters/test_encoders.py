@@ -10,8 +10,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from experiments.config import ConfigError, UserError
 from experiments.starters.encoders.batches import Item, TextBatches, collate
-from experiments.starters.encoders.encoder import Size, make_start
-from experiments.starters.encoders.pruning import activations, prune
+from experiments.starters.encoders.encoder import Size, activations, make_start, prune
 from experiments.starters.encoders.vocabulary import (
     count_pieces,
     cut_tokenizer,

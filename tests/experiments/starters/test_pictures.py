@@ -12,7 +12,7 @@ from PIL import Image
 
 from experiments.config import ConfigError, StarterConfig
 from experiments.starters.pictures import autoencoder, data, judging, report, setup
-from experiments.starters.pictures.recipe import STARTER
+from experiments.starters.pictures.report import STARTER
 from experiments.starters.pictures.vocabulary import CLASSES
 from experiments.starters.training import train
 from experiments.training.devices import make_accelerator

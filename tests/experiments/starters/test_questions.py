@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from experiments.config import StarterConfig, UserError
-from experiments.starters.encoders import recipes, windows
+from experiments.starters.encoders import setup, windows
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.questions import STARTER, mean, most_common_words, read, scored, span_loss
 from experiments.starters.encoders.squad import TEST_TITLES, VAL_TITLES, Question, read_questions, sample
@@ -22,7 +22,7 @@ from tasks.base import check_folder
 from tests.experiments.starters.test_encoders import WORDS, save_encoder, tokenizer
 from tests.support.runs import artifacts, only_run
 
-RECIPE = recipes.Recipe(Size(layers=2, units=32, pieces=160, window=64), 12, 16, 0.01, dropout=0.0)
+RECIPE = setup.Recipe(Size(layers=2, units=32, pieces=160, window=64), 12, 16, 0.01, dropout=0.0)
 PEOPLE, THINGS, PLACES = ("king", "queen", "cat", "dog"), ("lamp", "house", "story", "paper"), ("sea", "river", "town")
 
 
@@ -70,7 +70,7 @@ def write_tale(data_dir: Path, part: str, name: str, made: list[tuple[str, str, 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(recipes.RECIPES, "question-answering", RECIPE)
+    monkeypatch.setitem(setup.RECIPES, "question-answering", RECIPE)
     monkeypatch.setattr(windows, "SHORTEST", 30)
     monkeypatch.setattr(windows, "LONGEST", 50)
 

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from experiments.config import StarterConfig, UserError
-from experiments.starters.encoders import recipes, sentiment
+from experiments.starters.encoders import sentiment, setup
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.sentiment import STARTER, SentimentLesson, read
 from experiments.starters.encoders.sst2 import Review, natural, read_sst2
@@ -21,7 +21,7 @@ from tasks.base import check_folder
 from tests.experiments.starters.test_encoders import save_encoder
 from tests.support.runs import artifacts, only_run
 
-RECIPE = recipes.Recipe(Size(layers=2, units=32, pieces=130, window=32), 6, 16, 0.01, dropout=0.0)
+RECIPE = setup.Recipe(Size(layers=2, units=32, pieces=130, window=32), 6, 16, 0.01, dropout=0.0)
 
 
 def write_reviews(data_dir: Path, train: int = 160, dev: int = 40) -> Path:
@@ -41,7 +41,7 @@ def write_reviews(data_dir: Path, train: int = 160, dev: int = 40) -> Path:
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(recipes.RECIPES, "sentiment-analysis", RECIPE)
+    monkeypatch.setitem(setup.RECIPES, "sentiment-analysis", RECIPE)
 
 
 def config(data_dir: Path, **values: Any) -> StarterConfig:
@@ -80,8 +80,8 @@ def test_a_training_ends_in_a_folder_that_the_task_takes(store: Path) -> None:
 
 
 def test_random_weights_learn_too(tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = recipes.Recipe(Size(layers=1, units=32, pieces=90, window=32), 2, 16, 0.001)
-    monkeypatch.setitem(recipes.RECIPES, "sentiment-analysis", small)
+    small = setup.Recipe(Size(layers=1, units=32, pieces=90, window=32), 2, 16, 0.001)
+    monkeypatch.setitem(setup.RECIPES, "sentiment-analysis", small)
     made = prepared(config(write_reviews(tmp_path)), accelerator)
     before = made.evaluate(made.state.network)["loss"]
     run(made, 2)

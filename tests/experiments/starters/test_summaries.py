@@ -11,7 +11,7 @@ import torch
 
 from experiments.config import StarterConfig, UserError
 from experiments.evaluation.text_metrics import rouge
-from experiments.starters.encoders import recipes
+from experiments.starters.encoders import setup
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.scitldr import Paper, SciTldr, read_scitldr
 from experiments.starters.encoders.summaries import (
@@ -28,7 +28,7 @@ from tasks.base import check_folder
 from tests.experiments.starters.test_encoders import save_encoder, tokenizer
 from tests.support.runs import artifacts, only_run
 
-RECIPE = recipes.Recipe(Size(layers=2, units=32, pieces=160, window=64), 8, 16, 0.01, dropout=0.0)
+RECIPE = setup.Recipe(Size(layers=2, units=32, pieces=160, window=64), 8, 16, 0.01, dropout=0.0)
 NOISE = ["The river is old.", "The king was in town.", "A dog found the house.", "What is new in the sea?"]
 
 
@@ -50,7 +50,7 @@ def write_papers(data_dir: Path, train: int = 120, dev: int = 20) -> Path:
 
 
 def test_a_training_ends_in_a_folder_that_the_task_takes(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(recipes.RECIPES, "summarization", RECIPE)
+    monkeypatch.setitem(setup.RECIPES, "summarization", RECIPE)
     data_dir, encoder = write_papers(store / "data"), save_encoder(store / "encoder")
     folder = store / "out"
 
