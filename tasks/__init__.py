@@ -41,10 +41,13 @@ def describe_folder(folder: Path, task: str, model_name: str) -> None:
 
 def open_task(folder: Path, device: str = "auto") -> "Task":
     """The task of a model's folder, not loaded yet. Raises ModelFolderError if the folder does not say what it is."""
-    from tasks.base import ModelFolderError
+    from tasks.base import ModelFolderError, first_line
+    from tasks.json_files import read_json
 
     try:
-        description = json.loads((folder / TASK_FILE).read_text())
+        description = read_json(folder / TASK_FILE)
         return task_class(description["task"])(folder, description["model"], device)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFolderError(f"{folder / TASK_FILE} does not say which task the model is for: {error}") from error
+        raise ModelFolderError(
+            f"{folder / TASK_FILE} does not say which task the model is for: {first_line(error)}"
+        ) from error

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 from tasks.runtime.memory import memory_bytes, modules_of
 from tasks.texts import MAX_TEXT_BYTES, text_fault
 
-SAFE_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
 MAX_ROWS = 10_000
 
 Row = Mapping[str, Any]
@@ -199,25 +198,18 @@ def check_text(field: str, value: Any) -> str:
     return str(value)  # pandas and NumPy have kinds of str of their own
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a model folder with anything that could run: pickles, code, links out of it. Raises ModelFolderError."""
-    if not folder.is_dir():
-        raise ModelFolderError(f"{folder} is not a folder")
-    root = folder.resolve()
-    for path in folder.rglob("*"):
-        if not path.resolve().is_relative_to(root):
-            raise ModelFolderError(f"{path} points out of the model's folder")
-        if path.is_file() and path.suffix not in SAFE_SUFFIXES:
-            raise ModelFolderError(
-                f"{path} is not loaded: a model's folder holds {', '.join(sorted(SAFE_SUFFIXES))} files only "
-                "(weights as safetensors; pickles and code are refused)"
-            )
-
-
 def short(value: Any) -> str:
     """A value as it is shown in an error: in one line of at most 60 characters."""
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # Python does not print integers of more than 4,300 digits
         text = "a very long number"
+    except RecursionError:
+        text = "a deeply nested value"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line that is not too long."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= 200 else line[:197] + "..."

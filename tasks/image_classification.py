@@ -15,9 +15,11 @@ from safetensors import SafetensorError
 from torch import nn
 
 import models
-from tasks.base import ModelFolderError, Parameter, Task, check_folder
+from tasks.base import ModelFolderError, Parameter, Task, first_line
 from tasks.explain import grad_cam
+from tasks.folders import check_folder
 from tasks.images import decode_image, to_image_size
+from tasks.json_files import read_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH_SIZE = 256
@@ -51,19 +53,20 @@ def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
     """Read what `save_classifier` wrote, in eval mode. Raises ModelFolderError, naming the file, if it cannot."""
     check_folder(folder)
     try:
-        fields = json.loads((folder / CONFIG).read_text())
+        fields = read_json(folder / CONFIG)
         if not isinstance(fields, dict):
             raise ValueError("it does not hold an object")
         config = ClassifierConfig(**{name: _frozen(value) for name, value in fields.items()})
         _check_statistics(config)
         network = models.build(config.architecture, len(config.classes), config.in_channels, config.stem)
     except (OSError, ValueError, TypeError) as error:
-        raise ModelFolderError(f"{folder / CONFIG} cannot be used: {error}") from error
+        raise ModelFolderError(f"{folder / CONFIG} cannot be used: {first_line(error)}") from error
     try:
         network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise ModelFolderError(f"{folder / WEIGHTS} does not hold this network's weights: {first_line}") from error
+        raise ModelFolderError(
+            f"{folder / WEIGHTS} does not hold this network's weights: {first_line(error)}"
+        ) from error
     return network.eval(), config
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from PIL import Image, PngImagePlugin
 
-from tasks.base import Cancel, ModelFolderError, Parameter, Row, Task, TaskInputError, check_text, never
+from tasks.base import Cancel, ModelFolderError, Parameter, Row, Task, TaskInputError, check_text, first_line, never
 from tasks.engines.diffusion import Stopped, draw, load_pipelines
 from tasks.engines.streaming import Emit, Event, follow
 from tasks.hub.folder import pick_device, pick_dtype, read_source, weights_folder
 from tasks.images import decode_image
+from tasks.json_files import parse_json, read_json
 from tasks.runtime.memory import memory_bytes
 
 DEFAULTS_FILE = "generation_defaults.json"
@@ -200,12 +201,12 @@ class ImageGeneration(Task):
         for path in (self.folder / DEFAULTS_FILE, weights / DEFAULTS_FILE):
             if path.exists():
                 try:
-                    given = json.loads(path.read_text())
+                    given = read_json(path)
                     checked = self.check_parameters(given)
                     if other := set(given) - set(SUGGESTIBLE):
                         raise ValueError(f"it suggests {min(other)}; valid: {', '.join(SUGGESTIBLE)}")
                 except (OSError, ValueError) as error:  # TaskInputError is a ValueError
-                    raise ModelFolderError(f"{path} cannot be used: {error}") from error
+                    raise ModelFolderError(f"{path} cannot be used: {first_line(error)}") from error
                 return {name: checked[name] for name in given}
         return {}
 
@@ -224,7 +225,7 @@ def read_recipe(png: bytes) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            recipe = json.loads(Image.open(io.BytesIO(png), formats=["PNG"]).info[RECIPE])
+            recipe = parse_json(Image.open(io.BytesIO(png), formats=["PNG"]).info[RECIPE])
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, *BOMBS) as error:
         raise ValueError("the file is not a PNG with a recipe") from error
     if not isinstance(recipe, dict):

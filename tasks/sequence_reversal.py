@@ -12,10 +12,14 @@ from torch import nn
 
 from models.seq2seq import BOS, EOS, PAD, SPECIALS, Seq2Seq, build
 from models.seq2seq.decoding import Decoded, beam, greedy
-from tasks.base import ModelFolderError, Parameter, Task, TaskInputError, check_folder
+from tasks.base import ModelFolderError, Parameter, Task, TaskInputError, first_line, short
+from tasks.folders import check_folder
+from tasks.json_files import read_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH_SIZE = 128
+# The largest sizes that a folder may ask for: more than any training has, less than fills the memory.
+LARGEST = {"vocab_size": 100_000, "max_length": 10_000, "longest": 10_000, "hidden_size": 4096, "layers": 24}
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class ReverserConfig:
         vocab_size: number of symbols, 0 to vocab_size - 1.
         max_length: symbols in the longest sequence of the training.
         longest: symbols in the longest sequence that is accepted.
+        layers: of encoder and of decoder; None for what the cell has by itself.
     """
 
     cell: str
@@ -35,10 +40,15 @@ class ReverserConfig:
     max_length: int
     longest: int
     hidden_size: int
-    layers: int
+    layers: int | None
 
     def build(self) -> Seq2Seq:
-        """The network, freshly initialised. Raises ValueError for what does not fit together."""
+        """The network, freshly initialised. Raises ValueError for sizes out of range or what does not fit together."""
+        for name, most in LARGEST.items():
+            value = getattr(self, name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not (whole and 1 <= value <= most) and (name, value) != ("layers", None):
+                raise ValueError(f"{name} is {short(value)}; valid: a whole number from 1 to {most}")
         return build(
             self.cell,
             self.attention,
@@ -62,18 +72,19 @@ def load_reverser(folder: Path) -> tuple[Seq2Seq, ReverserConfig]:
     """Read what `save_reverser` wrote, in eval mode. Raises ModelFolderError, naming the file, if it cannot."""
     check_folder(folder)
     try:
-        fields = json.loads((folder / CONFIG).read_text())
+        fields = read_json(folder / CONFIG)
         if not isinstance(fields, dict):
             raise ValueError("it does not hold an object")
         config = ReverserConfig(**fields)
         network = config.build()
     except (OSError, ValueError, TypeError) as error:
-        raise ModelFolderError(f"{folder / CONFIG} cannot be used: {error}") from error
+        raise ModelFolderError(f"{folder / CONFIG} cannot be used: {first_line(error)}") from error
     try:
         network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise ModelFolderError(f"{folder / WEIGHTS} does not hold this network's weights: {first_line}") from error
+        raise ModelFolderError(
+            f"{folder / WEIGHTS} does not hold this network's weights: {first_line(error)}"
+        ) from error
     return network.eval(), config
 
 

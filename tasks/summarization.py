@@ -1,6 +1,5 @@
 """Task `summarization`: a long text in short."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from tasks.engines.generation import WritingTask
 from tasks.engines.pretrained import context_window
 from tasks.engines.streaming import Emit
 from tasks.hub.folder import load_model, load_tokenizer, pick_device, pick_dtype, weights_folder
+from tasks.json_files import read_json
 from tasks.texts import count_words
 
 # What a model's config may say about summaries besides lengths and beams, which are parameters here.
@@ -104,7 +104,7 @@ class Summarization(WritingTask):
 def _scores_tokens(folder: Path) -> bool:
     """Whether the model of a folder with weights scores tokens; what cannot be read is left to those who load it."""
     try:
-        kinds = json.loads((folder / "config.json").read_text())["architectures"]
+        kinds = read_json(folder / "config.json")["architectures"]
         return str(kinds[0]).endswith(SENTENCE_SCORER)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return False

@@ -7,6 +7,17 @@ MAX_TEXT_BYTES = 2**20
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what decoders give for the first bytes of a character
 # A sentence ends at its mark and closing quotes before white space, at the full-width marks, or at a line's end.
 SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")
+# What spreadsheets take for the beginning of a formula, some of them also in its other widths.
+SIGNS, DASHES = "=+@＝＋＠﹦﹢﹫⁼⁺₌₊", r"\-－﹣−"
+# White space, controls, and characters without a width: a spreadsheet may pass over them.
+UNSEEN = (
+    r"\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffd\U000e0000-\U000e0fff"
+)
+# Of a text, or of a part of it that may become a cell (a dash and a blank begin a list).
+FORMULA = re.compile(
+    rf"^(?=[{UNSEEN}]*[{SIGNS}{DASHES}])|([;\t\r\n](?:(?![;\t\r\n])[{UNSEEN}])*)(?=[{SIGNS}]|[{DASHES}]\S)"
+)
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
@@ -26,6 +37,15 @@ def text_fault(text: str) -> str | None:
     if "\0" in text:
         return f"has a NUL at character {text.index(chr(0))}"
     return None
+
+
+def inert(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: what would begin one gets an apostrophe in front.
+
+    Also behind a semicolon, a tab or a line break: a spreadsheet may divide the line there.
+    """
+    safe = FORMULA.sub(r"\1'", text)
+    return f"'{safe}" if safe[:1] in ("\t", "\r") else safe
 
 
 def sentences(text: str) -> list[str]:

@@ -3,14 +3,13 @@
 import html
 import re
 
+from tasks.texts import inert
+
 # Everything that Streamlit's Markdown reads as more than a character: emphasis, links, code, HTML, formulas in $,
 # colours and icons between colons, headings, lists, tables, strikethrough.
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:=&^])")
 # Characters that turn the direction of what follows, or are not seen at all, could make a text read as another one.
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
-
-# The beginning of a formula: of a text, or of a part of it that may become a cell (a dash and a blank begin a list).
-FORMULA = re.compile(r"^(?=\s*[=+\-@])|([;\t\r\n]\s*)(?=[=+@]|-\S)")
 
 
 def escaped(text: str) -> str:
@@ -35,11 +34,5 @@ def visible(text: str) -> str:
 
 
 def inert_cell(value: object) -> object:
-    """A cell for CSV: what a spreadsheet would take for a formula gets an apostrophe in front.
-
-    Also behind a semicolon, a tab or a line break: a spreadsheet may divide the line there.
-    """
-    if not isinstance(value, str):
-        return value
-    inert = FORMULA.sub(r"\1'", value)
-    return f"'{inert}" if inert[:1] in ("\t", "\r") else inert
+    """A cell for CSV: numbers as they are, and texts so that no spreadsheet takes them for a formula."""
+    return inert(value) if isinstance(value, str) else value

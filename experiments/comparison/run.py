@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ from experiments.tracking.run import CONFIG_FILE, Tracker, abandon_run, git_comm
 from experiments.tracking.store import opened_store
 from experiments.training import devices, resume
 from experiments.training.family import Result
+from tasks.json_files import read_json
 from tasks.runs import artifact_file, find_run, nested_runs, open_store, tagged_runs
 
 EXPERIMENT = "compare"
@@ -72,8 +72,11 @@ def _named_parent(grid: Grid) -> str:
     if run.info.lifecycle_stage != "active":
         raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
     if run.data.tags["grid"] != grid.digest():
-        with artifact_file(client, run, CONFIG_FILE) as path:
-            other = json.loads(path.read_text())
+        try:
+            with artifact_file(client, run, CONFIG_FILE) as path:
+                other = dict(read_json(path))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program") from error
         reasons = "; ".join(differences(dataclasses.asdict(grid.config), other))
         raise ConfigError(f"resume is {run_id!r}, and that comparison is of another grid: {reasons}")
     if _is_complete(run):

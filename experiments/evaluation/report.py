@@ -15,9 +15,9 @@ from experiments.evaluation.leaderboard import Board, Line, shown, with_interval
 from experiments.evaluation.page import page
 from experiments.tracking.run import Tracker
 from tasks.runs import open_store
+from tasks.texts import inert
 
 PAGE = "reports/comparison.html"
-FORMULA = tuple("=+-@＝＋－＠")  # what spreadsheets take for the beginning of one, in both widths
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,6 @@ def report(board: Board, tracker: Tracker, facts: Mapping[str, str]) -> JudgingR
     note = [f"**compare {board.plan.title}**. The whole report is the artifact `{PAGE}`.", *analysis]
     tracker.describe("\n\n".join(note), {"models_failed": str(len(board.failures))})
     return result
-
-
-def inert(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: an apostrophe before what would begin one."""
-    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def _write_tables(folder: Path, board: Board, analysis: Sequence[str]) -> None:

@@ -13,8 +13,7 @@ from experiments.evaluation.report import JudgingResult, report
 from experiments.evaluation.tasks import NoMetricError
 from experiments.tracking.run import Tracker, git_commit, tracked_run
 from experiments.training import devices
-from tasks.base import ModelFolderError, TaskInputError
-from tasks.hub.folder import first_line
+from tasks.base import ModelFolderError, TaskInputError, first_line
 from tasks.registry import RegisteredVersion
 from tasks.runtime.memory import forget_frames, give_memory_back
 

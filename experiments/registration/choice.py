@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.config import ConfigError
-from tasks.base import ModelFolderError, check_folder, short
+from tasks.base import ModelFolderError, short
 from tasks.catalog import CatalogModel, catalog
+from tasks.folders import cached_repository, check_folder
 from tasks.hub.folder import Source, read_source
 
 AUTO = "auto"
@@ -66,7 +67,13 @@ def _of_folder(folder: Path, revision: str | None) -> Choice:
         source = read_source(folder)
     except ModelFolderError as error:
         raise ConfigError(f"model: {error}") from error
-    return Choice(source.hub_id, source=source) if source else Choice(folder.name, folder=folder)
+    return Choice(source.hub_id, source=source) if source else Choice(_name(folder), folder=folder)
+
+
+def _name(folder: Path) -> str:
+    """What a folder's model is called: a snapshot in the Hub's cache, which is named by its commit, by its Hub id."""
+    repository = cached_repository(folder)
+    return repository.name.removeprefix("models--").replace("--", "/") if repository else folder.name
 
 
 def _source(hub_id: str, revision: str, task: str) -> Source:

@@ -7,12 +7,11 @@ from typing import Any
 
 import yaml
 from huggingface_hub import model_info
-from huggingface_hub.utils import filter_repo_objects
 
 from experiments.registration.choice import Choice
 from tasks import describe_folder
-from tasks.base import check_folder
-from tasks.hub.folder import PATTERNS, SKIPPED, Source, download, write_source
+from tasks.folders import check_folder, model_files
+from tasks.hub.folder import Source, download, write_source
 
 UNKNOWN = "unknown"
 LICENCE_TIMEOUT_S = 10
@@ -53,18 +52,18 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
     Weights of a person's own folder are always copied: the registry cannot rely on a path elsewhere. Raises
     ModelFolderError, in one line, for what cannot be had or is never loaded.
     """
+    ignored = _not_needed(task)
     if choice.folder is not None:
         check_folder(choice.folder)
-        _copy(choice.folder, folder, [path for path in choice.folder.rglob("*") if path.is_file()])
+        _copy(choice.folder, folder, ignored)
         describe_folder(folder, task, choice.name)
         licence = str(front_matter(choice.folder).get("license", UNKNOWN)) if choice.starter else UNKNOWN
         return Origin("none", "none", licence, packaged=True, weights=choice.folder, starter=choice.starter)
     assert choice.source is not None
-    ignored = _not_needed(task)
     weights = download(choice.source, ignored)
     pinned = Source(choice.source.hub_id, weights.name)  # the cache calls a model's folder by its commit
     if package_weights:
-        _copy(weights, folder, _wanted(weights, ignored))
+        _copy(weights, folder, ignored)
     else:
         write_source(folder, pinned)
     describe_folder(folder, task, choice.name)
@@ -81,16 +80,9 @@ def _not_needed(task: str) -> tuple[str, ...]:
     return NOT_NEEDED
 
 
-def _wanted(weights: Path, ignored: tuple[str, ...]) -> list[Path]:
-    """The files of a cached repository that are fetched for loading; other programs may have put more there."""
-    names = [path.relative_to(weights).as_posix() for path in weights.rglob("*") if path.is_file()]
-    kept = filter_repo_objects(names, allow_patterns=list(PATTERNS), ignore_patterns=[*SKIPPED, *ignored])
-    return [weights / name for name in kept]
-
-
-def _copy(source: Path, target: Path, files: list[Path]) -> None:
-    """Copy files into the same places under another folder; links become files."""
-    for path in files:
+def _copy(source: Path, target: Path, ignored: tuple[str, ...]) -> None:
+    """Copy the files that are loaded into the same places under another folder; links become files."""
+    for path in model_files(source, ignored):
         place = target / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)

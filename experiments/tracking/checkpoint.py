@@ -8,6 +8,7 @@ so that when the newest is damaged the one before it can take its place with not
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 
 from experiments.config import UserError
+from tasks.json_files import parse_json
 
-STATE, MANIFEST = "state.json", "manifest.json"
+STATE, MANIFEST, SUFFIX = "state.json", "manifest.json", ".safetensors"
+FOREIGN = "is damaged or not a checkpoint of this program"
 
 
 class CheckpointError(UserError):
@@ -58,7 +62,7 @@ class CheckpointStore:
         try:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
-            files = {f"{name}.safetensors": _serialise(part) for name, part in tensors.items()}
+            files = {f"{name}{SUFFIX}": _serialise(part) for name, part in tensors.items()}
             files[STATE] = json.dumps(values, indent=1).encode()
             hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
             files[MANIFEST] = json.dumps({"epoch": epoch, "sha256": hashes}, indent=1).encode()
@@ -77,24 +81,36 @@ class CheckpointStore:
 
     def load(self, epoch: int) -> Checkpoint:
         """Read and verify one checkpoint. Raises CheckpointError, naming the file, if it is damaged or missing."""
+        contents = self._verified(epoch)
+        name = STATE  # the file that is read, for the error
+        try:
+            values = dict(parse_json(contents.pop(STATE)))
+            tensors = {}
+            for name, content in contents.items():
+                tensors[name.removesuffix(SUFFIX)] = safetensors.torch.load(content)
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
+            raise CheckpointError(f"{self.path(epoch) / name} {FOREIGN}") from error
+        return Checkpoint(epoch, tensors, values)
+
+    def _verified(self, epoch: int) -> dict[str, bytes]:
+        """The files of a checkpoint by name, each of which has the hash that the manifest says."""
         folder = self.path(epoch)
         try:
-            manifest = json.loads((folder / MANIFEST).read_bytes())
-            contents = {name: (folder / name).read_bytes() for name in manifest["sha256"]}
-            wrong = [
-                name
-                for name, content in contents.items()
-                if hashlib.sha256(content).hexdigest() != manifest["sha256"][name]
-            ]
-            if wrong or manifest["epoch"] != epoch or STATE not in contents:
-                raise CheckpointError(f"{folder / (wrong or [MANIFEST])[0]} is damaged: its SHA-256 does not match")
-            values = json.loads(contents.pop(STATE))
+            manifest = parse_json((folder / MANIFEST).read_bytes())
+            hashes = dict(manifest["sha256"])
+            if manifest["epoch"] != epoch or STATE not in hashes or not all(map(_is_own, hashes)):
+                raise ValueError("it is of another epoch, or names other files")
+            contents = {name: (folder / name).read_bytes() for name in hashes}
         except FileNotFoundError as error:
             raise CheckpointError(f"{error.filename} is missing") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{folder / MANIFEST} is damaged or not a checkpoint of this program") from error
-        tensors = {name.removesuffix(".safetensors"): safetensors.torch.load(data) for name, data in contents.items()}
-        return Checkpoint(epoch, tensors, values)
+        except OSError as error:
+            raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{folder / MANIFEST} {FOREIGN}") from error
+        for name, content in contents.items():
+            if hashlib.sha256(content).hexdigest() != hashes[name]:
+                raise CheckpointError(f"{folder / name} is damaged: its SHA-256 does not match")
+        return contents
 
     def load_newest(self, needs: Callable[[Checkpoint], int], warn: Callable[[str], None]) -> Checkpoint | None:
         """The newest checkpoint that is whole and whose best epoch, told by `needs`, is whole too.
@@ -105,8 +121,9 @@ class CheckpointStore:
         for epoch in reversed(self.epochs()):
             try:
                 checkpoint = self.load(epoch)
-                if needs(checkpoint) != epoch:
-                    self.load(needs(checkpoint))
+                best = self._best(checkpoint, needs)
+                if best != epoch:
+                    self.load(best)
                 return checkpoint
             except CheckpointError as error:
                 warn(f"epoch {epoch} cannot be used: {error}")
@@ -115,6 +132,13 @@ class CheckpointStore:
                 f"no checkpoint in {self.folder} can be used; a new run with the same parameters gives the same result"
             )
         return None
+
+    def _best(self, checkpoint: Checkpoint, needs: Callable[[Checkpoint], int]) -> int:
+        try:
+            return needs(checkpoint)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            path = self.path(checkpoint.epoch) / STATE
+            raise CheckpointError(f"{path} {FOREIGN}") from error
 
     def prune(self, keep: Iterable[int]) -> None:
         """Remove the checkpoints of all other epochs, and what a killed process left half-written."""
@@ -133,6 +157,11 @@ class CheckpointStore:
             shutil.rmtree(doomed, ignore_errors=True)
             path.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _is_own(name: str) -> bool:
+    """Whether a checkpoint of this program has a file of that name; none of them leads to another folder."""
+    return name == STATE or (name.endswith(SUFFIX) and not re.search(r"[/\\\0]", name))
 
 
 def _serialise(tensors: dict[str, torch.Tensor]) -> bytes:

@@ -1,6 +1,5 @@
 """What programs ask about runs, and where things of a run are: all that needs no more than a client of the store."""
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 
 from experiments.config import ConfigError, LeaveAloneError
 from experiments.tracking.checkpoint import CheckpointStore
+from tasks.json_files import read_json
 from tasks.runs import StoreUnreachableError, artifact_file, find_run, local_artifacts, open_store, store_in_words
 
 CONFIG_FILE = "config.json"
@@ -90,8 +90,8 @@ def resumable_run(run_id: str, wait: bool = False) -> tuple[Any, dict[str, Any]]
         raise LeaveAloneError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to go on with")
     try:
         with artifact_file(client, run, CONFIG_FILE) as path:
-            return run, json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+            return run, dict(read_json(path))
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program") from error
 
 

@@ -111,7 +111,7 @@ def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> 
     """
     try:
         state.restore(checkpoint.tensors, checkpoint.values)
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         first_line = str(error).splitlines()[0]
         raise ConfigError(f"the checkpoint of epoch {checkpoint.epoch} is of another network: {first_line}") from error
     there = checkpoint.values["environment"]

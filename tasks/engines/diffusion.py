@@ -1,6 +1,5 @@
 """Diffusion pipelines from folders: loaded whole or not at all, with nothing run from them; stopped between steps."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Any
 import torch
 from PIL import Image
 
-from tasks.base import ModelFolderError
-from tasks.hub.folder import first_line, load_model
+from tasks.base import ModelFolderError, first_line
+from tasks.folders import check_config
+from tasks.hub.folder import load_model
+from tasks.json_files import read_json
 
 INDEX = "model_index.json"
 # Denoising steps and guidance where the model says nothing, by the class of its pipeline.
@@ -130,7 +131,7 @@ def load_pipelines(folder: Path, device: torch.device, dtype: torch.dtype) -> Pi
 def _read_index(folder: Path) -> dict[str, str]:
     """The class of each part that a folder says it has. Raises ModelFolderError for one that is not known."""
     try:
-        index = json.loads((folder / INDEX).read_text())
+        index = read_json(folder / INDEX)
         if str(index.get("_class_name")) not in PIPELINES:
             raise ValueError(f"its pipeline is {index.get('_class_name')!r}; valid: {', '.join(PIPELINES)}")
         classes = {}
@@ -145,8 +146,8 @@ def _read_index(folder: Path) -> dict[str, str]:
     except (OSError, ValueError, AttributeError) as error:
         raise ModelFolderError(f"{folder / INDEX} cannot be used: {first_line(error)}") from error
     for path in folder.glob("*/*config.json"):
-        if not path.read_text(errors="replace").lstrip().startswith("{"):
-            # diffusers takes anything else for the name of a model on the Hub.
+        # diffusers takes anything else for the name of a model on the Hub.
+        if path.is_file() and not path.read_text(errors="replace").lstrip().startswith("{"):
             raise ModelFolderError(f"{path} does not hold an object")
     return classes
 
@@ -154,6 +155,7 @@ def _read_index(folder: Path) -> dict[str, str]:
 def _load_safety_checker(folder: Path, dtype: torch.dtype) -> Any:
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
+    check_config(folder)
     loader: Any = StableDiffusionSafetyChecker
     try:
         checker, report = loader.from_pretrained(

@@ -14,13 +14,11 @@ from typing import Any
 
 import torch
 
-from tasks.base import ModelFolderError, check_folder
+from tasks.base import ModelFolderError, first_line
+from tasks.folders import LOADED, SKIPPED, check_config, check_folder, model_files
+from tasks.json_files import read_json
 
 SOURCE_FILE = "source.json"
-# What is fetched of a Hub repository. Its pickles (.bin) and code (.py) never reach this machine.
-PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
-# Copies of the weights for other programs.
-SKIPPED = ("onnx/*", "openvino/*", "original/*", "consolidated*", "coreml/*")
 HUB_ID = re.compile(r"[A-Za-z0-9]([\w.-]*/)?[\w.-]+")
 REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
 
@@ -51,7 +49,7 @@ def read_source(folder: Path) -> Source | None:
     if not path.exists():
         return None
     try:
-        fields = json.loads(path.read_text())
+        fields = read_json(path)
         return Source(fields["hub_id"], fields["revision"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFolderError(f"{path} does not name a hub_id and a revision: {error}") from error
@@ -64,7 +62,11 @@ def weights_folder(folder: Path, ignore: Iterable[str] = ()) -> Path:
     """
     check_folder(folder)
     source = read_source(folder)
-    return folder if source is None else download(source, ignore)
+    if source is None:
+        return folder
+    weights = download(source, ignore)
+    model_files(weights, ignore)
+    return weights
 
 
 def download(source: Source, ignore: Iterable[str] = ()) -> Path:
@@ -81,7 +83,7 @@ def download(source: Source, ignore: Iterable[str] = ()) -> Path:
         found = snapshot_download(
             source.hub_id,
             revision=source.revision,
-            allow_patterns=list(PATTERNS),
+            allow_patterns=[f"*{suffix}" for suffix in LOADED],  # its pickles and code never reach this machine
             ignore_patterns=[*SKIPPED, *ignore],
             local_files_only=offline,
         )
@@ -159,7 +161,7 @@ def load_model(folder: Path, auto_class: str, device: torch.device, dtype: torch
     """
     import transformers
 
-    _check_config(folder)
+    check_config(folder)
     try:
         with _quiet_transformers():
             model, report = getattr(transformers, auto_class).from_pretrained(
@@ -192,24 +194,3 @@ def _quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()
-
-
-def _check_config(folder: Path) -> None:
-    """Refuse a config that names code or weights elsewhere, which newer or other libraries would fetch and run."""
-    if (folder / "adapter_config.json").exists():
-        raise ModelFolderError(f"{folder} holds an adapter; valid: a whole model, merged with its adapter")
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ModelFolderError(f"{folder / 'config.json'} cannot be read: {first_line(error)}") from error
-    if not isinstance(config, dict):
-        raise ModelFolderError(f"{folder / 'config.json'} does not hold an object")
-    for name, value in config.items():
-        if name.endswith("attn_implementation") and "/" in json.dumps(value):
-            raise ModelFolderError(f"{folder / 'config.json'} names code elsewhere in {name}, which is never loaded")
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line that is not too long."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line if len(line) <= 200 else line[:197] + "..."

@@ -4,7 +4,6 @@ Only what was logged is read; nothing is computed anew but the number of a netwo
 say it.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from tasks.json_files import parse_json
 from tasks.runs.reading import artifact_file
 from tasks.runs.store import open_store
 
@@ -151,7 +151,7 @@ def class_report(run_id: str) -> dict[str, dict[str, float]]:
     Raises FileNotFoundError if its run does not have it.
     """
     try:
-        report = json.loads(report_file(run_id, REPORT))
+        report = parse_json(report_file(run_id, REPORT))
         return {str(name): {**scores} for name, scores in report.items() if name not in AVERAGES}
     except (ValueError, TypeError, AttributeError) as error:
         raise FileNotFoundError(f"{REPORT} of run {run_id} cannot be read: {error}") from error
@@ -178,7 +178,7 @@ def parameter_count(training: FinishedTraining) -> int | None:
         # Only the description, not the weights: these may be far away.
         place = open_store().get_logged_model(training.model_id).artifact_location
         description = Path(download_artifacts(f"{place}/artifacts/model/config.json")).read_text(encoding="utf-8")
-        return _count(training.task, json.loads(description))
+        return _count(training.task, parse_json(description))
     except (MlflowException, OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hmac
+import re
 import time
 from collections.abc import Iterable
 
@@ -14,6 +15,7 @@ from tasks.serve.replies import LEFT, refused
 from tasks.serve.settings import BODIES_AT_ONCE, MEGABYTE, Settings, is_loopback
 
 DISCARD_S = 5.0
+HOST = re.compile(rb"(\[[0-9a-fA-F]*:[0-9a-fA-F:.]*\]|[\w.-]+)(?::[0-9]*)?")
 OPEN = ("/healthz",)  # for those who only ask whether the server lives
 
 
@@ -61,7 +63,8 @@ class Gate:
             self.metrics.count(scope.get("route_name", "other"), LEFT if scope.get("left") else status, seconds)
 
     def _admit(self, scope: Scope) -> None:
-        if self.names_checked and not is_loopback(host_name(header(scope, b"host"))):
+        hosts = [value for key, value in scope["headers"] if key == b"host"]
+        if self.names_checked and not (len(hosts) == 1 and is_loopback(host_name(hosts[0]))):
             raise Refusal(
                 403, "wrong_host", "this server answers only under a name of its own machine, or with a token"
             )
@@ -136,6 +139,6 @@ def header(scope: Scope, name: bytes) -> bytes:
 
 
 def host_name(value: bytes) -> str:
-    """The name in a Host header, without the port."""
-    text = value.decode("latin-1")
-    return text.partition("]")[0] if text.startswith("[") else text.partition(":")[0]
+    """The name in a Host header, without the port; empty for a header that is not a name and perhaps a port."""
+    match = HOST.fullmatch(value)
+    return match[1].decode() if match else ""

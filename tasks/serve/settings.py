@@ -55,4 +55,4 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return host.lower().rstrip(".") == "localhost"
+        return host.lower() in ("localhost", "localhost.")

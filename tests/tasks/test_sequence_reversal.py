@@ -1,6 +1,8 @@
 """Task `sequence-reversal`: what it answers, and what it refuses."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +105,8 @@ def test_the_beam_has_bounds(task: SequenceReversal) -> None:
     [
         ("config.json", "[]", "config.json cannot be used"),
         ("config.json", '{"cell": "gru"}', "config.json cannot be used"),
+        ("config.json", "[" * 100_000, "config.json cannot be used: its JSON is nested too deeply"),
+        ("task.json", "[" * 100_000, "task.json does not say which task"),
         ("model.safetensors", "no weights", "model.safetensors does not hold this network's weights"),
         ("weights.pt", "a pickle", "weights.pt is not loaded"),
     ],
@@ -111,4 +115,17 @@ def test_a_damaged_or_dangerous_folder_is_refused(file: str, content: str, expec
     make(tmp_path)
     (tmp_path / file).write_text(content)
     with pytest.raises(ModelFolderError, match=expected):
+        open_task(tmp_path, "cpu").load()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 0, 1.5, 10**30, 10**12, True, "x" * 5000, [], {}])
+@pytest.mark.parametrize("name", ["vocab_size", "max_length", "longest", "hidden_size", "layers"])
+def test_sizes_that_cannot_be_are_refused_in_one_line_before_memory_is_taken(
+    name: str, value: Any, tmp_path: Path
+) -> None:
+    make(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**fields, name: value}))
+    with pytest.raises(ModelFolderError, match=rf"config\.json cannot be used: {name} is .*; valid: ") as caught:
         load_reverser(tmp_path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400

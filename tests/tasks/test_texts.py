@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tasks.texts import MAX_TEXT_BYTES, count_words, divide, sentences, text_fault
+from tasks.texts import MAX_TEXT_BYTES, count_words, divide, inert, sentences, text_fault
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,32 @@ def test_a_text_is_divided_between_sentences_where_it_can_be() -> None:
     assert divide(text, 30, len) == ["One two three. Four five six. ", "Seven eight. Nine ten."]
     assert divide(text, 1000, len) == [text]
     assert divide("word " * 10, 12, len) == ["word word "] * 5
+
+
+UNSEEN = [
+    "", " ", "\u3000", "\0", "\x1b", "\x7f", "\xad", "\u200b", "\u200e", "\u2060", "\ufeff", "\ufffd", "\ufe0f",
+    "\u2800", "\U000e0020",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sign", "=+-@＝＋－＠﹦﹢﹣﹫−⁼")
+def test_what_a_spreadsheet_would_run_is_made_inert(sign: str) -> None:
+    for unseen in (*UNSEEN, "".join(UNSEEN)):
+        text = f"{unseen}{sign}1+1"
+        assert inert(text) == f"'{text}", ascii(text)
+        for end in ";\t\r\n":
+            assert inert(f"a{end}{text}") == f"a{end}{unseen}'{sign}1+1", ascii(text)
+    assert all(inert(f"{start}{sign}1").startswith("'") for start in ("\t", "\r\n", "\n \n"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "a=1", "1-2", "fine", "'=1", "a;- b", "a\n- b", "a;b", "\u200bword", "a@b", "é"]
+)
+def test_other_texts_stay_as_they_are(text: str) -> None:
+    assert inert(text) == text
+
+
+@pytest.mark.parametrize("part", ["\n", " ", ";", "\t ", "\u200b\n"])
+def test_a_text_of_nothing_that_can_be_seen_does_not_hold_the_export_up(part: str) -> None:
+    # Half a million of them took the square of that before.
+    assert inert("a" + part * 500_000) == "a" + part * 500_000

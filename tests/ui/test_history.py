@@ -18,7 +18,8 @@ from ui.answers.tables import as_csv, cell, picture, short
 
 AT = datetime(2026, 5, 1, 12, 30, 15, tzinfo=UTC)
 PNG = "iVBORw0KGgo" + 1000 * "A" + "A"
-HOSTILE = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", '"=1', "=1\n=2", "','=1"]
+HOSTILE = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", '"=1', "=1\n=2", "','=1",
+           "＝1", "＋1", "－1", "＠SUM(A1)", "\ufeff=1", "\u200b=1", "\u2060=1", "\0=1", "\u3000＝1"]  # fmt: skip
 
 
 def asked(number: int = 0, **changes) -> Asked:
@@ -63,13 +64,14 @@ def test_no_cell_is_a_formula(text) -> None:
     one = asked(row={"text": text}, result={"label": text}, comment=text, model=text, parameters={text: text})
     for line in table(history_csv([one])):
         for value in line:
-            assert value.lstrip()[:1] not in ("=", "+", "@", "-"), value
+            assert value.lstrip(" \n\ufffd\ufeff\u200b\u2060\u3000")[:1] not in tuple("=+@-＝＋＠－"), value
             assert value[:1] not in ("\t", "\r"), value
 
 
 def test_no_part_that_a_spreadsheet_may_divide_is_a_formula_and_lists_stay_lists() -> None:
     assert cell("x;=cmd|' /C calc'!A0") == "x;'=cmd|' /C calc'!A0"
     assert cell("a\n-1+2\t@b") == "a\n'-1+2\t'@b"
+    assert cell("x;\u200b＝1\ny;\ufeff-1") == "x;\u200b'＝1\ny;\ufeff'-1"
     assert cell("to buy:\n- bread; butter\n- a=b") == "to buy:\n- bread; butter\n- a=b"
 
 

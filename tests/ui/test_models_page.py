@@ -83,6 +83,8 @@ def test_texts_of_people_are_inert(tool, page) -> None:
     assert evil in texts(app)
     app.button(key=f"details-{key}").click().run()
     assert not app.exception
+    tags = dict(zip(app.dataframe[0].value["name"], app.dataframe[0].value["value"], strict=True))
+    assert tags["memory_bytes"] == "'-3"  # the table can be downloaded as CSV
     for element in (*app.markdown, *app.caption):
         assert not MARKUP.search(element.value), element.value
 

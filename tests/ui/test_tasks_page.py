@@ -59,12 +59,14 @@ def test_every_text_task_answers_its_example(tool, page) -> None:
 
 def test_the_words_of_a_text_are_shown_by_what_they_did_and_inert(tool, page) -> None:
     app = opened(page, "sentiment-analysis")
-    app.text_area(key="tasks-sentiment-analysis-text").set_value(f"good {HOSTILE}").run()
+    app.text_area(key="tasks-sentiment-analysis-text").set_value(f"=good {HOSTILE}").run()
     app.toggle(key="tasks-sentiment-analysis-set-explain").set_value(True).run()
     button(app, "Run").click().run()
     html = next(one.proto.body for one in fine(app).get("html") if "good" in one.proto.body)
     assert "<script" not in html and "&lt;" in html and 'title="' in html
-    assert app.dataframe[0].value.shape[0] > 5
+    words = list(app.dataframe[0].value["word"])
+    assert len(words) > 5
+    assert "'=" in words  # the table can be downloaded as CSV
 
 
 def test_wrong_input_is_said_by_the_field_before_any_model_is_asked_and_nothing_typed_is_lost(tool, page) -> None:

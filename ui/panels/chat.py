@@ -1,12 +1,12 @@
 """Chat on the page: a conversation in bubbles, which can be sent on, answered again, edited and cleared."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from tasks.base import Row
+from tasks.json_files import parse_json
 from ui.panels.base import Example, Panel, text_field, text_of
 from ui.plain import escaped
 
@@ -139,7 +139,7 @@ def read_messages(value: Any) -> list[dict[str, str]]:
     """A conversation as a row holds it, also as JSON; none for what is no conversation."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError:
             return []
     if not isinstance(value, list):

@@ -7,7 +7,7 @@ import streamlit as st
 
 from tasks.base import Row
 from ui.panels.base import Example, Panel, text_field
-from ui.plain import escaped, escaped_html
+from ui.plain import escaped, escaped_html, inert_cell
 
 MOST_BARS = 6
 STRONGEST = 0.45  # the opacity behind the word with the largest weight
@@ -57,7 +57,7 @@ def draw_words(text: str, words: Sequence[Mapping[str, Any]], label: str) -> Non
     with st.expander("Words by their weight"):
         strongest = sorted(words, key=lambda word: -abs(word["weight"]))
         st.dataframe(
-            [{"word": word["word"], "weight": word["weight"]} for word in strongest],
+            [{"word": inert_cell(word["word"]), "weight": word["weight"]} for word in strongest],
             column_config={
                 "word": "Word",
                 "weight": st.column_config.NumberColumn("Weight", format="%+.4f"),

@@ -8,6 +8,7 @@ from experiments.config import PRETRAINED_TASKS
 from tasks.catalog import CatalogModel, catalog
 from tasks.registry import RegisteredVersion
 from tasks.runtime.worker import GIGABYTE
+from tasks.texts import inert
 from ui.answers.task_page import task_title
 from ui.plain import escaped
 from ui.running.model_facts import (
@@ -111,7 +112,8 @@ def _draw_details(version: RegisteredVersion) -> None:
             st.link_button("Version in MLflow", version_link(version), icon=":material/open_in_new:", type="tertiary")
             if run:
                 st.link_button("Its run in MLflow", run, icon=":material/open_in_new:", type="tertiary")
-        _draw_table("Tags", {**version.tags, **({"aliases": ", ".join(version.aliases)} if version.aliases else {})})
+        tags = {**version.tags, **({"aliases": ", ".join(version.aliases)} if version.aliases else {})}
+        _draw_table("Tags", {name: inert(value) for name, value in tags.items()})
         _draw_table("Metrics of its run", {name: f"{value:.6g}" for name, value in metrics.items()})
 
 
@@ -119,7 +121,9 @@ def _draw_table(title: str, rows: Mapping[str, str]) -> None:
     """Names and texts; a cell of this table is text, whatever is in it."""
     if rows:
         st.markdown(f"**{title}**")
-        st.dataframe({"name": list(rows), "value": [str(value) for value in rows.values()]}, hide_index=True)
+        st.dataframe(
+            {"name": [inert(name) for name in rows], "value": [str(value) for value in rows.values()]}, hide_index=True
+        )
 
 
 def draw_catalogue(versions: Sequence[RegisteredVersion]) -> None:

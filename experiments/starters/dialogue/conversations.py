@@ -3,7 +3,6 @@
 A conversation is held out by the hash of its first turn, so that those that begin alike stand on one side.
 """
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import yaml
 from experiments.config import UserError
 from experiments.starters.corpora import digest, held_out, text_file, text_folder
 from experiments.starters.language.stories import letters, read_stories
+from tasks.json_files import parse_json
 
 TEST_SHARE = 0.05
 VAL_SHARE = 0.02
@@ -106,7 +106,7 @@ def read_conversations(data_dir: str | Path) -> Conversations:
     path = text_file(data_dir, "self_dialogue", SELF_DIALOGUE)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        long = [_cleaned(json.loads(line)["turns"]) for line in lines]
+        long = [_cleaned(parse_json(line)["turns"]) for line in lines]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} does not hold conversations, one JSON object with turns a line: {error}") from error
     short = [turns for name in CHATTERBOT for turns in read_chatterbot(data_dir, name)]

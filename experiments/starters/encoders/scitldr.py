@@ -1,11 +1,11 @@
 """SciTLDR: abstracts of papers on computer science, and what they say in one sentence."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.config import UserError
 from experiments.starters.corpora import held_out, text_file
+from tasks.json_files import parse_json
 
 FOLDER = "scitldr"
 VALIDATION = 0.1
@@ -40,7 +40,7 @@ def _read(path: Path) -> tuple[Paper, ...]:
     papers = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             text = " ".join(sentence.strip() for sentence in row["source"])
             papers.append(Paper(row["title"].strip(), text, tuple(target.strip() for target in row["target"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,7 +1,6 @@
 """Questions whose answer stands in a text: SQuAD articles, and the explicit questions of FairytaleQA."""
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from experiments.config import UserError
 from experiments.starters.corpora import held_out, text_file, text_folder
+from tasks.json_files import read_json
 
 SQUAD, FAIRYTALES = "squad", "fairytaleqa"
 SQUAD_FILE = "squad-40-articles.json"
@@ -79,7 +79,7 @@ def read_questions(data_dir: str | Path) -> Questions:
 
 def _squad(path: Path) -> Iterator[Question]:
     try:
-        articles: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["data"]
+        articles: list[dict[str, Any]] = read_json(path)["data"]
         for article in articles:
             for paragraph in article["paragraphs"]:
                 for asked in paragraph["qas"]:

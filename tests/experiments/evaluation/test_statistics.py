@@ -14,7 +14,6 @@ from experiments.evaluation.labelled_csv import LabelledRows
 from experiments.evaluation.leaderboard import Board, make_board
 from experiments.evaluation.measure import Judged
 from experiments.evaluation.plan import Plan
-from experiments.evaluation.report import inert
 from experiments.evaluation.results import bootstrap, median_interval, metric_interval, pairs, rows_needed, sign_flips
 from experiments.evaluation.tasks import JUDGES, Evaluation, RowScores
 from tasks.registry import RegisteredVersion
@@ -149,16 +148,6 @@ def test_the_machine_s_own_pace_is_taken_into_account() -> None:
 def test_what_failed_is_said() -> None:
     found = board({"a": [1, 0]}, failures={"b (b/1)": "out of memory"})
     assert analyse(found)[-1] == "Not judged: b (b/1) (out of memory)."
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r\n=1", "  =1", "＝1"])
-def test_what_a_spreadsheet_would_run_is_made_inert(text: str) -> None:
-    assert inert(text) == f"'{text}"
-
-
-@pytest.mark.parametrize("text", ["", "a=1", "1-2", "fine", "'=1"])
-def test_other_texts_stay_as_they_are(text: str) -> None:
-    assert inert(text) == text
 
 
 def test_every_deciding_metric_names_its_direction() -> None:

@@ -17,8 +17,8 @@ from experiments.starters.dialogue.template import ASSISTANT, USER, extended
 from experiments.starters.weights import save_small
 from experiments.training import run as training
 from experiments.training.loop import fit
-from tasks.base import check_folder
 from tasks.chat import Chatbot
+from tasks.folders import check_folder
 from tests.experiments.starters import test_dialogue
 
 data_dir, language_model = test_dialogue.data_dir, test_dialogue.language_model

@@ -1,8 +1,10 @@
 """Checkpoints: whole or not there, whatever happens to the disk or the process in between."""
 
 import errno
+import hashlib
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -122,7 +124,9 @@ def test_a_flipped_bit_in_the_manifest_is_refused_or_changes_nothing(store: Chec
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"null", b"3", b'"text"', b"\xff\xfe", b"{}", b'{"epoch": 1}', b'{"epoch": 1, "sha256": []}',
-     b'{"epoch": 1, "sha256": ["state.json"]}', b'{"epoch": 1, "sha256": {}}', b'{"epoch": 1, "sha256": 5}'],
+     b'{"epoch": 1, "sha256": ["state.json"]}', b'{"epoch": 1, "sha256": {}}', b'{"epoch": 1, "sha256": 5}',
+     b"[" * 100_000, b'{"epoch": 1, "sha256": {"state.json": ' + b"[" * 100_000, b'{"epoch": ' + b"9" * 5000 + b"}"],
+    ids=lambda content: str(content)[:20],
 )  # fmt: skip
 def test_a_foreign_manifest_is_refused_naming_it(store: CheckpointStore, content: bytes) -> None:
     store.save(1, tensors(1), values(1))
@@ -130,6 +134,68 @@ def test_a_foreign_manifest_is_refused_naming_it(store: CheckpointStore, content
     manifest.write_bytes(content)
     with pytest.raises(CheckpointError, match=re.escape(str(manifest))):
         store.load(1)
+
+
+def signed(store: CheckpointStore, epoch: int, **files: bytes) -> None:
+    """Put other contents into files of a checkpoint, with hashes that match; `/` in a name is written as `__`."""
+    manifest = store.path(epoch) / "manifest.json"
+    hashes = json.loads(manifest.read_bytes())["sha256"]
+    for name, content in files.items():
+        path = name.replace("__", "/").replace("_", ".")
+        (store.path(epoch) / path).parent.mkdir(exist_ok=True)
+        (store.path(epoch) / path).write_bytes(content)
+        hashes[path] = hashlib.sha256(content).hexdigest()
+    manifest.write_text(json.dumps({"epoch": epoch, "sha256": hashes}))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no weights", b"\xff" * 8 + b"{}", b"\x02" + b"\0" * 7 + b"{", pickle.dumps(1)]
+)
+def test_weights_that_are_none_are_refused_though_their_hash_matches(three: CheckpointStore, content: bytes) -> None:
+    signed(three, 3, optimizer_safetensors=content)
+    with pytest.raises(
+        CheckpointError, match=re.escape(f"{three.path(3) / 'optimizer.safetensors'} is damaged")
+    ) as error:
+        three.load(3)
+    assert "\n" not in str(error.value)
+    checkpoint, warnings = newest(three)
+    assert_is(checkpoint, 2)
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, b"[]", b"3", b"null", b"\xff", b"9" * 5000, b'{"history": []}', b"{}"],
+    ids=lambda content: str(content)[:20],
+)
+def test_a_state_that_is_none_is_passed_over_though_its_hash_matches(three: CheckpointStore, content: bytes) -> None:
+    signed(three, 3, state_json=content)
+    checkpoint, warnings = newest(three)
+    assert_is(checkpoint, 2)
+    assert len(warnings) == 1 and str(three.path(3)) in warnings[0] and "\n" not in warnings[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["..__secret_safetensors", "sub__model_safetensors", "..__epoch-0002__model_safetensors"]
+)
+def test_a_manifest_that_names_a_file_elsewhere_is_refused_and_it_is_not_read(
+    three: CheckpointStore, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed(three, 3, **{name: (three.path(2) / "model.safetensors").read_bytes()})
+    read: list[Path] = []
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or original(path))
+    with pytest.raises(CheckpointError, match=re.escape(str(three.path(3) / "manifest.json"))):
+        three.load(3)
+    assert {path.resolve().parent for path in read} == {three.path(3)}
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_naming_it(three: CheckpointStore) -> None:
+    weights = three.path(3) / "model.safetensors"
+    weights.unlink()
+    weights.mkdir()
+    with pytest.raises(CheckpointError, match=re.escape(f"{weights} cannot be read")):
+        three.load(3)
 
 
 @pytest.mark.parametrize("name", FILES)

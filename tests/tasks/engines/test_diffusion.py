@@ -59,7 +59,10 @@ def test_a_folder_may_suggest_defaults(copy: Path) -> None:
         '{"width": 65}',
         '{"colour": 1}',
         '{"guidance": NaN}',
+        "[" * 100_000,
+        '{"steps": ' + "[" * 100_000,
     ],
+    ids=lambda content: str(content)[:20],
 )
 def test_suggestions_that_cannot_be_used_are_named(copy: Path, content: str) -> None:
     (copy / "generation_defaults.json").write_text(content)
@@ -101,7 +104,9 @@ def test_a_damaged_safety_checker_is_not_left_out(tmp_path: Path, damage: Any) -
 
 
 @pytest.mark.parametrize("name", ["tokenizer/tokenizer.json", "scheduler/scheduler_config.json", "unet/config.json"])
-@pytest.mark.parametrize("content", [None, b"", b"[]", b"\xff"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"[]", b"\xff", b'{"a": ' * 100_000], ids=lambda content: str(content)[:20]
+)
 def test_a_missing_or_damaged_file_is_refused_in_one_line(copy: Path, name: str, content: bytes | None) -> None:
     (copy / name).unlink()
     if content is not None:
@@ -147,11 +152,13 @@ def test_an_index_that_names_anything_else_is_refused(copy: Path, change: dict[s
 )
 def test_an_index_that_does_not_fit_the_folder_is_refused(copy: Path, change: dict[str, Any]) -> None:
     rewrite(copy / "model_index.json", **change)
-    with pytest.raises(ModelFolderError, match="does not hold"):
+    with pytest.raises(ModelFolderError, match=r"does not hold|safety_checker/config\.json cannot be read"):
         opened(copy)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[]", b"3", b"\xff", b"{}"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"[]", b"3", b"\xff", b"{}", b"[" * 100_000], ids=lambda content: str(content)[:20]
+)
 def test_an_index_that_is_none_is_named(copy: Path, content: bytes | None) -> None:
     (copy / "model_index.json").unlink()
     if content is not None:
@@ -160,15 +167,43 @@ def test_an_index_that_is_none_is_named(copy: Path, content: bytes | None) -> No
         opened(copy)
 
 
-@pytest.mark.parametrize(
-    "name", ["unet/diffusion_pytorch_model.bin", "pipeline.py", "unet/diffusers.py", "model.ckpt", "x.pt"]
-)
+@pytest.mark.parametrize("name", ["pipeline.py", "unet/diffusers.py", "unet/x.pkl", "x.pt"])
 def test_pickles_and_code_in_the_folder_are_refused_and_run_nothing(copy: Path, tmp_path: Path, name: str) -> None:
     marker = tmp_path / "code-ran"
     (copy / name).write_text(f"import os; os.mkdir({str(marker)!r})")
     with pytest.raises(ModelFolderError, match=Path(name).name):
         opened(copy)
     assert not marker.exists()
+
+
+def test_pickles_beside_the_weights_are_passed_over(copy: Path) -> None:
+    for name in ("unet/diffusion_pytorch_model.bin", "text_encoder/pytorch_model.bin", "v1-5.ckpt"):
+        (copy / name).write_bytes(b"for other programs")
+    assert make(opened(copy))["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"])
+@pytest.mark.parametrize("name", ["weights.txt", "../vae/out.bin", "../../out.safetensors"])
+def test_an_index_of_weights_that_leads_elsewhere_is_refused(copy: Path, part: str, name: str) -> None:
+    weights = copy / f"{part}.safetensors"
+    index = {"metadata": {}, "weight_map": dict.fromkeys(safetensors.torch.load_file(weights), name)}
+    weights.rename(weights.parent / name)
+    (copy / f"{part}.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelFolderError, match=r"index\.json names"):
+        opened(copy)
+
+
+def test_a_safety_checker_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    folder = save(tiny_stable_diffusion(flags=True), tmp_path / "model")
+    (folder / "safety_checker/model.safetensors").rename(folder / "safety_checker/adapter_model.bin")
+    rewrite(folder / "safety_checker/config.json", transformers_weights="adapter_model.bin")
+    with pytest.raises(ModelFolderError, match="names weights elsewhere"):
+        opened(folder)
+
+
+def test_a_folder_that_is_called_as_a_configuration_is_passed_over(copy: Path) -> None:
+    (copy / "unet" / "old_config.json").mkdir()
+    opened(copy)
 
 
 def test_weights_elsewhere_are_refused(copy: Path, tmp_path: Path) -> None:

@@ -167,6 +167,28 @@ def test_a_model_with_pickles_only_is_refused(hub: FakeHub, tmp_path: Path) -> N
     assert sentence(error) == "someone/tiny has no weights as safetensors; pickles are not loaded"
 
 
+@pytest.mark.parametrize("name", ["weights.txt", "../out.safetensors"])
+def test_an_index_of_the_hub_that_names_a_pickle_or_a_file_elsewhere_is_refused(
+    hub: FakeHub, tmp_path: Path, name: str
+) -> None:
+    hub.files["weights.txt"] = hub.files.pop("model.safetensors")
+    hub.files["other.safetensors"] = hub.files["weights.txt"]
+    hub.files["model.safetensors.index.json"] = json.dumps({"metadata": {}, "weight_map": {"a": name}}).encode()
+    with pytest.raises(ModelFolderError, match=f"index.json names '{name}'; valid: "):
+        opened(reference(tmp_path), "story-completion")
+
+
+@pytest.mark.parametrize("name", ["adapter_model.bin", "../x.safetensors"])
+def test_a_config_of_the_hub_that_names_other_weights_is_refused(hub: FakeHub, tmp_path: Path, name: str) -> None:
+    config = json.loads(hub.files["config.json"])
+    hub.files["config.json"] = json.dumps({**config, "transformers_weights": name}).encode()
+    folder = weights_folder(reference(tmp_path))
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))  # another program fetched it
+    with pytest.raises(ModelFolderError, match=f"names weights elsewhere: '{name}'"):
+        opened(tmp_path / "model", "story-completion")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_without_network_and_cache_it_says_so(hub: FakeHub, tmp_path: Path) -> None:
     hub.server.shutdown()
     hub.server.server_close()
@@ -203,7 +225,11 @@ def test_names_that_lead_elsewhere_are_refused(hub_id: Any, revision: Any, field
         weights_folder(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "3", "{}", '{"hub_id": "a/b"}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "3", "{}", '{"hub_id": "a/b"}', "[" * 100_000, '{"hub_id": ' * 100_000],
+    ids=lambda content: str(content)[:20],
+)
 def test_a_source_that_names_nothing_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "source.json").write_text(content)
     with pytest.raises(ModelFolderError, match=r"source\.json does not name a hub_id and a revision"):
@@ -220,9 +246,7 @@ class Evil:
         return os.mkdir, (str(self.marker),)
 
 
-@pytest.mark.parametrize(
-    "name", ["pytorch_model.bin", "model.pkl", "modeling_tiny.py", "sub/model.pt", "tokenizer.pickle"]
-)
+@pytest.mark.parametrize("name", ["model.pkl", "modeling_tiny.py", "sub/model.pt", "tokenizer.pickle"])
 def test_a_folder_with_pickles_or_code_is_refused_and_runs_nothing(folder: Path, tmp_path: Path, name: str) -> None:
     marker = tmp_path / "ran"
     (folder / name).parent.mkdir(exist_ok=True)
@@ -265,15 +289,56 @@ def truncate(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-100])
 
 
+def nested(depth: int) -> Any:
+    return {"a": nested(depth - 1)} if depth else {}
+
+
+def in_place(path: Path) -> None:
+    """A folder in the place of a file."""
+    path.unlink()
+    path.mkdir()
+
+
 SPOILERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "config.json"),
     "a config that is no JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
+    "a config that is nested deeply": (
+        lambda folder: (folder / "config.json").write_text("[" * 100_000),
+        "config.json",
+    ),
+    "a config that is deep within": (
+        lambda folder: (folder / "config.json").write_text('{"model_type": ' + '{"a": ' * 100_000),
+        "config.json",
+    ),
+    "a config nested almost too deeply": (lambda folder: change_config(folder, id2label=nested(400)), "can be loaded"),
+    "a config that is not UTF-8": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe{}"), "config.json"),
+    "a config that is a folder": (lambda folder: in_place(folder / "config.json"), "config.json"),
+    "a config with an endless number": (
+        lambda folder: (folder / "config.json").write_text('{"n_embd": ' + "9" * 5000 + "}"),
+        "config.json",
+    ),
+    "a size that is not a number": (lambda folder: change_config(folder, n_embd=float("nan")), "can be loaded"),
+    "a size beyond all memory": (lambda folder: change_config(folder, n_embd=4 * 10**15), "can be loaded"),
+    "weights that are a folder": (lambda folder: in_place(folder / "model.safetensors"), "can be loaded"),
+    "a tokenizer nested deeply": (lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000), "tokenizer"),
+    "a tokenizer's config nested deeply": (
+        lambda folder: (folder / "tokenizer_config.json").write_text("[" * 100_000),
+        "tokenizer",
+    ),
+    "settings nested deeply": (
+        lambda folder: (folder / "generation_config.json").write_text("[" * 100_000),
+        "can be loaded",
+    ),
     "a config that is a list": (lambda folder: (folder / "config.json").write_text("[]"), "config.json"),
     "another size": (lambda folder: change_config(folder, n_embd=64), "cannot be|can be loaded"),
     "an unknown kind": (lambda folder: change_config(folder, model_type="nonsense"), "can be loaded"),
     "code of its own": (
         lambda folder: change_config(folder, model_type="evil", auto_map={"AutoModelForCausalLM": "modeling.Evil"}),
         "tokenizer|can be loaded",
+    ),
+    "kernels of a part from elsewhere": (
+        lambda folder: change_config(folder, text_config={"attn_implementation": {"": "evil/kernel"}}),
+        "code elsewhere",
     ),
     "kernels from elsewhere": (
         lambda folder: change_config(folder, attn_implementation="evil/kernel"),

@@ -48,11 +48,23 @@ async def test_a_token_is_asked_for_everywhere_but_at_the_health_check() -> None
 @soon
 async def test_without_a_token_only_names_of_this_machine_are_answered() -> None:
     async with running() as made:
-        own = ("127.0.0.1:8000", "localhost", "[::1]:80")
-        names = {**dict.fromkeys(own, 200), "evil.example": 403, "127.0.0.1.evil.example:80": 403, "": 403}
+        own = ("127.0.0.1:8000", "localhost", "LOCALHOST.:8000", "[::1]:80", "[::1]", "127.1.2.3", "localhost:")
+        others = (
+            "evil.example", "127.0.0.1.evil.example:80", "", "[::1]evil.com", "[::1].evil.com", "[::1]@evil.com:80",
+            "[::1]:80@evil", "localhost:80@evil", "localhost:80:evil", "localhost:evil", "localhost@evil", "[::1%evil]",
+            "localhost/evil", "localhost,evil", "localhost evil", "[localhost]", "[::1", "::1]", "::1", "[127.0.0.1]",
+            "localhost:80#evil", "localhost..", "127.0.0.1.", "127.1", "0x7f.0.0.1", "user@localhost",
+            "[::ffff:8.8.8.8]", "localhost:\u0661",
+        )  # fmt: skip
+        names = {**dict.fromkeys(own, 200), **dict.fromkeys(others, 403)}
         for name, status in names.items():
             client = await Client(made.app, "/tasks/lengths", TEXT, host=name).ask()
             assert client.status == status, name
+        for pairs in ([], [b"localhost", b"evil.example"], [b"evil.example", b"localhost"], [b"localhost"] * 2):
+            client = Client(made.app, "/tasks/lengths", TEXT)
+            rest = [(name, value) for name, value in client.scope["headers"] if name != b"host"]
+            client.scope["headers"] = [*((b"host", value) for value in pairs), *rest]
+            assert (await client.ask()).status == 403, pairs
     async with running(Settings(host="0.0.0.0")) as made:
         assert (await Client(made.app, "/tasks/lengths", TEXT, host="laptop.local").ask()).status == 200
 
