@@ -82,7 +82,8 @@ def _convert(field: Any, text: str) -> Any:
     if field.type is bool:
         values = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if text.lower() not in values:
-            raise ConfigError(f"{field.name} is {text!r}; valid: true or false")
+            automatic = "auto, " if field.default is None else ""
+            raise ConfigError(f"{field.name} is {text!r}; valid: {automatic}true or false")
         return values[text.lower()]
     try:
         return field.type(text)

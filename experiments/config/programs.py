@@ -155,7 +155,11 @@ class RegisterConfig:
         False, "copy the weights into the registry, to serve without a network; of a folder they always are"
     )
     revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalogue's, or main")
-    champion: bool = option(True, "make the registered version champion, which the tool and the serve command use")
+    champion: bool = option(
+        None,
+        "make the registered version champion, which the tool and the serve command use; auto = if it is the first, or "
+        "better than the champion on the task's sample",
+    )
     evaluate: bool = option(True, "measure on the small labelled sample of the task, where a metric makes sense")
     device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)
 

@@ -1,7 +1,6 @@
 """The labelled rows that models are judged on: the project's sample, or a person's own CSV file, all of it checked."""
 
 import csv
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ConfigError
-from experiments.evaluation.tasks import JUDGES, request, sample_rows
+from experiments.evaluation.tasks import JUDGES, request, rows_sha256, sample_rows
 from tasks import task_class
 from tasks.base import TaskInputError
 from tasks.images import MAX_BYTES, decode_image
@@ -41,7 +40,7 @@ def read_rows(task: str, datasets: str) -> LabelledRows:
             raise ConfigError(
                 f"datasets is 'auto', and there is no sample for {task}; valid: a CSV file with columns {columns}"
             )
-        return LabelledRows("sample", tuple(rows), _digest(rows))
+        return LabelledRows("sample", tuple(rows), rows_sha256(rows))
     path = _file(datasets, columns)
     rows = []
     for line, cells in _lines(path, task):
@@ -51,7 +50,7 @@ def read_rows(task: str, datasets: str) -> LabelledRows:
             raise ConfigError(f"datasets: line {line} of {path.name}: {error}") from error
     if not rows:
         raise ConfigError(f"datasets: {path.name} has no rows under its header; valid: 1 to {MAX_ROWS:,}")
-    return LabelledRows(path.name, tuple(rows), _digest(rows))
+    return LabelledRows(path.name, tuple(rows), rows_sha256(rows))
 
 
 def _file(datasets: str, columns: str) -> Path:
@@ -173,13 +172,3 @@ def _image(cell: str, folder: Path) -> Path | str:
         most = MAX_BYTES // 2**20
         raise ValueError(f"image is {name[:60]!r}, which has {size / 2**20:.0f} MB; valid: at most {most} MB")
     return path
-
-
-def _digest(rows: list[Any]) -> str:
-    """SHA-256 of all cells and of the files that they name, each with its length before it."""
-    digest = hashlib.sha256()
-    for row in rows:
-        for value in row.values():
-            content = value.read_bytes() if isinstance(value, Path) else value.encode()
-            digest.update(len(content).to_bytes(8, "big") + content)
-    return digest.hexdigest()

@@ -11,8 +11,8 @@ from scipy import stats
 
 from experiments.comparison.results import LEVEL, Interval, holm, mcnemar, wilson_interval
 from experiments.evaluation.tasks import RowScores
+from tasks.registry.scores import LOWER_IS_BETTER
 
-LOWER_IS_BETTER = {"perplexity", "bits_per_byte"}
 SEED = 0
 RESAMPLES = 4000
 FLIPS = 20_000

@@ -5,6 +5,7 @@ good models is better.
 """
 
 import csv
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,6 +111,16 @@ def sample_rows(task: str) -> list[dict[str, str]]:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def rows_sha256(rows: Rows) -> str:
+    """SHA-256 of all cells and of the files that they name, each with its length before it."""
+    digest = hashlib.sha256()
+    for row in rows:
+        for value in row.values():
+            content = value.read_bytes() if isinstance(value, Path) else value.encode()
+            digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()
 
 
 def request(task: str, row: Mapping[str, Any]) -> dict[str, Any]:

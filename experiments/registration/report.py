@@ -13,6 +13,7 @@ class Outcome:
     Attributes:
         version: of the registered model, which has the task's name.
         score: the metric that people read first, with its value; empty without one.
+        decision: whether it became champion, and why.
     """
 
     task: str
@@ -23,6 +24,7 @@ class Outcome:
     score: str = ""
     champion: bool = False
     packaged: bool = False
+    decision: str = ""
     failure: str = ""
 
     def columns(self) -> tuple[str, ...]:
@@ -45,10 +47,11 @@ class RegisterResult:
     outcomes: tuple[Outcome, ...]
 
     def table(self) -> str:
-        """The outcomes for a terminal."""
+        """The outcomes for a terminal; below them, why some did not become champion."""
         lines = [HEADER, *(outcome.columns() for outcome in self.outcomes)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER) - 1)]
-        return "\n".join(_line(line, widths) for line in lines)
+        others = [outcome.decision for outcome in self.outcomes if outcome.decision and not outcome.champion]
+        return "\n".join([*(_line(line, widths) for line in lines), *others])
 
     def check(self) -> None:
         """Raise TrainingError, naming them, if some tasks were not registered."""

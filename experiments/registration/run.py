@@ -13,6 +13,7 @@ from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
 from experiments.evaluation.tasks import JUDGES, NoMetricError, evaluate, sample_rows
 from experiments.registration.choice import AUTO, HUB, Choice, choose
 from experiments.registration.folder import Origin, make_folder
+from experiments.registration.promotion import decide, score_tags
 from experiments.registration.report import Outcome, RegisterResult
 from experiments.tracking.run import Tracker, git_commit, tracked_run
 from tasks import open_task, registry
@@ -107,14 +108,19 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
             "parameters": str(parameters),
             "memory_bytes": str(loaded.memory_bytes()),
             "git_commit": git_commit(),
+            **score_tags(task, scores),
         }
         del loaded  # packaging loads the model again
         give_memory_back()
         with _timed("in the registry"):
-            version = _into_registry(task, choice, folder, tags, {**facts, **scores}, tracker, config.champion)
-    tracker.describe(_description(task, choice, origin, version), tags)
+            version = _into_registry(task, choice, folder, tags, {**facts, **scores}, tracker)
+        with tracker.timed():
+            champion, decision = decide(task, version, bool(scores), config.champion)
+    if champion:
+        _say(decision)
+    tracker.describe(f"{_description(task, choice, origin, version)}\n\n{decision}.", tags)
     score = f"{JUDGES[task].headline} {scores[JUDGES[task].headline]:.3f}, n={scores['examples']:.0f}" if scores else ""
-    return Outcome(task, choice.name, 0.0, version, parameters, score, config.champion, origin.packaged)
+    return Outcome(task, choice.name, 0.0, version, parameters, score, champion, origin.packaged, decision)
 
 
 def _first_answer(folder: Path, name: str, origin: Origin, device: str) -> tuple[Task, dict[str, float]]:
@@ -153,7 +159,6 @@ def _into_registry(
     tags: dict[str, str],
     metrics: dict[str, float],
     tracker: Tracker,
-    champion: bool,
 ) -> str:
     """Package and register the folder; the new version."""
     with tracker.timed():
@@ -168,10 +173,7 @@ def _into_registry(
         )
     tracker.log_final(metrics, step=0, model_id=info.model_id)
     with tracker.timed():
-        version = str(registry.register(info.model_uri, task, tags).version)
-        if champion:
-            registry.promote(task, version)
-    return version
+        return str(registry.register(info.model_uri, task, tags).version)
 
 
 def _count_parameters(task: Any) -> int:

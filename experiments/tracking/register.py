@@ -94,9 +94,4 @@ def _register(run_id: str, wanted: Registration | None, uri: str) -> str:
     version = registry.version_of_run(wanted.name, run_id) or registry.register(uri, wanted.name, wanted.tags)
     if not wanted.promote:
         return f"{wanted.name} version {version.version} is registered"
-    present = registry.champion(wanted.name)
-    if present is not None and present.run_id == run_id:  # an earlier try got so far
-        return f"{wanted.name} version {present.version} is champion"
-    tags = wanted.tags
-    contender = registry.Contender(wanted.metric, wanted.value, tags["data_sha256"], tags["split_sha256"])
-    return registry.promote_if_better(wanted.name, version.version, contender)
+    return registry.promote_if_better(wanted.name, version.version, wanted.metric)

@@ -110,12 +110,11 @@ def promote(job: Job, trainings: Sequence[Retrained]) -> str:
     versions = {one.run_id: registry.version_of_run(job.registered_name, one.run_id) for one in trainings}
     if any(version is None for version in versions.values()):
         raise TrainingError(f"not all of the trainings are versions of {job.registered_name}")
-    present = registry.champion(job.registered_name)
-    if present is not None and present.run_id in versions:
-        return f"{job.registered_name} version {present.version}, one of these trainings, is champion"
     best = max(trainings, key=lambda one: (one.val, -one.val_loss, -one.seed))
     mean = sum(one.val for one in trainings) / len(trainings)
-    contender = registry.Contender(job.metric, mean, job.data.sha256, job.data.split_sha256)
-    version: Any = versions[best.run_id]
-    decided = registry.promote_if_better(job.registered_name, version.version, contender)
+    present = registry.champion(job.registered_name)
+    # The same command again keeps the one that it made champion before, and finishes what it may have left undone.
+    run_id = present.run_id if present is not None and present.run_id in versions else best.run_id
+    version: Any = versions[run_id]
+    decided = registry.promote_if_better(job.registered_name, version.version, job.metric, mean)
     return f"by the mean of {len(trainings)} seed{'s' if len(trainings) > 1 else ''}: {decided}"

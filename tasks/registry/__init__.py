@@ -1,6 +1,6 @@
 """MLflow's model registry: package a task's model, register it, choose the champion, find and load it again."""
 
-from tasks.registry.champions import CHAMPION, Contender, champion, promote, promote_if_better
+from tasks.registry.champions import CHAMPION, champion, promote, promote_if_better
 from tasks.registry.packaging import package, register, signature
 from tasks.registry.registered import (
     ModelNotFoundError,
@@ -15,7 +15,6 @@ from tasks.registry.registered import (
 
 __all__ = [
     "CHAMPION",
-    "Contender",
     "ModelNotFoundError",
     "RegisteredVersion",
     "champion",

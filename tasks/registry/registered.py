@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from tasks import open_task
 from tasks.base import ModelFolderError, Task
-from tasks.registry.champions import CHAMPION, absent
+from tasks.registry.champions import CHAMPION, absent, all_versions
 from tasks.runs import open_store, store_in_words
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ def versions(task: str | None = None) -> list[RegisteredVersion]:
     Raises MlflowException or OSError where the registry cannot be reached.
     """
     client = open_store()
-    found, token = [], None
-    while True:
-        page = client.search_model_versions("", max_results=PAGE, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            break
+    found = all_versions(client, page_size=PAGE)
     champions = _champions(client) if found else {}
     described = [_describe(one, champions) for one in found if one.tags.get("task") and one.status == "READY"]
     wanted = [one for one in described if task in (None, one.task)]

@@ -181,7 +181,7 @@ def test_ids_that_are_not_ours_are_refused(store: Path, name: str) -> None:
         ("cnn", {"epochs": "three"}, "epochs is 'three'; valid: a whole number at least 1 and at most 100000, or auto"),
         ("cnn", {"model": "lenet"}, "did you mean 'lenet5'"),
         ("cnn", {"learning_rate": "nan"}, "learning_rate is nan"),
-        ("cnn", {"flip": "maybe"}, "flip is 'maybe'; valid: true or false"),
+        ("cnn", {"flip": "maybe"}, "flip is 'maybe'; valid: auto, true or false"),
         ("cnn", {"model": ""}, "model is empty; its default is lenet5"),
         ("cnn", {"data_dir": "a\nb"}, "data_dir has characters that are not seen"),
         ("cnn", {"data_dir": "a\0b"}, "data_dir has characters that are not seen"),

@@ -98,7 +98,8 @@ def value_of(field: Any, text: str) -> Any:
         raise ConfigError(f"{field.name} is empty; its default is {default_text(field)}")
     if field.type is bool:
         if text not in ("true", "false"):
-            raise ConfigError(f"{field.name} is {text!r}; valid: true or false")
+            automatic = f"{AUTO}, " if field.default is None else ""
+            raise ConfigError(f"{field.name} is {text!r}; valid: {automatic}true or false")
         return text == "true"
     try:
         return field.type(text)

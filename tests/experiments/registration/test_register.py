@@ -219,6 +219,7 @@ def test_a_folder_that_stands_for_a_model_on_the_hub_is_registered_as_that(
         (["--task", "chatbot", "--model", "a\0b"], "model is"),
         (["--task", "chatbot", "--revision", "../../main"], "revision '../../main'"),
         (["--task", "chatbot", "--device", "tpu"], "device is 'tpu'"),
+        (["--champion", "perhaps"], "champion is 'perhaps'; valid: auto, true or false"),
         (["--package_weights", "perhaps"], "package_weights is 'perhaps'; valid: true or false"),
     ],
 )  # fmt: skip

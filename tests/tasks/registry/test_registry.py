@@ -1,6 +1,8 @@
 """The registry: who becomes champion, and that a pickle slipped into the store is refused and runs nothing."""
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -8,6 +10,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModelAlias
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 import models
 from tasks import registry
@@ -40,8 +45,7 @@ def registered(store: Path):
             "split_sha256": split,
         }
         version = registry.register(info.model_uri, NAME, tags)
-        contender = registry.Contender("val_accuracy", val_accuracy, data, split)
-        return str(version.version), registry.promote_if_better(NAME, version.version, contender)
+        return str(version.version), registry.promote_if_better(NAME, version.version, "val_accuracy")
 
     return register
 
@@ -68,6 +72,29 @@ def test_accuracies_on_other_data_do_not_count(registered, data: str, split: str
     first, _ = registered(0.5)
     _, decision = registered(0.99, data, split)
     assert champion() == first and "other data" in decision
+
+
+def test_two_promoters_that_set_the_first_champion_at_once_both_succeed(store: Path) -> None:
+    """Both insert the row of the alias, and the database refuses one of them."""
+    client, together = MlflowClient(), threading.Barrier(2)
+    client.create_registered_model(NAME)
+    run = client.create_run("0").info.run_id
+    for value in ("0.8", "0.9"):
+        tags = {"val_accuracy": value, "data_sha256": "d", "split_sha256": "s"}
+        client.create_model_version(NAME, f"runs:/{run}/model", run, tags=tags)
+
+    def before_flush(session: Session, *_: object) -> None:
+        if any(isinstance(row, SqlRegisteredModelAlias) for row in session.new):
+            together.wait(30)
+
+    event.listen(Session, "before_flush", before_flush)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            decisions = list(pool.map(lambda number: registry.promote_if_better(NAME, number, "val_accuracy"), (1, 2)))
+    finally:
+        event.remove(Session, "before_flush", before_flush)
+    assert champion() == "2" and together.n_waiting == 0
+    assert decisions[1] == f"{NAME} version 2 is the first and becomes champion", decisions
 
 
 def test_without_a_registered_model_there_is_no_champion(store: Path) -> None:
