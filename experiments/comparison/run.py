@@ -18,11 +18,11 @@ from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult, report
 from experiments.config import CompareConfig, ConfigError, TrainingError
 from experiments.tracking.run import CONFIG_FILE, Tracker, abandon_run, git_commit, tracked_run
-from experiments.tracking.store import opened_store
+from experiments.tracking.store import answering, known_run, opened_store, refuse_cut_off
 from experiments.training import devices, resume
 from experiments.training.family import Result
 from tasks.json_files import read_json
-from tasks.runs import artifact_file, find_run, nested_runs, open_store, tagged_runs
+from tasks.runs import artifact_file, nested_runs, open_store, tagged_runs
 
 EXPERIMENT = "compare"
 LONGEST_UNCONFIRMED = 12 * 3600
@@ -64,19 +64,17 @@ def compare(config: CompareConfig) -> CompareResult:
 def _named_parent(grid: Grid) -> str:
     """The parent run that `resume` names. Raises ConfigError if it is not an unfinished one of this grid."""
     run_id, client = grid.config.resume, open_store()
-    run = find_run(client, run_id)
+    run = known_run(run_id)
     if run is None:
         raise ConfigError(f"resume is {run_id!r}, and there is no such run")
     if "grid" not in run.data.tags:
+        refuse_cut_off(client, run)
         raise ConfigError(f"resume is {run_id!r}, and that run is not a comparison")
     if run.info.lifecycle_stage != "active":
         raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
     if run.data.tags["grid"] != grid.digest():
-        try:
-            with artifact_file(client, run, CONFIG_FILE) as path:
-                other = dict(read_json(path))
-        except (OSError, ValueError, TypeError) as error:
-            raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program") from error
+        with answering(), artifact_file(client, run, CONFIG_FILE) as path:
+            other = read_json(path)
         reasons = "; ".join(differences(dataclasses.asdict(grid.config), other))
         raise ConfigError(f"resume is {run_id!r}, and that comparison is of another grid: {reasons}")
     if _is_complete(run):
@@ -141,6 +139,7 @@ def _start(grid: Grid, tracker: Tracker) -> None:
     name = f"compare {grid.title}"
     note = f"**{name}** is running: one nested run a training. Cut off? The same command goes on with it."
     tracker.start(name, note, dataclasses.asdict(grid.config), tags)
+    tracker.resumed_by = "the same command"
     print(f"{name}; parent run {tracker.run_id}")
 
 

@@ -4,11 +4,15 @@ import argparse
 import dataclasses
 import difflib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
+from experiments import interrupts
 from experiments.config import ConfigError, TrainingError, UserError, check, valid_range
+from tasks.disk import full_disk
 
 Config = TypeVar("Config")
 
@@ -39,8 +43,10 @@ def parse(config_class: type[Config], argv: Sequence[str] | None = None) -> tupl
 def run(main: Callable[[], object]) -> None:
     """Run a program's `main` and turn what goes wrong into one line and an exit code.
 
-    2: what a person gave cannot work, and no run was made; 1: a run had started and is marked FAILED; 130: Ctrl-C.
+    2: what a person gave cannot work, and no run was made; 1: a run had started and is marked FAILED; 128 and the
+    signal's number: stopped by Ctrl-C (130), SIGTERM (143) or SIGHUP (129), and the run is marked KILLED.
     """
+    interrupts.install()
     # Threads that wait for each other shall spin for a fraction of a millisecond only, then sleep: beside any other
     # load on the machine, endless spinning made training several times slower. Read when torch is loaded, hence here.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -49,9 +55,19 @@ def run(main: Callable[[], object]) -> None:
     except (UserError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, UserError) else 1) from None
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+    except Exception as error:
+        if not full_disk(error):
+            raise
+        print(f"error: {full_disk(error)}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt as stopped:
+        interrupts.end_launched_run()
+        # What runs were stopped said how to resume them, the outermost one last.
+        advice = "".join(f"; {note}" for note in getattr(stopped, "__notes__", [])[-1:])
+        number = getattr(stopped, "number", signal.SIGINT)
+        with suppress(OSError):  # the terminal may be gone
+            print(f"stopped ({signal.Signals(number).name}){advice}", file=sys.stderr, flush=True)
+        raise SystemExit(128 + number) from None
 
 
 def _parser(config_class: type, fields: dict[str, Any]) -> argparse.ArgumentParser:

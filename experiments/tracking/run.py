@@ -1,13 +1,12 @@
 """Writing runs to MLflow: the only module that does, with `experiments.tracking.operations`.
 
-Whatever ends a run ends it in MLflow too: FINISHED, FAILED with a tag `error`, or KILLED after Ctrl-C. Going on with a
-run logs what the run lacks and nothing twice. A training does not wait for a tracking server that is away: what it logs
-goes through a spool (`experiments.tracking.sending`).
+Whatever ends a run ends it in MLflow too: FINISHED, FAILED with a tag `error`, or KILLED after a signal. Resuming
+a run logs what the run lacks and nothing twice. A training does not wait for a tracking server that is away: what it
+logs goes through a spool (`experiments.tracking.sending`).
 """
 
-import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from mlflow.entities import LifecycleStage, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
+from experiments import interrupts
 from experiments.config import ConfigError, LeaveAloneError, TrainingError, UserError
 from experiments.tracking.operations import away_in_words, nameless, perform
 from experiments.tracking.sending import AwayError, Direct, Sender
@@ -33,7 +33,8 @@ from experiments.tracking.store import (
     store_folder,
 )
 from experiments.tracking.tracker import Tracker, batch, now
-from tasks.runs import logged_steps
+from tasks.disk import full_disk
+from tasks.runs import StoreUnreachableError, logged_steps, store_in_words
 
 __all__ = [
     "CONFIG_FILE",
@@ -50,7 +51,11 @@ __all__ = [
     "tracked_run",
 ]
 
-FINISHED = RunStatus.to_string(RunStatus.FINISHED)
+FINISHED, FAILED, KILLED = (
+    RunStatus.to_string(status) for status in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
+)
+# What says all in its text.
+SPOKEN = (UserError, TrainingError, StoreUnreachableError)
 
 
 def _sender(client: MlflowClient, run_id: str, folder: Path = SPOOL) -> Sender:
@@ -107,7 +112,6 @@ def tracked_run(
     """
     wait = parent is not None  # nobody waits for the next one of many
     client = opened_store(wait)
-    launched = os.environ.pop("MLFLOW_RUN_ID", None)
     known_epochs: set[int] = set()
     if resume != "none":
         if catch_up(resume, wait=wait) and client.get_run(resume).info.status == FINISHED:
@@ -115,23 +119,27 @@ def tracked_run(
                 f"resume is {resume!r}, which was finished: its results had waited here, and are sent now"
             )
         known_epochs = logged_steps(client, resume, "val_loss")
-        active = mlflow.start_run(run_id=resume, nested=parent is not None, log_system_metrics=system_metrics)
-        if launched:
-            _refer(client, launched, active)
-    elif launched:
-        active = mlflow.start_run(run_id=launched, log_system_metrics=system_metrics)
-    else:
-        active = mlflow.start_run(
-            # Nested runs are shown under their parent only within its experiment.
-            experiment_id=client.get_run(parent).info.experiment_id if parent else _experiment(client, experiment),
-            parent_run_id=parent,
-            nested=parent is not None,
-            tags=dict(tags or {}),
-            log_system_metrics=system_metrics,
-        )
-    tracker = _tracker(client, client.get_run(active.info.run_id), known_epochs, waits=False)
-    with _ended_in_mlflow(tracker):
-        yield tracker
+    with interrupts.held():
+        launched = os.environ.pop(interrupts.LAUNCHED, None)
+        if resume != "none" or launched:
+            # A nested run is never the one that `mlflow run` made: that is its parent.
+            run_id = resume if resume != "none" else launched
+            active = mlflow.start_run(run_id=run_id, nested=parent is not None, log_system_metrics=system_metrics)
+        else:
+            active = mlflow.start_run(
+                # Nested runs are shown under their parent only within its experiment.
+                experiment_id=client.get_run(parent).info.experiment_id if parent else _experiment(client, experiment),
+                parent_run_id=parent,
+                nested=parent is not None,
+                tags={"entry_point": experiment, **(tags or {})},
+                log_system_metrics=system_metrics,
+            )
+        tracker = _tracker(client, active, known_epochs, waits=False)
+        wrapper = launched if launched != tracker.run_id else None
+        with _ended_in_mlflow(tracker, wrapper):
+            if wrapper:
+                _refer(client, wrapper, active)
+            yield tracker
 
 
 def _refer(client: MlflowClient, launched: str, run: Run) -> None:
@@ -147,9 +155,10 @@ def shared_run(experiment: str, run_id: str | None = None) -> Tracker:
     Not being active in any of them, it is RUNNING until one of them calls `end_shared_run`.
     """
     client = opened_store()
-    launched = os.environ.pop("MLFLOW_RUN_ID", None)
+    launched = os.environ.pop(interrupts.LAUNCHED, None)
     if run_id is None:
-        run_id = launched or client.create_run(_experiment(client, experiment), tags=resolve_tags()).info.run_id
+        tags = {"entry_point": experiment, **resolve_tags()}
+        run_id = launched or client.create_run(_experiment(client, experiment), tags=tags).info.run_id
     else:
         if launched and launched != run_id:
             _refer(client, launched, client.get_run(run_id))
@@ -171,7 +180,7 @@ def abandon_run(run_id: str, reason: str) -> None:
     """
     catch_up(run_id, wait=True)
     if opened_store(wait=True).get_run(run_id).info.status != FINISHED:
-        end_shared_run(run_id, RunStatus.to_string(RunStatus.FAILED), {"error": reason})
+        end_shared_run(run_id, FAILED, {"error": reason})
 
 
 def _experiment(client: MlflowClient, name: str) -> str:
@@ -197,23 +206,56 @@ def _experiment(client: MlflowClient, name: str) -> str:
 
 
 @contextmanager
-def _ended_in_mlflow(tracker: Tracker) -> Iterator[None]:
-    status = RunStatus.to_string(RunStatus.FAILED)
+def _ended_in_mlflow(tracker: Tracker, wrapper: str | None) -> Iterator[None]:
+    """End the run as what is done within ends, and with it the run of `mlflow run` that only points to it."""
+    error: BaseException | None = None
     try:
-        yield
-        status = FINISHED
-    except KeyboardInterrupt:
-        status = RunStatus.to_string(RunStatus.KILLED)
-        raise
-    except BaseException as error:
-        tracker.sender.send(batch(tags={"error": f"{type(error).__name__}: {error}"[:5000]}))
-        if isinstance(error, UserError):  # the run had started: no longer only a matter of what was typed
-            raise TrainingError(str(error)) from error
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise TrainingError(f"no space left on the disk ({error.filename or 'artifacts'})") from error
-        raise
-    finally:
-        _end(tracker, status)
+        with interrupts.allowed():
+            yield
+    except BaseException as caught:
+        error = caught
+    stopped = isinstance(error, (KeyboardInterrupt, GeneratorExit))
+    status = FINISHED if error is None else KILLED if stopped else FAILED
+    if status == FAILED:  # if this is refused, so is the end, which says why
+        said = f"{type(error).__name__}: {_words(error)}"
+        _refused(lambda: tracker.sender.send(batch(tags={"error": said[:5000]})))
+    refused = _refused(lambda: _end(tracker, status))
+    if wrapper:
+        refused = _refused(lambda: tracker.client.set_terminated(wrapper, status)) or refused
+    in_a_line = _in_a_line(tracker, error, refused)
+    if in_a_line:
+        raise TrainingError(in_a_line) from error
+    if error is not None:
+        raise error
+
+
+def _words(error: BaseException | None) -> str:
+    return str(error) if isinstance(error, SPOKEN) else full_disk(error) or str(error)
+
+
+def _in_a_line(tracker: Tracker, error: BaseException | None, refused: str) -> str:
+    """What ended a run, with what to do about it, where a line can say it; other errors get that as a note."""
+    full = full_disk(error)
+    why = "" if full else f", as MLflow cannot be told: {refused}"
+    stays = f"run {tracker.run_id} stays RUNNING{why}" if refused else ""
+    advice = [part for part in (stays, tracker.resumed_by and f"to resume: {tracker.resumed_by}") if part]
+    if full or (refused and (error is None or isinstance(error, SPOKEN))):
+        return "; ".join([_words(error) if error is not None else "all is done", *advice])
+    if isinstance(error, (UserError, StoreUnreachableError)):  # with a run, it is not only a matter of what was typed
+        return str(error)
+    if error is not None and advice:
+        error.add_note("; ".join(advice))
+    return ""
+
+
+def _refused(action: Callable[[], object]) -> str:
+    """Do something with the store; returns why it did not answer, if it did not."""
+    try:
+        with store_in_words():
+            action()
+        return ""
+    except StoreUnreachableError as error:
+        return str(error)
 
 
 def _end(tracker: Tracker, status: str) -> None:

@@ -10,9 +10,20 @@ from typing import Any
 from experiments.config import ConfigError, LeaveAloneError
 from experiments.tracking.checkpoint import CheckpointStore
 from tasks.json_files import read_json
-from tasks.runs import StoreUnreachableError, artifact_file, find_run, local_artifacts, open_store, store_in_words
+from tasks.runs import (
+    StoreUnreachableError,
+    artifact_file,
+    checkpoint_folder,
+    end_abandoned,
+    find_run,
+    open_store,
+    store_in_words,
+)
 
 CONFIG_FILE = "config.json"
+# Tags of runs that this program makes, and of those that `mlflow run` makes for it.
+ENTRY_POINT = {"entry_point", "mlflow.project.entryPoint"}
+CUT_OFF = "cut off before it had begun"
 # By itself MLflow asks a server that is away for four minutes, call after call.
 IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
@@ -29,16 +40,26 @@ def impatient() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def opened_store(wait: bool = False) -> Any:
-    """A client of the tracking store, as `tasks.runs.open_store`.
-
-    Raises LeaveAloneError if it does not answer: soon, or with `wait` after the minutes that MLflow gives a server.
-    """
+@contextmanager
+def answering(wait: bool = False) -> Iterator[None]:
+    """Raise LeaveAloneError if the store does not answer: soon, or with `wait` after the minutes that MLflow takes."""
     try:
         with store_in_words(), nullcontext() if wait else impatient():
-            return open_store()
+            yield
     except StoreUnreachableError as error:
         raise LeaveAloneError(f"{error}; is it running, and does MLFLOW_TRACKING_URI name it?") from error
+
+
+def opened_store(wait: bool = False) -> Any:
+    """A client of the tracking store, as `tasks.runs.open_store`; raises as `answering`."""
+    with answering(wait):
+        return open_store()
+
+
+def known_run(run_id: str, wait: bool = False) -> Any | None:
+    """A run of MLflow, None if there is none of that id; raises as `answering`."""
+    with answering(wait):
+        return find_run(open_store(), run_id)
 
 
 def is_server(uri: str) -> bool:
@@ -71,28 +92,51 @@ def store_folder() -> Path:
 
 def checkpoint_store(run: Any) -> CheckpointStore:
     """Where the checkpoints of a run of MLflow are, or will be, on this machine."""
-    artifacts = local_artifacts(run)
-    return CheckpointStore((artifacts or Path("checkpoints") / run.info.run_id) / "checkpoints")
+    return CheckpointStore(checkpoint_folder(run))
 
 
 def resumable_run(run_id: str, wait: bool = False) -> tuple[Any, dict[str, Any]]:
     """A run of MLflow that can be gone on with, and its configuration; `wait` as in `opened_store`.
 
-    Raises ConfigError if there is no such run, it is finished or deleted, or it was not made by this program.
+    Raises ConfigError if there is no such run, it is finished or deleted, or it was not made by this program; one that
+    was killed before it had begun is marked so.
     """
-    client = opened_store(wait)
-    run = find_run(client, run_id)
+    run, client = known_run(run_id, wait), opened_store(wait)
     if run is None:
         raise ConfigError(f"resume is {run_id!r}, and there is no such run in {client.tracking_uri}")
     if run.info.lifecycle_stage != "active":
         raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
     if run.info.status == "FINISHED":
         raise LeaveAloneError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to go on with")
+    with answering(wait):
+        stored = _stored_config(client, run)
+    if stored is None:
+        refuse_cut_off(client, run)
+        raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program")
+    return run, stored
+
+
+def refuse_cut_off(client: Any, run: Any) -> None:
+    """Raise ConfigError for a run, without a configuration, that was killed before it had begun; it is marked KILLED.
+
+    Runs that neither this program nor `mlflow run` made are left to who made them.
+    """
+    if not ENTRY_POINT & set(run.data.tags):
+        return
+    named = f"resume is {run.info.run_id!r}, and that run"
+    with answering():
+        if run.info.status == "RUNNING" and not end_abandoned(client, run, CUT_OFF):
+            raise LeaveAloneError(f"{named} is just being started by another process")
+    raise ConfigError(f"{named} was {CUT_OFF}: there is nothing to resume; start it anew")
+
+
+def _stored_config(client: Any, run: Any) -> dict[str, Any] | None:
+    """The configuration that a run was started with; None if it has none, or only a part of it."""
     try:
         with artifact_file(client, run, CONFIG_FILE) as path:
-            return run, dict(read_json(path))
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program") from error
+            return dict(read_json(path))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def git_commit() -> str:

@@ -27,6 +27,7 @@ class Tracker:
         run_id: its id.
         seconds: time spent in calls of the tracker so far.
         checkpoints: where the run's checkpoints are: among its artifacts if those are on a local disk.
+        resumed_by: what resumes the run when it was cut off; empty while, or if, nothing does.
     """
 
     def __init__(self, client: Any, run: Any, known_epochs: set[int], sender: Direct | Sender) -> None:
@@ -39,6 +40,7 @@ class Tracker:
         self._known_metrics = set(run.data.metrics)
         self._known_epochs = known_epochs
         self.sender = sender
+        self.resumed_by = ""
 
     def _send(self, operation: Operation, files: Path | None = None, copy: bool = True) -> None:
         with self.timed():

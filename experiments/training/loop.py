@@ -16,8 +16,8 @@ from experiments.config import TrainingError
 from experiments.training.micro_batch import Divide, MicroBatches
 from experiments.training.state import Metrics, Step, TrainState
 
-# Reading the loss waits for the device; on a GPU it is looked at every so many batches, on a CPU at each.
-GPU_CHECK_INTERVAL = 100
+# Reading the loss waits for a GPU, or for other processes: then it is done every so many batches, else at each.
+CHECK_INTERVAL = 100
 
 
 class DivergedError(TrainingError):
@@ -87,6 +87,7 @@ def _train_epoch(
     unchecked: list[Any] = []
     count, examples, done, learning_rate = 0, 0, 0, 0.0
     on_cpu = accelerator.device.type == "cpu"
+    interval = 1 if on_cpu and accelerator.num_processes == 1 else CHECK_INTERVAL
     for batch in batches:
         result = micro_batches.backward(batch)
         if grad_clip:
@@ -107,22 +108,26 @@ def _train_epoch(
         count += result.total
         examples += result.total if result.examples is None else result.examples
         done += 1
-        if on_cpu or len(unchecked) == GPU_CHECK_INTERVAL:
-            _check_finite(unchecked, done, epoch)
+        if len(unchecked) == interval:
+            _check_finite(accelerator, unchecked, done, epoch)
             unchecked.clear()
-    _check_finite(unchecked, done, epoch)
+    _check_finite(accelerator, unchecked, done, epoch)
     return {**_reduce(accelerator, sums), "count": float(count), "examples": float(examples)}, learning_rate
 
 
-def _check_finite(losses: Sequence[Any], done: int, epoch: int) -> None:
-    """Raise DivergedError if one of the newest losses is not finite; `done` batches of the epoch are finished."""
+def _check_finite(accelerator: Accelerator, losses: Sequence[Any], done: int, epoch: int) -> None:
+    """Raise DivergedError if one of the newest losses is not finite; `done` batches of the epoch are finished.
+
+    A loss counts on all processes: if one of them raised alone, the others would wait for it.
+    """
     if not losses:
         return
-    finite = torch.isfinite(torch.stack([torch.as_tensor(loss) for loss in losses]))
+    together = _reduced(accelerator, losses)
+    finite = torch.isfinite(together)
     if not finite.all():
         place = int(finite.logical_not().nonzero()[0])
         raise DivergedError(
-            f"the loss is {float(losses[place])} in epoch {epoch}, batch {done - len(losses) + place + 1}; "
+            f"the loss is {float(together[place])} in epoch {epoch}, batch {done - len(losses) + place + 1}; "
             "a lower learning_rate, a longer warmup or grad_clip may help"
         )
 
@@ -130,7 +135,12 @@ def _check_finite(losses: Sequence[Any], done: int, epoch: int) -> None:
 def _reduce(accelerator: Accelerator, sums: dict[str, Any]) -> Metrics:
     """Add up over processes and read from the device, once."""
     names = sorted(sums)
+    return dict(zip(names, _reduced(accelerator, [sums[name] for name in names]).tolist(), strict=True))
+
+
+def _reduced(accelerator: Accelerator, numbers: Sequence[Any]) -> torch.Tensor:
+    """The sums of numbers, or of tensors of one, over all processes."""
     exact = torch.float64 if accelerator.device.type == "cpu" else torch.float32
-    numbers = torch.stack([torch.as_tensor(sums[name], dtype=exact, device=accelerator.device) for name in names])
-    values: Any = accelerator.reduce(numbers, "sum")
-    return dict(zip(names, values.tolist(), strict=True))
+    values = [torch.as_tensor(number, dtype=exact, device=accelerator.device) for number in numbers]
+    summed: Any = accelerator.reduce(torch.stack(values), "sum")
+    return summed

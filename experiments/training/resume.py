@@ -17,7 +17,7 @@ from experiments.tracking.run import abandon_run, catch_up, checkpoint_store, re
 from experiments.tracking.store import opened_store
 from experiments.training.family import DataIdentity, Result
 from experiments.training.state import History, TrainState
-from tasks.runs import open_store
+from tasks.runs import claim_file, open_store
 
 # May differ between a run and its continuation; every other field decides what is trained.
 FREE_TO_CHANGE = {"device", "precision", "threads", "data_dir", "resume", "register"}
@@ -54,9 +54,9 @@ def claim(run_id: str) -> BaseFileLock:
 
     Raises LeaveAloneError if another process has the run.
     """
-    store = checkpoint_store(open_store().get_run(run_id))
-    store.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(store.folder / ".in-use")
+    file = claim_file(open_store().get_run(run_id))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

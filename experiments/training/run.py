@@ -8,12 +8,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 from accelerate.utils import broadcast_object_list
 
 from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
+from experiments.failures import failures_shared
 from experiments.tracking.checkpoint import Checkpoint
 from experiments.tracking.run import Tracker, artifact_disk, git_commit, tracked_run
 from experiments.training import devices, resume
@@ -50,11 +51,12 @@ def train(
         config = resume.resumed_config(config, given, wait)
     config = family.decide(config)
     accelerator = devices.make_accelerator(config.device, config.precision)
-    training = family.prepare(config, accelerator)
-    checkpoint = _restore(training, wait)
-    if not accelerator.is_main_process:
-        _fit(training, tracker=None)
-        return None
+    with nullcontext() if accelerator.is_main_process else failures_shared(accelerator):
+        training = family.prepare(config, accelerator)
+        checkpoint = _restore(training, wait)
+        if not accelerator.is_main_process:
+            _fit(training, tracker=None)
+            return None
     if checkpoint is None:
         _check_space(training, family.name, wait)
     # A run to be resumed is claimed before it is touched: it may be in the hands of another process.
@@ -68,6 +70,7 @@ def train(
         training.snapshots = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if checkpoint is not None:
             tracker.fetch_files(SNAPSHOTS, training.snapshots)
+        stack.enter_context(failures_shared(accelerator))
         _fit(training, tracker)
         return finish(family, training, tracker, promote)
 
@@ -132,8 +135,11 @@ def _restore(training: Training, wait: bool) -> Checkpoint | None:
 def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     config, data = training.config, training.identity
     name = training.title
-    how_to_resume = f"Cut off? `mlflow run . -e {entry_point} -P resume={tracker.run_id}` goes on with it."
-    tracker.start(name, f"**{name}** is training. {how_to_resume}", dataclasses.asdict(config), _tags(training))
+    task = getattr(config, "task", "")  # chooses the recipe of a starter
+    command = f"mlflow run . -e {entry_point}{task and f' -P task={task}'} -P resume={tracker.run_id}"
+    note = f"**{name}** is training. Cut off? `{command}` resumes it."
+    tracker.start(name, note, dataclasses.asdict(config), _tags(training))
+    tracker.resumed_by = command
     tracker.log_dataset(data.name, data.origin, data.sha256)
     if not data.verified:
         print(f"warning: {data.origin} is not known to be the official data; data_verified=false", file=sys.stderr)

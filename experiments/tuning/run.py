@@ -9,9 +9,10 @@ import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
+from experiments import interrupts
 from experiments.config import ConfigError, TrainingError, TuneConfig, UserError
 from experiments.tracking.run import Tracker, end_shared_run, git_commit, shared_run, store_folder
-from experiments.tracking.store import opened_store
+from experiments.tracking.store import known_run, opened_store
 from experiments.training import devices
 from experiments.tuning.job import Job, make_job
 from experiments.tuning.open_storage import open_storage
@@ -20,7 +21,6 @@ from experiments.tuning.retrain import promote, retrain
 from experiments.tuning.storage import StudyStorage
 from experiments.tuning.study import PARENT, Study, Turn, count, open_study
 from experiments.tuning.trial import Outcome, TakenError, run_trial, settle_runs
-from tasks.runs import find_run, open_store
 
 EXPERIMENT = "tune"
 POLL_SECONDS = 1.0
@@ -40,8 +40,9 @@ def tune(config: TuneConfig) -> TuneResult | None:
     opened_store()
     storage = open_storage(config.storage, job.config.study, store_folder())
     try:
-        study, tracker = _join(job, storage)
-        return _see_through(study, tracker)
+        with interrupts.held():
+            study, tracker = _join(job, storage)
+            return _see_through(study, tracker)
     except StorageInternalError as error:
         raise TrainingError(f"the storage {storage.shown} no longer answers; the same command goes on") from error
     finally:
@@ -56,12 +57,15 @@ def _join(job: Job, storage: StudyStorage) -> tuple[Study, Tracker]:
             _check_parent(study)
             tracker = shared_run(EXPERIMENT, study.parent)
         else:
+            tracker = None
             try:
                 tracker = shared_run(EXPERIMENT)
                 _start(study, tracker)
                 study.study.set_user_attr(PARENT, tracker.run_id)
-            except BaseException:
+            except BaseException as error:
                 optuna.delete_study(study_name=job.config.study, storage=storage.backend)
+                if tracker is not None:
+                    end_shared_run(tracker.run_id, "FAILED", {"error": f"{type(error).__name__}: {error}"})
                 raise
     counts = count(study.trials())
     done = f", {counts.finished} finished already" if counts.finished else ""
@@ -71,7 +75,7 @@ def _join(job: Job, storage: StudyStorage) -> tuple[Study, Tracker]:
 
 
 def _check_parent(study: Study) -> None:
-    run = find_run(open_store(), study.parent or "")
+    run = known_run(study.parent or "")
     if run is None:
         raise ConfigError(
             f"the run of the study, {study.parent}, is not in this tracking store; give every worker the same "
@@ -101,10 +105,12 @@ def _start(study: Study, tracker: Tracker) -> None:
 def _see_through(study: Study, tracker: Tracker) -> TuneResult | None:
     """Trials, then the end; whatever goes wrong is said on the study's run, if no other worker is at it."""
     try:
-        seconds = _work(study, tracker.run_id)
-        return _finish(study, tracker, seconds)
-    except KeyboardInterrupt:
+        with interrupts.allowed():
+            seconds = _work(study, tracker.run_id)
+            return _finish(study, tracker, seconds)
+    except KeyboardInterrupt as stopped:
         _leave(study, tracker, "KILLED", {})
+        stopped.add_note("to resume: the same command")
         raise
     except StorageInternalError:
         raise

@@ -1,8 +1,10 @@
 """MLflow's tracking store for readers: open it safely, find runs, read what they logged.
 
-Answers of the tool are also written here; writing runs of trainings is `experiments.tracking.run`'s business.
+Answers of the tool are also written here, and the end of runs whose process is gone; all else that is written to runs
+is `experiments.tracking.run`'s business.
 """
 
+from tasks.runs.abandoned import checkpoint_folder, claim_file, end_abandoned
 from tasks.runs.answers import (
     Answer,
     AnswerNotFoundError,
@@ -58,10 +60,13 @@ __all__ = [
     "StoreUnreachableError",
     "answers_experiment",
     "artifact_file",
+    "checkpoint_folder",
+    "claim_file",
     "class_report",
     "classifier_predictions",
     "comparison_names",
     "delete_answer",
+    "end_abandoned",
     "find_run",
     "find_trainings",
     "finished_trainings",

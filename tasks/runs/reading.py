@@ -9,13 +9,25 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from tasks.runs.store import store_in_words
+
+# What MLflow says of something that is not there; the second, before it asks the store, of what cannot be an id.
+ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+
+
+def is_absent(error: MlflowException) -> bool:
+    """Whether the store answered that there is no such thing; a store that did not answer says nothing."""
+    return error.error_code in ABSENT
+
 
 def find_run(client: MlflowClient, run_id: str) -> Run | None:
-    """A run by its id, or None if there is none."""
+    """A run by its id, or None if there is none. Raises MlflowException if the store does not answer."""
     try:
         return client.get_run(run_id)
-    except MlflowException:
-        return None
+    except MlflowException as error:
+        if is_absent(error):
+            return None
+        raise
 
 
 def local_artifacts(run: Run) -> Path | None:
@@ -60,17 +72,21 @@ def nested_runs(client: MlflowClient, parent_id: str) -> list[Run]:
 def artifact_file(client: MlflowClient, run: Run, path: str) -> Iterator[Path]:
     """A file among a run's artifacts, fetched for the time being where the artifacts are not on this machine.
 
-    Raises FileNotFoundError if the run has no such artifact.
+    Raises FileNotFoundError if the run has no such artifact, StoreUnreachableError if that cannot be told.
     """
+    missing = FileNotFoundError(f"run {run.info.run_id} has no artifact {path}")
     folder = local_artifacts(run)
     if folder is not None:
         if not (folder / path).is_file():
-            raise FileNotFoundError(f"run {run.info.run_id} has no artifact {path}")
+            raise missing
         yield folder / path
         return
     with tempfile.TemporaryDirectory() as temporary:
-        try:
-            fetched = client.download_artifacts(run.info.run_id, path, temporary)
-        except (MlflowException, OSError) as error:
-            raise FileNotFoundError(f"run {run.info.run_id} has no artifact {path}") from error
+        with store_in_words():
+            # A download that fails for any reason is, to MLflow, of a file that is not there; its listing knows better.
+            listed = client.list_artifacts(run.info.run_id, path.rpartition("/")[0] or None)
+            there = any(item.path == path for item in listed)
+            fetched = client.download_artifacts(run.info.run_id, path, temporary) if there else None
+        if fetched is None:
+            raise missing
         yield Path(fetched)

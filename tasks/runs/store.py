@@ -12,6 +12,8 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from tasks.disk import full_disk
+
 # A model whose pickle was slipped into the store must not run code when it is loaded. Ours have none.
 PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 # MLflow retries for minutes while a server is down; a training shall wait, people at a page shall not.
@@ -36,7 +38,7 @@ def store_in_words() -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError, SQLAlchemyError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = full_disk(error) or " ".join(str(error).split())[:300]
         if "Max retries exceeded" in reason:  # what urllib3 has to say about it is long, and says no more
             reason = "nothing answers at that address"
         text = f"MLflow's store at {mlflow.get_tracking_uri()} does not answer: {reason}"
@@ -51,6 +53,8 @@ def open_store() -> MlflowClient:
     os.environ.setdefault(PICKLE_SWITCH, "false")
     for noisy in ("mlflow", "alembic"):  # migrations and monitors announce themselves on INFO
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It prints every failure with its traceback, and raises it besides.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with store_lock():
         client = MlflowClient()  # which alone may already migrate the store
         client.search_experiments(max_results=1)

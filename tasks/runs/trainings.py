@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from tasks.json_files import parse_json
-from tasks.runs.reading import artifact_file
+from tasks.runs.reading import artifact_file, is_absent
 from tasks.runs.store import open_store
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def report_file(run_id: str, path: str = COMPARISON) -> bytes:
 def parameter_count(training: FinishedTraining) -> int | None:
     """Parameters of a training's network: as its run says, else those of the network that its logged model describes.
 
-    None if neither is to be had.
+    None if neither is to be had. Raises MlflowException or OSError if the store does not answer.
     """
     told = training.tags.get("parameters", "")
     if told.isdigit():
@@ -179,7 +179,11 @@ def parameter_count(training: FinishedTraining) -> int | None:
         place = open_store().get_logged_model(training.model_id).artifact_location
         description = Path(download_artifacts(f"{place}/artifacts/model/config.json")).read_text(encoding="utf-8")
         return _count(training.task, parse_json(description))
-    except (MlflowException, OSError, ValueError, TypeError, KeyError):
+    except MlflowException as error:
+        if is_absent(error):
+            return None
+        raise
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 
 

@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tasks.catalog import PRETRAINED_TASKS, catalog
+from tasks.runs import claim_file
 from ui.running import first_start, processes
 from ui.running.live_run import duration, in_words, live_run, progress, reason
 from ui.running.process_log import MOST_BYTES, MOST_LINES, read_tail
@@ -125,6 +127,30 @@ def test_of_a_comparison_the_training_at_work_is_shown(store: Path) -> None:
     mlflow.MlflowClient().delete_tag(parent.info.run_id, processes.TAG)
     found = live_run(process)
     assert found is not None and (found.run_id, found.curve_of) == (parent.info.run_id, "second")
+
+
+def test_a_run_that_its_killed_process_left_running_is_ended(store: Path) -> None:
+    import mlflow
+
+    process = a_process(FAILED, code=-9)
+    client, tags = mlflow.MlflowClient(), {processes.TAG: process.id}
+    run = client.create_run("0", tags=tags)
+    nested = client.create_run("0", tags={**tags, "mlflow.parentRunId": run.info.run_id})
+    assert (seen := live_run(dataclasses.replace(process, state=RUNNING))) and seen.status == "RUNNING"
+    claim_file(run).parent.mkdir(parents=True)
+    with FileLock(claim_file(run)):  # as of a process that resumed it
+        assert (seen := live_run(process)) and seen.status == "RUNNING"
+    assert (seen := live_run(process)) and seen.status == "KILLED"
+    assert client.get_run(nested.info.run_id).info.status == "KILLED"
+    assert client.get_run(run.info.run_id).data.tags["error"] == "its process was killed"
+
+
+def test_the_run_of_a_study_is_of_other_workers_too(store: Path) -> None:
+    import mlflow
+
+    process = a_process(FAILED, "tune", code=-9)
+    mlflow.MlflowClient().create_run("0", tags={processes.TAG: process.id})
+    assert (seen := live_run(process)) and seen.status == "RUNNING"
 
 
 def test_first_steps_need_no_network(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

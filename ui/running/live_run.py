@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.runs import find_run, open_store, store_in_words, tagged_runs
+from tasks.runs import end_abandoned, find_run, open_store, store_in_words, tagged_runs
 from ui.running.processes import FINISHED, TAG, Process
 
 COUNTED = re.compile(r"^\s*(?P<what>epoch\s+|\[)?(?P<done>\d{1,6})/(?P<all>\d{1,6})\b", re.MULTILINE)
@@ -19,7 +19,7 @@ class LiveRun:
     """The MLflow run of a process.
 
     Attributes:
-        status: RUNNING, FINISHED, FAILED or KILLED; a process that was killed leaves RUNNING.
+        status: RUNNING, FINISHED, FAILED or KILLED, which is also noted here for a process that could not do so.
         curve_of: the name of the run that the curves are of: of a comparison, the training at work.
         curves: values by epoch, by metric, such as `val_loss`.
     """
@@ -54,6 +54,10 @@ def live_run(process: Process) -> LiveRun | None:
         own = own or (find_run(client, above) if above else None)
         if own is None:
             return None
+        # The run of a study is of all its workers, of which this process was only one.
+        if not process.active and process.entry != "tune":
+            ended = [end_abandoned(client, run, "its process was killed") for run in (own, *made)]
+            own = client.get_run(own.info.run_id) if any(ended) else own
         shown = next((run for run in (*made, own) if "val_loss" in run.data.metrics), own)
         keys = [key for key in shown.data.metrics if _is_curve(key)]
         curves = {

@@ -142,12 +142,12 @@ def test_a_loss_that_is_not_finite_stops_naming_epoch_and_batch(
 
 
 @pytest.mark.parametrize(("bad", "newest"), [(1, 10), (4, 10), (10, 10), (8, 3), (10, 3), (10, 1)])
-def test_a_loss_looked_at_late_is_still_named_by_its_own_batch(bad: int, newest: int) -> None:
+def test_a_loss_looked_at_late_is_still_named_by_its_own_batch(bad: int, newest: int, accelerator: Accelerator) -> None:
     losses = [torch.tensor(1.0)] * 10
     losses[bad - 1] = torch.tensor(float("nan"))
     for late in (losses, [loss.item() for loss in losses]):
         with pytest.raises(DivergedError, match=f"the loss is nan in epoch 7, batch {bad};"):
-            loop._check_finite(late[-newest:], done=10, epoch=7)
+            loop._check_finite(accelerator, late[-newest:], done=10, epoch=7)
 
 
 @pytest.mark.parametrize("clip", [0.01, 0.1])

@@ -120,7 +120,7 @@ RESUMED = [*SMALL, "--epochs", "3", "--dropout", "0.2", "--teacher_forcing", "0.
 def test_a_killed_run_goes_on_to_the_same_weights_metrics_and_animation(
     where: str, epoch: int, store: Path, uninterrupted: tuple[dict, dict]
 ) -> None:
-    assert train_and_die(where, epoch, RESUMED, family="seq2seq") == -signal.SIGKILL
+    assert train_and_die(where, epoch, RESUMED, "train_seq2seq") == -signal.SIGKILL
     run = only_run()
     result = train_seq2seq.main(["--resume", run.info.run_id])
     assert result is not None and result.run_id == run.info.run_id

@@ -57,7 +57,7 @@ def test_two_processes_do_what_one_does(store: Path) -> None:
 
 @pytest.mark.full
 def test_two_processes_go_on_with_what_one_began(store: Path) -> None:
-    assert train_and_die("in an epoch", 2, ARGUMENTS, "seq2seq") == -signal.SIGKILL
+    assert train_and_die("in an epoch", 2, ARGUMENTS, "train_seq2seq") == -signal.SIGKILL
     run_id = only_run().info.run_id
     done = on_two_processes(["--resume", run_id], port=29621)
     assert "going on after epoch 1" in done.stdout
