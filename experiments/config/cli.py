@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
-from experiments import interrupts
-from experiments.config import ConfigError, TrainingError, UserError, check, valid_range
+from experiments.config import ConfigError, TrainingError, UserError, check, interrupts, valid_range
 from tasks.disk import full_disk
 
 Config = TypeVar("Config")

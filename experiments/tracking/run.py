@@ -16,8 +16,7 @@ from mlflow.entities import LifecycleStage, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
-from experiments import interrupts
-from experiments.config import ConfigError, LeaveAloneError, TrainingError, UserError
+from experiments.config import ConfigError, LeaveAloneError, TrainingError, UserError, interrupts
 from experiments.tracking.operations import away_in_words, nameless, perform
 from experiments.tracking.sending import AwayError, Direct, Sender
 from experiments.tracking.spool import SPOOL, Operation, Spool

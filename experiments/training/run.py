@@ -14,10 +14,10 @@ from pathlib import Path
 from accelerate.utils import broadcast_object_list
 
 from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
-from experiments.failures import failures_shared
 from experiments.tracking.checkpoint import Checkpoint
 from experiments.tracking.run import Tracker, artifact_disk, git_commit, tracked_run
 from experiments.training import devices, resume
+from experiments.training.failures import failures_shared
 from experiments.training.family import Config, Family, Prepared, Result, Training
 from experiments.training.finish import finish
 from experiments.training.loop import fit

@@ -9,8 +9,7 @@ import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from experiments import interrupts
-from experiments.config import ConfigError, TrainingError, TuneConfig, UserError
+from experiments.config import ConfigError, TrainingError, TuneConfig, UserError, interrupts
 from experiments.tracking.run import Tracker, end_shared_run, git_commit, shared_run, store_folder
 from experiments.tracking.store import known_run, opened_store
 from experiments.training import devices

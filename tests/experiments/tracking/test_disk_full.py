@@ -12,8 +12,8 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from experiments import interrupts, train_cnn
-from experiments.config import TrainingError, UserError, cli
+from experiments import train_cnn
+from experiments.config import TrainingError, UserError, cli, interrupts
 from experiments.tracking.run import Tracker
 from experiments.training import run as training
 from tasks.disk import full_disk
