@@ -17,7 +17,7 @@ from torch import nn
 import models
 from tasks.base import ModelFolderError, Parameter, Task, first_line
 from tasks.explain import grad_cam
-from tasks.folders import check_folder
+from tasks.hub.checks import check_folder
 from tasks.images import decode_image, to_image_size
 from tasks.json_files import read_json
 

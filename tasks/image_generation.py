@@ -18,8 +18,9 @@ from PIL import Image, PngImagePlugin
 
 from tasks.base import Cancel, ModelFolderError, Parameter, Row, Task, TaskInputError, check_text, first_line, never
 from tasks.engines.diffusion import Stopped, draw, load_pipelines
+from tasks.engines.loading import pick_device, pick_dtype
 from tasks.engines.streaming import Emit, Event, follow
-from tasks.hub.folder import pick_device, pick_dtype, read_source, weights_folder
+from tasks.hub.source import read_source, weights_folder
 from tasks.images import decode_image
 from tasks.json_files import parse_json, read_json
 from tasks.runtime.memory import memory_bytes

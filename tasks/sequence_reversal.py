@@ -13,7 +13,7 @@ from torch import nn
 from models.seq2seq import BOS, EOS, PAD, SPECIALS, Seq2Seq, build
 from models.seq2seq.decoding import Decoded, beam, greedy
 from tasks.base import ModelFolderError, Parameter, Task, TaskInputError, first_line, short
-from tasks.folders import check_folder
+from tasks.hub.checks import check_folder
 from tasks.json_files import read_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

@@ -6,9 +6,10 @@ from typing import Any
 
 from tasks.base import Cancel, ModelFolderError, Parameter, TaskInputError
 from tasks.engines.generation import WritingTask
+from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
 from tasks.engines.pretrained import context_window
 from tasks.engines.streaming import Emit
-from tasks.hub.folder import load_model, load_tokenizer, pick_device, pick_dtype, weights_folder
+from tasks.hub.source import weights_folder
 from tasks.json_files import read_json
 from tasks.texts import count_words
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from experiments.config import ConfigError
 from tasks.base import ModelFolderError, short
 from tasks.catalog import CatalogModel, catalog
-from tasks.folders import cached_repository, check_folder
-from tasks.hub.folder import Source, read_source
+from tasks.hub.checks import cached_repository, check_folder
+from tasks.hub.source import Source, read_source
 
 AUTO = "auto"
 HUB = "hub"

@@ -10,8 +10,8 @@ from huggingface_hub import model_info
 
 from experiments.registration.choice import Choice
 from tasks import describe_folder
-from tasks.folders import check_folder, model_files
-from tasks.hub.folder import Source, download, write_source
+from tasks.hub.checks import check_folder, model_files
+from tasks.hub.source import Source, download, write_source
 
 UNKNOWN = "unknown"
 LICENCE_TIMEOUT_S = 10

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from tasks.base import ModelFolderError, first_line
-from tasks.folders import check_config
-from tasks.hub.folder import load_model
+from tasks.engines.loading import load_model
+from tasks.hub.checks import check_config
 from tasks.json_files import read_json
 
 INDEX = "model_index.json"

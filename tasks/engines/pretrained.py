@@ -5,7 +5,8 @@ from threading import Lock
 from typing import Any, ClassVar
 
 from tasks.base import Task, check_text
-from tasks.hub.folder import load_model, load_tokenizer, pick_device, pick_dtype, weights_folder
+from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
+from tasks.hub.source import weights_folder
 
 # Attention over more takes a CPU minutes; GPUs read what the model can.
 CPU_WINDOW = 4096

@@ -11,7 +11,7 @@ import yaml
 from experiments import config
 from tasks import TASKS
 from tasks.catalog import CATALOG_FILE, PRETRAINED_TASKS, CatalogError, catalog, read_catalog
-from tasks.hub.folder import Source
+from tasks.hub.source import Source
 
 
 def test_every_pretrained_task_offers_models_that_the_hub_could_have() -> None:

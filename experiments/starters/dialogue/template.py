@@ -14,7 +14,7 @@ from experiments.config import UserError
 from experiments.starters.dialogue.conversations import tidy
 from experiments.starters.language.tokens import IGNORED, PackedBatches, cut
 from tasks.base import ModelFolderError
-from tasks.hub.folder import load_model, load_tokenizer
+from tasks.engines.loading import load_model, load_tokenizer
 
 USER, ASSISTANT = "<|user|>", "<|assistant|>"
 # Messages of the system are left out: the model has not learnt to follow instructions.

@@ -18,7 +18,7 @@ from experiments.starters.weights import save_small
 from experiments.training import run as training
 from experiments.training.loop import fit
 from tasks.chat import Chatbot
-from tasks.folders import check_folder
+from tasks.hub.checks import check_folder
 from tests.experiments.starters import test_dialogue
 
 data_dir, language_model = test_dialogue.data_dir, test_dialogue.language_model

@@ -17,7 +17,7 @@ from experiments.starters.language.report import UNREPEATED
 from experiments.starters.language.tokens import PackedBatches, encode
 from experiments.training import run as training
 from experiments.training.loop import fit
-from tasks.folders import check_folder
+from tasks.hub.checks import check_folder
 from tasks.text_generation import NextWordPrediction, StoryCompletion
 from tests.experiments.starters.test_language import TINY, WORDS, write_stories
 

@@ -18,7 +18,7 @@ from experiments.starters.training import train
 from experiments.training.devices import make_accelerator
 from experiments.training.loop import fit
 from experiments.training.state import Metrics
-from tasks.folders import check_folder
+from tasks.hub.checks import check_folder
 from tasks.image_generation import ImageGeneration
 from tests.support.runs import artifacts, histories, only_run
 from tests.support.tiny_diffusion import encoded, make, photo, pixels

@@ -18,7 +18,7 @@ from experiments.starters.encoders.squad import TEST_TITLES, VAL_TITLES, Questio
 from experiments.starters.encoders.windows import Windows, token_span
 from experiments.training import run as training
 from tasks import task_class
-from tasks.folders import check_folder
+from tasks.hub.checks import check_folder
 from tests.experiments.starters.test_encoders import WORDS, save_encoder, tokenizer
 from tests.support.runs import artifacts, only_run
 

@@ -17,7 +17,7 @@ from experiments.starters.encoders.sst2 import Review, natural, read_sst2
 from experiments.training import run as training
 from experiments.training.loop import fit
 from tasks import task_class
-from tasks.folders import check_folder
+from tasks.hub.checks import check_folder
 from tests.experiments.starters.test_encoders import save_encoder
 from tests.support.runs import artifacts, only_run
 

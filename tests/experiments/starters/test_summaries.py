@@ -24,7 +24,7 @@ from experiments.starters.encoders.summaries import (
 )
 from experiments.training import run as training
 from tasks import task_class
-from tasks.folders import check_folder
+from tasks.hub.checks import check_folder
 from tests.experiments.starters.test_encoders import save_encoder, tokenizer
 from tests.support.runs import artifacts, only_run
 

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from tasks.base import ModelFolderError
-from tasks.hub.folder import Source, load_model, load_tokenizer, pick_device, pick_dtype, weights_folder, write_source
+from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
+from tasks.hub.source import Source, weights_folder, write_source
 from tasks.runtime.memory import memory_bytes
 from tests.support.tiny_models import opened
 

@@ -13,8 +13,9 @@ import safetensors.torch
 import torch
 
 from tasks.base import ModelFolderError
-from tasks.folders import check_folder, model_files
-from tasks.hub.folder import load_model, weights_folder
+from tasks.engines.loading import load_model
+from tasks.hub.checks import check_folder, model_files
+from tasks.hub.source import weights_folder
 from tests.support.tiny_models import opened
 
 CPU = torch.device("cpu")
