@@ -22,15 +22,15 @@ from mlflow import MlflowClient
 
 from experiments import train_cnn, train_seq2seq, tune
 from experiments.config import CnnConfig, ConfigError
-from experiments.resume import resumed_config
+from experiments.training.resume import resumed_config
 from tasks import open_task, registry
 from tasks.runs import finished_trainings, recent_answers, training_curves
 from tasks.serve.rows import RequestTask
-from tests.gateway import Client, running, serving_gateway
-from tests.older_store import ASK_COPIES, QUESTIONS, SOME, STUDY, active, runs, unpack
-from tests.runs import artifacts, histories
-from tests.serving import post, serving
-from tests.tracking_server import TrackingServer
+from tests.support.gateway import Client, running, serving_gateway
+from tests.support.older_store import ASK_COPIES, QUESTIONS, SOME, STUDY, active, runs, unpack
+from tests.support.runs import artifacts, histories
+from tests.support.serving import post, serving
+from tests.support.tracking_server import TrackingServer
 from ui.results.leaderboard import HISTORY, lines
 from ui.running.model_facts import facts
 from ui.services import Services, registered, tasks_with_models
