@@ -52,7 +52,7 @@ QUESTIONS = {
     "seq2seq-reverse": Question("sequence-reversal", {"sequence": [3, 1, 4, 7]}, "reversed", [7, 4, 1, 3]),
     "sentiment-analysis": Question("sentiment-analysis", {"text": "A warm and clever film."}, "label", "LABEL_1"),
     "question-answering": Question(
-        "question-answering", {"question": "Who?", "context": "Ada wrote it."}, "answer", "."
+        "question-answering", {"question": "Who wrote it?", "context": "Ada wrote it in London."}, "answer", "Ada wrote"
     ),
     "next-word-prediction": Question("next-word-prediction", {"text": "Once upon a"}, "next_word", "time"),
     "story-completion": Question(
@@ -66,7 +66,7 @@ QUESTIONS = {
         "summarization",
         {"text": "The little dog ran home."},
         "summary",
-        ",LLL w w wma",
+        "hм bραв Loραв",
         {"max_length": 8, "num_beams": 1},
     ),
     "chatbot": Question(
@@ -80,8 +80,7 @@ STUDY = shlex.split(
     "batch_size=25,optimizer=sgd,weight_decay=5e-4,label_smoothing=0,crop=0,cutout=0,schedule=constant,warmup=0,"
     "ema_decay=0"
 )
-# One of each kind: networks of `models/`, transformers with weights in the registry and by reference.
-SOME = ("cnn-digits", "seq2seq-reverse", "sentiment-analysis", "next-word-prediction")
+NETWORKS = ("cnn-digits", "seq2seq-reverse")
 # A program that asks models as JSON says, each with the code that was logged with it.
 ASK_COPIES = """
 import json, sys
