@@ -24,14 +24,18 @@ def better(metric: str, value: float, than: float) -> bool:
     return value < than if metric.removeprefix(SAMPLE) in LOWER_IS_BETTER else value > than
 
 
+def data_tags(metric: str) -> tuple[str, ...]:
+    """The tags that say on which data a metric was measured."""
+    return (SAMPLE_SHA256,) if metric.startswith(SAMPLE) else VALIDATION_DATA
+
+
 def same_data(one: Mapping[str, str], other: Mapping[str, str], metric: str) -> bool:
     """Whether a metric of two versions was measured on the same data; unknown data are not the same."""
-    digests = (SAMPLE_SHA256,) if metric.startswith(SAMPLE) else VALIDATION_DATA
-    return all(one.get(digest) and one.get(digest) == other.get(digest) for digest in digests)
+    return all(one.get(tag) and one.get(tag) == other.get(tag) for tag in data_tags(metric))
 
 
 def metric_title(metric: str) -> str:
     """A metric as the user reads it, such as `validation accuracy`, or `accuracy on the sample`."""
     if metric.startswith(SAMPLE):
         return f"{metric.removeprefix(SAMPLE).replace('_', ' ')} on the sample"
-    return metric.replace("val_", "validation ").replace("_", " ")
+    return metric.replace("val_", "validation_").replace("_", " ")

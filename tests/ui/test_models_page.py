@@ -1,11 +1,14 @@
 """The page Models: versions, champions, promotion, the catalogue, and what is in memory."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from experiments.evaluation.tasks import JUDGES, sample_rows
 from tasks import registry
 from tasks.runs import StoreUnreachableError
+from tests.support.gateway import version
 from ui import session
 from ui.running import model_cards, model_facts, process_cards
 from ui.running.processes import Process, ProcessError
@@ -58,9 +61,34 @@ def test_a_worse_version_is_promoted_only_when_confirmed(tool, page) -> None:
     app = page("models")
     app.button(key=f"promote-{key}").click().run()
     assert registry.find("cnn-digits").version == 1
-    assert "cnn-digits/2 has a validation accuracy of 0.2500, champion cnn-digits/1 has 0.5000." in texts(app)
+    assert "Validation accuracy: cnn-digits/2 has 0.2500, champion cnn-digits/1 has 0.5000." in texts(app)
     app.button(key="promote-anyway").click().run()
     assert registry.find("cnn-digits").key == key
+
+
+@pytest.mark.parametrize(
+    ("metric", "new", "doubt"),
+    [
+        ("sample_accuracy", "0.2", "Accuracy on the sample: x/2 has 0.2000, champion x/1 has 0.5000."),
+        ("sample_accuracy", "0.6", ""),
+        ("sample_accuracy", "0.5", ""),
+        ("sample_bits_per_byte", "0.6", "Bits per byte on the sample: x/2 has 0.6000, champion x/1 has 0.5000."),
+        ("sample_bits_per_byte", "0.4", ""),
+        ("val_f1", "0.2", "Validation f1: x/2 has 0.2000, champion x/1 has 0.5000."),
+        ("val_accuracy", "much", ""),
+    ],
+)
+def test_the_tool_asks_before_a_worse_version_of_any_kind_is_promoted(metric: str, new: str, doubt: str) -> None:
+    present, other = version("x", "chatbot", 1), version("x", "chatbot", 2, champion=False)
+    present, other = replace(present, tags={metric: "0.5"}), replace(other, tags={metric: new})
+    assert model_facts.reason_to_ask(other, present) == doubt
+    assert model_facts.reason_to_ask(other, None) == ""
+    elsewhere = replace(other, tags={**other.tags, "sample_sha256": "x", "data_sha256": "x"})
+    assert model_facts.reason_to_ask(elsewhere, present) == (doubt[:-1] + ", on other data." if doubt else "")
+
+
+def test_the_tool_knows_every_metric_that_decides() -> None:
+    assert set(model_facts.SAMPLED_BY) == {f"sample_{JUDGES[task].deciding}" for task in JUDGES if sample_rows(task)}
 
 
 def test_a_version_that_is_gone_is_said_in_words(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +172,12 @@ def test_the_catalogue_registers_as_a_process(tool, page, monkeypatch: pytest.Mo
     app = opened(page("models"), "Register a model")
     app.selectbox(key="models-task").set_value("summarization").run()
     app.toggle(key="models-package").set_value(True).run()
+    app.selectbox(key="models-champion").set_value("true").run()
     shown = texts(app)
     assert "facebook/bart-large-cnn" in shown and "406 M parameters" in shown and "licence mit" in shown
     app.button(key="register-summarization-t5-small").click().run()
-    assert started == [("register", {"task": "summarization", "package_weights": "true", "model": "t5-small"})]
+    values = {"task": "summarization", "package_weights": "true", "champion": "true", "model": "t5-small"}
+    assert started == [("register", values)]
     assert "enough for this test" in texts(app)
 
 
@@ -163,7 +193,7 @@ def test_another_model_is_checked_beside_the_field(tool, page, monkeypatch: pyte
         app.text_input(key="models-other").set_value(model).run()
         assert not app.error
         app.button(key="register-other").click().run()
-    values = {"task": "sentiment-analysis", "package_weights": "false"}
+    values = {"task": "sentiment-analysis", "package_weights": "false", "champion": "auto"}
     assert [arguments[1] for arguments in started] == [
         {**values, "model": model} for model in (str(tool), "owner/name")
     ]

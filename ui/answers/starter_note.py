@@ -5,6 +5,7 @@ import streamlit as st
 from tasks.catalog import catalog
 from tasks.registry import RegisteredVersion
 from ui.plain import escaped
+from ui.running.model_facts import champion_rule
 from ui.running.process_cards import draw_note, launch
 from ui.running.processes import processes
 
@@ -22,5 +23,6 @@ def draw_starter_note(version: RegisteredVersion) -> None:
         st.caption("Small, and trained by this project, so that this task works without a network.", width="content")
         st.button(escaped(f"Getting {better.name}" if at_work else f"Get {better.name}"), key=note, on_click=launch,
                   args=("register", values, note), icon=":material/download:", type="tertiary", disabled=at_work,
-                  help=escaped(f"Registers {better.hub_id} ({better.size()}). It needs a network."))  # fmt: skip
+                  help=escaped(f"Registers {better.hub_id} ({better.size()}). It needs a network. "
+                               f"{champion_rule(version.task)}"))  # fmt: skip
     draw_note(note)

@@ -12,6 +12,7 @@ from tasks.texts import inert
 from ui.answers.task_page import task_title
 from ui.plain import escaped
 from ui.running.model_facts import (
+    champion_rule,
     facts,
     promote,
     reason_to_ask,
@@ -26,6 +27,7 @@ from ui.session import SPOKEN, StoreUnreachableError, errors_in_words, forget_ve
 
 OTHERS_SHOWN = 5
 PROMOTED, REGISTERING = "models-promoted", "models-registering"
+CHAMPION = {"auto": "If it is the first or beats the champion", "true": "Yes", "false": "No"}
 
 
 def draw_model(name: str, versions: Sequence[RegisteredVersion]) -> None:
@@ -138,7 +140,9 @@ def draw_catalogue(versions: Sequence[RegisteredVersion]) -> None:
     )
     task = st.selectbox("Task to register for", PRETRAINED_TASKS, format_func=task_title, key="models-task",
                         persist_state="session")  # fmt: skip
-    values = {"task": task, "package_weights": str(package).lower()}
+    champion = st.selectbox("Make it champion", CHAMPION, format_func=lambda value: CHAMPION[value],
+                            key="models-champion", persist_state="session", help=champion_rule(task))  # fmt: skip
+    values = {"task": task, "package_weights": str(package).lower(), "champion": champion}
     at_work = {process.values.get("model") for process in processes() if process.active and process.entry == "register"}
     for offer in catalog()[task].models:
         _draw_offer(offer, values, registered_as(offer, task, versions), offer.name in at_work)

@@ -5,16 +5,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from experiments.config import JUDGED_TASKS
 from tasks import registry
 from tasks.catalog import CatalogModel
 from tasks.registry import RegisteredVersion
+from tasks.registry.scores import better, data_tags, metric_title, score
 from tasks.runs import find_run, open_store, store_in_words
 from tasks.runtime.worker import GIGABYTE
 from ui.services import mlflow_ui, run_link
 
-# The metrics that trained models are chosen by, in the order in which they count; see experiments.training.
-CHOSEN_BY = ("val_accuracy", "val_sequence_accuracy")
-DATA = ("data_sha256", "split_sha256")
+# The metrics that decide who is champion: of models trained here, and of pretrained ones on the task's sample.
+VALIDATED_BY = ("val_accuracy", "val_sequence_accuracy", "val_f1", "val_rougeL")
+SAMPLED_BY = ("sample_accuracy", "sample_f1", "sample_rougeL", "sample_bits_per_byte")
 UNKNOWN_LICENCES = ("", "unknown", "unverified", "none")
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[\w.-]+"
 
@@ -25,14 +27,6 @@ def by_name(versions: Iterable[RegisteredVersion]) -> dict[str, list[RegisteredV
     for one in sorted(versions, key=lambda one: (one.task, one.name, not one.champion, -one.version)):
         grouped.setdefault(one.name, []).append(one)
     return grouped
-
-
-def accuracy(version: RegisteredVersion) -> float | None:
-    """Its validation accuracy, where registering noted one."""
-    for name in CHOSEN_BY:
-        if name in version.tags:
-            return as_number(version.tags[name])
-    return None
 
 
 def as_number(text: str) -> float | None:
@@ -47,8 +41,8 @@ def facts(version: RegisteredVersion) -> list[str]:
     """What is known of a version, a few words each."""
     tags = version.tags
     measured = [
-        f"{'test' if name.startswith('test') else 'validation'} accuracy {value:.4f}"
-        for name in (*CHOSEN_BY, *(one.replace("val_", "test_") for one in CHOSEN_BY))
+        f"{metric_title(name)} {value:.4f}"
+        for name in (*VALIDATED_BY, *(one.replace("val_", "test_") for one in VALIDATED_BY), *SAMPLED_BY)
         if (value := as_number(tags.get(name, ""))) is not None
     ]
     parameters = as_number(tags.get("parameters", ""))
@@ -74,17 +68,27 @@ def _size(number: int) -> str:
 
 
 def reason_to_ask(version: RegisteredVersion, champion: RegisteredVersion | None) -> str:
-    """Why a person should think again before making a version champion; empty if nothing is known against it."""
+    """Why the user should think again before making a version champion; empty if nothing is known against it."""
     if champion is None:
         return ""
-    new, present = accuracy(version), accuracy(champion)
-    if new is None or present is None or new >= present:
-        return ""
-    same = all(version.tags.get(tag) == champion.tags.get(tag) for tag in DATA)
-    return (
-        f"{version.key} has a validation accuracy of {new:.4f}, champion {champion.key} has {present:.4f}"
-        f"{'' if same else ', on other validation data'}."
-    )
+    for metric in (*VALIDATED_BY, *SAMPLED_BY):
+        new, present = score(version.tags, metric), score(champion.tags, metric)
+        if better(metric, present, new):
+            same = all(version.tags.get(tag) == champion.tags.get(tag) for tag in data_tags(metric))
+            title = metric_title(metric)
+            others = "" if same else ", on other data"
+            return (
+                f"{title[0].upper()}{title[1:]}: {version.key} has {new:.4f}, champion {champion.key} has {present:.4f}"
+                f"{others}."
+            )
+    return ""
+
+
+def champion_rule(task: str) -> str:
+    """How it is decided by itself whether a model that is registered now becomes champion of its task."""
+    if task in JUDGED_TASKS:
+        return "The first model becomes champion, after it only one that does better on the task's small sample."
+    return "The first model becomes champion and stays, as this task has no metric; the page Models changes that."
 
 
 def promote(version: RegisteredVersion) -> None:
