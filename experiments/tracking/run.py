@@ -207,12 +207,21 @@ def _experiment(client: MlflowClient, name: str) -> str:
 @contextmanager
 def _ended_in_mlflow(tracker: Tracker, wrapper: str | None) -> Iterator[None]:
     """End the run as what is done within ends, and with it the run of `mlflow run` that only points to it."""
-    error: BaseException | None = None
     try:
         with interrupts.allowed():
             yield
-    except BaseException as caught:
-        error = caught
+    except BaseException as error:
+        in_a_line = _finish(tracker, wrapper, error)
+        if in_a_line:
+            raise TrainingError(in_a_line) from error
+        raise
+    in_a_line = _finish(tracker, wrapper, None)
+    if in_a_line:
+        raise TrainingError(in_a_line)
+
+
+def _finish(tracker: Tracker, wrapper: str | None, error: BaseException | None) -> str:
+    """Give a run the status that follows from what ended it, if anything did; returns `_in_a_line`."""
     stopped = isinstance(error, (KeyboardInterrupt, GeneratorExit))
     status = FINISHED if error is None else KILLED if stopped else FAILED
     if status == FAILED:  # if this is refused, so is the end, which says why
@@ -221,11 +230,7 @@ def _ended_in_mlflow(tracker: Tracker, wrapper: str | None) -> Iterator[None]:
     refused = _refused(lambda: _end(tracker, status))
     if wrapper:
         refused = _refused(lambda: tracker.client.set_terminated(wrapper, status)) or refused
-    in_a_line = _in_a_line(tracker, error, refused)
-    if in_a_line:
-        raise TrainingError(in_a_line) from error
-    if error is not None:
-        raise error
+    return _in_a_line(tracker, error, refused)
 
 
 def _words(error: BaseException | None) -> str:

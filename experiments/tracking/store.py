@@ -108,35 +108,35 @@ def resumable_run(run_id: str, wait: bool = False) -> tuple[Any, dict[str, Any]]
         raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
     if run.info.status == "FINISHED":
         raise LeaveAloneError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to go on with")
-    with answering(wait):
-        stored = _stored_config(client, run)
+    stored = _stored_config(client, run, wait)
     if stored is None:
-        refuse_cut_off(client, run)
+        refuse_cut_off(client, run, wait)
         raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program")
     return run, stored
 
 
-def refuse_cut_off(client: Any, run: Any) -> None:
-    """Raise ConfigError for a run, without a configuration, that was killed before it had begun; it is marked KILLED.
+def refuse_cut_off(client: Any, run: Any, wait: bool = False) -> None:
+    """Raise ConfigError for a run that was killed before it had a configuration, and mark it as KILLED.
 
     Runs that neither this program nor `mlflow run` made are left to who made them.
     """
-    if not ENTRY_POINT & set(run.data.tags):
+    if not ENTRY_POINT & set(run.data.tags) or _stored_config(client, run, wait) is not None:
         return
     named = f"resume is {run.info.run_id!r}, and that run"
-    with answering():
+    with answering(wait):
         if run.info.status == "RUNNING" and not end_abandoned(client, run, CUT_OFF):
             raise LeaveAloneError(f"{named} is just being started by another process")
     raise ConfigError(f"{named} was {CUT_OFF}: there is nothing to resume; start it anew")
 
 
-def _stored_config(client: Any, run: Any) -> dict[str, Any] | None:
+def _stored_config(client: Any, run: Any, wait: bool) -> dict[str, Any] | None:
     """The configuration that a run was started with; None if it has none, or only a part of it."""
-    try:
-        with artifact_file(client, run, CONFIG_FILE) as path:
-            return dict(read_json(path))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
+    with answering(wait):
+        try:
+            with artifact_file(client, run, CONFIG_FILE) as path:
+                return dict(read_json(path))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
 
 
 def git_commit() -> str:

@@ -274,6 +274,10 @@ def test_a_parent_of_another_grid_or_of_none_or_finished_is_refused(store: Path)
     with pytest.raises(ConfigError, match="that run is not a comparison"):
         compare.main([*LENET, "--resume", child.info.run_id])
     assert len(all_runs()) == 2
+    empty = MlflowClient().create_run("0", tags={"entry_point": "compare"}).info.run_id
+    with pytest.raises(ConfigError, match="cut off before it had begun"):
+        compare.main([*LENET, "--resume", empty])
+    assert MlflowClient().get_run(empty).info.status == "KILLED"
 
 
 def test_a_comparison_that_another_process_works_on_is_left_alone(store: Path) -> None:
