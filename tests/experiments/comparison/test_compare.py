@@ -24,6 +24,7 @@ from experiments.data.sources import DataError
 from experiments.tracking import store as runs
 from experiments.tracking.spool import SPOOL, Spool, spooled
 from experiments.training import run as training
+from tests.support.runs import artifacts
 from tests.support.waiting import let_the_end_wait
 
 TINY = ["--models", "lenet5,resnet20", "--epochs", "1", "--train_size", "200", "--threads", "1", "--register", "no"]
@@ -273,6 +274,10 @@ def test_a_parent_of_another_grid_or_of_none_or_finished_is_refused(store: Path)
     (child,) = children(parent)
     with pytest.raises(ConfigError, match="that run is not a comparison"):
         compare.main([*LENET, "--resume", child.info.run_id])
+    for content in ("[" * 100_000, "[3]", "null"):
+        (artifacts(MlflowClient().get_run(parent)) / "config.json").write_text(content)
+        with pytest.raises(ConfigError, match=r"that run has no config\.json of this program"):
+            compare.main(["--models", "resnet20", *LENET[2:], "--resume", parent])
     assert len(all_runs()) == 2
     empty = MlflowClient().create_run("0", tags={"entry_point": "compare"}).info.run_id
     with pytest.raises(ConfigError, match="cut off before it had begun"):

@@ -1,5 +1,7 @@
 """Cut off and gone on with: killed at any moment, damaged checkpoints, and what is refused."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -134,6 +136,31 @@ def test_a_checkpoint_of_another_network_is_refused(cut_off: Run) -> None:
     path.write_text(path.read_text().replace('"lenet5"', '"resnet20"'))
     with pytest.raises(ConfigError, match="the checkpoint of epoch 3 is of another network"):
         train_cnn.main(["--resume", cut_off.info.run_id])
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "3", "null", "{"], ids=lambda content: content[:4])
+def test_a_configuration_that_is_none_is_refused_in_one_line(cut_off: Run, content: str) -> None:
+    (artifacts(cut_off) / "config.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"that run (has no config\.json|is not one) of this") as caught:
+        train_cnn.main(["--resume", cut_off.info.run_id])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [{}, {"history": 3}, {"history": [3]}, {"history": [{}]}], ids=str)
+def test_a_checkpoint_with_a_foreign_state_is_passed_over_or_refused_in_one_line(
+    cut_off: Run, values: dict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = artifacts(cut_off) / "checkpoints"
+    for epoch in sorted(folder.glob("epoch-*")):
+        content = json.dumps(values).encode()
+        (epoch / "state.json").write_bytes(content)
+        manifest = json.loads((epoch / "manifest.json").read_text())
+        manifest["sha256"]["state.json"] = hashlib.sha256(content).hexdigest()
+        (epoch / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match=r"no checkpoint in .* can be used|is of another network") as caught:
+        train_cnn.main(["--resume", cut_off.info.run_id])
+    assert "\n" not in str(caught.value)
+    assert MlflowClient().get_run(cut_off.info.run_id).info.status == "FAILED"
 
 
 def test_resume_refuses_another_configuration_and_a_run_in_use(cut_off: Run) -> None:
