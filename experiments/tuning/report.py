@@ -25,7 +25,7 @@ from experiments.tuning.figures import Point
 from experiments.tuning.job import Job
 from experiments.tuning.retrain import Retrained
 from experiments.tuning.space import shown
-from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study, count
+from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study
 from tasks.runs import open_store
 
 PAGE = "reports/study.html"
@@ -110,7 +110,7 @@ def report(
     uri = (open_store().get_run(tracker.run_id).info.artifact_uri or "").removeprefix("file://")
     recipe = next((one for one in trials if one.user_attrs.get("recipe") and one.state in FINISHED), None)
     metric = job.metric.removeprefix("val_").replace("_", " ")
-    result = TuneResult(tracker.run_id, job.config.study, count(trials), metric, best, recipe, tuple(trainings),
+    result = TuneResult(tracker.run_id, job.config.study, study.counts(), metric, best, recipe, tuple(trainings),
                         promotion, command_line(job, best.params), importance, tracking, f"{uri}/{PAGE}")  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -242,7 +242,7 @@ def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figur
         body += ["<h2>The best settings trained anew</h2>", table(["seed", "validation", "test", "run"], rows)]
     facts = {
         "study run": result.run_id,
-        "storage": study.storage.shown,
+        "storage": study.shown,
         "data": f"{job.data.name}, SHA-256 {job.data.sha256[:12]}...",
         "sampler and pruner": f"{job.config.sampler}, {job.config.pruner}",
         "search": ", ".join(f"{name} {part}" for name, part in job.space.items()),

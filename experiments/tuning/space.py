@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+import optuna
 
 from experiments.config import ConfigError, TrainConfig, check
 
@@ -26,11 +26,11 @@ class Range:
     def __str__(self) -> str:
         return f"{self.low:g}:{self.high:g}"
 
-    def distribution(self) -> BaseDistribution:
-        """The same for Optuna; whole numbers where both ends are."""
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        """The value of a trial; a whole number where both ends are."""
         if isinstance(self.low, int) and isinstance(self.high, int):
-            return IntDistribution(self.low, self.high, log=self.log, step=self.step)
-        return FloatDistribution(self.low, self.high, log=self.log)
+            return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
 
     def nearest(self, value: Any) -> Any:
         """The value of this range that is nearest to another."""
@@ -47,9 +47,9 @@ class Choice:
     def __str__(self) -> str:
         return "|".join(shown(value) for value in self.values)
 
-    def distribution(self) -> BaseDistribution:
-        """The same for Optuna."""
-        return CategoricalDistribution(self.values)
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        """The value of a trial."""
+        return trial.suggest_categorical(name, self.values)
 
     def nearest(self, value: Any) -> Any:
         """The value itself, of other numbers the nearest; None if there is nothing like it."""

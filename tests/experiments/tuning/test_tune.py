@@ -6,14 +6,12 @@ import json
 import math
 import re
 import shlex
-import time
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -23,41 +21,22 @@ from experiments.config import PRUNERS, SAMPLERS, CnnConfig, ConfigError, Traini
 from experiments.data.sources import DataError
 from experiments.tracking.spool import SPOOL, Spool
 from experiments.training.loop import DivergedError
-from experiments.tuning import database, retrain
 from experiments.tuning import report as tune_report
+from experiments.tuning import retrain
 from experiments.tuning import run as tune_run
 from experiments.tuning import trial as tune_trial
 from experiments.tuning.job import make_job
 from experiments.tuning.retrain import Retrained, promote
 from experiments.tuning.study import FINISHED
-from tests.support.fake_trials import fake_try_out
+from tests.support.fake_trials import all_runs, fake_try_out, load_study, trial_runs
 from tests.support.waiting import let_the_end_wait
 
 TINY = ["--epochs", "2", "--train_size", "200", "--threads", "1"]
 FAKE = [*TINY, "--epochs", "4", "--seeds", "0"]
 
 
-def all_runs() -> list[Run]:
-    client = MlflowClient()
-    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
-
-
-def trial_runs(parent: str) -> dict[int, Run]:
-    """The runs of trials by number; each has one."""
-    nested = [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent]
-    found = [run for run in nested if "trial" in run.data.tags]
-    numbers = {int(run.data.tags["trial"]): run for run in found}
-    assert len(numbers) == len(found)
-    return numbers
-
-
 def artifacts(run_id: str) -> Path:
     return Path(MlflowClient().get_run(run_id).info.artifact_uri or "")
-
-
-def load_study(store: Path, name: str = "cnn-lenet5-digits") -> optuna.Study:
-    backend = optuna.storages.journal.JournalFileBackend(str(store / "studies" / f"{name}.journal"))
-    return optuna.load_study(study_name=name, storage=optuna.storages.JournalStorage(backend))
 
 
 @pytest.fixture
@@ -86,8 +65,8 @@ def test_a_study_leaves_behind_its_trials_the_best_trained_anew_and_a_report(
         assert run.info.status == "FINISHED" and run.data.tags["trial_state"] == "complete"
         assert run.info.experiment_id == parent.info.experiment_id
         assert len(MlflowClient().get_metric_history(run.info.run_id, "val_accuracy")) == 2
-        assert run.data.metrics["objective"] == load_study(store).trials[number].value
-        assert float(run.data.params["learning_rate"]) == load_study(store).trials[number].params["learning_rate"]
+        assert run.data.metrics["objective"] == load_study().trials[number].value
+        assert float(run.data.params["learning_rate"]) == load_study().trials[number].params["learning_rate"]
         assert not [name for name in run.data.metrics if name.startswith("test_")]
         assert not (run.outputs and run.outputs.model_outputs)
         assert not (artifacts(run.info.run_id) / "checkpoints").exists()
@@ -151,7 +130,7 @@ def test_samplers_and_pruners(sampler: str, pruner: str, store: Path, fake: None
     result = tune.main([*FAKE, "--trials", "12", "--sampler", sampler, "--pruner", pruner])
     assert result is not None and result.counts.finished == 12
     assert (result.counts.pruned > 0) == (pruner != "none")
-    trials = load_study(store).trials
+    trials = load_study().trials
     assert len({trial.params["learning_rate"] for trial in trials}) == 12  # no draw twice
     for number, run in trial_runs(result.run_id).items():
         pruned = trials[number].state == optuna.trial.TrialState.PRUNED
@@ -173,7 +152,7 @@ def test_the_same_command_finds_nothing_left_and_more_trials_go_on(
     assert more is not None and more.counts.finished == 5 and len(all_runs()) == 6
     whole = tune.main([*FAKE, "--trials", "5", "--study", "whole"])
     assert whole is not None  # what is drawn does not depend on interruptions
-    params = [[trial.params for trial in load_study(store, name).trials] for name in ("cnn-lenet5-digits", "whole")]
+    params = [[trial.params for trial in load_study(name=name).trials] for name in ("cnn-lenet5-digits", "whole")]
     assert params[0] == params[1]
 
 
@@ -243,7 +222,7 @@ def test_ctrl_c_gives_the_trial_back_and_the_same_command_goes_on(store: Path, m
     monkeypatch.setattr(tune_trial, "try_out", fake_try_out)
     result = tune.main([*FAKE, "--trials", "2"])
     assert result is not None and (result.counts.finished, result.counts.failed) == (2, 1)
-    trials = load_study(store).trials
+    trials = load_study().trials
     assert trials[1].params == trials[0].params and trials[1].system_attrs["retry_history"] == [0]
 
 
@@ -339,7 +318,7 @@ def test_encoder_decoders_are_tuned_too(store: Path) -> None:
     assert "seq2seq-reverse version 1" in result.promotion
 
 
-def test_forty_trivial_trials_cost_little_and_the_last_as_much_as_the_first(
+def test_of_forty_trials_the_last_costs_no_more_queries_than_the_first(
     store: Path, fake: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -355,13 +334,10 @@ def test_forty_trivial_trials_cost_little_and_the_last_as_much_as_the_first(
     monkeypatch.setattr(tune_trial, "try_out", counting)
     event.listen(Engine, "before_cursor_execute", count)
     try:
-        begun = time.process_time()
         result = tune.main([*FAKE, "--epochs", "1", "--trials", "40", "--pruner", "none"])
-        spent = time.process_time() - begun
     finally:
         event.remove(Engine, "before_cursor_execute", count)
     assert result is not None and result.counts.complete == 40
-    assert spent < 10  # of this process: another one on the machine does not count
     statements = [after - before for before, after in itertools.pairwise(at_start)]
     assert len(statements) == 39 and max(statements[-10:]) <= max(statements[1:11])
 
@@ -379,14 +355,15 @@ def test_forty_trivial_trials_cost_little_and_the_last_as_much_as_the_first(
         (["--dataset", "minst"], ConfigError, "dataset names 'minst'; did you mean 'mnist'"),
         (["--dataset", "mnist", "--data_dir", "here"], DataError, "here/MNIST/raw/"),
         (["--study", "../up"], ConfigError, "study is '../up'; valid: letters"),
-        (["--storage", "studies"], ConfigError, "storage is 'studies'; valid: auto, a file ending in .journal"),
-        (["--storage", "no/where.journal"], ConfigError, "there is no folder no"),
-        (["--storage", "broken.journal"], ConfigError, "is no journal of Optuna that can be used"),
-        (["--storage", "/proc/x.journal"], ConfigError, "beside /proc/x.journal nothing can be written"),
-        (["--storage", f"{'x' * 300}/y.journal"], ConfigError, r"nothing can be written \(File name too long\)"),
+        (["--storage", "studies"], ConfigError, "storage is 'studies'; and that is no URL; valid: auto, or such as"),
+        (["--storage", "mine.journal"], ConfigError, r"such as sqlite:///mine.db \(takes the journal over\)"),
+        (["--storage", "me:secret@here"], ConfigError, r"^storage is no URL; valid: auto"),
+        (["--storage", "sqlite:////proc/x.db"], ConfigError, "'/proc/x.db', and nothing can be written there"),
         (["--storage", f"sqlite:///{'x' * 300}/y.db"], ConfigError, "its folder cannot be read: File name too long"),
-        (["--storage", f"sqlite:///{'x' * 248}.db"], ConfigError, "whose locks cannot be written: .*too long"),
-        (["--storage", "redis://here/1"], ConfigError, "valid: databases of postgresql, mysql, sqlite"),
+        (["--storage", f"sqlite:///{'x' * 248}.db"], ConfigError, r"nothing can be written there \(File name too long"),
+        (["--storage", "redis://here/1"], ConfigError, "valid: databases of sqlite, postgresql"),
+        (["--storage", "mysql://me:secret@here/x"], ConfigError, r"me:\*\*\*@here/x'; valid: databases of sqlite"),
+        (["--storage", "sqlite:///old.db"], ConfigError, "old.journal is no journal of Optuna"),
         (["--storage", "sqlite:///no/where.db"], ConfigError, "there is no folder"),
         (["--storage", "sqlite://"], ConfigError, "which names no file"),
         (["--storage", "sqlite:///broken.db"], ConfigError, "does not answer: file is not a database"),
@@ -400,43 +377,42 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     arguments: list[str], error: type[UserError], expected: str, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    (store / "broken.journal").write_text("not a journal\nat all\n")
+    (store / "old.journal").write_text("not a journal\nat all\n")
     (store / "broken.db").write_text("not a database at all" * 1000)
     with pytest.raises(error, match=expected):
         tune.main([*TINY, *arguments])
     assert not all_runs() and not (store / "studies").exists()
 
 
-def test_a_database_that_does_not_answer(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sqlalchemy.exc import OperationalError
+def test_a_storage_that_fails_in_the_middle_is_one_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def corrupting(*arguments: Any) -> Any:
+        (store / "studies/cnn-lenet5-digits.db").write_bytes(b"not a database at all" * 1000)
+        return fake_try_out(*arguments)
 
-    def refuse(*_: object, **__: object) -> None:
-        raise OperationalError("SELECT 1", {}, Exception("connection refused\nIs the server running?"))
-
-    monkeypatch.setattr(database, "RDBStorage", refuse)
-    with pytest.raises(ConfigError, match=r"does not answer: connection refused$"):
-        tune.main([*TINY, "--storage", "sqlite:///studies.db"])
-    assert not all_runs()
+    monkeypatch.setattr(tune_trial, "try_out", corrupting)
+    with pytest.raises(TrainingError, match=r"^the storage .*cnn-lenet5-digits.db does not answer: .*same command"):
+        tune.main([*FAKE, "--trials", "2"])
 
 
 def test_a_study_of_another_search_or_program_is_refused_and_left_as_it_was(store: Path, fake: None) -> None:
     tune.main([*FAKE, "--trials", "1"])
-    before = (store / "studies/cnn-lenet5-digits.journal").read_bytes()
+    before = load_study().trials
     for arguments, expected in ((["--epochs", "3"], "epochs is 3 and was 4"),
-                                (["--search", "crop=1"], "crop is 1 and was None; search is"),
+                                (["--search", "crop=1"], "search is"),
                                 (["--seed", "5"], "seed is 5 and was 0"),
                                 (["--train_size", "300"], "train_size is 300 and was 200")):  # fmt: skip
         with pytest.raises(ConfigError, match=f"made for another search: .*{expected}"):
             tune.main([*FAKE, "--trials", "2", *arguments])
-    assert (store / "studies/cnn-lenet5-digits.journal").read_bytes() == before and len(all_runs()) == 2
+    assert load_study().trials == before and len(all_runs()) == 2
 
-    backend = optuna.storages.journal.JournalFileBackend(str(store / "mine.journal"))
-    optuna.create_study(storage=optuna.storages.JournalStorage(backend), study_name="mine").ask()
+    optuna.create_study(storage="sqlite:///mine.db", study_name="mine").ask()
     with pytest.raises(ConfigError, match=r"was not made by tune"):
-        tune.main([*FAKE, "--study", "mine", "--storage", "mine.journal"])
+        tune.main([*FAKE, "--study", "mine", "--storage", "sqlite:///mine.db"])
 
 
-def test_without_its_run_nothing_of_a_study_is_left(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_that_was_cut_off_before_its_run_was_made_gets_it_later(
+    store: Path, fake: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unreachable(*_: object) -> None:
         raise OSError("no answer")
 
@@ -444,9 +420,10 @@ def test_without_its_run_nothing_of_a_study_is_left(store: Path, monkeypatch: py
         patch.setattr(tune_run, "shared_run", unreachable)
         with pytest.raises(OSError, match="no answer"):
             tune.main(FAKE)
-    with pytest.raises(KeyError):
-        load_study(store)
     assert not all_runs()
+    result = tune.main([*FAKE, "--trials", "2"])
+    assert result is not None and result.counts.finished == 2
+    assert [trial.user_attrs.get("recipe", False) for trial in load_study().trials] == [True, False]
 
 
 def test_a_study_whose_run_is_gone_is_refused(store: Path, fake: None) -> None:
@@ -455,7 +432,7 @@ def test_a_study_whose_run_is_gone_is_refused(store: Path, fake: None) -> None:
     MlflowClient().delete_run(result.run_id)
     with pytest.raises(ConfigError, match="is deleted; restore it, or begin another study"):
         tune.main([*FAKE, "--trials", "2"])
-    load_study(store).set_user_attr("parent_run", "0" * 32)
+    load_study().set_user_attr("parent_run", "0" * 32)
     with pytest.raises(ConfigError, match="is not in this tracking store; give every worker the same"):
         tune.main([*FAKE, "--trials", "2"])
 
@@ -464,14 +441,14 @@ def test_a_trial_taken_for_dead_does_not_count_twice(
     store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def robbed(family: Any, config: Any, tracker: Any, name: str, watch: Any) -> Any:
-        if not load_study(store).get_trials(states=FINISHED) and len(load_study(store).trials) == 1:
-            load_study(store).tell(0, state=optuna.trial.TrialState.FAIL)
+        if not load_study().get_trials(states=FINISHED) and len(load_study().trials) == 1:
+            load_study().tell(0, state=optuna.trial.TrialState.FAIL)
         return fake_try_out(family, config, tracker, name, watch)
 
     monkeypatch.setattr(tune_trial, "try_out", robbed)
     result = tune.main([*FAKE, "--trials", "2"])
     assert result is not None and (result.counts.finished, result.counts.failed) == (2, 1)
-    assert "trial 0 was taken for dead and given to another worker" in capsys.readouterr().out
+    assert "warning: trial 0 was taken for dead" in capsys.readouterr().out
     assert trial_runs(result.run_id)[0].info.status == "FAILED"
 
 
