@@ -18,7 +18,7 @@ from experiments.tuning.job import Job, make_job
 from experiments.tuning.report import TuneResult, report
 from experiments.tuning.retrain import promote, retrain
 from experiments.tuning.storage import open_storage, reason, shown, storage_url, study_lock
-from experiments.tuning.study import PARENT, Study, fail_dead_trials, open_study
+from experiments.tuning.study import PARENT, Study, open_study
 from experiments.tuning.trial import Worker, settle_runs
 from tasks.runs import find_run, open_store
 
@@ -41,7 +41,7 @@ def tune(config: TuneConfig) -> TuneResult | None:
     storage = open_storage(url)
     try:
         study, tracker = _join(job, url, storage)
-        return _see_through(study, storage, tracker)
+        return _see_through(study, tracker)
     except Exception as error:
         cause = _storage_error(error)
         if cause is None:
@@ -64,9 +64,10 @@ def _join(job: Job, url: URL, storage: RDBStorage) -> tuple[Study, Tracker]:
     """The study and its run, resumed or made."""
     with study_lock(url, job.config.study):
         study = open_study(job, url, storage)
-        if study.parent is not None:
-            _check_parent(study.parent)
-            tracker = shared_run(EXPERIMENT, study.parent)
+        parent = study.study.user_attrs.get(PARENT)
+        if parent is not None:
+            _check_parent(parent)
+            tracker = shared_run(EXPERIMENT, parent)
         else:
             tracker = shared_run(EXPERIMENT)
             _start(study, tracker)
@@ -74,7 +75,7 @@ def _join(job: Job, url: URL, storage: RDBStorage) -> tuple[Study, Tracker]:
     finished = study.counts().finished
     done = f", {finished} finished already" if finished else ""
     print(
-        f"study {job.config.study} in {study.shown}: {job.config.trials} trials{done}; parent run {tracker.run_id}",
+        f"study {job.config.study} in {shown(url)}: {job.config.trials} trials{done}; parent run {tracker.run_id}",
         flush=True,
     )
     return study, tracker
@@ -104,16 +105,16 @@ def _start(study: Study, tracker: Tracker) -> None:
     }
     name = f"tune {job.config.model} on {job.config.dataset}"
     note = f"**{name}** is running: one nested run a trial. The same command resumes or joins it."
-    params = {**dataclasses.asdict(job.config), "storage": study.shown}  # never with a password
+    params = {**dataclasses.asdict(job.config), "storage": shown(study.url)}  # never with a password
     tracker.start(name, note, params, tags)
 
 
-def _see_through(study: Study, storage: RDBStorage, tracker: Tracker) -> TuneResult | None:
+def _see_through(study: Study, tracker: Tracker) -> TuneResult | None:
     """Trials, then the end; whatever goes wrong is said on the study's run, if no other worker is at it."""
-    worker = Worker(study, storage, tracker.run_id)
+    worker = Worker(study, tracker.run_id)
     try:
         worker.work()
-        return _finish(study, storage, tracker, worker.tracking_seconds)
+        return _finish(study, tracker, worker.tracking_seconds)
     except KeyboardInterrupt:
         _leave(study, tracker, "KILLED", {})
         raise
@@ -129,13 +130,13 @@ def _leave(study: Study, tracker: Tracker, status: str, tags: dict[str, str]) ->
         end_shared_run(tracker.run_id, status, tags)
 
 
-def _finish(study: Study, storage: RDBStorage, tracker: Tracker, tracking: float) -> TuneResult | None:
+def _finish(study: Study, tracker: Tracker, tracking: float) -> TuneResult | None:
     """Wait for the trials of other workers, retrain the best settings and report, if no other worker does so."""
     with study_lock(study.url, f"{study.job.config.study}-end", wait=False) as mine:
         if not mine:
             print(f"another worker finishes the study; see run {tracker.run_id}")
             return None
-        _wait_for_others(study, storage)
+        _wait_for_others(study)
         settle_runs(study, tracker.run_id)
         best = study.best()
         if best is None:
@@ -147,9 +148,9 @@ def _finish(study: Study, storage: RDBStorage, tracker: Tracker, tracking: float
         return result
 
 
-def _wait_for_others(study: Study, storage: RDBStorage) -> None:
+def _wait_for_others(study: Study) -> None:
     """Return when no trial is running: each is finished, or its worker has been silent for too long."""
-    fail_dead_trials(study.study, storage)
+    study.fail_dead_trials()
     running = study.counts().running
     if running:
         print(f"waiting for {running} trial{'s' if running > 1 else ''} of other workers", flush=True)

@@ -1,11 +1,12 @@
-"""A study in its storage: made for one search or resumed, drawing settings and pruning as its configuration says."""
+"""A study in its storage: made for one search or resumed; how settings are drawn, and trials ended early."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
@@ -20,9 +21,11 @@ IDENTITY, PARENT = "search", "parent_run"
 # What a finished trial notes besides its value: validation loss, epoch that is kept, run.
 LOSS, EPOCH, RUN = "val_loss", "epoch", "run"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-# Of three settings that come as far, one goes on for three times as many epochs (Li et al. 2018, arXiv:1603.06560 and
+# Of three settings that come as far, one continues for three times the epochs (Li et al. 2018, arXiv:1603.06560 and
 # 1810.05934); ASHA's first look comes after a ninth of the epochs, when a schedule has begun to show what it does.
 REDUCTION, FIRST_LOOK = 3, 9
+# Below this, importance says more about chance than about parameters.
+FEWEST_FOR_IMPORTANCE, ENOUGH_COMPLETE = 6, 30
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Study:
-    """A study of Optuna with what it is for, and the database that it is kept in."""
+    """A study of Optuna with what it is for, and the database that it is kept in, open and by its URL."""
 
     job: Job
     study: optuna.Study
+    storage: RDBStorage
     url: URL
-
-    @property
-    def shown(self) -> str:
-        """The database as it is called in messages."""
-        return shown(self.url)
-
-    @property
-    def parent(self) -> str | None:
-        """The MLflow run of the study; None before one was made."""
-        return self.study.user_attrs.get(PARENT)
 
     def trials(self) -> list[FrozenTrial]:
         """All trials by their numbers."""
@@ -72,10 +66,39 @@ class Study:
         complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
         return max(complete, key=rank) if complete else None
 
+    def fail_dead_trials(self) -> None:
+        """Mark trials whose workers have died as failed, and queue them again, unless that was so too often."""
+        optuna.storages.fail_stale_trials(self.study)
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            # Optuna never misses a trial that died before its first sign of life. With this one it will.
+            self.storage.record_heartbeat(trial._trial_id)
+
 
 def rank(trial: FrozenTrial) -> tuple[float, float, int]:
     """By what complete trials are ordered: value, then validation loss, then who came first."""
     return trial.value or 0.0, -trial.user_attrs[LOSS], -trial.number
+
+
+def parameter_importance(trials: Sequence[FrozenTrial]) -> tuple[dict[str, float], str]:
+    """How much of the variance of the values each parameter explains, the most first, and over what; {} if unknown.
+
+    With few complete trials the values of all trials after the last epoch that they all reached are taken.
+    """
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    seen = [trial for trial in trials if trial.state in FINISHED and trial.intermediate_values]
+    if len(complete) >= ENOUGH_COMPLETE:
+        chosen, over = complete, f"{len(complete)} complete trials"
+        values = [trial.value for trial in complete]
+    else:
+        epoch = min((max(trial.intermediate_values) for trial in seen), default=0)
+        chosen, over = seen, f"{len(seen)} trials, values after epoch {epoch}"
+        values = [trial.intermediate_values[epoch] for trial in seen]
+    if len(chosen) < FEWEST_FOR_IMPORTANCE or len(set(values)) == 1:
+        return {}, f"not known: {len(chosen)} trials with {len(set(values))} different values are too few"
+    copy = optuna.create_study()
+    for trial, value in zip(chosen, values, strict=True):
+        copy.add_trial(optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=value))
+    return get_param_importances(copy, evaluator=FanovaImportanceEvaluator(seed=0)), over
 
 
 def open_study(job: Job, url: URL, storage: RDBStorage) -> Study:
@@ -89,7 +112,6 @@ def open_study(job: Job, url: URL, storage: RDBStorage) -> Study:
         study_name=name,
         direction="maximize",
         load_if_exists=True,
-        sampler=NumberedSampler(job.config),
         pruner=make_pruner(job.config.pruner, job.base.epochs),
     )
     mine, theirs = job.identity(), study.user_attrs.get(IDENTITY)
@@ -104,8 +126,9 @@ def open_study(job: Job, url: URL, storage: RDBStorage) -> Study:
             f"study is {name!r}, and that one in {shown(url)} was made for another search: "
             f"{'; '.join(differences)}; give another name, or the same search"
         )
-    fail_dead_trials(study, storage)
-    return Study(job, study, url)
+    opened = Study(job, study, storage, url)
+    opened.fail_dead_trials()
+    return opened
 
 
 def _differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
@@ -113,44 +136,8 @@ def _differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     return [f"{name} is {mine.get(name)!r} and was {was!r}" for name, was in theirs.items() if mine.get(name) != was]
 
 
-def fail_dead_trials(study: optuna.Study, storage: RDBStorage) -> None:
-    """Mark trials whose workers have died as failed, and queue them again, unless that was so too often."""
-    optuna.storages.fail_stale_trials(study)
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        # Optuna never misses one that died before its first sign of life. With this one it will.
-        storage.record_heartbeat(trial._trial_id)
-
-
-class NumberedSampler(BaseSampler):
-    """Draws by (seed, number of the trial): no two workers draw alike, and an interruption changes nothing."""
-
-    def __init__(self, config: TuneConfig) -> None:
-        self._config, self._sampler = config, make_sampler(config, 0)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Take the sampler of this trial."""
-        self._sampler = make_sampler(self._config, trial.number)
-        self._sampler.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The parameters that are drawn together."""
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Draw these parameters."""
-        return self._sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Draw one parameter alone."""
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-
 def make_sampler(config: TuneConfig, number: int) -> BaseSampler:
-    """The sampler of one trial, by its number."""
+    """The sampler of one trial, by its number: no two workers draw alike, and an interruption changes nothing."""
     seed = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
     if config.sampler == "random":
         return RandomSampler(seed=seed)

@@ -5,7 +5,6 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config import TrainingError
@@ -13,7 +12,7 @@ from experiments.tracking.run import Tracker, end_shared_run, tracked_run
 from experiments.training.loop import DivergedError
 from experiments.training.run import try_out
 from experiments.training.state import Metrics
-from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Study
+from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Study, make_sampler
 from tasks.runs import nested_runs, open_store
 
 TRIAL, STATE = "trial", "trial_state"
@@ -30,9 +29,9 @@ class Worker:
         tracking_seconds: spent on writing to MLflow.
     """
 
-    def __init__(self, study: Study, storage: RDBStorage, parent: str) -> None:
+    def __init__(self, study: Study, parent: str) -> None:
         self.tracking_seconds = 0.0
-        self._study, self._storage, self._parent = study, storage, parent
+        self._study, self._parent = study, parent
         self._number, self._failures, self._error = -1, 0, ""
 
     def work(self) -> None:
@@ -64,7 +63,7 @@ class Worker:
         try:
             return self._train(trial)
         except KeyboardInterrupt:  # not the trial's fault: it is queued again
-            retry = self._storage.get_heartbeat_stale_trial_callback()
+            retry = self._study.storage.get_heartbeat_stale_trial_callback()
             assert retry is not None
             retry(self._study.study, self._study.study.trials[trial.number])
             raise
@@ -74,6 +73,7 @@ class Worker:
 
     def _train(self, trial: optuna.Trial) -> float:
         job = self._study.job
+        trial.study.sampler = make_sampler(job.config, trial.number)  # Optuna draws when the first setting is asked for
         settings = {name: part.suggest(trial, name) for name, part in job.space.items()}
         tags = {TRIAL: str(trial.number), STATE: "running", "study": job.config.study}
         with tracked_run(job.entry_point, parent=self._parent, tags=tags, system_metrics=False) as tracker:

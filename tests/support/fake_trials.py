@@ -84,7 +84,7 @@ def start_worker(
 ) -> ForkServerProcess:
     """A process that runs `tune` with stand-ins, and is killed in its n-th trial (from 1) and epoch, or elsewhere.
 
-    It begins when `together` such processes are ready, and its first trial goes on when each of them has begun one:
+    It begins when `together` such processes are ready, and its first trial continues when each of them has begun one:
     on a busy machine one would otherwise find every trial taken.
     """
     context = multiprocessing.get_context("forkserver")
@@ -151,10 +151,9 @@ def _meet(where: str, together: int) -> None:
 
 def _arm(where: str, number: int) -> None:
     """Have the process killed when it draws the settings of its trial of this number (from 1), or is done with it."""
-    from experiments.tuning.study import NumberedSampler
-    from experiments.tuning.trial import Worker
+    from experiments.tuning import trial
 
-    owner, name = {"drawing settings": (NumberedSampler, "before_trial"), "before telling": (Worker, "_train")}[where]
+    owner, name = {"drawing settings": (trial, "make_sampler"), "before telling": (trial.Worker, "_train")}[where]
     original = getattr(owner, name)
     calls = 0
 

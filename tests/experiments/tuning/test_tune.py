@@ -43,22 +43,22 @@ def artifacts(run_id: str) -> Path:
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials that train nothing, and no figures of them."""
     monkeypatch.setattr(tune_trial, "try_out", fake_try_out)
-    monkeypatch.setattr(tune_report, "_draw", lambda *_: [])
+    monkeypatch.setattr(tune_report, "draw", lambda *_: [])
 
 
-def test_a_study_leaves_behind_its_trials_the_best_trained_anew_and_a_report(
+def test_a_study_leaves_behind_its_trials_the_best_retrained_and_a_report(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = tune.main([*TINY, "--trials", "3", "--seeds", "2", "--pruner", "none"])
     printed = capsys.readouterr().out
     assert result is not None and result.counts.complete == result.counts.finished == 3
     assert "3/3  trial 2: 2 epochs, validation accuracy" in printed
-    assert "trained anew with seed 2: validation accuracy" in printed and "epoch 1/2" not in printed
+    assert "retrained with seed 2: validation accuracy" in printed and "epoch 1/2" not in printed
 
     parent = MlflowClient().get_run(result.run_id)
     assert parent.info.status == "FINISHED" and parent.info.run_name == "tune lenet5 on digits"
     assert parent.data.tags["study_state"] == "finished" and parent.data.tags["trials_finished"] == "3"
-    assert "trained anew with seeds 1, 2" in parent.data.tags["mlflow.note.content"]
+    assert "retrained with seeds 1, 2" in parent.data.tags["mlflow.note.content"]
     assert json.loads((artifacts(result.run_id) / "config.json").read_text())["model"] == "lenet5"
 
     for number, run in trial_runs(result.run_id).items():
@@ -72,20 +72,20 @@ def test_a_study_leaves_behind_its_trials_the_best_trained_anew_and_a_report(
         assert not (artifacts(run.info.run_id) / "checkpoints").exists()
     assert trial_runs(result.run_id).keys() == {0, 1, 2}
 
-    anew = [MlflowClient().get_run(one.run_id) for one in result.trainings]
-    assert [run.data.params["seed"] for run in anew] == ["1", "2"]
-    assert all("test_accuracy" in run.data.metrics and run.data.tags["best_epoch"] for run in anew)
-    assert {run.data.tags["mlflow.parentRunId"] for run in anew} == {result.run_id}
+    retrained = [MlflowClient().get_run(one.run_id) for one in result.trainings]
+    assert [run.data.params["seed"] for run in retrained] == ["1", "2"]
+    assert all("test_accuracy" in run.data.metrics and run.data.tags["best_epoch"] for run in retrained)
+    assert {run.data.tags["mlflow.parentRunId"] for run in retrained} == {result.run_id}
     best = max(result.trainings, key=lambda one: (one.val, -one.val_loss))
     versions = MlflowClient().search_model_versions("name = 'cnn-digits'")
-    assert {version.run_id for version in versions} == {run.info.run_id for run in anew}
+    assert {version.run_id for version in versions} == {run.info.run_id for run in retrained}
     assert MlflowClient().get_model_version_by_alias("cnn-digits", "champion").run_id == best.run_id
 
     folder = artifacts(result.run_id)
     page = (folder / "reports/study.html").read_text()
     assert page.count("data:image/png;base64") == 3 and not re.search(r'(src|href)="http', page)
     names = {path.name for path in (folder / "plots").iterdir()}
-    assert names == {"optimisation_history.png", "slices.png", "parallel_coordinates.png"}  # three tell no importance
+    assert names == {"optimization_history.png", "slices.png", "parallel_coordinates.png"}  # three tell no importance
     with (folder / "reports/trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == ["0", "1", "2"] and {row["state"] for row in rows} == {"complete"}
@@ -234,8 +234,10 @@ def test_when_the_time_is_up_what_there_is_gets_reported(store: Path, monkeypatc
     assert parent.data.tags["study_state"] == "stopped by its timeout" and parent.info.status == "FINISHED"
 
 
-@pytest.mark.parametrize(("mean_of", "expected"), [((0.9, 0.7), "champion 1 of cnn-digits stays"),
-                                                   ((0.95, 0.9), "version 3 becomes champion")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mean_of", "expected"),
+    [((0.9, 0.7), "champion 1 of cnn-digits stays"), ((0.95, 0.9), "version 3 becomes champion")],
+)
 def test_the_mean_over_seeds_decides_and_not_the_luckiest(
     mean_of: tuple[float, ...], expected: str, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,8 +310,24 @@ def test_a_retraining_that_finished_while_the_server_was_away_is_not_lost(
 
 
 def test_encoder_decoders_are_tuned_too(store: Path) -> None:
-    result = tune.main(["--kind", "seq2seq", "--epochs", "1", "--train_size", "128", "--threads", "1", "--trials", "2",
-                        "--seeds", "1", "--search", "hidden_size=16|32,layers=1"])  # fmt: skip
+    result = tune.main(
+        [
+            "--kind",
+            "seq2seq",
+            "--epochs",
+            "1",
+            "--train_size",
+            "128",
+            "--threads",
+            "1",
+            "--trials",
+            "2",
+            "--seeds",
+            "1",
+            "--search",
+            "hidden_size=16|32,layers=1",
+        ]
+    )
     assert result is not None and result.counts.finished == 2 and result.metric == "sequence accuracy"
     assert result.study == "seq2seq-gru-dot-reversal" and "-P cell=gru -P " in result.command
     runs = trial_runs(result.run_id)
@@ -368,11 +386,14 @@ def test_of_forty_trials_the_last_costs_no_more_queries_than_the_first(
         (["--storage", "sqlite://"], ConfigError, "which names no file"),
         (["--storage", "sqlite:///broken.db"], ConfigError, "does not answer: file is not a database"),
         (["--storage", "sqlite:///mlflow.db"], ConfigError, "which is a database of MLflow; valid: one of its own"),
-        (["--storage", "postgresql+pg8000://me:secret@127.0.0.1:9/x"], ConfigError,
-         r"me:\*\*\*@127.0.0.1:9/x', and the Python package for it is missing: No module named 'pg8000'"),
+        (
+            ["--storage", "postgresql+pg8000://me:secret@127.0.0.1:9/x"],
+            ConfigError,
+            r"me:\*\*\*@127.0.0.1:9/x', and the Python package for it is missing: No module named 'pg8000'",
+        ),
         (["--device", "mps"], ConfigError, "device is 'mps'"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_work_is_refused_before_anything_is_made(
     arguments: list[str], error: type[UserError], expected: str, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,10 +418,12 @@ def test_a_storage_that_fails_in_the_middle_is_one_error(store: Path, monkeypatc
 def test_a_study_of_another_search_or_program_is_refused_and_left_as_it_was(store: Path, fake: None) -> None:
     tune.main([*FAKE, "--trials", "1"])
     before = load_study().trials
-    for arguments, expected in ((["--epochs", "3"], "epochs is 3 and was 4"),
-                                (["--search", "crop=1"], "search is"),
-                                (["--seed", "5"], "seed is 5 and was 0"),
-                                (["--train_size", "300"], "train_size is 300 and was 200")):  # fmt: skip
+    for arguments, expected in (
+        (["--epochs", "3"], "epochs is 3 and was 4"),
+        (["--search", "crop=1"], "search is"),
+        (["--seed", "5"], "seed is 5 and was 0"),
+        (["--train_size", "300"], "train_size is 300 and was 200"),
+    ):
         with pytest.raises(ConfigError, match=f"made for another search: .*{expected}"):
             tune.main([*FAKE, "--trials", "2", *arguments])
     assert load_study().trials == before and len(all_runs()) == 2

@@ -5,7 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments import tune
@@ -32,7 +35,7 @@ def arguments(trials: int, storage: str = SQLITE) -> list[str]:
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process trials that train nothing, too, and heartbeats that are soon missed."""
     monkeypatch.setattr(tune_trial, "try_out", fake_try_out)
-    monkeypatch.setattr(tune_report, "_draw", lambda *_: [])
+    monkeypatch.setattr(tune_report, "draw", lambda *_: [])
     monkeypatch.setattr(tune_storage, "HEARTBEAT", 1)
     monkeypatch.setattr(tune_storage, "GRACE", GRACE)
 
@@ -182,3 +185,21 @@ def test_a_lock_is_held_by_one_and_free_for_other_names(storage: str, tmp_path: 
         assert held and other and not again
     with study_lock(url, "a", wait=False) as later:
         assert later
+
+
+def test_a_journal_of_an_earlier_version_is_taken_over_once(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = tune.main(arguments(2))
+    journal, database = store / f"studies/{STUDY}.journal", store / f"studies/{STUDY}.db"
+    earlier = JournalStorage(JournalFileBackend(str(journal)))
+    optuna.copy_study(from_study_name=STUDY, from_storage=f"sqlite:///{database}", to_storage=earlier)
+    cut_off = optuna.load_study(study_name=STUDY, storage=earlier).ask()
+    cut_off.set_user_attr("claim", [cut_off.number, "its worker"])
+    database.unlink()
+    kept, line = journal.read_bytes(), f"took over {journal} into {database}"
+    result = tune.main(arguments(4))
+    assert line in capsys.readouterr().out and journal.read_bytes() == kept
+    assert first is not None and result is not None and result.run_id == first.run_id
+    trials = assert_complete(4, 1)
+    assert trials[cut_off.number].state == TrialState.FAIL and trials[-1].system_attrs["retry_history"] == [2]
+    tune.main(arguments(4))
+    assert line not in capsys.readouterr().out
