@@ -23,6 +23,9 @@ from experiments.training.state import Metrics
 from experiments.tuning.storage import storage_url
 
 STUDY = "cnn-lenet5-digits"
+# Arguments of the smallest studies: with trainings, and with stand-ins for them.
+TINY = ["--epochs", "2", "--train_size", "200", "--threads", "1"]
+FAKE = [*TINY, "--epochs", "4", "--seeds", "0"]
 GRACE = 5  # seconds without a sign of life until a worker of a test counts as dead
 Watch = Callable[[int, Metrics], bool]
 
@@ -37,7 +40,7 @@ def fake_try_out(
 ) -> tuple[int, Metrics]:
     """As `experiments.training.run.try_out`, with an epoch of `seconds` that trains nothing."""
     tracker.start(name, "a stand-in", dataclasses.asdict(config), {"model": config.model})
-    metrics: Metrics = {}
+    epoch, metrics = 0, Metrics()
     for epoch in range(1, config.epochs + 1):
         time.sleep(seconds)
         accuracy = quality(config) * (1 - 0.5**epoch)

@@ -1,4 +1,4 @@
-"""The entry point `tune`: what a study leaves behind, what ends its trials, who becomes champion, what it refuses."""
+"""The entry point `tune`: what a study leaves behind, how it is resumed, what it costs."""
 
 import csv
 import itertools
@@ -17,33 +17,14 @@ from sqlalchemy.engine import Engine
 
 from experiments import train_cnn, tune
 from experiments.cnn.training import CNN
-from experiments.config import PRUNERS, SAMPLERS, CnnConfig, ConfigError, TrainingError, TuneConfig, UserError, cli
-from experiments.data.sources import DataError
-from experiments.tracking.spool import SPOOL, Spool
-from experiments.training.loop import DivergedError
-from experiments.tuning import report as tune_report
+from experiments.config import PRUNERS, SAMPLERS, CnnConfig, cli
 from experiments.tuning import retrain
-from experiments.tuning import run as tune_run
 from experiments.tuning import trial as tune_trial
-from experiments.tuning.job import make_job
-from experiments.tuning.retrain import Retrained, promote
-from experiments.tuning.study import FINISHED
-from tests.support.fake_trials import all_runs, fake_try_out, load_study, trial_runs
-from tests.support.waiting import let_the_end_wait
-
-TINY = ["--epochs", "2", "--train_size", "200", "--threads", "1"]
-FAKE = [*TINY, "--epochs", "4", "--seeds", "0"]
+from tests.support.fake_trials import FAKE, TINY, all_runs, fake_try_out, load_study, trial_runs
 
 
 def artifacts(run_id: str) -> Path:
     return Path(MlflowClient().get_run(run_id).info.artifact_uri or "")
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trials that train nothing, and no figures of them."""
-    monkeypatch.setattr(tune_trial, "try_out", fake_try_out)
-    monkeypatch.setattr(tune_report, "draw", lambda *_: [])
 
 
 def test_a_study_leaves_behind_its_trials_the_best_retrained_and_a_report(
@@ -156,157 +137,12 @@ def test_the_same_command_finds_nothing_left_and_more_trials_go_on(
     assert params[0] == params[1]
 
 
-def test_a_diverged_trial_counts_as_pruned(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def diverging(family: Any, config: Any, tracker: Any, name: str, watch: Any) -> Any:
-        if config.learning_rate != 0.004:
-            raise DivergedError("the loss is nan in epoch 1, batch 3")
-        return fake_try_out(family, config, tracker, name, watch)
-
-    monkeypatch.setattr(tune_trial, "try_out", diverging)
-    result = tune.main([*FAKE, "--trials", "3"])
-    assert result is not None and (result.counts.complete, result.counts.pruned) == (1, 2)
-    run = trial_runs(result.run_id)[2]
-    assert run.data.tags["trial_state"] == "pruned" and "the loss is nan" in run.data.tags["reason"]
-
-
-def test_a_recipe_that_diverges_at_once_is_said_in_the_report(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def diverging(family: Any, config: Any, tracker: Any, name: str, watch: Any) -> Any:
-        if config.learning_rate == 0.004:
-            raise DivergedError("the loss is nan in epoch 1, batch 3")
-        return fake_try_out(family, config, tracker, name, watch)
-
-    monkeypatch.setattr(tune_trial, "try_out", diverging)
-    result = tune.main([*FAKE, "--trials", "3"])
-    assert result is not None and "the recipe's settings (trial 0): diverged in the first epoch" in result.lines()
-
-
-def test_a_failed_trial_is_replaced_and_says_why(
-    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    calls: list[int] = []
-
-    def failing(family: Any, config: Any, tracker: Any, name: str, watch: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 2:
-            raise MemoryError("too large")
-        return fake_try_out(family, config, tracker, name, watch)
-
-    monkeypatch.setattr(tune_trial, "try_out", failing)
-    result = tune.main([*FAKE, "--trials", "3"])
-    assert result is not None and (result.counts.finished, result.counts.failed) == (3, 1)
-    assert "trial 1 FAILED: too large" in capsys.readouterr().out
-    runs = trial_runs(result.run_id)
-    assert len(runs) == 4 and runs[1].info.status == "FAILED" and runs[1].data.tags["trial_state"] == "failed"
-    assert "MemoryError: too large" in runs[1].data.tags["error"]
-
-
-def test_a_study_in_which_all_fails_stops(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(tune_trial, "try_out", broken)
-    with pytest.raises(TrainingError, match="5 trials in a row failed; the last: broken"):
-        tune.main([*FAKE, "--trials", "30"])
-    assert len(all_runs()) == 6 and {run.info.status for run in all_runs()} == {"FAILED"}
-
-
-def test_ctrl_c_gives_the_trial_back_and_the_same_command_goes_on(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(family: Any, config: Any, *_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tune_trial, "try_out", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            tune.main([*FAKE, "--trials", "2"])
-    assert {run.info.status for run in all_runs()} == {"KILLED"}
-    monkeypatch.setattr(tune_trial, "try_out", fake_try_out)
-    result = tune.main([*FAKE, "--trials", "2"])
-    assert result is not None and (result.counts.finished, result.counts.failed) == (2, 1)
-    trials = load_study().trials
-    assert trials[1].params == trials[0].params and trials[1].system_attrs["retry_history"] == [0]
-
-
 def test_when_the_time_is_up_what_there_is_gets_reported(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune_trial, "try_out", lambda *args: fake_try_out(*args, seconds=0.3))
     result = tune.main([*FAKE, "--trials", "50", "--timeout", "1"])
     assert result is not None and 0 < result.counts.finished < 50
     parent = MlflowClient().get_run(result.run_id)
     assert parent.data.tags["study_state"] == "stopped by its timeout" and parent.info.status == "FINISHED"
-
-
-@pytest.mark.parametrize(
-    ("mean_of", "expected"),
-    [((0.9, 0.7), "champion 1 of cnn-digits stays"), ((0.95, 0.9), "version 3 becomes champion")],
-)
-def test_the_mean_over_seeds_decides_and_not_the_luckiest(
-    mean_of: tuple[float, ...], expected: str, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = MlflowClient()
-    job = make_job(TuneConfig(epochs=1, train_size=200, threads=1))
-    tags = {"val_accuracy": "0.85", "data_sha256": job.data.sha256, "split_sha256": job.data.split_sha256}
-    client.create_registered_model("cnn-digits")
-    runs = [client.create_run("0").info.run_id for _ in range(3)]
-    for run_id in runs:
-        client.create_model_version("cnn-digits", f"runs:/{run_id}/model", run_id, tags=tags)
-    client.set_registered_model_alias("cnn-digits", "champion", "1")
-    # Of the two with the highest validation result that with the lower loss is the best.
-    trainings = [Retrained(1, runs[1], mean_of[1], 0.0, 0.5), Retrained(2, runs[2], mean_of[0], 0.0, 0.1)]
-    assert expected in promote(job, trainings)
-    kept = client.get_model_version_by_alias("cnn-digits", "champion")
-    assert (kept.run_id == runs[2]) == ("becomes" in expected)
-
-
-def test_a_cut_off_retraining_goes_on_and_the_finished_ones_stay(
-    store: Path, fake: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from experiments.training import run as training
-
-    arguments = [*TINY, "--epochs", "1", "--trials", "1", "--seeds", "2"]
-    honest = training.save_checkpoint
-
-    def save(prepared: Any, tracker: Any, epoch: int) -> None:
-        honest(prepared, tracker, epoch)
-        if prepared.config.seed == 2:
-            raise RuntimeError("cut off")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "save_checkpoint", save)
-        with pytest.raises(RuntimeError, match="cut off"):
-            tune.main(arguments)
-    assert MlflowClient().search_model_versions("name = 'cnn-digits'")[0].aliases == []  # not all seeds are there
-    before = {run.info.run_id for run in all_runs()}
-    result = tune.main(arguments)
-    assert result is not None and {run.info.run_id for run in all_runs()} == before
-    assert len(result.trainings) == 2 and "is the first and becomes champion" in result.promotion
-
-
-def test_a_retraining_that_finished_while_the_server_was_away_is_not_lost(
-    store: Path, fake: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = [*TINY, "--epochs", "1", "--trials", "1", "--seeds", "2"]
-    held: list[Spool] = []
-    honest = retrain.train
-
-    def train(family: Any, config: Any, *rest: Any, **more: Any) -> Any:
-        result = honest(family, config, *rest, **more)
-        assert result is not None
-        let_the_end_wait(result.run_id)
-        if config.seed == 2:  # as if somebody sent it just now
-            held.append(Spool(SPOOL, result.run_id))
-            held[0].take()
-        return result
-
-    monkeypatch.setattr(retrain, "train", train)
-    with pytest.raises(TrainingError, match="seed 2 is finished, but its results wait on this machine"):
-        tune.main(arguments)
-    before = {run.info.run_id for run in all_runs()}
-    with pytest.raises(TrainingError, match="in use by another process"):  # neither given up nor trained again
-        tune.main(arguments)
-    assert MlflowClient().get_run(held[0].run_id).info.status == "RUNNING"
-    held[0].close()
-    result = tune.main(arguments)
-    assert result is not None and {run.info.run_id for run in all_runs()} == before and len(held) == 1
-    assert {MlflowClient().get_run(one.run_id).info.status for one in result.trainings} == {"FINISHED"}
 
 
 def test_encoder_decoders_are_tuned_too(store: Path) -> None:
@@ -358,121 +194,6 @@ def test_of_forty_trials_the_last_costs_no_more_queries_than_the_first(
     assert result is not None and result.counts.complete == 40
     statements = [after - before for before, after in itertools.pairwise(at_start)]
     assert len(statements) == 39 and max(statements[-10:]) <= max(statements[1:11])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "expected"),
-    [
-        (["--trials", "0"], ConfigError, "trials is 0; valid: at least 1"),
-        (["--search", "lr=0.1:1"], ConfigError, "search names 'lr'"),
-        (["--search", "learning_rate=1:0.1"], ConfigError, "the smaller number first"),
-        (["--search", "batch_size=300|400"], ConfigError, "search has batch_size=400; valid: at most 200"),
-        (["--kind", "rnn"], ConfigError, "kind is 'rnn'; .*valid: cnn, seq2seq"),
-        (["--model", "resnet21"], ConfigError, "model names 'resnet21'; did you mean 'resnet20'"),
-        (["--model", "lenet5,resnet20"], ConfigError, "model names 2; valid: one of"),
-        (["--dataset", "minst"], ConfigError, "dataset names 'minst'; did you mean 'mnist'"),
-        (["--dataset", "mnist", "--data_dir", "here"], DataError, "here/MNIST/raw/"),
-        (["--study", "../up"], ConfigError, "study is '../up'; valid: letters"),
-        (["--storage", "studies"], ConfigError, "storage is 'studies'; and that is no URL; valid: auto, or such as"),
-        (["--storage", "mine.journal"], ConfigError, r"such as sqlite:///mine.db \(takes the journal over\)"),
-        (["--storage", "me:secret@here"], ConfigError, r"^storage is no URL; valid: auto"),
-        (["--storage", "sqlite:////proc/x.db"], ConfigError, "'/proc/x.db', and nothing can be written there"),
-        (["--storage", f"sqlite:///{'x' * 300}/y.db"], ConfigError, "its folder cannot be read: File name too long"),
-        (["--storage", f"sqlite:///{'x' * 248}.db"], ConfigError, r"nothing can be written there \(File name too long"),
-        (["--storage", "redis://here/1"], ConfigError, "valid: databases of sqlite, postgresql"),
-        (["--storage", "mysql://me:secret@here/x"], ConfigError, r"me:\*\*\*@here/x'; valid: databases of sqlite"),
-        (["--storage", "sqlite:///old.db"], ConfigError, "old.journal is no journal of Optuna"),
-        (["--storage", "sqlite:///no/where.db"], ConfigError, "there is no folder"),
-        (["--storage", "sqlite://"], ConfigError, "which names no file"),
-        (["--storage", "sqlite:///broken.db"], ConfigError, "does not answer: file is not a database"),
-        (["--storage", "sqlite:///mlflow.db"], ConfigError, "which is a database of MLflow; valid: one of its own"),
-        (
-            ["--storage", "postgresql+pg8000://me:secret@127.0.0.1:9/x"],
-            ConfigError,
-            r"me:\*\*\*@127.0.0.1:9/x', and the Python package for it is missing: No module named 'pg8000'",
-        ),
-        (["--device", "mps"], ConfigError, "device is 'mps'"),
-    ],
-)
-def test_what_cannot_work_is_refused_before_anything_is_made(
-    arguments: list[str], error: type[UserError], expected: str, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    (store / "old.journal").write_text("not a journal\nat all\n")
-    (store / "broken.db").write_text("not a database at all" * 1000)
-    with pytest.raises(error, match=expected):
-        tune.main([*TINY, *arguments])
-    assert not all_runs() and not (store / "studies").exists()
-
-
-def test_a_storage_that_fails_in_the_middle_is_one_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def corrupting(*arguments: Any) -> Any:
-        (store / "studies/cnn-lenet5-digits.db").write_bytes(b"not a database at all" * 1000)
-        return fake_try_out(*arguments)
-
-    monkeypatch.setattr(tune_trial, "try_out", corrupting)
-    with pytest.raises(TrainingError, match=r"^the storage .*cnn-lenet5-digits.db does not answer: .*same command"):
-        tune.main([*FAKE, "--trials", "2"])
-
-
-def test_a_study_of_another_search_or_program_is_refused_and_left_as_it_was(store: Path, fake: None) -> None:
-    tune.main([*FAKE, "--trials", "1"])
-    before = load_study().trials
-    for arguments, expected in (
-        (["--epochs", "3"], "epochs is 3 and was 4"),
-        (["--search", "crop=1"], "search is"),
-        (["--seed", "5"], "seed is 5 and was 0"),
-        (["--train_size", "300"], "train_size is 300 and was 200"),
-    ):
-        with pytest.raises(ConfigError, match=f"made for another search: .*{expected}"):
-            tune.main([*FAKE, "--trials", "2", *arguments])
-    assert load_study().trials == before and len(all_runs()) == 2
-
-    optuna.create_study(storage="sqlite:///mine.db", study_name="mine").ask()
-    with pytest.raises(ConfigError, match=r"was not made by tune"):
-        tune.main([*FAKE, "--study", "mine", "--storage", "sqlite:///mine.db"])
-
-
-def test_a_study_that_was_cut_off_before_its_run_was_made_gets_it_later(
-    store: Path, fake: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unreachable(*_: object) -> None:
-        raise OSError("no answer")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tune_run, "shared_run", unreachable)
-        with pytest.raises(OSError, match="no answer"):
-            tune.main(FAKE)
-    assert not all_runs()
-    result = tune.main([*FAKE, "--trials", "2"])
-    assert result is not None and result.counts.finished == 2
-    assert [trial.user_attrs.get("recipe", False) for trial in load_study().trials] == [True, False]
-
-
-def test_a_study_whose_run_is_gone_is_refused(store: Path, fake: None) -> None:
-    result = tune.main([*FAKE, "--trials", "1"])
-    assert result is not None
-    MlflowClient().delete_run(result.run_id)
-    with pytest.raises(ConfigError, match="is deleted; restore it, or begin another study"):
-        tune.main([*FAKE, "--trials", "2"])
-    load_study().set_user_attr("parent_run", "0" * 32)
-    with pytest.raises(ConfigError, match="is not in this tracking store; give every worker the same"):
-        tune.main([*FAKE, "--trials", "2"])
-
-
-def test_a_trial_taken_for_dead_does_not_count_twice(
-    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def robbed(family: Any, config: Any, tracker: Any, name: str, watch: Any) -> Any:
-        if not load_study().get_trials(states=FINISHED) and len(load_study().trials) == 1:
-            load_study().tell(0, state=optuna.trial.TrialState.FAIL)
-        return fake_try_out(family, config, tracker, name, watch)
-
-    monkeypatch.setattr(tune_trial, "try_out", robbed)
-    result = tune.main([*FAKE, "--trials", "2"])
-    assert result is not None and (result.counts.finished, result.counts.failed) == (2, 1)
-    assert "warning: trial 0 was taken for dead" in capsys.readouterr().out
-    assert trial_runs(result.run_id)[0].info.status == "FAILED"
 
 
 def test_a_finite_value_for_every_trial_in_the_table(store: Path, fake: None) -> None:

@@ -13,13 +13,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments import tune
 from experiments.config import ConfigError
-from experiments.tuning import report as tune_report
 from experiments.tuning import run as tune_run
 from experiments.tuning import storage as tune_storage
-from experiments.tuning import trial as tune_trial
 from experiments.tuning.storage import storage_url, study_lock
 from experiments.tuning.study import EPOCH, FINISHED, LOSS
-from tests.support.fake_trials import GRACE, STUDY, all_runs, fake_try_out, let_heartbeats_age, load_study, start_worker
+from tests.support.fake_trials import FAKE, GRACE, STUDY, all_runs, let_heartbeats_age, load_study, start_worker
 from tests.support.postgresql import PostgreSQL, postgresql
 
 SQLITE, POSTGRESQL = "auto", "postgresql"
@@ -27,15 +25,12 @@ BOTH = [SQLITE, pytest.param(POSTGRESQL, marks=pytest.mark.full)]
 
 
 def arguments(trials: int, storage: str = SQLITE) -> list[str]:
-    training = ["--epochs", "4", "--train_size", "200", "--threads", "1", "--seeds", "0"]
-    return [*training, "--trials", str(trials), "--storage", storage]
+    return [*FAKE, "--trials", str(trials), "--storage", storage]
 
 
 @pytest.fixture(autouse=True)
-def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
+def _soon_missed(fake: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process trials that train nothing, too, and heartbeats that are soon missed."""
-    monkeypatch.setattr(tune_trial, "try_out", fake_try_out)
-    monkeypatch.setattr(tune_report, "draw", lambda *_: [])
     monkeypatch.setattr(tune_storage, "HEARTBEAT", 1)
     monkeypatch.setattr(tune_storage, "GRACE", GRACE)
 
