@@ -150,10 +150,14 @@ def study_lock(url: URL, name: str, wait: bool = True) -> Iterator[bool]:
             lock.release()
         return
     take = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
-    # PostgreSQL releases the lock with the connection.
-    with _engine(url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        query = sqlalchemy.text(f"SELECT {take}(hashtextextended(:name, 0))")
-        yield connection.execute(query, {"name": f"project-dl {name}"}).scalar() is not False
+    query = sqlalchemy.text(f"SELECT {take}(hashtextextended(:name, 0))")
+    try:
+        connection = _engine(url).connect().execution_options(isolation_level="AUTOCOMMIT")
+        held = connection.execute(query, {"name": f"project-dl {name}"}).scalar() is not False
+    except SQLAlchemyError as error:
+        raise StorageInternalError("no lock") from error
+    with connection:  # PostgreSQL releases the lock with it
+        yield held
 
 
 def reason(error: BaseException) -> str:

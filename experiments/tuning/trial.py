@@ -19,7 +19,6 @@ TRIAL, STATE = "trial", "trial_state"
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 # One accident may pass; this many trials in a row that fail have a reason that the next one would meet, too.
 MAX_FAILURES = 5
-TAKEN = "taken for dead and given to another worker"
 
 
 class Worker:
@@ -55,7 +54,7 @@ class Worker:
                 # The study takes nothing of a trial that is another worker's by now; this worker takes the next one.
                 if not self._study.trials()[self._number].state.is_finished():
                     raise
-                print(f"warning: trial {self._number} was {TAKEN}", flush=True)
+                print(f"warning: trial {self._number} was taken for dead and given to another worker", flush=True)
 
     def _run(self, trial: optuna.Trial) -> float:
         """Run one trial; returns the value of its best epoch. Raises TrialPruned, or what the training died of."""
