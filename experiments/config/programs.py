@@ -85,7 +85,7 @@ class TuneConfig:
     dataset: str = option("auto", "data set; auto = digits, of seq2seq reversal")
     trials: int = option(
         20,
-        "finished trials, complete or pruned, of the study over all its workers; each worker after the first may add one",
+        "finished trials (complete or pruned) of the study over all workers; each worker after the first may add one",
         at_least=1,
         at_most=100_000,
     )

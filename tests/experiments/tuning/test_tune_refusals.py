@@ -25,7 +25,7 @@ from tests.support.fake_trials import FAKE, TINY, all_runs, load_study
         (["--dataset", "minst"], ConfigError, "dataset names 'minst'; did you mean 'mnist'"),
         (["--dataset", "mnist", "--data_dir", "here"], DataError, "here/MNIST/raw/"),
         (["--study", "../up"], ConfigError, "study is '../up'; valid: letters"),
-        (["--storage", "studies"], ConfigError, "storage is 'studies'; and that is no URL; valid: auto, or such as"),
+        (["--storage", "studies"], ConfigError, "storage is 'studies', and that is no URL; valid: auto, or such as"),
         (["--storage", "mine.journal"], ConfigError, r"such as sqlite:///mine.db \(takes the journal over\)"),
         (["--storage", "me:secret@here"], ConfigError, r"^storage is no URL; valid: auto"),
         (["--storage", "sqlite:////proc/x.db"], ConfigError, "'/proc/x.db', and nothing can be written there"),
