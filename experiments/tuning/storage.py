@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -115,6 +116,10 @@ def _take_over(database: Path) -> None:
     storage = RDBStorage(f"sqlite:///{copy}")
     for name in names:
         optuna.copy_study(from_study_name=name, from_storage=earlier, to_storage=storage)
+        study = optuna.load_study(study_name=name, storage=storage)
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):  # no worker of this version has them
+            study.tell(trial.number, state=TrialState.FAIL)
+            RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY)(study, trial)
     storage.engine.dispose()
     copy.replace(database)
     print(f"took over {journal} into {database}", flush=True)
