@@ -75,7 +75,7 @@ def check_kind(config: CompareConfig) -> None:
 @dataclass(frozen=True)
 class TuneConfig:
     """Search for good settings of one model on one data set by validation, then train the best ones anew over several
-    seeds; the same command again goes on with the study, and at the same time elsewhere joins it.
+    seeds; the same command again resumes the study, and at the same time elsewhere joins it.
     """
 
     kind: str = option("cnn", "what is tuned: a convolutional network or an encoder-decoder", choices=TUNE_KINDS)
@@ -83,14 +83,18 @@ class TuneConfig:
         "auto", "architecture, or variant such as gru-dot or transformer-rotary; auto = lenet5, of seq2seq gru-dot"
     )
     dataset: str = option("auto", "data set; auto = digits, of seq2seq reversal")
-    trials: int = option(20, "finished trials, complete or pruned, that the study shall have over all its workers",
-                         at_least=1, at_most=100_000)  # fmt: skip
+    trials: int = option(
+        20,
+        "finished trials (complete or pruned) of the study over all workers; each worker after the first may add one",
+        at_least=1,
+        at_most=100_000,
+    )
     timeout: int = option(0, "seconds after which this worker begins no further trial; 0 = no limit", at_least=0)
     study: str = option("auto", "name of the study; auto = kind-model-dataset")
     storage: str = option(
         "auto",
-        "where the study is kept: a file ending in .journal, or the URL of a database, such as "
-        "postgresql://user@host/studies; auto = a journal file under studies/, beside the tracking store",
+        "where the study is kept: the URL of an SQLite file or a PostgreSQL database, such as "
+        "postgresql://user@host/studies; auto = an SQLite file under studies/, beside the tracking store",
     )
     search: str = option(
         "none",

@@ -9,8 +9,11 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from optuna.trial import FrozenTrial, TrialState
 
+from experiments.tuning.job import Job
 from experiments.tuning.space import Choice, Range, Space, shown
+from experiments.tuning.study import FINISHED
 
 COMPLETE, PRUNED, BEST = "#1f77b4", "#999999", "#d95f02"
 
@@ -23,6 +26,40 @@ class Point:
     value: float
     complete: bool
     params: Mapping[str, Any]
+
+
+def _points(trials: Sequence[FrozenTrial]) -> list[Point]:
+    return [
+        Point(one.number, max(one.intermediate_values.values()), one.state == TrialState.COMPLETE, one.params)
+        for one in trials
+        if one.state in FINISHED and one.intermediate_values
+    ]
+
+
+def draw(
+    folder: Path,
+    job: Job,
+    trials: Sequence[FrozenTrial],
+    importance: dict[str, float],
+    over: str,
+    recipe: FrozenTrial | None,
+) -> list[tuple[str, bytes]]:
+    """The figures as files, and with their captions."""
+    points = _points(trials)
+    metric, name = job.metric.replace("val_", "validation ").replace("_", " "), job.config.study
+    reference = recipe.value if recipe is not None and recipe.state == TrialState.COMPLETE else None
+    files = {"Optimization history": folder / "optimization_history.png"}
+    save_history(files["Optimization history"], points, metric, reference, name)
+    if importance:
+        files["Parameter importance"] = folder / "parameter_importance.png"
+        save_importance(files["Parameter importance"], importance, f"{name}: {over}")
+    files |= {
+        "Slices: values by each parameter alone": folder / "slices.png",
+        "Parallel coordinates: one line a trial": folder / "parallel_coordinates.png",
+    }
+    save_slices(folder / "slices.png", points, job.space, metric, name)
+    save_parallel(folder / "parallel_coordinates.png", points, job.space, metric, name)
+    return [(caption, file.read_bytes()) for caption, file in files.items()]
 
 
 def save_history(path: Path, points: Sequence[Point], metric: str, recipe: float | None, title: str) -> None:
@@ -85,7 +122,7 @@ def save_slices(path: Path, points: Sequence[Point], space: Space, metric: str, 
 
 
 def save_parallel(path: Path, points: Sequence[Point], space: Space, metric: str, title: str) -> None:
-    """Every trial as a line through its settings, coloured by its value, the best on top."""
+    """Every trial as a line through its settings, colored by its value, the best on top."""
     figure = Figure(figsize=(1.6 * len(space) + 3, 4.5), layout="constrained")
     axes = figure.subplots()
     ordered = sorted(points, key=lambda point: point.value)
@@ -106,8 +143,10 @@ def save_parallel(path: Path, points: Sequence[Point], space: Space, metric: str
 
 
 def _scatter(axes: Any, xs: Sequence[float], points: Sequence[Point]) -> None:
-    for complete, style in ((False, {"marker": "x", "c": PRUNED, "label": "pruned"}),
-                            (True, {"marker": "o", "c": COMPLETE, "label": "complete"})):  # fmt: skip
+    for complete, style in (
+        (False, {"marker": "x", "c": PRUNED, "label": "pruned"}),
+        (True, {"marker": "o", "c": COMPLETE, "label": "complete"}),
+    ):
         chosen = [index for index, point in enumerate(points) if point.complete == complete]
         if chosen:
             axes.scatter([xs[index] for index in chosen], [points[index].value for index in chosen], s=22, **style)

@@ -37,9 +37,14 @@ class Kind:
 # Named, not imported: each loads what its own models need.
 KINDS = {
     "cnn": Kind("experiments.cnn.training:CNN", CNN_MODELS, IMAGE_DATASETS, ("lenet5", "digits"), "cnn-{dataset}"),
-    "seq2seq": Kind("experiments.seq2seq.training:SEQ2SEQ", SEQ2SEQ_MODELS, SEQ2SEQ_DATASETS, ("gru-dot", "reversal"),
-                    "seq2seq-reverse"),
-}  # fmt: skip
+    "seq2seq": Kind(
+        "experiments.seq2seq.training:SEQ2SEQ",
+        SEQ2SEQ_MODELS,
+        SEQ2SEQ_DATASETS,
+        ("gru-dot", "reversal"),
+        "seq2seq-reverse",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Job:
     """A search ready to run.
 
     Attributes:
-        config: as a person gave it, with `auto` decided for model, data set and study.
+        config: as the user gave it, with `auto` decided for model, data set and study.
         base: the training that every trial is a variation of, with every `auto` decided.
         space: what is searched.
         recipe: the recipe's own values within the space, tried first; None where there are none.

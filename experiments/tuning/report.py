@@ -12,25 +12,21 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.comparison.page import document, how, picture, table
 from experiments.comparison.results import t_interval
 from experiments.tracking.run import Tracker
 from experiments.training.resume import FREE_TO_CHANGE
-from experiments.tuning import figures as plots
-from experiments.tuning.figures import Point
+from experiments.tuning import storage
+from experiments.tuning.figures import draw
 from experiments.tuning.job import Job
 from experiments.tuning.retrain import Retrained
 from experiments.tuning.space import shown
-from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study, count
+from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study, parameter_importance
 from tasks.runs import open_store
 
 PAGE = "reports/study.html"
-# Below this, importance says more about chance than about parameters.
-FEWEST_FOR_IMPORTANCE, ENOUGH_COMPLETE = 6, 30
 NOTES = (
     "All trials are judged by validation data, by the best epoch of each; the test data were read only by the "
     "trainings of the best settings over several seeds, once each.",
@@ -75,7 +71,7 @@ class TuneResult:
         if self.trainings:
             val, test = (_mean([getattr(one, part) for one in self.trainings]) for part in ("val", "test"))
             seeds = ", ".join(str(one.seed) for one in self.trainings)
-            lines.append(f"trained anew with seeds {seeds}: validation {metric} {val}; test {metric} {test}")
+            lines.append(f"retrained with seeds {seeds}: validation {metric} {val}; test {metric} {test}")
         lines.append(f"registry: {self.promotion}")
         if self.importance:
             named = ", ".join(f"{name} {share:.2f}" for name, share in list(self.importance.items())[:4])
@@ -110,11 +106,23 @@ def report(
     uri = (open_store().get_run(tracker.run_id).info.artifact_uri or "").removeprefix("file://")
     recipe = next((one for one in trials if one.user_attrs.get("recipe") and one.state in FINISHED), None)
     metric = job.metric.removeprefix("val_").replace("_", " ")
-    result = TuneResult(tracker.run_id, job.config.study, count(trials), metric, best, recipe, tuple(trainings),
-                        promotion, command_line(job, best.params), importance, tracking, f"{uri}/{PAGE}")  # fmt: skip
+    result = TuneResult(
+        tracker.run_id,
+        job.config.study,
+        study.counts(),
+        metric,
+        best,
+        recipe,
+        tuple(trainings),
+        promotion,
+        command_line(job, best.params),
+        importance,
+        tracking,
+        f"{uri}/{PAGE}",
+    )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        figures = _draw(folder / "plots", study, trials, importance, over, recipe)
+        figures = draw(folder / "plots", job, trials, importance, over, recipe)
         (folder / "reports").mkdir()
         (folder / "reports" / "trials.csv").write_text(trials_csv(job, trials))
         chosen = {"trial": best.number, job.metric: best.value, "settings": best.params, "command": result.command}
@@ -123,80 +131,18 @@ def report(
         tracker.log_files(folder)
     state = "finished" if result.counts.finished >= job.config.trials else "stopped by its timeout"
     tags = {"study_state": state, "trials_finished": str(result.counts.finished), "best_trial": str(best.number)}
-    text = "\n\n".join([f"**Study {job.config.study}**, {state}. The whole report is the artifact `{PAGE}`.",
-                        *result.lines(), f"    {result.command}"])  # fmt: skip
-    tracker.describe(text, tags)
+    head = f"**Study {job.config.study}**, {state}. The whole report is the artifact `{PAGE}`."
+    tracker.describe("\n\n".join([head, *result.lines(), f"    {result.command}"]), tags)
     return result
 
 
-def parameter_importance(trials: Sequence[FrozenTrial]) -> tuple[dict[str, float], str]:
-    """How much of the variance of the values each parameter explains, the most first, and over what; {} if unknown.
-
-    With few complete trials the values of all trials after the last epoch that they all reached are taken.
-    """
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    seen = [trial for trial in trials if trial.state in FINISHED and trial.intermediate_values]
-    if len(complete) >= ENOUGH_COMPLETE:
-        chosen, over = complete, f"{len(complete)} complete trials"
-        values = [trial.value for trial in complete]
-    else:
-        epoch = min((max(trial.intermediate_values) for trial in seen), default=0)
-        chosen, over = seen, f"{len(seen)} trials, values after epoch {epoch}"
-        values = [trial.intermediate_values[epoch] for trial in seen]
-    if len(chosen) < FEWEST_FOR_IMPORTANCE or len(set(values)) == 1:
-        return {}, f"not known: {len(chosen)} trials with {len(set(values))} different values are too few"
-    copy = optuna.create_study()
-    for trial, value in zip(chosen, values, strict=True):
-        copy.add_trial(optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=value))
-    return get_param_importances(copy, evaluator=FanovaImportanceEvaluator(seed=0)), over
-
-
-def _points(trials: Sequence[FrozenTrial]) -> list[Point]:
-    points = []
-    for trial in trials:
-        if trial.state in FINISHED and trial.intermediate_values:
-            complete = trial.state == TrialState.COMPLETE
-            points.append(Point(trial.number, max(trial.intermediate_values.values()), complete, trial.params))
-    return points
-
-
-def _draw(
-    folder: Path, study: Study, trials: Sequence[FrozenTrial], importance: dict[str, float], over: str,
-    recipe: FrozenTrial | None,
-) -> list[tuple[str, bytes]]:  # fmt: skip
-    """The figures as files, and with their captions."""
-    job, points = study.job, _points(trials)
-    metric, name = job.metric.replace("val_", "validation ").replace("_", " "), job.config.study
-    reference = recipe.value if recipe is not None and recipe.state == TrialState.COMPLETE else None
-    files = {"Optimisation history": folder / "optimisation_history.png"}
-    plots.save_history(files["Optimisation history"], points, metric, reference, name)
-    if importance:
-        files["Parameter importance"] = folder / "parameter_importance.png"
-        plots.save_importance(files["Parameter importance"], importance, f"{name}: {over}")
-    files |= {"Slices: values by each parameter alone": folder / "slices.png",
-              "Parallel coordinates: one line a trial": folder / "parallel_coordinates.png"}  # fmt: skip
-    plots.save_slices(folder / "slices.png", points, job.space, metric, name)
-    plots.save_parallel(folder / "parallel_coordinates.png", points, job.space, metric, name)
-    return [(caption, file.read_bytes()) for caption, file in files.items()]
-
-
 def command_line(job: Job, params: Mapping[str, Any]) -> str:
-    """What a person would type to train with these settings, next to what the recipe says anyway."""
+    """What to type to train with these settings: all that differs from the recipe."""
     config = dataclasses.replace(job.base, **params)
     identity = ("model", "dataset") if job.config.kind == "cnn" else ("cell", "attention", "positions")
     standard = job.family.decide(type(config)(**{name: getattr(config, name) for name in identity}))
     left_out = (FREE_TO_CHANGE - {"data_dir"}) | {"seed"}
-    parts = [
-        "mlflow",
-        "run",
-        ".",
-        "-e",
-        job.entry_point,
-        "--env-manager",
-        "local",
-        "--experiment-name",
-        job.entry_point,
-    ]
+    parts = f"mlflow run . -e {job.entry_point} --env-manager local --experiment-name {job.entry_point}".split()
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in identity or (field.name not in left_out and value != getattr(standard, field.name)):
@@ -206,18 +152,25 @@ def command_line(job: Job, params: Mapping[str, Any]) -> str:
 
 def trials_csv(job: Job, trials: Sequence[FrozenTrial]) -> str:
     """Every trial with its settings."""
-    names = list(job.space)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "state", job.metric, "epochs", "kept_epoch", "val_loss", "seconds", "retry_of", "run_id",
-                     *names])  # fmt: skip
+    rows = []
     for trial in trials:
-        retried = trial.system_attrs.get("retry_history")
-        noted = trial.user_attrs if trial.state in FINISHED else {RUN: trial.user_attrs.get(RUN)}
-        seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration else ""
-        writer.writerow([trial.number, trial.state.name.lower(), trial.value, len(trial.intermediate_values),
-                         noted.get(EPOCH), noted.get(LOSS), seconds, retried[-1] if retried else "", noted.get(RUN),
-                         *(trial.params.get(name) for name in names)])  # fmt: skip
+        finished = trial.state in FINISHED  # a trial that is tried again has the notes of the one before
+        row = {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            job.metric: trial.value,
+            "epochs": len(trial.intermediate_values),
+            "kept_epoch": trial.user_attrs.get(EPOCH) if finished else None,
+            "val_loss": trial.user_attrs.get(LOSS) if finished else None,
+            "seconds": f"{trial.duration.total_seconds():.1f}" if trial.duration else None,
+            "retry_of": trial.system_attrs.get("retry_history", [None])[-1],
+            "run_id": trial.user_attrs.get(RUN),
+        }
+        rows.append(row | {name: trial.params.get(name) for name in job.space})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
 
 
@@ -226,23 +179,32 @@ def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figur
     body = [f"<h1>Study {escape(result.study)}</h1>", *(f"<p>{escape(line)}</p>" for line in result.lines())]
     body += ["<h2>The best settings as a command</h2>", f"<pre>{escape(result.command)}</pre>", "<h2>Figures</h2>"]
     body += [picture(caption, png) for caption, png in figures]
-    ordered = sorted(trials, key=lambda one: (one.state != TrialState.COMPLETE, one.state not in FINISHED,
-                                              -(one.value or 0.0), one.number))  # fmt: skip
+    ordered = sorted(
+        trials,
+        key=lambda one: (one.state != TrialState.COMPLETE, one.state not in FINISHED, -(one.value or 0.0), one.number),
+    )
     lines = []
     for trial in ordered:
         value = "" if trial.value is None else f"{trial.value:.4f}"
-        cells = [str(trial.number), trial.state.name.lower(), value, str(len(trial.intermediate_values)),
-                 *(shown(trial.params[name]) if name in trial.params else "" for name in job.space)]  # fmt: skip
+        cells = [
+            str(trial.number),
+            trial.state.name.lower(),
+            value,
+            str(len(trial.intermediate_values)),
+            *(shown(trial.params[name]) if name in trial.params else "" for name in job.space),
+        ]
         mark = ' class="best"' if trial.number == result.best.number else ""
         lines.append(f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     body += ["<h2>Trials</h2>", table(["trial", "state", job.metric, "epochs", *job.space], lines)]
     if result.trainings:
-        rows = [f"<tr><td>{one.seed}</td><td>{one.val:.4f}</td><td>{one.test:.4f}</td><td>{one.run_id}</td></tr>"
-                for one in result.trainings]  # fmt: skip
-        body += ["<h2>The best settings trained anew</h2>", table(["seed", "validation", "test", "run"], rows)]
+        rows = [
+            f"<tr><td>{one.seed}</td><td>{one.val:.4f}</td><td>{one.test:.4f}</td><td>{one.run_id}</td></tr>"
+            for one in result.trainings
+        ]
+        body += ["<h2>The best settings retrained</h2>", table(["seed", "validation", "test", "run"], rows)]
     facts = {
         "study run": result.run_id,
-        "storage": study.storage.shown,
+        "storage": storage.shown(study.url),
         "data": f"{job.data.name}, SHA-256 {job.data.sha256[:12]}...",
         "sampler and pruner": f"{job.config.sampler}, {job.config.pruner}",
         "search": ", ".join(f"{name} {part}" for name, part in job.space.items()),

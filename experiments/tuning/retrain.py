@@ -1,4 +1,4 @@
-"""The best settings of a study, trained anew over several seeds, and whether one of these becomes champion."""
+"""The best settings of a study, retrained over several seeds, and whether one of these becomes champion."""
 
 import dataclasses
 import sys
@@ -36,7 +36,7 @@ class Retrained:
 
 
 def retrain(job: Job, trial: FrozenTrial, parent: str) -> list[Retrained]:
-    """Train a trial's settings with seeds that no trial had, going on with what was cut off.
+    """Train a trial's settings with seeds that no trial had, resuming what was interrupted.
 
     Raises TrainingError if a training fails or its results cannot be read yet; those that are finished stay, and the
     same command goes on.
@@ -52,16 +52,18 @@ def retrain(job: Job, trial: FrozenTrial, parent: str) -> list[Retrained]:
         if run.info.status != FINISHED:
             raise TrainingError(
                 f"the training with seed {seed} is finished, but its results wait on this machine for the tracking "
-                "server; when it is back, the same command goes on"
+                "server; when it is back, the same command resumes"
             )
         found.append(_read(job, seed, run))
-        metric = _words(job)
-        print(f"trained anew with seed {seed}: validation {metric} {found[-1].val:.4f}, test {found[-1].test:.4f}",
-              flush=True)  # fmt: skip
+        metric = _metric_name(job)
+        print(
+            f"retrained with seed {seed}: validation {metric} {found[-1].val:.4f}, test {found[-1].test:.4f}",
+            flush=True,
+        )
     return found
 
 
-def _words(job: Job) -> str:
+def _metric_name(job: Job) -> str:
     return job.metric.removeprefix("val_").replace("_", " ")
 
 
@@ -106,7 +108,7 @@ def promote(job: Job, trainings: Sequence[Retrained]) -> str:
     if not job.config.register:
         return "not registered"
     if not trainings:
-        return "nothing was trained anew (seeds=0), so nothing is registered"
+        return "nothing was retrained (seeds=0), so nothing is registered"
     versions = {one.run_id: registry.version_of_run(job.registered_name, one.run_id) for one in trainings}
     if any(version is None for version in versions.values()):
         raise TrainingError(f"not all of the trainings are versions of {job.registered_name}")

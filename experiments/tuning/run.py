@@ -1,87 +1,99 @@
-"""Working on a study until it has its trials: take, train, tell; the worker that leaves last trains the best anew."""
+"""Working on a study until it has its trials; then one worker retrains the best settings over seeds and reports."""
 
 import dataclasses
 import os
 import time
-from contextlib import suppress
+import warnings
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import URL
 
 from experiments.config import ConfigError, TrainingError, TuneConfig, UserError, interrupts
 from experiments.tracking.run import Tracker, end_shared_run, git_commit, shared_run, store_folder
 from experiments.tracking.store import known_run, opened_store
 from experiments.training import devices
 from experiments.tuning.job import Job, make_job
-from experiments.tuning.open_storage import open_storage
 from experiments.tuning.report import TuneResult, report
 from experiments.tuning.retrain import promote, retrain
-from experiments.tuning.storage import StudyStorage
-from experiments.tuning.study import PARENT, Study, Turn, count, open_study
-from experiments.tuning.trial import Outcome, TakenError, run_trial, settle_runs
+from experiments.tuning.storage import open_storage, reason, shown, storage_url, study_lock
+from experiments.tuning.study import PARENT, Study, open_study
+from experiments.tuning.trial import Worker, settle_runs
 
 EXPERIMENT = "tune"
 POLL_SECONDS = 1.0
-# One accident may pass; so many trials in a row that fail have a reason that the next one would meet, too.
-MOST_FAILURES = 5
 
 
 def tune(config: TuneConfig) -> TuneResult | None:
-    """Work on a study; None when other workers are still at it, of which the last writes the report.
+    """Work on a study; None when another worker finishes it and writes the report.
 
     Raises UserError before any study or run is made if the configuration cannot work, TrainingError after that.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("tune runs in one process; start the same command several times instead of torchrun")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats, samplers
     job = make_job(config)
     opened_store()
-    storage = open_storage(config.storage, job.config.study, store_folder())
+    url = storage_url(config.storage, job.config.study, store_folder())
+    storage = open_storage(url)
     try:
         with interrupts.held():
-            study, tracker = _join(job, storage)
+            study, tracker = _join(job, url, storage)
             return _see_through(study, tracker)
-    except StorageInternalError as error:
-        raise TrainingError(f"the storage {storage.shown} no longer answers; the same command goes on") from error
+    except Exception as error:
+        cause = _storage_error(error)
+        if cause is None:
+            raise
+        raise TrainingError(
+            f"the storage {shown(url)} does not answer: {reason(cause)}; the same command resumes"
+        ) from error
     finally:
-        storage.close()
+        storage.engine.dispose()
 
 
-def _join(job: Job, storage: StudyStorage) -> tuple[Study, Tracker]:
-    """The study, and its run: gone on with, or made. Made are both or none."""
-    with storage.lock(job.config.study):
-        study = open_study(job, storage)
-        if study.parent is not None:
-            _check_parent(study)
-            tracker = shared_run(EXPERIMENT, study.parent)
+def _storage_error(error: BaseException | None) -> StorageInternalError | None:
+    """What the storage said, if that is why there was an error: Optuna may fail over its own failure to note it."""
+    while error is not None and not isinstance(error, StorageInternalError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _join(job: Job, url: URL, storage: RDBStorage) -> tuple[Study, Tracker]:
+    """The study and its run, resumed or made."""
+    with study_lock(url, job.config.study):
+        study = open_study(job, url, storage)
+        parent = study.study.user_attrs.get(PARENT)
+        if parent is not None:
+            _check_parent(parent)
+            tracker = shared_run(EXPERIMENT, parent)
         else:
-            tracker = None
+            tracker = shared_run(EXPERIMENT)
             try:
-                tracker = shared_run(EXPERIMENT)
                 _start(study, tracker)
-                study.study.set_user_attr(PARENT, tracker.run_id)
             except BaseException as error:
-                optuna.delete_study(study_name=job.config.study, storage=storage.backend)
-                if tracker is not None:
-                    end_shared_run(tracker.run_id, "FAILED", {"error": f"{type(error).__name__}: {error}"})
+                end_shared_run(tracker.run_id, "FAILED", {"error": f"{type(error).__name__}: {error}"})
                 raise
-    counts = count(study.trials())
-    done = f", {counts.finished} finished already" if counts.finished else ""
-    print(f"study {job.config.study} in {storage.shown}: {job.config.trials} trials{done}; parent run {tracker.run_id}",
-          flush=True)  # fmt: skip
+            study.study.set_user_attr(PARENT, tracker.run_id)
+    finished = study.counts().finished
+    done = f", {finished} finished already" if finished else ""
+    print(
+        f"study {job.config.study} in {shown(url)}: {job.config.trials} trials{done}; parent run {tracker.run_id}",
+        flush=True,
+    )
     return study, tracker
 
 
-def _check_parent(study: Study) -> None:
-    run = known_run(study.parent or "")
+def _check_parent(run_id: str) -> None:
+    run = known_run(run_id)
     if run is None:
         raise ConfigError(
-            f"the run of the study, {study.parent}, is not in this tracking store; give every worker the same "
+            f"the run of the study, {run_id}, is not in this tracking store; give every worker the same "
             "MLFLOW_TRACKING_URI, or begin another study"
         )
     if run.info.lifecycle_stage != "active":
-        raise ConfigError(f"the run of the study, {study.parent}, is deleted; restore it, or begin another study")
+        raise ConfigError(f"the run of the study, {run_id}, is deleted; restore it, or begin another study")
 
 
 def _start(study: Study, tracker: Tracker) -> None:
@@ -96,22 +108,21 @@ def _start(study: Study, tracker: Tracker) -> None:
         **devices.describe(job.base.device),
     }
     name = f"tune {job.config.model} on {job.config.dataset}"
-    note = f"**{name}** is running: one nested run a trial. Cut off? The same command goes on with it, or joins it."
-    params = {**dataclasses.asdict(job.config), "storage": study.storage.shown}  # its password is nobody's business
+    note = f"**{name}** is running: one nested run a trial. The same command resumes or joins it."
+    params = {**dataclasses.asdict(job.config), "storage": shown(study.url)}  # never with a password
     tracker.start(name, note, params, tags)
 
 
 def _see_through(study: Study, tracker: Tracker) -> TuneResult | None:
     """Trials, then the end; whatever goes wrong is said on the study's run, if no other worker is at it."""
+    worker = Worker(study, tracker.run_id)
     try:
         with interrupts.allowed():
-            seconds = _work(study, tracker.run_id)
-            return _finish(study, tracker, seconds)
+            worker.work()
+            return _finish(study, tracker, worker.tracking_seconds)
     except KeyboardInterrupt as stopped:
         _leave(study, tracker, "KILLED", {})
         stopped.add_note("to resume: the same command")
-        raise
-    except StorageInternalError:
         raise
     except Exception as error:
         _leave(study, tracker, "FAILED", {"error": f"{type(error).__name__}: {error}"})
@@ -121,79 +132,17 @@ def _see_through(study: Study, tracker: Tracker) -> TuneResult | None:
 
 
 def _leave(study: Study, tracker: Tracker, status: str, tags: dict[str, str]) -> None:
-    if not count(study.trials()).running:
+    if not study.counts().running:
         end_shared_run(tracker.run_id, status, tags)
 
 
-def _work(study: Study, parent: str) -> float:
-    """Run trials until the study has those asked for, or the time is up; returns the seconds spent on tracking them."""
-    config = study.job.config
-    begun, failures, tracking, waiting = time.monotonic(), 0, 0.0, False
-    while not config.timeout or time.monotonic() - begun < config.timeout:
-        turn = study.take(config.trials)
-        if turn is Turn.DONE:
-            return tracking
-        if isinstance(turn, Turn):
-            if not waiting:
-                print(f"waiting: {turn.value}", flush=True)
-            waiting = True
-            time.sleep(POLL_SECONDS)
-            continue
-        waiting = False
-        try:
-            outcome = run_trial(study, turn, parent)
-        except TakenError as error:
-            print(f"warning: {error}", flush=True)
-        except KeyboardInterrupt:
-            with study.storage.lock(config.study):
-                study.storage.give_back(study.study, study.trials()[turn.number])
-            raise
-        except StorageInternalError:
-            raise
-        except Exception as error:  # whatever a trial dies of (memory, a disk, a bug), others are tried
-            with suppress(ValueError, UpdateFinishedTrialError):
-                study.study.tell(turn.number, state=TrialState.FAIL)
-            failures += 1
-            reason = " ".join(f"{error or type(error).__name__}".split())[:300]
-            print(f"trial {turn.number} FAILED: {reason}", flush=True)
-            if failures == MOST_FAILURES:
-                raise TrainingError(f"{failures} trials in a row failed; the last: {reason}") from error
-        else:
-            failures = 0
-            tracking += outcome.tracking_seconds
-            _say(study, outcome)
-    print(f"the time is up ({config.timeout} s)", flush=True)
-    return tracking
-
-
-def _say(study: Study, outcome: Outcome) -> None:
-    """One line on a trial."""
-    counts, best = count(study.trials()), study.best()
-    metric = study.job.metric.replace("val_", "validation ").replace("_", " ")
-    width = len(str(study.job.config.trials))
-    value = f"{metric} {outcome.value:.4f}" if outcome.value == outcome.value else ""
-    told = f"pruned after epoch {outcome.epochs}" if outcome.state == "pruned" else f"{outcome.epochs} epochs"
-    lead = f"; best {best.value:.4f} (trial {best.number})" if best else ""
-    print(
-        f"{counts.finished:{width}}/{study.job.config.trials}  trial {outcome.number}: {told}, {value}{lead}",
-        flush=True,
-    )
-
-
 def _finish(study: Study, tracker: Tracker, tracking: float) -> TuneResult | None:
-    """Train the best anew and report, if no other worker does so or has a trial."""
-    name = study.job.config.study
-    with study.storage.lock(f"{name}-end", wait=False) as mine:
+    """Wait for the trials of other workers, retrain the best settings and report, if no other worker does so."""
+    with study_lock(study.url, f"{study.job.config.study}-end", wait=False) as mine:
         if not mine:
             print(f"another worker finishes the study; see run {tracker.run_id}")
             return None
-        with study.storage.lock(name):
-            study.storage.give_up_cut_off(study.study)
-            running = count(study.trials()).running
-        if running:
-            trials = "1 trial is" if running == 1 else f"{running} trials are"
-            print(f"{trials} with other workers, of which the last finishes the study; see run {tracker.run_id}")
-            return None
+        _wait_for_others(study)
         settle_runs(study, tracker.run_id)
         best = study.best()
         if best is None:
@@ -203,3 +152,14 @@ def _finish(study: Study, tracker: Tracker, tracking: float) -> TuneResult | Non
         result = report(study, tracker, best, trainings, decision, tracking)
         end_shared_run(tracker.run_id, "FINISHED")
         return result
+
+
+def _wait_for_others(study: Study) -> None:
+    """Return when no trial is running: each is finished, or its worker has been silent for too long."""
+    study.fail_dead_trials()
+    running = study.counts().running
+    if running:
+        print(f"waiting for {running} trial{'s' if running > 1 else ''} of other workers", flush=True)
+    while study.counts().running:
+        time.sleep(POLL_SECONDS)
+        optuna.storages.fail_stale_trials(study.study)

@@ -1,4 +1,4 @@
-"""What a study searches: the one visible table of ranges for each family, and how a person changes it.
+"""What a study searches: the one visible table of ranges for each family, and how the user changes it.
 
 Every name is a field of the family's configuration class, whose bounds hold here as well.
 """
@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+import optuna
 
 from experiments.config import ConfigError, TrainConfig, check
 
@@ -26,11 +26,11 @@ class Range:
     def __str__(self) -> str:
         return f"{self.low:g}:{self.high:g}"
 
-    def distribution(self) -> BaseDistribution:
-        """The same for Optuna; whole numbers where both ends are."""
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        """The value of a trial; a whole number where both ends are."""
         if isinstance(self.low, int) and isinstance(self.high, int):
-            return IntDistribution(self.low, self.high, log=self.log, step=self.step)
-        return FloatDistribution(self.low, self.high, log=self.log)
+            return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
 
     def nearest(self, value: Any) -> Any:
         """The value of this range that is nearest to another."""
@@ -47,9 +47,9 @@ class Choice:
     def __str__(self) -> str:
         return "|".join(shown(value) for value in self.values)
 
-    def distribution(self) -> BaseDistribution:
-        """The same for Optuna."""
-        return CategoricalDistribution(self.values)
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        """The value of a trial."""
+        return trial.suggest_categorical(name, self.values)
 
     def nearest(self, value: Any) -> Any:
         """The value itself, of other numbers the nearest; None if there is nothing like it."""
@@ -61,7 +61,7 @@ class Choice:
 
 Space = dict[str, Range | Choice]
 
-# What is searched unless a person says otherwise. Both optimizers share one range of learning rates: what suits which
+# What is searched unless the user says otherwise. Both optimizers share one range of learning rates: what suits which
 # is for the study to find.
 SPACES: dict[str, Space] = {
     "cnn": {
@@ -84,7 +84,7 @@ SPACES: dict[str, Space] = {
         "teacher_forcing": Range(0.0, 1.0),
     },
 }
-# Searched only where a person names them, with a range of their own.
+# Searched only where the user names them, with a range of their own.
 ON_REQUEST: dict[str, Space] = {
     "cnn": {
         "schedule": Choice(("cosine", "one_cycle", "constant")),
@@ -143,7 +143,7 @@ def make_space(kind: str, dataset: str, text: str, base: TrainConfig) -> tuple[S
 
 
 def _read(name: str, text: str, standard: Range | Choice, base: TrainConfig) -> Range | Choice:
-    """A range or a list of values as a person wrote it."""
+    """A range or a list of values as the user wrote it."""
     if ":" not in text:
         values = tuple(_value(name, one.strip(), base) for one in text.split("|"))
         if len(set(values)) < len(values):
@@ -177,9 +177,9 @@ def _value(name: str, text: str, base: TrainConfig) -> Any:
 
 
 def limit_batch_size(space: Space, base: TrainConfig, examples: int, search: str) -> tuple[Space, TrainConfig]:
-    """A space in which every batch size can be had with so many training examples.
+    """A space in which every batch size can be had with this many training examples.
 
-    Standard choices that are too large are left out. Raises ConfigError for those that a person gave.
+    Standard choices that are too large are left out. Raises ConfigError for those that the user gave.
     """
     sizes = space.get("batch_size")
     asked = sizes.values if isinstance(sizes, Choice) else (base.batch_size,)

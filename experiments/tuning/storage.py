@@ -1,154 +1,172 @@
-"""Where a study is kept: a journal file, or a database that several machines reach; and who may do what at a time.
+"""Where a study is kept: an SQLite file for the workers of one machine, PostgreSQL for those of several."""
 
-Workers queue for one lock when they take a trial, so that a study gets exactly the trials that were asked for. A worker
-that is gone leaves a trial running: a journal knows it by the worker's lock, which ended with its process, a database
-by its heartbeat.
-"""
-
-import copy
-import uuid
-import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
+import sqlalchemy
 from filelock import FileLock, Timeout
-from optuna.storages import BaseStorage, JournalStorage, RetryHeartbeatStaleTrialCallback
+from optuna.exceptions import StorageInternalError
+from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from experiments.config import ConfigError
-from experiments.tuning.locks import file_lock
 
-# A trial that was cut off is tried again so often; after that another one takes its place.
-MOST_RETRIES = 2
-CLAIM = "claim"
+DATABASES = ("sqlite", "postgresql")
+# Seconds between two signs of life of a trial, and without one until it counts as dead.
+HEARTBEAT, GRACE = 10, 60
+# A trial whose worker died is tried again this often; after that another one takes its place.
+MAX_RETRY = 2
+PATIENCE = 10  # seconds for a server to answer
+# Optuna and MLflow note their versions in tables of the same name: one would spoil the other's database.
+MLFLOW_TABLES = {"experiments", "registered_models"}
+# What earlier versions kept studies in.
+JOURNAL = ".journal"
 
 
-class StudyStorage(ABC):
-    """A place for studies, open on this process.
+def storage_url(text: str, study: str, folder: Path) -> URL:
+    """The database that `TuneConfig.storage` names; `auto` is a file of the study's own under `folder`.
 
-    Attributes:
-        shown: what it is called before people: never with a password.
-        backend: the same for Optuna.
-        worker: id of this process.
+    Raises ConfigError for what names no database that can hold a study.
     """
+    if text == "auto":
+        return URL.create("sqlite", database=str(folder / "studies" / f"{study}.db"))
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        named = "storage" if "@" in text else f"storage is {text!r}, and that"  # there may be a password in it
+        file = f"{Path(text).stem}.db (takes the journal over)" if text.endswith(JOURNAL) else "studies.db"
+        raise ConfigError(
+            f"{named} is no URL; valid: auto, or such as sqlite:///{file} or postgresql://user@host/studies"
+        ) from error
+    if url.get_backend_name() not in DATABASES:
+        raise ConfigError(f"storage is {shown(url)!r}; valid: databases of {', '.join(DATABASES)}")
+    if url.get_backend_name() == "sqlite":
+        _check_folder(url)
+    return url
 
-    shown: str
-    backend: BaseStorage
 
-    def __init__(self) -> None:
-        self.worker = uuid.uuid4().hex
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.retry = RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES)
+def _check_folder(url: URL) -> None:
+    if not url.database or url.database == ":memory:":
+        raise ConfigError(f"storage is {str(url)!r}, which names no file; valid: such as sqlite:///studies.db")
+    folder = Path(url.database).absolute().parent
+    try:
+        exists = folder.is_dir()
+    except OSError as error:  # a name that is too long, say
+        raise ConfigError(f"storage is {shown(url)!r}, and its folder cannot be read: {error.strerror}") from error
+    if not exists:
+        raise ConfigError(f"storage is {shown(url)!r}, and there is no folder {folder}")
 
-    @abstractmethod
-    def lock(self, name: str, wait: bool = True) -> AbstractContextManager[bool]:
-        """Hold a lock that no other process on any machine has; it is released however this process ends.
 
-        Gives False, at once, where `wait` is false and another process has it.
-        """
+def shown(url: URL) -> str:
+    """What a database is called in messages: never with a password."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or ""
+    return url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
 
-    @abstractmethod
-    def alive(self, trial: optuna.Trial) -> AbstractContextManager[None]:
-        """Show other workers that this process works on a trial."""
 
-    @abstractmethod
-    def give_up_gone(self, study: optuna.Study) -> list[int]:
-        """Give back the running trials, all claimed, whose workers have ended without a word; returns their numbers."""
+def open_storage(url: URL) -> RDBStorage:
+    """Open the database, made if need be. Raises ConfigError, without its password, for one that cannot be used."""
+    try:
+        if url.get_backend_name() == "sqlite":
+            Path(url.database or "").parent.mkdir(exist_ok=True)
+        with study_lock(url, "open"):  # several workers that make the tables of a new database at once would fail
+            return _open(url)
+    except ImportError as error:
+        raise ConfigError(f"storage is {shown(url)!r}, and the Python package for it is missing: {error}") from error
+    except OSError as error:  # read-only, a name that is too long, a disk without locks
+        raise ConfigError(
+            f"storage is {shown(url)!r}, and nothing can be written there ({error.strerror or error})"
+        ) from error
+    except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        raise ConfigError(f"storage is {shown(url)!r}, which does not answer: {reason(error)}") from error
 
-    def close(self) -> None:  # noqa: B027  # not every storage has something to put away
-        """Put away what shows that this process is at work."""
 
-    def claim(self, trial: optuna.Trial) -> None:
-        """Note whose trial it is. To be called under the lock under which it was taken."""
-        # With its number: a retried trial inherits the note of the one before it.
-        trial.set_user_attr(CLAIM, [trial.number, self.worker])
+def _open(url: URL) -> RDBStorage:
+    if url.get_backend_name() == "sqlite":
+        _take_over(Path(url.database or ""))
+    tables = sqlalchemy.inspect(_engine(url)).get_table_names()
+    if MLFLOW_TABLES.issubset(tables):
+        raise ConfigError(f"storage is {shown(url)!r}, which is a database of MLflow; valid: one of its own")
+    return RDBStorage(
+        url.render_as_string(hide_password=False),
+        engine_kwargs={"connect_args": _connect_args(url), "pool_pre_ping": True},
+        heartbeat_interval=HEARTBEAT,
+        grace_period=GRACE,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY),
+    )
 
-    def give_up_cut_off(self, study: optuna.Study) -> list[int]:
-        """Mark the running trials of workers that are gone as failed, and queue them anew; returns their numbers.
 
-        To be called under the lock.
-        """
-        given_up = []
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            # Nobody else holds the lock: a trial without a claim of its own was cut off while it was being taken.
-            if trial.user_attrs.get(CLAIM, [None])[0] != trial.number and self.give_back(study, trial):
-                given_up.append(trial.number)
-        return [*given_up, *self.give_up_gone(study)]
-
-    def give_back(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Mark a running trial as failed and queue it anew, unless it was so too often; False if it has ended."""
-        try:
+def _take_over(database: Path) -> None:
+    """Copy the studies of a journal that lies beside a database not yet made; the journal stays as it is."""
+    journal, copy = database.with_suffix(JOURNAL), database.with_suffix(".part")
+    if database.exists() or not journal.exists():
+        return
+    copy.unlink(missing_ok=True)
+    try:
+        earlier = JournalStorage(JournalFileBackend(str(journal)))
+        names = optuna.get_all_study_names(earlier)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{journal} is no journal of Optuna; valid: another storage, or none of that name") from error
+    storage = RDBStorage(f"sqlite:///{copy}")
+    for name in names:
+        optuna.copy_study(from_study_name=name, from_storage=earlier, to_storage=storage)
+        study = optuna.load_study(study_name=name, storage=storage)
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):  # no worker of this version has them
             study.tell(trial.number, state=TrialState.FAIL)
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-            return False
-        self.retry(study, copy.deepcopy(trial))
-        return True
+            RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY)(study, trial)
+    storage.engine.dispose()
+    copy.replace(database)
+    print(f"took over {journal} into {database}", flush=True)
 
 
-class JournalStudyStorage(StudyStorage):
-    """A journal file, for the workers of one machine, or of several that share its folder."""
+def _engine(url: URL) -> sqlalchemy.Engine:
+    return sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=_connect_args(url))
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path, self.shown = path, str(path)
-        self._locks = path.with_suffix(".locks")
-        self._locks.mkdir(parents=True, exist_ok=True)
-        self._here = FileLock(self._locks / f"worker-{self.worker}")
-        self._here.acquire()
+
+def _connect_args(url: URL) -> dict[str, int]:
+    """How long to wait for a server, or for another process to be done with the file."""
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": GRACE}
+    return {"connect_timeout": PATIENCE} if url.get_driver_name().startswith("psycopg") else {}
+
+
+@contextmanager
+def study_lock(url: URL, name: str, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock that all workers share, released however this process ends; yields whether it is held.
+
+    Without `wait` it yields False, at once, if another process has it.
+    """
+    if url.get_backend_name() == "sqlite":
+        lock = FileLock(f"{url.database}.{name}.lock")
         try:
-            with self.lock("journal"):
-                # Optuna's own locks outlive a killed process for half a minute.
-                lock = _JournalLock(self._locks / "journal-entry")
-                self.backend = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self.close()
-            raise ConfigError(f"storage is {self.shown!r}, which is no journal of Optuna that can be used") from error
-
-    @contextmanager
-    def lock(self, name: str, wait: bool = True) -> Iterator[bool]:
-        with file_lock(self._locks / name, wait) as held:
-            yield held
-
-    @contextmanager
-    def alive(self, trial: optuna.Trial) -> Iterator[None]:  # noqa: ARG002  # the lock of the process says it
-        yield
-
-    def give_up_gone(self, study: optuna.Study) -> list[int]:
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial.number for trial in running if self._is_gone(trial) and self.give_back(study, trial)]
-
-    def _is_gone(self, trial: FrozenTrial) -> bool:
-        _, worker = trial.user_attrs[CLAIM]
-        if worker == self.worker:
-            return False
-        lock = FileLock(self._locks / f"worker-{worker}")
-        try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
-            return False
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
-        return True
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+        return
+    take = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
+    query = sqlalchemy.text(f"SELECT {take}(hashtextextended(:name, 0))")
+    try:
+        connection = _engine(url).connect().execution_options(isolation_level="AUTOCOMMIT")
+        held = connection.execute(query, {"name": f"project-dl {name}"}).scalar() is not False
+    except SQLAlchemyError as error:
+        raise StorageInternalError("no lock") from error
+    with connection:  # PostgreSQL releases the lock with it
+        yield held
 
-    def close(self) -> None:
-        Path(self._here.lock_file).unlink(missing_ok=True)
-        self._here.release()
 
-
-class _JournalLock:
-    """A file lock as Optuna's journal wants it."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path)
-
-    def acquire(self) -> bool:
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
+def reason(error: BaseException) -> str:
+    """The first line of what a database says, without the statement."""
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    cause = getattr(cause, "orig", None) or cause
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:300]

@@ -1,117 +1,157 @@
-"""One trial: a short training with drawn settings, mirrored as a nested MLflow run."""
+"""Trials: short trainings with drawn settings, each mirrored as a nested MLflow run."""
 
-import dataclasses
-import math
-from dataclasses import dataclass
+import time
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from experiments.config import TrainingError
 from experiments.tracking.run import Tracker, end_shared_run, tracked_run
 from experiments.training.loop import DivergedError
 from experiments.training.run import try_out
 from experiments.training.state import Metrics
-from experiments.tuning.study import EPOCH, LOSS, RUN, Study
+from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Study, make_sampler
 from tasks.runs import nested_runs, open_store
 
 TRIAL, STATE = "trial", "trial_state"
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+# One accident may pass; this many trials in a row that fail have a reason that the next one would meet, too.
+MAX_FAILURES = 5
 
 
-class TakenError(TrainingError):
-    """Another worker took this one for dead, and the trial from it."""
+class Worker:
+    """Runs trials of a study in this process.
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a trial: `value` is that of its best epoch; `reason` says why it did not complete."""
-
-    number: int
-    state: str
-    value: float
-    epochs: int
-    reason: str
-    tracking_seconds: float
-
-
-def run_trial(study: Study, trial: optuna.Trial, parent: str) -> Outcome:
-    """Train with a trial's settings, and tell the study; a pruned trial's run is FINISHED with `trial_state=pruned`.
-
-    Raises TakenError, or whatever the training died of: the study then has not been told.
+    Attributes:
+        tracking_seconds: spent on writing to MLflow.
     """
-    tags = {TRIAL: str(trial.number), STATE: "running", "study": study.job.config.study}
-    with (
-        study.storage.alive(trial),
-        tracked_run(study.job.entry_point, parent=parent, tags=tags, system_metrics=False) as tracker,
-    ):
+
+    def __init__(self, study: Study, parent: str) -> None:
+        self.tracking_seconds = 0.0
+        self._study, self._parent = study, parent
+        self._number, self._failures, self._error = -1, 0, ""
+
+    def work(self) -> None:
+        """Run trials until the study has those asked for, or the time is up.
+
+        Raises TrainingError if several in a row fail, or whatever ends a trial besides: what an error in it was.
+        """
+        config = self._study.job.config
+        end = time.monotonic() + (config.timeout or float("inf"))
+        enough = optuna.study.MaxTrialsCallback(config.trials, FINISHED)
+        while self._study.counts().finished < config.trials:
+            remaining = end - time.monotonic()
+            if remaining <= 0:
+                print(f"the time is up ({config.timeout} s)", flush=True)
+                return
+            try:
+                self._study.study.optimize(
+                    self._run, timeout=remaining, catch=(Exception,), callbacks=[self._report, enough]
+                )
+            except (ValueError, UpdateFinishedTrialError):
+                # The study takes nothing of a trial that is another worker's by now; this worker takes the next one.
+                if not self._study.trials()[self._number].state.is_finished():
+                    raise
+                print(f"warning: trial {self._number} was taken for dead and given to another worker", flush=True)
+
+    def _run(self, trial: optuna.Trial) -> float:
+        """Run one trial; returns the value of its best epoch. Raises TrialPruned, or what the training died of."""
+        self._number = trial.number
         try:
-            trial.set_user_attr(RUN, tracker.run_id)
-            outcome = _train(study, trial, tracker)
-        except BaseException:
-            tracker.describe(f"Trial {trial.number} of the study {study.job.config.study} failed.", {STATE: "failed"})
+            return self._train(trial)
+        except KeyboardInterrupt:  # not the trial's fault: it is queued again
+            retry = self._study.storage.get_heartbeat_stale_trial_callback()
+            assert retry is not None
+            retry(self._study.study, self._study.study.trials[trial.number])
             raise
-        _log(study, outcome, tracker)
-    return dataclasses.replace(outcome, tracking_seconds=tracker.seconds)
+        except Exception as error:
+            self._error = " ".join(f"{error or type(error).__name__}".split())[:300]
+            raise
+
+    def _train(self, trial: optuna.Trial) -> float:
+        job = self._study.job
+        trial.study.sampler = make_sampler(job.config, trial.number)  # Optuna draws when the first setting is asked for
+        settings = {name: part.suggest(trial, name) for name, part in job.space.items()}
+        tags = {TRIAL: str(trial.number), STATE: "running", "study": job.config.study}
+        with tracked_run(job.entry_point, parent=self._parent, tags=tags, system_metrics=False) as tracker:
+            try:
+                trial.set_user_attr(RUN, tracker.run_id)
+                best, seen, reason = _try_out(self._study, trial, job.trial_config(settings), tracker)
+            except BaseException:
+                tracker.describe(f"Trial {trial.number} of the study {job.config.study} failed.", {STATE: "failed"})
+                raise
+            metrics = {}
+            if best:
+                metrics["objective"] = seen[best - 1][job.metric]
+                trial.set_user_attr(LOSS, seen[best - 1]["val_loss"])
+                trial.set_user_attr(EPOCH, best)
+            state = STATES[TrialState.PRUNED if reason else TrialState.COMPLETE]
+            because = f" ({reason})" if reason else ""
+            tracker.describe(
+                f"**Trial {trial.number}** of the study {job.config.study}: {state}{because}. Validation only: nothing "
+                "was tested, kept or registered.",
+                {STATE: state} | ({"reason": reason[:5000]} if reason else {}),
+                metrics,
+            )
+        self.tracking_seconds += tracker.seconds
+        if reason:
+            raise optuna.TrialPruned(reason)
+        return metrics["objective"]
+
+    def _report(self, study: optuna.Study, trial: FrozenTrial) -> None:  # noqa: ARG002  # as Optuna calls it
+        """One line on a trial. Raises TrainingError if it is one too many that failed."""
+        if trial.state == TrialState.FAIL:
+            print(f"trial {trial.number} FAILED: {self._error}", flush=True)
+            self._failures += 1
+            if self._failures == MAX_FAILURES:
+                raise TrainingError(f"{self._failures} trials in a row failed; the last: {self._error}")
+            return
+        self._failures = 0
+        job, counts, best = self._study.job, self._study.counts(), self._study.best()
+        epochs = len(trial.intermediate_values)
+        metric = job.metric.replace("val_", "validation ").replace("_", " ")
+        value = f", {metric} {max(trial.intermediate_values.values()):.4f}" if epochs else ""
+        result = f"pruned after epoch {epochs}" if trial.state == TrialState.PRUNED else f"{epochs} epochs"
+        lead = f"; best {best.value:.4f} (trial {best.number})" if best else ""
+        number = f"{counts.finished:{len(str(job.config.trials))}}/{job.config.trials}"
+        print(f"{number}  trial {trial.number}: {result}{value}{lead}", flush=True)
 
 
-def _train(study: Study, trial: optuna.Trial, tracker: Tracker) -> Outcome:
-    metric, config = study.job.metric, study.job.trial_config(trial.params)
+def _try_out(study: Study, trial: optuna.Trial, config: Any, tracker: Tracker) -> tuple[int, list[Metrics], str]:
+    """Train; returns the best epoch (0 if there is none), the metrics of every epoch, and why it was ended early."""
+    metric = study.job.metric
     seen: list[Metrics] = []
-    pruned = False
+    reason = ""
 
     def watch(epoch: int, metrics: Metrics) -> bool:
-        nonlocal pruned
+        nonlocal reason
         seen.append(metrics)
         trial.report(metrics[metric], epoch)
-        pruned = epoch < config.epochs and trial.should_prune()
-        return pruned
+        if epoch < config.epochs and trial.should_prune():
+            reason = f"no better than others after epoch {epoch}"
+        return bool(reason)
 
     name = f"trial {trial.number}: {study.job.config.model} on {study.job.config.dataset}"
-    reason, best = "", 0
     try:
         best, _ = try_out(study.job.family, config, tracker, name, watch)
-        if pruned:
-            reason = f"no better than others after epoch {len(seen)}"
     except DivergedError as error:  # no accident: these settings do not work, and the sampler shall know it
-        pruned, reason = True, str(error)
-        if seen:
-            best = max(range(len(seen)), key=lambda epoch: seen[epoch][metric]) + 1
-    except UpdateFinishedTrialError as error:
-        raise TakenError(f"trial {trial.number} was taken for dead and given to another worker") from error
-    value = seen[best - 1][metric] if best else math.nan
-    if best:
-        trial.set_user_attr(LOSS, seen[best - 1]["val_loss"])
-        trial.set_user_attr(EPOCH, best)
-    state = TrialState.PRUNED if pruned else TrialState.COMPLETE
-    try:
-        study.study.tell(trial, state=state, values=None if pruned else value)
-    except (ValueError, UpdateFinishedTrialError) as error:
-        raise TakenError(f"trial {trial.number} was taken for dead and given to another worker") from error
-    return Outcome(trial.number, STATES[state], value, len(seen), reason, 0.0)
-
-
-def _log(study: Study, outcome: Outcome, tracker: Tracker) -> None:
-    tags = {STATE: outcome.state}
-    said = f"**Trial {outcome.number}** of the study {study.job.config.study}: {outcome.state}"
-    if outcome.reason:
-        tags["reason"] = outcome.reason[:5000]
-        said += f" ({outcome.reason})"
-    metrics = {} if math.isnan(outcome.value) else {"objective": outcome.value}
-    tracker.describe(f"{said}. Validation only: nothing was tested, kept or registered.", tags, metrics)
+        best = 1 + max(range(len(seen)), key=lambda epoch: seen[epoch][metric], default=-1)
+        reason = str(error)
+    return best, seen, reason
 
 
 def settle_runs(study: Study, parent: str) -> None:
-    """Bring nested runs whose workers are gone to the state that the study has of their trials."""
+    """Bring nested runs, whose workers may be gone, to the state that the study has of their trials."""
     trials = study.trials()
     for run in nested_runs(open_store(), parent):
         number = run.data.tags.get(TRIAL, "")
-        if run.info.status != "RUNNING" or not number.isdigit() or int(number) >= len(trials):
+        state = STATES.get(trials[int(number)].state) if number.isdigit() and int(number) < len(trials) else None
+        if state is None or (run.data.tags.get(STATE) == state and run.info.status != "RUNNING"):
             continue
-        trial = trials[int(number)]
-        if trial.state in STATES:
-            tags = {STATE: STATES[trial.state]}
-            if trial.state == TrialState.FAIL:
-                tags["error"] = "the worker ended; its trial was queued anew, unless it was so too often"
-            end_shared_run(run.info.run_id, "FAILED" if trial.state == TrialState.FAIL else "FINISHED", tags)
+        failed = state == STATES[TrialState.FAIL]
+        tags = {STATE: state}
+        if failed:
+            tags["error"] = "the worker died; the trial was queued again, unless that was so too often"
+        end_shared_run(run.info.run_id, "FAILED" if failed else "FINISHED", tags)

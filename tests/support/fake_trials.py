@@ -13,9 +13,20 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import optuna
+import sqlalchemy
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
 from experiments.tracking.run import Tracker
 from experiments.training.state import Metrics
+from experiments.tuning.storage import storage_url
 
+STUDY = "cnn-lenet5-digits"
+# Arguments of the smallest studies: with trainings, and with stand-ins for them.
+TINY = ["--epochs", "2", "--train_size", "200", "--threads", "1"]
+FAKE = [*TINY, "--epochs", "4", "--seeds", "0"]
+GRACE = 5  # seconds without a sign of life until a worker of a test counts as dead
 Watch = Callable[[int, Metrics], bool]
 
 
@@ -29,7 +40,7 @@ def fake_try_out(
 ) -> tuple[int, Metrics]:
     """As `experiments.training.run.try_out`, with an epoch of `seconds` that trains nothing."""
     tracker.start(name, "a stand-in", dataclasses.asdict(config), {"model": config.model})
-    metrics: Metrics = {}
+    epoch, metrics = 0, Metrics()
     for epoch in range(1, config.epochs + 1):
         time.sleep(seconds)
         accuracy = quality(config) * (1 - 0.5**epoch)
@@ -40,11 +51,43 @@ def fake_try_out(
     return epoch, metrics
 
 
-def start_worker(arguments: list[str], *, dies_in: tuple[int, int] = (-1, -1), where: str = "in an epoch",
-                 seconds: float = 0.0, together: int = 1) -> ForkServerProcess:  # fmt: skip
+def all_runs() -> list[Run]:
+    """Every run in the store."""
+    client = MlflowClient()
+    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
+
+
+def trial_runs(parent: str) -> dict[int, Run]:
+    """The runs of trials by number; each has one."""
+    nested = [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent]
+    found = [run for run in nested if "trial" in run.data.tags]
+    numbers = {int(run.data.tags["trial"]): run for run in found}
+    assert len(numbers) == len(found)
+    return numbers
+
+
+def load_study(storage: str = "auto", name: str = STUDY) -> optuna.Study:
+    """A study as Optuna has it; `auto` is the default storage in the working directory."""
+    return optuna.load_study(study_name=name, storage=storage_url(storage, name, Path()).render_as_string(False))
+
+
+def let_heartbeats_age(storage: str = "auto") -> None:
+    """Have every running trial look as if its worker had been silent for long."""
+    with sqlalchemy.create_engine(storage_url(storage, STUDY, Path())).begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00'"))
+
+
+def start_worker(
+    arguments: list[str],
+    *,
+    dies_in: tuple[int, int] = (-1, -1),
+    where: str = "in an epoch",
+    seconds: float = 0.0,
+    together: int = 1,
+) -> ForkServerProcess:
     """A process that runs `tune` with stand-ins, and is killed in its n-th trial (from 1) and epoch, or elsewhere.
 
-    It begins when `together` such processes are ready, and its first trial goes on when each of them has begun one:
+    It begins when `together` such processes are ready, and its first trial continues when each of them has begun one:
     on a busy machine one would otherwise find every trial taken.
     """
     context = multiprocessing.get_context("forkserver")
@@ -60,17 +103,22 @@ def _die() -> None:
 
 
 def _work(
-    arguments: list[str], dies_in: tuple[int, int], where: str, seconds: float, together: int,
-    environment: dict[str, str], folder: str,
-) -> None:  # fmt: skip
+    arguments: list[str],
+    dies_in: tuple[int, int],
+    where: str,
+    seconds: float,
+    together: int,
+    environment: dict[str, str],
+    folder: str,
+) -> None:
     os.environ.update(environment)
     os.chdir(folder)
     sys.stdout = sys.stderr = Path(f"worker-{os.getpid()}.log").open("w")  # noqa: SIM115
     program = importlib.import_module("experiments.tune")
     trial = importlib.import_module("experiments.tuning.trial")
-    database = importlib.import_module("experiments.tuning.database")
-    setattr(database, "HEARTBEAT", 1)  # noqa: B010
-    setattr(database, "SILENCE", 2)  # noqa: B010
+    storage = importlib.import_module("experiments.tuning.storage")
+    setattr(storage, "HEARTBEAT", 1)  # noqa: B010
+    setattr(storage, "GRACE", GRACE)  # noqa: B010
     trials = 0
 
     def try_out(family: Any, config: Any, tracker: Tracker, name: str, watch: Watch) -> tuple[int, Metrics]:
@@ -105,24 +153,19 @@ def _meet(where: str, together: int) -> None:
 
 
 def _arm(where: str, number: int) -> None:
-    """Have the process killed when it is about to claim, or has told, its trial of this number, counted from 1."""
-    from experiments.tuning import trial as trials
-    from experiments.tuning.storage import StudyStorage
+    """Have the process killed when it draws the settings of its trial of this number (from 1), or is done with it."""
+    from experiments.tuning import trial
 
-    calls = {"claim": 0, "log": 0}
+    owner, name = {"drawing settings": (trial, "make_sampler"), "before telling": (trial.Worker, "_train")}[where]
+    original = getattr(owner, name)
+    calls = 0
 
-    def once(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            calls[name] += 1
-            if calls[name] == number:
-                _die()
-            return original(*arguments)
+    def call(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        result = original(*arguments)
+        if calls == number:
+            _die()
+        return result
 
-        return call
-
-    if where == "taking a trial":
-        setattr(StudyStorage, "claim", once("claim", StudyStorage.claim))  # noqa: B010
-    elif where == "after telling":
-        setattr(trials, "_log", once("log", trials._log))  # noqa: B010
-    else:
-        raise ValueError(where)
+    setattr(owner, name, call)

@@ -1,171 +1,201 @@
-"""Several workers on one study, and workers killed at any moment: the study gets exactly the trials asked for."""
+"""Several workers on one study, and workers killed at any moment: it gets the trials asked for, and one report."""
 
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments import tune
-from experiments.config import TuneConfig
-from experiments.tuning import database
-from experiments.tuning import report as tune_report
+from experiments.config import ConfigError
 from experiments.tuning import run as tune_run
-from experiments.tuning import trial as tune_trial
-from experiments.tuning.job import make_job
-from experiments.tuning.open_storage import open_storage
-from experiments.tuning.storage import CLAIM, JournalStudyStorage
-from experiments.tuning.study import EPOCH, LOSS, open_study
-from tests.support.fake_trials import fake_try_out, start_worker
+from experiments.tuning import storage as tune_storage
+from experiments.tuning.storage import storage_url, study_lock
+from experiments.tuning.study import EPOCH, FINISHED, LOSS
+from tests.support.fake_trials import FAKE, GRACE, STUDY, all_runs, let_heartbeats_age, load_study, start_worker
+from tests.support.postgresql import PostgreSQL, postgresql
 
-NAME = "cnn-lenet5-digits"
-JOURNAL, SQLITE = "auto", "sqlite:///studies.db"
-
-
-def arguments(trials: int, storage: str = JOURNAL) -> list[str]:
-    return ["--epochs", "4", "--train_size", "200", "--threads", "1", "--seeds", "0", "--trials", str(trials),
-            "--storage", storage]  # fmt: skip
+SQLITE, POSTGRESQL = "auto", "postgresql"
+BOTH = [SQLITE, pytest.param(POSTGRESQL, marks=pytest.mark.full)]
 
 
-def trials_of(store: Path, storage: str = JOURNAL) -> list[FrozenTrial]:
-    where: optuna.storages.BaseStorage
-    if storage == JOURNAL:
-        backend = optuna.storages.journal.JournalFileBackend(str(store / "studies" / f"{NAME}.journal"))
-        where = optuna.storages.JournalStorage(backend)
-    else:
-        where = optuna.storages.RDBStorage(storage)
-    return optuna.load_study(study_name=NAME, storage=where).trials
+def arguments(trials: int, storage: str = SQLITE) -> list[str]:
+    return [*FAKE, "--trials", str(trials), "--storage", storage]
 
 
-def runs() -> list[Run]:
-    client = MlflowClient()
-    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
+@pytest.fixture(autouse=True)
+def _soon_missed(fake: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process trials that train nothing, too, and heartbeats that are soon missed."""
+    monkeypatch.setattr(tune_storage, "HEARTBEAT", 1)
+    monkeypatch.setattr(tune_storage, "GRACE", GRACE)
 
 
-def assert_exact(store: Path, asked: int, cut_off: int, storage: str = JOURNAL) -> list[FrozenTrial]:
-    """The study has the trials asked for and those that were cut off, and MLflow the same."""
-    trials = trials_of(store, storage)
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgreSQL]:
+    with postgresql() as running:
+        yield running
+
+
+@pytest.fixture
+def storage(request: pytest.FixtureRequest) -> str:
+    """What to give as `--storage`: the default, or a database of the test's own."""
+    if request.param == SQLITE:
+        return SQLITE
+    server: PostgreSQL = request.getfixturevalue("server")
+    return server.create(f"test_{abs(hash(request.node.name))}")
+
+
+def assert_complete(asked: int, cut_off: int, storage: str = SQLITE, workers: int = 1) -> list[FrozenTrial]:
+    """The study has the trials asked for, one more for each further worker at most, and MLflow has the same."""
+    trials = load_study(storage).trials
     states = Counter(trial.state for trial in trials)
-    assert states[TrialState.COMPLETE] + states[TrialState.PRUNED] == asked
-    assert states[TrialState.FAIL] == cut_off and len(trials) == asked + cut_off
-    (parent,) = (run for run in runs() if "mlflow.parentRunId" not in run.data.tags)
-    assert parent.info.status == "FINISHED" and parent.data.tags["trials_finished"] == str(asked)
+    finished = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
+    assert asked <= finished < asked + workers
+    assert states[TrialState.FAIL] == cut_off and not states[TrialState.RUNNING]
+    (parent,) = (run for run in all_runs() if "mlflow.parentRunId" not in run.data.tags)
+    assert parent.info.status == "FINISHED" and parent.data.tags["trials_finished"] == str(finished)
     words = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    nested = [run for run in runs() if "mlflow.parentRunId" in run.data.tags]
+    nested = [run for run in all_runs() if "mlflow.parentRunId" in run.data.tags]
     assert len({run.data.tags["trial"] for run in nested}) == len(nested)
     for run in nested:
         trial = trials[int(run.data.tags["trial"])]
         assert run.data.tags["trial_state"] == words[trial.state]
         assert run.info.status == ("FAILED" if trial.state == TrialState.FAIL else "FINISHED")
     ended = {run.data.tags["trial"] for run in nested if run.info.status == "FINISHED"}
-    assert ended == {str(trial.number) for trial in trials if trial.state != TrialState.FAIL}
+    assert len(ended) == finished
     return trials
 
 
-@pytest.fixture(autouse=True)
-def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process trials that train nothing, too, and heartbeats that are soon missed."""
-    monkeypatch.setattr(tune_trial, "try_out", fake_try_out)
-    monkeypatch.setattr(tune_report, "_draw", lambda *_: [])
-    monkeypatch.setattr(database, "HEARTBEAT", 1)
-    monkeypatch.setattr(database, "SILENCE", 2)
-
-
-@pytest.mark.parametrize("storage", [JOURNAL, pytest.param(SQLITE, marks=pytest.mark.full)])
+@pytest.mark.parametrize("storage", BOTH, indirect=True)
 @pytest.mark.parametrize(
     ("where", "dies_in"),
     [
         ("in an epoch", (3, 2)),
-        pytest.param("taking a trial", (3, 0), marks=pytest.mark.full),
-        pytest.param("after telling", (3, 0), marks=pytest.mark.full),
+        pytest.param("drawing settings", (3, 0), marks=pytest.mark.full),
+        pytest.param("before telling", (3, 0), marks=pytest.mark.full),
     ],
 )
-def test_a_killed_study_goes_on_to_exactly_the_trials_asked_for(
+def test_a_killed_study_resumes_to_exactly_the_trials_asked_for(
     where: str, dies_in: tuple[int, int], storage: str, store: Path
 ) -> None:
     worker = start_worker(arguments(5, storage), dies_in=dies_in, where=where)
     worker.join(timeout=120)
     assert worker.exitcode == -signal.SIGKILL
-    before = trials_of(store, storage)
-    assert len(before) == 3 and len({run.info.run_id for run in runs() if run.info.status == "RUNNING"}) > 0
+    before = load_study(storage).trials
+    assert [trial.state for trial in before[2:]] == [TrialState.RUNNING]
+    let_heartbeats_age(storage)
     result = tune.main(arguments(5, storage))
-    assert result is not None
-    told = where == "after telling"
-    trials = assert_exact(store, 5, 0 if told else 1, storage)
-    if not told:  # the same settings are tried again
-        (retried,) = (trial for trial in trials if trial.system_attrs.get("retry_history") == [2])
-        assert retried.state != TrialState.FAIL and retried.params == trials[2].params
-        assert where == "taking a trial" or retried.params == before[2].params
+    assert result is not None and result.counts.finished == 5
+    trials = assert_complete(5, 1, storage)
+    (queued,) = (trial for trial in trials if trial.system_attrs.get("retry_history") == [2])
+    if where == "drawing settings":  # noticed only at the end: it had given no sign of life
+        assert queued.state == TrialState.WAITING
+    else:
+        assert queued.state in FINISHED and queued.params == before[2].params
 
 
 @pytest.mark.full
 def test_a_trial_that_kills_its_worker_again_and_again_is_given_up(store: Path) -> None:
     for _ in range(3):
-        worker = start_worker(arguments(2), dies_in=(1, 1))
+        worker = start_worker(arguments(1), dies_in=(1, 1))
         worker.join(timeout=120)
         assert worker.exitcode == -signal.SIGKILL
-    assert tune.main(arguments(2)) is not None
-    trials = assert_exact(store, 2, 3)
+        let_heartbeats_age()
+    assert tune.main(arguments(1)) is not None
+    trials = assert_complete(1, 3)
     assert trials[0].params == trials[1].params == trials[2].params != trials[3].params
 
 
-@pytest.mark.parametrize("storage", [JOURNAL, pytest.param(SQLITE, marks=pytest.mark.full)])
-def test_two_workers_share_a_study_and_one_of_them_is_killed(storage: str, store: Path) -> None:
-    killed = start_worker(arguments(9, storage), dies_in=(1, 1), seconds=0.2, together=2)
-    other = start_worker(arguments(9, storage), seconds=0.2, together=2)
-    killed.join(timeout=120)
-    other.join(timeout=120)
-    assert (killed.exitcode, other.exitcode) == (-signal.SIGKILL, 0)
-    trials = assert_exact(store, 9, 1, storage)
-    workers = Counter(trial.user_attrs[CLAIM][1] for trial in trials)
-    assert len(workers) == 2 and min(workers.values()) == 1
+@pytest.mark.parametrize("storage", BOTH, indirect=True)
+def test_workers_share_a_study_and_one_of_them_is_killed(storage: str, store: Path) -> None:
+    # In epoch 1: a trial may be pruned after it and never reach another.
+    killed = start_worker(arguments(9, storage), dies_in=(1, 1), seconds=0.2, together=3)
+    others = [start_worker(arguments(9, storage), seconds=0.2, together=3) for _ in range(2)]
+    for worker in (killed, *others):
+        worker.join(timeout=180)
+    logs = {path.name: path.read_text() for path in store.glob("worker-*.log")}
+    assert killed.exitcode == -signal.SIGKILL and [worker.exitcode for worker in others] == [0, 0], logs
+    trials = assert_complete(9, 1, storage, workers=3)
+    finished = [trial for trial in trials if trial.state != TrialState.FAIL and not trial.system_attrs]
+    assert len({trial.params["learning_rate"] for trial in finished}) == len(finished)  # none drawn twice
+    assert sum("  trial " in log for log in logs.values()) == 2
+    assert sum("report: " in log for log in logs.values()) == 1
 
 
 @pytest.mark.full
-def test_three_workers_begin_at_once_and_one_finishes(store: Path) -> None:
-    workers = [start_worker(arguments(8), seconds=0.2, together=3) for _ in range(3)]
-    for worker in workers:
-        worker.join(timeout=120)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    trials = assert_exact(store, 8, 0)
-    assert len({trial.user_attrs[CLAIM][1] for trial in trials}) == 3
-    assert len({trial.params["learning_rate"] for trial in trials}) == 8
-    logs = [path.read_text() for path in store.glob("worker-*.log")]
-    assert sum("report: " in log for log in logs) == 1
+def test_a_study_on_postgresql_gets_more_trials_after_the_end(server: PostgreSQL, store: Path) -> None:
+    storage = server.create("again")
+    for asked in (2, 3):
+        assert tune.main(arguments(asked, storage)) is not None
+        assert_complete(asked, 0, storage)
 
 
-def test_a_worker_waits_for_the_trials_of_others(
+@pytest.mark.full
+def test_a_database_that_is_not_there_is_one_error_and_no_run(server: PostgreSQL, store: Path) -> None:
+    with pytest.raises(ConfigError, match=r"which does not answer: .*database \"nowhere\" does not exist"):
+        tune.main(arguments(1, server.url("nowhere")))
+    for login in ("tester:secret@/studies?", "tester@/studies?password=secret&"):
+        with pytest.raises(ConfigError, match=r"tester.*@.*which does not answer") as caught:
+            tune.main(arguments(1, f"postgresql://{login}host={server.folder / 'gone'}"))
+        assert "secret" not in str(caught.value)
+    assert all_runs() == []
+
+
+def test_the_end_waits_for_the_trials_of_others(
     store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = make_job(TuneConfig(epochs=4, train_size=200, threads=1, seeds=0))
     tune.main(arguments(1))
-    storage = open_storage(JOURNAL, NAME, store)
-    study = open_study(job, storage)
-    taken = study.take(2)
-    assert isinstance(taken, optuna.Trial)
+    study = load_study()
+    theirs = study.ask()
 
     def meanwhile(_: float) -> None:
-        taken.set_user_attr(LOSS, 0.5)
-        taken.set_user_attr(EPOCH, 1)
-        study.study.tell(taken, 0.5)
+        theirs.set_user_attr(LOSS, 0.5)
+        theirs.set_user_attr(EPOCH, 1)
+        study.tell(theirs, 0.995)
 
     monkeypatch.setattr(tune_run.time, "sleep", meanwhile)
-    result = tune.main(arguments(2))
-    storage.close()
-    assert "waiting: every trial that is left is in the hands of another worker" in capsys.readouterr().out
-    assert result is not None and result.counts.finished == 2
+    result = tune.main(arguments(1))
+    assert "waiting for 1 trial of other workers" in capsys.readouterr().out
+    assert result is not None and result.counts.finished == 2 and result.best.number == theirs.number
 
 
-def test_a_lock_is_held_by_one_and_free_for_others_names(tmp_path: Path) -> None:
-    one, other = (JournalStudyStorage(tmp_path / "x.journal") for _ in range(2))
-    with one.lock("a"), other.lock("a", wait=False) as again, other.lock("b", wait=False) as different:
-        assert not again and different
-    with other.lock("a", wait=False) as later:
+def test_one_worker_finishes_a_study_and_others_leave(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (store / "studies").mkdir()
+    with study_lock(storage_url("auto", STUDY, store), f"{STUDY}-end"):
+        assert tune.main(arguments(2)) is None
+    assert "another worker finishes the study; see run" in capsys.readouterr().out
+    assert load_study().user_attrs["parent_run"] in {run.info.run_id for run in all_runs()}
+
+
+@pytest.mark.parametrize("storage", BOTH, indirect=True)
+def test_a_lock_is_held_by_one_and_free_for_other_names(storage: str, tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    url = storage_url(storage, STUDY, tmp_path)
+    with study_lock(url, "a") as held, study_lock(url, "a", wait=False) as again, study_lock(url, "b") as other:
+        assert held and other and not again
+    with study_lock(url, "a", wait=False) as later:
         assert later
-    one.close()
-    other.close()
-    assert not list(tmp_path.glob("x.locks/worker-*"))
+
+
+def test_a_journal_of_an_earlier_version_is_taken_over_once(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = tune.main(arguments(2))
+    journal, database = store / f"studies/{STUDY}.journal", store / f"studies/{STUDY}.db"
+    earlier = JournalStorage(JournalFileBackend(str(journal)))
+    optuna.copy_study(from_study_name=STUDY, from_storage=f"sqlite:///{database}", to_storage=earlier)
+    cut_off = optuna.load_study(study_name=STUDY, storage=earlier).ask()
+    cut_off.set_user_attr("claim", [cut_off.number, "its worker"])
+    database.unlink()
+    kept, line = journal.read_bytes(), f"took over {journal} into {database}"
+    result = tune.main(arguments(4))
+    assert line in capsys.readouterr().out and journal.read_bytes() == kept
+    assert first is not None and result is not None and result.run_id == first.run_id
+    trials = assert_complete(4, 1)
+    assert trials[cut_off.number].state == TrialState.FAIL
+    assert trials[3].system_attrs["retry_history"] == [cut_off.number] and trials[3].state in FINISHED
+    tune.main(arguments(4))
+    assert line not in capsys.readouterr().out

@@ -1,0 +1,91 @@
+"""The best settings of a study, retrained over seeds: which becomes champion, and what is resumed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from experiments import tune
+from experiments.config import TrainingError, TuneConfig
+from experiments.tracking.spool import SPOOL, Spool
+from experiments.tuning import retrain
+from experiments.tuning.job import make_job
+from experiments.tuning.retrain import Retrained, promote
+from tests.support.fake_trials import TINY, all_runs
+from tests.support.waiting import let_the_end_wait
+
+
+@pytest.mark.parametrize(
+    ("mean_of", "expected"),
+    [((0.9, 0.7), "champion 1 of cnn-digits stays"), ((0.95, 0.9), "version 3 becomes champion")],
+)
+def test_the_mean_over_seeds_decides_and_not_the_luckiest(
+    mean_of: tuple[float, ...], expected: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient()
+    job = make_job(TuneConfig(epochs=1, train_size=200, threads=1))
+    tags = {"val_accuracy": "0.85", "data_sha256": job.data.sha256, "split_sha256": job.data.split_sha256}
+    client.create_registered_model("cnn-digits")
+    runs = [client.create_run("0").info.run_id for _ in range(3)]
+    for run_id in runs:
+        client.create_model_version("cnn-digits", f"runs:/{run_id}/model", run_id, tags=tags)
+    client.set_registered_model_alias("cnn-digits", "champion", "1")
+    # Of the two with the highest validation result that with the lower loss is the best.
+    trainings = [Retrained(1, runs[1], mean_of[1], 0.0, 0.5), Retrained(2, runs[2], mean_of[0], 0.0, 0.1)]
+    assert expected in promote(job, trainings)
+    kept = client.get_model_version_by_alias("cnn-digits", "champion")
+    assert (kept.run_id == runs[2]) == ("becomes" in expected)
+
+
+def test_a_cut_off_retraining_goes_on_and_the_finished_ones_stay(
+    store: Path, fake: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from experiments.training import run as training
+
+    arguments = [*TINY, "--epochs", "1", "--trials", "1", "--seeds", "2"]
+    honest = training.save_checkpoint
+
+    def save(prepared: Any, tracker: Any, epoch: int) -> None:
+        honest(prepared, tracker, epoch)
+        if prepared.config.seed == 2:
+            raise RuntimeError("cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_checkpoint", save)
+        with pytest.raises(RuntimeError, match="cut off"):
+            tune.main(arguments)
+    assert MlflowClient().search_model_versions("name = 'cnn-digits'")[0].aliases == []  # not all seeds are there
+    before = {run.info.run_id for run in all_runs()}
+    result = tune.main(arguments)
+    assert result is not None and {run.info.run_id for run in all_runs()} == before
+    assert len(result.trainings) == 2 and "is the first and becomes champion" in result.promotion
+
+
+def test_a_retraining_that_finished_while_the_server_was_away_is_not_lost(
+    store: Path, fake: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [*TINY, "--epochs", "1", "--trials", "1", "--seeds", "2"]
+    held: list[Spool] = []
+    honest = retrain.train
+
+    def train(family: Any, config: Any, *rest: Any, **more: Any) -> Any:
+        result = honest(family, config, *rest, **more)
+        assert result is not None
+        let_the_end_wait(result.run_id)
+        if config.seed == 2:  # as if somebody sent it just now
+            held.append(Spool(SPOOL, result.run_id))
+            held[0].take()
+        return result
+
+    monkeypatch.setattr(retrain, "train", train)
+    with pytest.raises(TrainingError, match="seed 2 is finished, but its results wait on this machine"):
+        tune.main(arguments)
+    before = {run.info.run_id for run in all_runs()}
+    with pytest.raises(TrainingError, match="in use by another process"):  # neither given up nor trained again
+        tune.main(arguments)
+    assert MlflowClient().get_run(held[0].run_id).info.status == "RUNNING"
+    held[0].close()
+    result = tune.main(arguments)
+    assert result is not None and {run.info.run_id for run in all_runs()} == before and len(held) == 1
+    assert {MlflowClient().get_run(one.run_id).info.status for one in result.trainings} == {"FINISHED"}
