@@ -8,7 +8,6 @@ import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.comparison.page import document, how, picture, table
-from experiments.comparison.results import t_interval
+from experiments.reports.page import Section, Table, artifact_path, render
+from experiments.reports.statistics import t_interval
 from experiments.tracking.run import Tracker
 from experiments.training.resume import FREE_TO_CHANGE
 from experiments.tuning import figures as plots
@@ -26,7 +25,6 @@ from experiments.tuning.job import Job
 from experiments.tuning.retrain import Retrained
 from experiments.tuning.space import shown
 from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study, count
-from tasks.runs import open_store
 
 PAGE = "reports/study.html"
 # Below this, importance says more about chance than about parameters.
@@ -107,11 +105,11 @@ def report(
     job = study.job
     trials = study.trials()
     importance, over = parameter_importance(trials)
-    uri = (open_store().get_run(tracker.run_id).info.artifact_uri or "").removeprefix("file://")
     recipe = next((one for one in trials if one.user_attrs.get("recipe") and one.state in FINISHED), None)
     metric = job.metric.removeprefix("val_").replace("_", " ")
     result = TuneResult(tracker.run_id, job.config.study, count(trials), metric, best, recipe, tuple(trainings),
-                        promotion, command_line(job, best.params), importance, tracking, f"{uri}/{PAGE}")  # fmt: skip
+                        promotion, command_line(job, best.params), importance, tracking,
+                        artifact_path(tracker.run_id, PAGE))  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         figures = _draw(folder / "plots", study, trials, importance, over, recipe)
@@ -163,7 +161,7 @@ def _points(trials: Sequence[FrozenTrial]) -> list[Point]:
 def _draw(
     folder: Path, study: Study, trials: Sequence[FrozenTrial], importance: dict[str, float], over: str,
     recipe: FrozenTrial | None,
-) -> list[tuple[str, bytes]]:  # fmt: skip
+) -> list[tuple[str, Path]]:  # fmt: skip
     """The figures as files, and with their captions."""
     job, points = study.job, _points(trials)
     metric, name = job.metric.replace("val_", "validation ").replace("_", " "), job.config.study
@@ -177,7 +175,7 @@ def _draw(
               "Parallel coordinates: one line a trial": folder / "parallel_coordinates.png"}  # fmt: skip
     plots.save_slices(folder / "slices.png", points, job.space, metric, name)
     plots.save_parallel(folder / "parallel_coordinates.png", points, job.space, metric, name)
-    return [(caption, file.read_bytes()) for caption, file in files.items()]
+    return list(files.items())
 
 
 def command_line(job: Job, params: Mapping[str, Any]) -> str:
@@ -221,25 +219,17 @@ def trials_csv(job: Job, trials: Sequence[FrozenTrial]) -> str:
     return text.getvalue()
 
 
-def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figures: Sequence[tuple[str, bytes]]) -> str:
+def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figures: Sequence[tuple[str, Path]]) -> str:
     job = study.job
-    body = [f"<h1>Study {escape(result.study)}</h1>", *(f"<p>{escape(line)}</p>" for line in result.lines())]
-    body += ["<h2>The best settings as a command</h2>", f"<pre>{escape(result.command)}</pre>", "<h2>Figures</h2>"]
-    body += [picture(caption, png) for caption, png in figures]
-    ordered = sorted(trials, key=lambda one: (one.state != TrialState.COMPLETE, one.state not in FINISHED,
-                                              -(one.value or 0.0), one.number))  # fmt: skip
-    lines = []
-    for trial in ordered:
-        value = "" if trial.value is None else f"{trial.value:.4f}"
-        cells = [str(trial.number), trial.state.name.lower(), value, str(len(trial.intermediate_values)),
-                 *(shown(trial.params[name]) if name in trial.params else "" for name in job.space)]  # fmt: skip
-        mark = ' class="best"' if trial.number == result.best.number else ""
-        lines.append(f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    body += ["<h2>Trials</h2>", table(["trial", "state", job.metric, "epochs", *job.space], lines)]
+    sections = [
+        Section("The best settings", result.lines(), code=result.command),
+        Section("Figures", figures=figures),
+        Section("Trials", tables=[_trials_table(job, trials, result.best.number)]),
+    ]
     if result.trainings:
-        rows = [f"<tr><td>{one.seed}</td><td>{one.val:.4f}</td><td>{one.test:.4f}</td><td>{one.run_id}</td></tr>"
-                for one in result.trainings]  # fmt: skip
-        body += ["<h2>The best settings trained anew</h2>", table(["seed", "validation", "test", "run"], rows)]
+        rows = [[str(one.seed), f"{one.val:.4f}", f"{one.test:.4f}", one.run_id] for one in result.trainings]
+        table = Table(("seed", "validation", "test", "run"), rows)
+        sections.append(Section("The best settings trained anew", tables=[table]))
     facts = {
         "study run": result.run_id,
         "storage": study.storage.shown,
@@ -247,4 +237,24 @@ def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figur
         "sampler and pruner": f"{job.config.sampler}, {job.config.pruner}",
         "search": ", ".join(f"{name} {part}" for name, part in job.space.items()),
     }
-    return document(f"Study {result.study}", [*body, *how(facts, NOTES)])
+    return render(f"Study {result.study}", sections, facts, NOTES)
+
+
+def _trials_table(job: Job, trials: Sequence[FrozenTrial], best: int) -> Table:
+    """Complete trials first, the best of each state first."""
+    ordered = sorted(
+        trials,
+        key=lambda one: (one.state != TrialState.COMPLETE, one.state not in FINISHED, -(one.value or 0.0), one.number),
+    )
+    rows = [
+        [
+            str(trial.number),
+            trial.state.name.lower(),
+            "" if trial.value is None else f"{trial.value:.4f}",
+            str(len(trial.intermediate_values)),
+            *(shown(trial.params[name]) if name in trial.params else "" for name in job.space),
+        ]
+        for trial in ordered
+    ]
+    marks = {place: "best" for place, trial in enumerate(ordered) if trial.number == best}
+    return Table(["trial", "state", job.metric, "epochs", *job.space], rows, marks=marks)

@@ -92,8 +92,8 @@ def test_what_cannot_be_measured_is_refused(arguments: list[str], expected: str,
 
 def test_help_loads_neither_torch_nor_mlflow() -> None:
     program = (
-        "import sys; from experiments.judging import overhead\n"
-        "try: overhead.main(['--help'])\n"
+        "import sys; from experiments.speed import serving\n"
+        "try: serving.main(['--help'])\n"
         "finally: print(sorted({'torch', 'mlflow', 'transformers'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
