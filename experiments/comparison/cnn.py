@@ -17,6 +17,7 @@ from experiments.comparison.kind import NOTES, Cell, DataShape, Kind
 from experiments.comparison.results import ClassifierResult, Findings, models_of
 from experiments.config import CNN_GROUPS, CNN_MODELS, IMAGE_DATASETS, CnnConfig, CompareConfig, ConfigError
 from experiments.data.images import ImageData, Subset, load_images
+from experiments.reports.page import Figures
 from experiments.speed.throughput import seconds_per_image
 from experiments.training import devices
 from experiments.training.family import Result
@@ -94,9 +95,7 @@ class CnnKind(Kind):
         assert isinstance(data, ImageShape)
         return network_cost(model, len(data.classes), data.channels)
 
-    def draw(
-        self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[ClassifierResult]
-    ) -> list[tuple[str, Path]]:
+    def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> Figures:
         assert isinstance(data, ImageShape)
         names, over = models_of(cells), findings.over
         captions = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from experiments.comparison.analysis import analyze
 from experiments.comparison.results import CellResult, Extra, Findings, leaderboard, models_of, paired_tests
+from experiments.reports.page import Figures
 
 if TYPE_CHECKING:
     from experiments.config import CompareConfig, TrainConfig
@@ -105,7 +106,7 @@ class Kind(ABC):
         """Parameters of a model, and FLOPs of one example where they are counted."""
 
     @abstractmethod
-    def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> list[tuple[str, Path]]:
+    def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> Figures:
         """Draw the figures of one data set as files in `folder`; returns them with their captions."""
 
     def extra(self, cells: Sequence[Any]) -> Mapping[str, Extra]:  # noqa: ARG002

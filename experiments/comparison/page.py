@@ -1,12 +1,10 @@
 """The parts of a comparison's page and its table for a terminal: leaderboard, paired tests, figures."""
 
 import math
-from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from experiments.comparison.results import Findings, Row, shown
-from experiments.reports.page import RANKED, Section, Table, number, pairs_table
+from experiments.reports.page import RANKED, Figures, Section, Table, number, pairs_table
 from experiments.reports.statistics import leading
 from experiments.reports.tables import to_text
 
@@ -21,7 +19,7 @@ TITLES = {
 LEFT_OUT = {"precision", "recall"}
 
 
-def sections(findings: Findings, figures: Sequence[tuple[str, Path]]) -> list[Section]:
+def sections(findings: Findings, figures: Figures) -> list[Section]:
     """What the page says about one data set."""
     name = findings.dataset
     tables = [_leaderboard(findings), *(extra.page for extra in findings.extra.values())]

@@ -23,7 +23,7 @@ from experiments.config import (
     ConfigError,
     Seq2SeqConfig,
 )
-from experiments.reports.page import Table
+from experiments.reports.page import Figures, Table
 from experiments.reports.statistics import Interval
 from experiments.seq2seq.recipes import resolve_seq2seq
 from experiments.seq2seq.report import ATTENTION
@@ -177,13 +177,7 @@ class Seq2SeqKind(Kind):
     def extra(self, cells: Sequence[ReverserResult]) -> Mapping[str, Extra]:
         return {"by_length": _length_table(by_length(cells))}
 
-    def draw(
-        self,
-        folder: Path,
-        findings: Findings,
-        data: DataShape,  # noqa: ARG002  # the results have all that is shown
-        cells: Sequence[ReverserResult],
-    ) -> list[tuple[str, Path]]:
+    def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> Figures:  # noqa: ARG002
         names, over, trained = models_of(cells), findings.over, Seq2SeqConfig.max_length
         with_attention = [cell for cell in cells if cell.attention is not None]
         captions = {

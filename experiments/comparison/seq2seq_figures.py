@@ -67,9 +67,7 @@ def save_attention_maps(path: Path, cells: Sequence[Any], specials: int) -> None
     figure.supxlabel("source")
     figure.supylabel("steps of the decoder, from the top")
     figure.colorbar(image, ax=grid, label="attention", shrink=0.6)
-    figure.suptitle(
-        "attention over one validation sequence; the right way is the falling diagonal from the upper right"
-    )
+    figure.suptitle("attention over one validation sequence;\nright is the falling diagonal from the upper right")
     save(figure, path)
 
 

@@ -159,7 +159,7 @@ def _fixed_work() -> float:
 
 
 def _with_answers(evaluation: Evaluation, answers: Sequence[Mapping[str, Any]], rows: int) -> Evaluation:
-    """With what was written to the single requests, where the metric asks for no text: people want to see it."""
+    """With what was written to the single requests, where the metric asks for no text: the reader wants to see it."""
     if evaluation.answers or "completion" not in answers[0]:
         return evaluation
     texts = [str(answer["completion"]) for answer in answers[:rows]]

@@ -6,17 +6,15 @@ from pathlib import Path
 
 from experiments.evaluation.analysis import NOTES
 from experiments.evaluation.leaderboard import Leaderboard, Row, shown
-from experiments.reports.page import RANKED, Cell, Section, Table, failures, number, pairs_table, render
+from experiments.reports.page import RANKED, Cell, Figures, Section, Table, failures, number, pairs_table, render
 from experiments.reports.tables import to_text
 
 ROWS_SHOWN = 100
 TEXT_SHOWN = 300
 
 
-def page(
-    board: Leaderboard, analysis: Sequence[str], facts: Mapping[str, str], figures: Sequence[tuple[str, Path]]
-) -> str:
-    """The whole page; `figures` are (caption, PNG file)."""
+def page(board: Leaderboard, analysis: Sequence[str], facts: Mapping[str, str], figures: Figures) -> str:
+    """The whole page."""
     metric = board.metrics[0]
     sections = [Section("Leaderboard", analysis, tables=[_leaderboard(board)])]
     sections += failures("Models that could not be evaluated", board.failures)

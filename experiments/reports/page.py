@@ -24,6 +24,9 @@ TESTED = (
 )
 
 
+Figures = Sequence[tuple[str, Path]]  # captions and PNG files
+
+
 class Cell(NamedTuple):
     """A cell of a table with a small text below it."""
 
@@ -44,13 +47,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under a heading; `figures` are (caption, PNG file)."""
+    """A part of the page under a heading."""
 
     title: str
     paragraphs: Sequence[str] = ()
     code: str = ""
     tables: Sequence[Table] = ()
-    figures: Sequence[tuple[str, Path]] = ()
+    figures: Figures = ()
     entries: Mapping[str, str] = field(default_factory=dict)
     failed: bool = False
 

@@ -66,7 +66,7 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
 
 
 def _say_how_long(plan: Plan) -> None:
-    """Say it, and refuse what takes too long unless a person confirmed it."""
+    """Say it, and refuse what takes too long unless the user confirmed it."""
     expected = estimate(plan)
     training = f", then training to {plan.config.target_accuracy:g} in at most {format_duration(expected.target)}"
     names = " and ".join(devices.describe(device)["device_name"] for device in plan.devices)

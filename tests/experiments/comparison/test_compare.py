@@ -80,7 +80,11 @@ def test_a_grid_leaves_behind_its_runs_and_a_report(store: Path, capsys: pytest.
     assert "highest mean test accuracy" in parent.data.tags["mlflow.note.content"]
     nested = children(result.run_id)
     assert sorted((run.data.tags["model"], run.data.params["seed"]) for run in nested) == [
-        ("lenet5", "0"), ("lenet5", "1"), ("resnet20", "0"), ("resnet20", "1")]  # fmt: skip
+        ("lenet5", "0"),
+        ("lenet5", "1"),
+        ("resnet20", "0"),
+        ("resnet20", "1"),
+    ]
     assert {run.info.experiment_id for run in nested} == {parent.info.experiment_id}
 
     folder = reports(result.run_id)

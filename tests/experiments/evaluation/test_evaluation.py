@@ -169,9 +169,13 @@ def test_if_no_model_can_be_evaluated_the_run_fails(shelf: Path) -> None:
 
 @pytest.mark.parametrize(
     ("task", "settings"),
-    [("story-completion", "max_new_tokens=3"), ("next-word-prediction", "none"), ("question-answering", "none"),
-     ("summarization", "num_beams=1,max_length=4")],
-)  # fmt: skip
+    [
+        ("story-completion", "max_new_tokens=3"),
+        ("next-word-prediction", "none"),
+        ("question-answering", "none"),
+        ("summarization", "num_beams=1,max_length=4"),
+    ],
+)
 def test_every_text_task_is_evaluated_on_its_sample(task: str, settings: str, shelf: Path) -> None:
     result = evaluated("--task", task, "--settings", settings)
     given = {} if settings == "none" else {part.split("=")[0]: int(part.split("=")[1]) for part in settings.split(",")}
@@ -297,7 +301,7 @@ def test_sequences_are_evaluated(shelf: Path) -> None:
         (["--task", "summarization", "--datasets", "x" * 300], "which cannot be read"),
         (["--task", "summarization", "--datasets", "/dev/zero"], "which is no plain file"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_before_any_run(arguments: list[str], expected: str, shelf: Path) -> None:
     with pytest.raises(ConfigError, match=expected) as error:
         evaluated(*arguments)

@@ -45,7 +45,10 @@ def test_pairs_know_which_way_is_better_and_account_for_their_number() -> None:
     scores = {"a": RowScores((1.0, 1.1, 1.2)), "b": RowScores((2.0, 2.2, 2.1)), "c": RowScores((2.0, 2.2, 2.2))}
     found = pairs("bits_per_byte", scores)
     assert [(pair.a, pair.b, pair.a_better, pair.b_better) for pair in found] == [
-        ("a", "b", 3, 0), ("a", "c", 3, 0), ("b", "c", 1, 0)]  # fmt: skip
+        ("a", "b", 3, 0),
+        ("a", "c", 3, 0),
+        ("b", "c", 1, 0),
+    ]
     assert found[0].difference.mean == pytest.approx(-1)
     assert all(pair.adjusted_p >= pair.p for pair in found) and found[0].adjusted_p == pytest.approx(3 * found[0].p)
     assert [(one.a_better, one.b_better) for one in pairs("f1", scores)] == [(0, 3), (0, 3), (0, 1)]
@@ -53,9 +56,19 @@ def test_pairs_know_which_way_is_better_and_account_for_their_number() -> None:
 
 def version(name: str) -> RegisteredVersion:
     return RegisteredVersion(
-        name=name, version=1, task="sentiment-analysis", model=name, champion=False, aliases=(), tags={},
-        created=datetime.now(UTC), description="", run_id="", model_id="", source="",
-    )  # fmt: skip
+        name=name,
+        version=1,
+        task="sentiment-analysis",
+        model=name,
+        champion=False,
+        aliases=(),
+        tags={},
+        created=datetime.now(UTC),
+        description="",
+        run_id="",
+        model_id="",
+        source="",
+    )
 
 
 def board(answers: dict[str, list[int]], latency: dict[str, float] | None = None, **changes: Any) -> Leaderboard:
@@ -71,9 +84,15 @@ def board(answers: dict[str, list[int]], latency: dict[str, float] | None = None
         median = (latency or {}).get(one.name, 0.01)
         seconds = tuple(median * (1 + 0.01 * step) for step in range(-4, 5))
         facts: dict[str, Any] = {
-            "seconds": seconds, "pace": (0.001,), "tokens": 10, "memory_bytes": 1000, "peak_growth": None,
-            "load_seconds": 0.1, "evaluation_seconds": 0.1, **changes.get(one.name, {}),
-        }  # fmt: skip
+            "seconds": seconds,
+            "pace": (0.001,),
+            "tokens": 10,
+            "memory_bytes": 1000,
+            "peak_growth": None,
+            "load_seconds": 0.1,
+            "evaluation_seconds": 0.1,
+            **changes.get(one.name, {}),
+        }
         measured.append(Measured(one, Evaluation(metrics, {"accuracy": RowScores(right)}, ("y",) * count), **facts))
     return make_leaderboard(plan, measured, changes.get("failures", {}))
 

@@ -312,11 +312,13 @@ def test_days_need_a_confirmation(store: Path, monkeypatch: pytest.MonkeyPatch, 
         (["--target_precision", "half"], "target_precision is 'half'; .*valid: auto, all"),
         (["--budget_seconds", "-1"], r"budget_seconds is -1\.0; valid: at least 0"),
         (["--train_size", "5"], "train_size is 5; valid for this data set: 10 to 1258"),
-        (["--train_size", "100", "--batch_sizes", "32", "--target_accuracy", "0.9"],
-         "train_size is 100; valid with target_accuracy: at least 128, the batch size of the recipes"),
+        (
+            ["--train_size", "100", "--batch_sizes", "32", "--target_accuracy", "0.9"],
+            "train_size is 100; valid with target_accuracy: at least 128, the batch size of the recipes",
+        ),
         (["--device", "gpu"], "device is 'gpu'; .*valid: auto, cpu, cuda, mps, all"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_measured_is_refused_in_one_line_before_a_run_is_made(
     store: Path, options: list[str], message: str
 ) -> None:
