@@ -1,5 +1,5 @@
 """Entry point `compare`: models x data sets x seeds as nested runs under one parent, with a report; or registered
-models of one task, judged on labelled rows.
+models of one task, evaluated on labelled rows.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from experiments.config import CompareConfig, check_kind, cli
 
 if TYPE_CHECKING:
     from experiments.comparison.report import CompareResult
-    from experiments.evaluation.report import JudgingResult
+    from experiments.evaluation.report import EvaluationResult
 
 
-def main(argv: Sequence[str] | None = None) -> CompareResult | JudgingResult:
+def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult:
     """Compare as the command line says; see `experiments.config.CompareConfig` for the parameters."""
     config, _ = cli.parse(CompareConfig, argv)
     check_kind(config)
     # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
     if config.kind == "task":
-        from experiments.evaluation.run import judge
+        from experiments.evaluation.run import evaluate_models
 
-        result = judge(config)
+        result = evaluate_models(config)
     else:
         from experiments.comparison.run import compare
 

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from experiments.reports.figures import plain, save, single
+
 BINS = 15
 
 
@@ -16,10 +18,10 @@ def save_grad_cam(path: Path, images: np.ndarray, heat: np.ndarray, captions: Se
     `images` is uint8 `(n, h, w, channels)`, `heat` float `(n, h, w)` from 0 to 1.
     """
     size, gap = images.shape[1], 4
-    grey = images.mean(axis=3) / 255
-    colours = colormaps["inferno"](heat)[..., :3]
-    overlaid = 0.45 * grey[..., None] + 0.55 * colours
-    originals = np.broadcast_to(images / 255, (*grey.shape, 3))
+    gray = images.mean(axis=3) / 255
+    colors = colormaps["inferno"](heat)[..., :3]
+    overlaid = 0.45 * gray[..., None] + 0.55 * colors
+    originals = np.broadcast_to(images / 255, (*gray.shape, 3))
     canvas = np.ones((2 * size + gap, len(images) * (size + gap), 3))
     figure = Figure(figsize=(1.25 * len(images), 3.2))
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.76))
@@ -27,15 +29,15 @@ def save_grad_cam(path: Path, images: np.ndarray, heat: np.ndarray, captions: Se
         left = place * (size + gap)
         canvas[:size, left : left + size] = originals[place]
         canvas[size + gap :, left : left + size] = overlaid[place]
-        axes.text(left + size / 2, -2, caption, ha="center", va="bottom", fontsize=8)
+        axes.text(left + size / 2, -2, plain(caption), ha="center", va="bottom", fontsize=8)
     axes.imshow(canvas, aspect="auto")
     axes.axis("off")
-    figure.suptitle("Test images, and what spoke for the answer (Grad-CAM: bright = much)", fontsize=10)
-    figure.savefig(path, dpi=110)
+    figure.suptitle("Test images, and the evidence for the predicted class (Grad-CAM: bright = much)", fontsize=10)
+    save(figure, path)
 
 
 def save_filters(path: Path, filters: np.ndarray, title: str) -> None:
-    """The first convolution's filters `(n, channels, h, w)`; one grey level is zero, the same in all."""
+    """The first convolution's filters `(n, channels, h, w)`; one gray level is zero, the same in all."""
     count, channels, height, width = filters.shape
     columns = min(16, count)
     rows = -(-count // columns)
@@ -45,12 +47,11 @@ def save_filters(path: Path, filters: np.ndarray, title: str) -> None:
     for index, shade in enumerate(shades):
         top, left = index // columns * (height + 1), index % columns * (width + 1)
         canvas[top : top + height, left : left + width] = shade.transpose(1, 2, 0)
-    figure = Figure(figsize=(0.55 * columns + 0.6, 0.55 * rows + 0.9), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = single(0.55 * columns + 0.6, 0.55 * rows + 0.9)
     axes.imshow(canvas)
     axes.axis("off")
-    axes.set_title(title, fontsize=9)
-    figure.savefig(path, dpi=110)
+    axes.set_title(plain(title), fontsize=9)
+    save(figure, path)
 
 
 def save_calibration(path: Path, labels: np.ndarray, probabilities: np.ndarray, error: float, title: str) -> None:
@@ -63,9 +64,9 @@ def save_calibration(path: Path, labels: np.ndarray, probabilities: np.ndarray, 
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], ":", color="0.5", label="as often right as it says")
     upper.plot(mean_confidence, share_right, "o-", label=f"this network, ECE {error:.3f}")
-    upper.set(ylabel="share that is right", title=title, xlim=(0, 1), ylim=(0, 1.02))
+    upper.set(ylabel="share that is right", title=plain(title), xlim=(0, 1), ylim=(0, 1.02))
     upper.grid(alpha=0.3)
     upper.legend(loc="upper left")
     lower.hist(confidence, bins=BINS, range=(0, 1), color="0.6")
     lower.set(xlabel="confidence (highest probability)", ylabel="images", yscale="log")
-    figure.savefig(path, dpi=110)
+    save(figure, path)

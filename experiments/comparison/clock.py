@@ -44,11 +44,3 @@ class Clock:
     def left(self) -> float:
         """Seconds."""
         return sum(self.waiting.values()) * (self._taken / self._estimated if self._estimated else 1.0)
-
-
-def words(seconds: float) -> str:
-    """A duration as people say it."""
-    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (36 * 3600, 3600, "hours")):
-        if seconds < limit:
-            return f"{seconds / unit:.{int(unit == 3600)}f} {name}"
-    return f"{seconds / 86400:.1f} days"

@@ -1,6 +1,5 @@
 """Comparing convolutional networks: how they are trained, timed and reported."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,26 +10,20 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from experiments.cnn.augmentation import Batch
-from experiments.cnn.classification import classification_step
 from experiments.cnn.recipes import resolve
 from experiments.cnn.training import train
 from experiments.comparison import figures as plots
-from experiments.comparison.analysis import analyse
-from experiments.comparison.kind import Cell, DataShape, Kind
-from experiments.comparison.page import Section
-from experiments.comparison.results import ClassifierResult, leaderboard, paired_tests
+from experiments.comparison.kind import NOTES, Cell, DataShape, Kind
+from experiments.comparison.results import ClassifierResult, Findings, models_of
 from experiments.config import CNN_GROUPS, CNN_MODELS, IMAGE_DATASETS, CnnConfig, CompareConfig, ConfigError
-from experiments.data.images import load_images
+from experiments.data.images import ImageData, Subset, load_images
+from experiments.reports.page import Figures
+from experiments.speed.throughput import seconds_per_image
 from experiments.training import devices
 from experiments.training.family import Result
-from experiments.training.state import make_state
 from tasks.runs import artifact_file, open_store
 
-STEPS, PATIENCE_SECONDS = 4, 1.5
-SMALL_BATCH, BATCH = 8, 64
-# A network that takes longer than this for a small batch is measured with small batches only.
-SLOW_SECONDS = 0.3
+NOISE = 128  # images to measure a step with
 
 
 @dataclass(frozen=True)
@@ -54,15 +47,11 @@ class CnnKind(Kind):
     items = "images"
     notes = (
         "The epoch kept of each training is the best by validation accuracy; the test images were read once, for it.",
-        "Intervals: with several seeds Student's 95 % t-interval of the mean over seeds; with one seed, or when all "
-        "seeds gave the same accuracy, Wilson's 95 % interval over the test images, for accuracy only. Models whose "
-        "intervals overlap are called not distinguishable.",
         "ECE: expected calibration error, 15 equally wide bins of confidence. Precision, recall and F1 are averages "
         "over classes.",
         "FLOPs: one 32 x 32 image forward, convolutions and matrix products only, counted by torch's FlopCounterMode: "
         "a multiplication with its addition counts as two.",
-        "Seconds: all epochs of one training with their validation, without tracking and tests. Images/s: median over "
-        "epochs, training only. Both depend on the machine and on what else it was doing.",
+        *NOTES,
     )
 
     def default_models(self, device: str) -> str:
@@ -90,7 +79,7 @@ class CnnKind(Kind):
     def seconds_per_example(self, cell: Cell, data: DataShape, config: CompareConfig) -> float:
         assert isinstance(data, ImageShape)
         precision = devices.resolve_precision(config.precision, config.device)
-        return seconds_per_image(cell.model, data, config.device, precision)
+        return seconds_per_image(self.cell_config(config, cell), _noise(data, config.device), config.device, precision)
 
     def train(self, config: CnnConfig, given: frozenset[str], parent: str) -> Result | None:
         return train(config, given, parent)
@@ -102,25 +91,13 @@ class CnnKind(Kind):
         best = int(run.data.tags["best_epoch"])
         return ClassifierResult(*cell, run.info.run_id, test, history, best, labels, probabilities)
 
-    def section(self, folder: Path, data: DataShape, dataset: str, cells: Sequence[ClassifierResult]) -> Section:
+    def costs(self, model: str, data: DataShape) -> tuple[int, int]:
         assert isinstance(data, ImageShape)
-        names = list(dict.fromkeys(cell.model for cell in cells))
-        rows = leaderboard(
-            cells, {name: network_cost(name, len(data.classes), data.channels) for name in names}, self.metrics
-        )
-        paired = paired_tests(cells)
-        seeds = max(len(row.seeds) for row in rows)
-        over = f"{dataset}, {seeds} seed{'s' if seeds > 1 else ''}"
-        file = {kind: folder / f"{dataset}_{kind}.png" for kind in ("loss", "accuracy", "metrics", "confusion", "cost")}
-        for metric in ("loss", "accuracy"):
-            plots.save_curves(file[metric], cells, metric, f"{metric} on {over}")
-        bars = "mean test metrics" + (
-            " with 95 % intervals" if any(row.values["accuracy"].known for row in rows) else ""
-        )
-        plots.save_bars(file["metrics"], rows, names, f"{bars}: {over}")
-        by_rank = sorted(cells, key=lambda cell: [row.model for row in rows].index(cell.model))
-        plots.save_confusions(file["confusion"], by_rank, data.classes, f"test images of {over}")
-        plots.save_costs(file["cost"], rows, names, f"accuracy against cost: {over}; bars are 95 % intervals")
+        return network_cost(model, len(data.classes), data.channels)
+
+    def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> Figures:
+        assert isinstance(data, ImageShape)
+        names, over = models_of(cells), findings.over
         captions = {
             "accuracy": "Accuracy by epoch and by time",
             "loss": "Loss by epoch and by time; training loss may include label smoothing, validation loss does not",
@@ -128,9 +105,14 @@ class CnnKind(Kind):
             "cost": "Accuracy against cost: up and left is better",
             "confusion": "Confusion matrices, added up over seeds; mistakes in red",
         }
-        figures = tuple((captions[kind], file[kind].read_bytes()) for kind in captions)
-        analysis = tuple(analyse(rows, paired, cells, data.classes))
-        return Section(dataset, self.metrics, tuple(rows), tuple(paired), analysis, figures)
+        file = {kind: folder / f"{findings.dataset}_{kind}.png" for kind in captions}
+        for metric in ("loss", "accuracy"):
+            plots.save_curves(file[metric], cells, metric, f"{metric} on {over}")
+        plots.save_bars(file["metrics"], findings, names)
+        plots.save_costs(file["cost"], findings, names)
+        by_rank = sorted(cells, key=lambda cell: [row.model for row in findings.rows].index(cell.model))
+        plots.save_confusions(file["confusion"], by_rank, data.classes, f"test images of {over}")
+        return [(caption, file[kind]) for kind, caption in captions.items()]
 
 
 def network_cost(model: str, num_classes: int, channels: int) -> tuple[int, int]:
@@ -146,35 +128,9 @@ def network_cost(model: str, num_classes: int, channels: int) -> tuple[int, int]
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops()
 
 
-def seconds_per_image(model: str, data: ImageShape, device: str, precision: str) -> float:
-    """Time a network's training step, in the real precision, on noise."""
-    accelerator = devices.make_accelerator(device, precision)
-    network = models.build(model, len(data.classes), data.channels)
-    state = make_state(accelerator, network, optimizer="sgd", learning_rate=1e-3, weight_decay=0.0,
-                       schedule="constant", warmup=0.0, ema_decay=0.0, total_steps=1)  # fmt: skip
-    step = classification_step
-    state.model.train()
-
-    def train_on(size: int) -> float:
-        images = torch.randn(size, data.channels, 32, 32, device=accelerator.device)
-        labels = torch.zeros(size, dtype=torch.int64, device=accelerator.device)
-        started = time.perf_counter()
-        with accelerator.autocast():
-            result = step(state.model, Batch(images.contiguous(memory_format=torch.channels_last), labels, size))
-        accelerator.backward(result.loss / size)
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        result.loss.item()  # waits for the device
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
-
-    def fastest(size: int) -> float:
-        train_on(size)  # the first step makes what later ones reuse
-        times: list[float] = []
-        while len(times) < STEPS and sum(times) < PATIENCE_SECONDS:
-            times.append(train_on(size))
-        return min(times)  # what else the machine did in between is not the network's fault
-
-    small = fastest(SMALL_BATCH)
-    return small / SMALL_BATCH if small > SLOW_SECONDS else fastest(BATCH) / BATCH
+def _noise(shape: ImageShape, device: str) -> ImageData:
+    """Images to measure with, like those of a data set in all that decides how long a step takes."""
+    pixels = torch.randint(256, (NOISE, shape.channels, 32, 32), dtype=torch.uint8, device=device)
+    part = Subset(pixels, torch.zeros(NOISE, dtype=torch.int64, device=device))
+    flat = (0.5,) * shape.channels
+    return ImageData("noise", part, part, part, shape.classes, flat, flat, "", "", False, "")

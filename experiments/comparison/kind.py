@@ -9,14 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from experiments.comparison.analysis import analyze
+from experiments.comparison.results import CellResult, Extra, Findings, leaderboard, models_of, paired_tests
+from experiments.reports.page import Figures
+
 if TYPE_CHECKING:
-    from experiments.comparison.page import Section
-    from experiments.comparison.results import CellResult
     from experiments.config import CompareConfig, TrainConfig
     from experiments.training.family import Result
 
 # Named, not imported: each loads what its own models need.
 KINDS = {"cnn": "experiments.comparison.cnn:CnnKind", "seq2seq": "experiments.comparison.seq2seq:Seq2SeqKind"}
+
+
+NOTES = (
+    "Intervals: with several seeds Student's 95 % t-interval of the mean over seeds; with one seed, or when all seeds "
+    "gave the same, Wilson's 95 % interval over the test items, for the deciding accuracy only. Models whose intervals "
+    "overlap are called not distinguishable.",
+    "Seconds: all epochs of one training with their validation, without tracking and tests. Examples/s: median over "
+    "epochs, training only. Both depend on the machine and on what else it was doing.",
+)
 
 
 class Cell(NamedTuple):
@@ -91,8 +102,23 @@ class Kind(ABC):
         """What a finished run left behind."""
 
     @abstractmethod
-    def section(self, folder: Path, data: DataShape, dataset: str, cells: Sequence[Any]) -> Section:
-        """Numbers, findings and figures of one data set, the figures as files in `folder`."""
+    def costs(self, model: str, data: DataShape) -> tuple[int, int | None]:
+        """Parameters of a model, and FLOPs of one example where they are counted."""
+
+    @abstractmethod
+    def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> Figures:
+        """Draw the figures of one data set as files in `folder`; returns them with their captions."""
+
+    def extra(self, cells: Sequence[Any]) -> Mapping[str, Extra]:  # noqa: ARG002
+        """More tables about one data set, by name."""
+        return {}
+
+    def findings(self, data: DataShape, cells: Sequence[CellResult]) -> Findings:
+        """Numbers and sentences about one data set."""
+        costs = {name: self.costs(name, data) for name in models_of(cells)}
+        rows, pairs = leaderboard(cells, costs, self.metrics), paired_tests(cells)
+        analysis = analyze(self.metric, rows, pairs, cells, self.items)
+        return Findings(cells[0].dataset, self.metrics, tuple(rows), tuple(pairs), analysis, self.extra(cells))
 
     @abstractmethod
     def title(self, models: Sequence[str], datasets: Sequence[str], seeds: int) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 from filelock import BaseFileLock
 from tqdm import tqdm
 
-from experiments.comparison.clock import Clock, estimate, words
+from experiments.comparison.clock import Clock, estimate
 from experiments.comparison.grid import Grid, differences, make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult, report
 from experiments.config import CompareConfig, ConfigError, TrainingError
+from experiments.reports.text import format_duration
 from experiments.tracking.run import CONFIG_FILE, Tracker, abandon_run, git_commit, tracked_run
 from experiments.tracking.store import answering, known_run, opened_store, refuse_cut_off
 from experiments.training import devices, resume
@@ -119,11 +120,13 @@ def _clock(grid: Grid, missing: list[Cell]) -> Clock:
     clock = Clock(estimate(grid, missing))
     done = len(grid.cells) - len(missing)
     trainings = "1 training" if len(missing) == 1 else f"{len(missing)} trainings"
-    print(f"{trainings}{f' ({done} are finished already)' if done else ''}, "
-          f"about {words(clock.left)} on {devices.describe(grid.config.device)['device_name']}")  # fmt: skip
+    print(
+        f"{trainings}{f' ({done} are finished already)' if done else ''}, "
+        f"about {format_duration(clock.left)} on {devices.describe(grid.config.device)['device_name']}"
+    )
     if clock.left > LONGEST_UNCONFIRMED and not grid.config.confirm:
         raise ConfigError(
-            f"{trainings} would take about {words(clock.left)}; compare fewer models, data sets or "
+            f"{trainings} would take about {format_duration(clock.left)}; compare fewer models, data sets or "
             "seeds, set epochs, or go on with confirm=true"
         )
     return clock
@@ -148,8 +151,9 @@ def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) 
     leftovers = [run for run in nested_runs(open_store(), tracker.run_id) if run.info.status != FINISHED]
     failures: dict[Cell, str] = {}
     total, width = len(grid.cells), len(str(len(grid.cells)))
-    with tqdm(total=total, initial=total - len(missing), desc="compare", unit="run",
-              disable=not sys.stderr.isatty()) as bar:  # fmt: skip
+    with tqdm(
+        total=total, initial=total - len(missing), desc="compare", unit="run", disable=not sys.stderr.isatty()
+    ) as bar:
         for number, cell in enumerate(missing, start=total - len(missing) + 1):
             started = time.perf_counter()
             bar.set_description(str(cell))
@@ -165,7 +169,7 @@ def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) 
                 failures[cell] = " ".join(f"{error or type(error).__name__}".split())[:300]
                 clock.dropped(cell)
                 outcome = f"FAILED: {failures[cell]}"
-            left = f"; about {words(clock.left)} left" if clock.waiting else ""
+            left = f"; about {format_duration(clock.left)} left" if clock.waiting else ""
             tqdm.write(f"{number:{width}}/{total}  {cell}: {outcome}{left}", file=sys.stdout)
             sys.stdout.flush()
             bar.update()

@@ -13,10 +13,8 @@ import torch
 
 from experiments.comparison import figures as plots
 from experiments.comparison import seq2seq_figures
-from experiments.comparison.kind import Cell, DataShape, Kind
-from experiments.comparison.page import Section, Table
-from experiments.comparison.results import CellResult, Interval, interval, leaderboard, paired_tests
-from experiments.comparison.seq2seq_analysis import analyse
+from experiments.comparison.kind import NOTES, Cell, DataShape, Kind
+from experiments.comparison.results import CellResult, Extra, Findings, interval, models_of
 from experiments.config import (
     SEQ2SEQ_DATASETS,
     SEQ2SEQ_GROUPS,
@@ -25,6 +23,8 @@ from experiments.config import (
     ConfigError,
     Seq2SeqConfig,
 )
+from experiments.reports.page import Figures, Table
+from experiments.reports.statistics import Interval
 from experiments.seq2seq.recipes import resolve_seq2seq
 from experiments.seq2seq.report import ATTENTION
 from experiments.seq2seq.setup import decide, prepare
@@ -75,9 +75,16 @@ class Seq2SeqKind(Kind):
     default_dataset = "reversal"
     metric = "sequence_accuracy"
     history = (
-        "train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_token_accuracy", "val_sequence_accuracy",
-        "val_alignment", "epoch_seconds", "examples_per_second",
-    )  # fmt: skip
+        "train_loss",
+        "val_loss",
+        "train_accuracy",
+        "val_accuracy",
+        "val_token_accuracy",
+        "val_sequence_accuracy",
+        "val_alignment",
+        "epoch_seconds",
+        "examples_per_second",
+    )
     metrics = ("sequence_accuracy", "token_accuracy", "loss", "alignment", "seconds", "examples_per_second")
     items = "sequences"
     notes = (
@@ -86,13 +93,10 @@ class Seq2SeqKind(Kind):
         "Sequence and token accuracy: the network runs on its own (greedy decoding); a sequence counts when all of it "
         "and its end are right. Loss: by token, with the true tokens given.",
         "Alignment: attention on the position that holds the symbol to be written, averaged over test symbols, with "
-        "the true tokens given; of several heads the mean, of a Transformer the last layer of the decoder.",
-        "Intervals: with several seeds Student's 95 % t-interval of the mean over seeds; with one seed, or when all "
-        "seeds gave the same, Wilson's 95 % interval over the test sequences, for sequence accuracy only. Variants "
-        "whose intervals overlap are called not distinguishable.",
+        "the true tokens given; of several heads the mean, of a Transformer the last layer of the decoder. A low "
+        "score need not mean a bad network: an encoder state also knows its neighbors, and heads may look elsewhere.",
         "Accuracy by length: fresh sequences of one length each, none of which was trained on.",
-        "Seconds: all epochs of one training with their validation, without tracking and tests. They depend on the "
-        "machine and on what else it was doing.",
+        *NOTES,
     )
 
     def default_models(self, device: str) -> str:  # noqa: ARG002  # the same everywhere
@@ -151,78 +155,57 @@ class Seq2SeqKind(Kind):
                 example, attention = saved["source"], saved["attention"]
         by_length = {int(match[1]): value for name, value in metrics.items() if (match := BY_LENGTH.fullmatch(name))}
         test = {key: value for key, value in metrics.items() if key.startswith("test_")}
-        best = int(run.data.tags["best_epoch"])
-        return ReverserResult(
-            *cell,
-            run.info.run_id,
-            test,
-            history,
-            best,
-            sources,
-            exact,
-            dict(sorted(by_length.items())),
-            int(run.data.params["probe_size"]),
-            attention,
-            example,
-        )
+        probe_size, curve = int(run.data.params["probe_size"]), dict(sorted(by_length.items()))
+        best, run_id = int(run.data.tags["best_epoch"]), run.info.run_id
+        found = (sources, exact, curve, probe_size, attention, example)
+        return ReverserResult(*cell, run_id, test, history, best, *found)
 
-    def section(
-        self,
-        folder: Path,
-        data: DataShape,  # noqa: ARG002  # the results have all that is shown
-        dataset: str,
-        cells: Sequence[ReverserResult],
-    ) -> Section:
-        names = list(dict.fromkeys(cell.model for cell in cells))
-        trained = Seq2SeqConfig.max_length
-        rows = leaderboard(cells, {name: (_parameters(self, name), None) for name in names}, self.metrics)
-        paired = paired_tests(cells)
-        seeds = max(len(row.seeds) for row in rows)
-        over = f"reversal, {seeds} seed{'s' if seeds > 1 else ''}"
-        kinds = ("lengths", "sequence_accuracy", "loss", "alignment", "metrics", "cost", "attention")
-        file = {kind: folder / f"{dataset}_{kind}.png" for kind in kinds}
+    def costs(self, model: str, data: DataShape) -> tuple[int, None]:  # noqa: ARG002  # the same for all data
+        config = self.cell_config(CompareConfig(kind="seq2seq"), Cell(model, "reversal", 0))
+        with torch.device("meta"):
+            network = build(
+                config.cell,
+                config.attention,
+                config.positions,
+                config.vocab_size + SPECIALS,
+                config.hidden_size,
+                max_length=5 * config.max_length + 2,
+                layers=config.layers,
+            )
+        return sum(parameter.numel() for parameter in network.parameters()), None
+
+    def extra(self, cells: Sequence[ReverserResult]) -> Mapping[str, Extra]:
+        return {"by_length": _length_table(by_length(cells))}
+
+    def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> Figures:  # noqa: ARG002
+        names, over, trained = models_of(cells), findings.over, Seq2SeqConfig.max_length
+        with_attention = [cell for cell in cells if cell.attention is not None]
         captions = {
-            "sequence_accuracy": "Share of validation sequences reversed without a mistake, by epoch and by time",
+            "sequence_accuracy": "Validation sequences reversed without a mistake, by epoch and by time",
             "loss": "Loss by epoch and by time, with the true tokens given",
             "lengths": "Accuracy by length; the dotted line is the longest length in training",
             "metrics": "Test metrics",
             "cost": "Accuracy against cost: up and left is better",
         }
+        if with_attention:
+            captions["alignment"] = "Alignment score on validation sequences, by epoch and by time"
+            captions["attention"] = "Attention of every variant over the same validation sequence, first seed"
+        file = {kind: folder / f"{findings.dataset}_{kind}.png" for kind in captions}
         plots.save_curves(file["sequence_accuracy"], cells, "sequence_accuracy", f"sequence accuracy on {over}")
         plots.save_curves(file["loss"], cells, "loss", f"loss on {over}", "on the same kind of input")
-        with_attention = [cell for cell in cells if cell.attention is not None]
-        bars = [metric for metric in self.metrics if any(not np.isnan(row.values[metric].mean) for row in rows)]
+        plots.save_bars(file["metrics"], findings, names)
+        plots.save_costs(file["cost"], findings, names)
+        seq2seq_figures.save_lengths(file["lengths"], by_length(cells), names, trained, f"accuracy by length on {over}")
         if with_attention:
             plots.save_curves(file["alignment"], with_attention, "alignment", f"alignment score on {over}")
-            captions["alignment"] = "Alignment score on validation sequences, by epoch and by time"
             seq2seq_figures.save_attention_maps(file["attention"], with_attention, SPECIALS)
-            captions["attention"] = "Attention of every variant over the same validation sequence, first seed"
-        plots.save_bars(file["metrics"], rows, names, f"mean test metrics: {over}", bars)
-        plots.save_costs(
-            file["cost"], rows, names, f"accuracy against cost: {over}; bars are 95 % intervals", self.metric
-        )
-        lengths = by_length(cells)
-        seq2seq_figures.save_lengths(file["lengths"], lengths, names, trained, f"accuracy by length on {over}")
-        analysis = tuple(analyse(rows, paired, cells, lengths, trained))
-        figures = tuple((captions[kind], file[kind].read_bytes()) for kind in captions)
-        table = _length_table(lengths, [row.model for row in rows])
-        return Section(dataset, self.metrics, tuple(rows), tuple(paired), analysis, figures, {"by_length": table})
-
-
-def _parameters(kind: Seq2SeqKind, model: str) -> int:
-    config = kind.cell_config(CompareConfig(kind="seq2seq"), Cell(model, "reversal", 0))
-    with torch.device("meta"):
-        network = build(
-            config.cell, config.attention, config.positions, config.vocab_size + SPECIALS, config.hidden_size,
-            max_length=5 * config.max_length + 2, layers=config.layers,
-        )  # fmt: skip
-    return sum(parameter.numel() for parameter in network.parameters())
+        return [(caption, file[kind]) for kind, caption in captions.items()]
 
 
 def by_length(cells: Sequence[ReverserResult]) -> dict[str, dict[int, Interval]]:
     """Accuracy at each length, mean over seeds with its interval, by variant and length."""
     found: dict[str, dict[int, Interval]] = {}
-    for model in dict.fromkeys(cell.model for cell in cells):
+    for model in models_of(cells):
         mine = [cell for cell in cells if cell.model == model]
         found[model] = {
             length: interval("sequence_accuracy", [cell.by_length[length] for cell in mine], mine[0].probe_size)
@@ -231,24 +214,12 @@ def by_length(cells: Sequence[ReverserResult]) -> dict[str, dict[int, Interval]]
     return found
 
 
-def _length_table(lengths: Mapping[str, Mapping[int, Interval]], models: Sequence[str]) -> Table:
-    columns = list(next(iter(lengths.values())))
-    values = [
-        (
-            model,
-            length,
-            value.mean,
-            "" if np.isnan(value.low) else value.low,
-            "" if np.isnan(value.high) else value.high,
-        )
-        for model in models
-        for length, value in lengths[model].items()
+def _length_table(lengths: Mapping[str, Mapping[int, Interval]]) -> Extra:
+    rows = [
+        {"model": model, "length": length, "accuracy": value.mean, "low": value.low, "high": value.high}
+        for model, values in lengths.items()
+        for length, value in values.items()
     ]
-    shown = [(model, *(f"{lengths[model][length].mean:.1%}" for length in columns)) for model in models]
-    return Table(
-        "Share of sequences reversed without a mistake, by length, mean over seeds",
-        ("model", "length", "accuracy", "low", "high"),
-        tuple(values),
-        tuple(shown),
-        ("variant", *(str(length) for length in columns)),
-    )
+    head = ["variant", *map(str, next(iter(lengths.values())))]
+    cells = [[model, *(f"{value.mean:.1%}" for value in values.values())] for model, values in lengths.items()]
+    return Extra(Table(head, cells, "Sequences reversed without a mistake by length, mean over seeds"), rows)

@@ -1,4 +1,4 @@
-"""Judging one registered model: loaded, timed with single requests, asked all rows, and unloaded."""
+"""Measuring one registered model: loaded, timed with single requests, asked all rows, and unloaded."""
 
 import itertools
 import statistics
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 
@@ -27,7 +28,7 @@ STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
-class Judged:
+class Measured:
     """What was measured of one model.
 
     Attributes:
@@ -59,33 +60,34 @@ class Judged:
     @property
     def slow_latency(self) -> float:
         """The 95th percentile of the requests, interpolated; of few requests nearly the slowest."""
-        ordered = sorted(self.seconds)
-        place = 0.95 * (len(ordered) - 1)
-        low = int(place)
-        return ordered[low] + (place - low) * (ordered[min(low + 1, len(ordered) - 1)] - ordered[low])
+        return float(np.quantile(self.seconds, 0.95))
 
     @property
     def tokens_per_second(self) -> float | None:
         return None if self.tokens is None else self.tokens / sum(self.seconds)
 
-    def metrics(self) -> dict[str, float]:
-        """All numbers as they are logged."""
-        found = {
+    def costs(self) -> dict[str, float | None]:
+        """Times and sizes; None where not known."""
+        return {
             "latency_median_seconds": self.latency,
             "latency_p95_seconds": self.slow_latency,
-            "latency_requests": float(len(self.seconds)),
+            "latency_requests": len(self.seconds),
             "pace_seconds": statistics.median(self.pace),
             "tokens_per_second": self.tokens_per_second,
-            "memory_bytes": float(self.memory_bytes),
+            "memory_bytes": self.memory_bytes,
             "peak_growth_bytes": self.peak_growth,
             "load_seconds": self.load_seconds,
             "evaluation_seconds": self.evaluation_seconds,
         }
-        return {**self.evaluation.metrics, **{name: value for name, value in found.items() if value is not None}}
+
+    def metrics(self) -> dict[str, float]:
+        """All numbers as they are logged."""
+        known = {name: float(value) for name, value in self.costs().items() if value is not None}
+        return {**self.evaluation.metrics, **known}
 
 
-def measure(plan: Plan, version: RegisteredVersion) -> Judged:
-    """Judge one model. Raises what loading and asking it raise, NoMetricError if it knows none of the labels.
+def measure(plan: Plan, version: RegisteredVersion) -> Measured:
+    """Measure one model. Raises what loading and asking it raise, NoMetricError if it knows none of the labels.
 
     It is loaded twice, the second time for the record: the first brings its libraries into the process and its files
     into memory, which would else be counted against whichever model comes first.
@@ -100,7 +102,7 @@ def measure(plan: Plan, version: RegisteredVersion) -> Judged:
     growth = grown()
     started = time.perf_counter()
     evaluation = examine(task, plan.data.rows, plan.settings)
-    return Judged(
+    return Measured(
         version=version,
         evaluation=_with_answers(evaluation, answers, len(plan.data.rows)),
         seconds=seconds,
@@ -157,7 +159,7 @@ def _fixed_work() -> float:
 
 
 def _with_answers(evaluation: Evaluation, answers: Sequence[Mapping[str, Any]], rows: int) -> Evaluation:
-    """With what was written to the single requests, where the metric asks for no text: people want to see it."""
+    """With what was written to the single requests, where the metric asks for no text: the reader wants to see it."""
     if evaluation.answers or "completion" not in answers[0]:
         return evaluation
     texts = [str(answer["completion"]) for answer in answers[:rows]]

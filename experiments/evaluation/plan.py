@@ -1,4 +1,4 @@
-"""What is to be judged: a task, registered versions of it, rows and settings, all checked before a run is made."""
+"""What is to be evaluated: a task, registered versions of it, rows and settings, all checked before a run is made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tasks.registry import ModelNotFoundError, RegisteredVersion
 
 @dataclass(frozen=True)
 class Plan:
-    """A comparison ready to run. `device` is decided; `settings` are parameters of the task that a person gave."""
+    """A comparison ready to run. `device` is decided; `settings` are parameters of the task that the user gave."""
 
     task: str
     versions: tuple[RegisteredVersion, ...]
@@ -57,7 +57,7 @@ def label(version: RegisteredVersion) -> str:
 
 
 def _versions(models: str, task: str) -> list[RegisteredVersion]:
-    """The versions that the names stand for, each once, all of one task that can be judged."""
+    """The versions that the names stand for, each once, all of one task that has a metric."""
     if models.strip() == AUTO:
         return _all_versions(task)
     found: dict[str, RegisteredVersion] = {}
@@ -90,11 +90,15 @@ def _all_versions(task: str) -> list[RegisteredVersion]:
     tasks = [name for name in JUDGES if any(version.task == name for version in everything)]
     if task == AUTO:
         if len(tasks) > 1:
-            raise ConfigError(f"task is 'auto' with models=auto, and the registry has models for {', '.join(tasks)}; "
-                              "valid: one of them")  # fmt: skip
+            raise ConfigError(
+                f"task is 'auto' with models=auto, and the registry has models for {', '.join(tasks)}; "
+                "valid: one of them"
+            )
         if not tasks:
-            raise ConfigError("models is 'auto', and the registry has no model of a task with a metric; "
-                              f"valid tasks: {', '.join(JUDGES)}")  # fmt: skip
+            raise ConfigError(
+                "models is 'auto', and the registry has no model of a task with a metric; "
+                f"valid tasks: {', '.join(JUDGES)}"
+            )
         task = tasks[0]
     if task not in tasks:
         there = f"it has models for {', '.join(tasks)}" if tasks else "it has none for other tasks with a metric either"

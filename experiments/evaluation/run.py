@@ -1,4 +1,4 @@
-"""Judging registered models: one nested run each under one parent, so that one that fails holds up no other."""
+"""Evaluating registered models: one nested run each under one parent, so that one that fails holds up no other."""
 
 import os
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from experiments.config import CompareConfig, ConfigError, TrainingError
-from experiments.evaluation.leaderboard import make_board, shown
-from experiments.evaluation.measure import Judged, measure
+from experiments.evaluation.leaderboard import make_leaderboard, shown
+from experiments.evaluation.measure import Measured, measure
 from experiments.evaluation.plan import Plan, label, make_plan
-from experiments.evaluation.report import JudgingResult, report
+from experiments.evaluation.report import EvaluationResult, report
 from experiments.evaluation.tasks import NoMetricError
 from experiments.tracking.run import Tracker, git_commit, tracked_run
 from experiments.training import devices
@@ -20,10 +20,10 @@ from tasks.runtime.memory import forget_frames, give_memory_back
 EXPERIMENT = "compare"
 
 
-def judge(config: CompareConfig) -> JudgingResult:
-    """Judge the models, and log a report to the parent run.
+def evaluate_models(config: CompareConfig) -> EvaluationResult:
+    """Evaluate the models, and log a report to the parent run.
 
-    Raises ConfigError before any run for what a person gave and cannot be, TrainingError if no model could be judged.
+    Raises ConfigError before any run for what the user gave and cannot be, TrainingError if every model fails.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("compare runs in one process; valid: without torchrun")
@@ -33,11 +33,11 @@ def judge(config: CompareConfig) -> JudgingResult:
     machine = devices.describe(plan.device)
     with tracked_run(EXPERIMENT) as tracker:
         _start(plan, config, tracker, machine)
-        judged, failures = _judge_all(plan, config, tracker)
-        if not judged:
+        measured, failures = _measure_all(plan, config, tracker)
+        if not measured:
             reason = next(iter(failures.values()))
-            raise TrainingError(f"no model could be judged ({len(failures)}); the first: {reason}")
-        return report(make_board(plan, judged, failures), tracker, _facts(plan, tracker, machine))
+            raise TrainingError(f"no model could be evaluated ({len(failures)}); the first: {reason}")
+        return report(make_leaderboard(plan, measured, failures), tracker, _facts(plan, tracker, machine))
 
 
 def _start(plan: Plan, config: CompareConfig, tracker: Tracker, machine: dict[str, str]) -> None:
@@ -68,27 +68,27 @@ def _params(plan: Plan, config: CompareConfig) -> dict[str, Any]:
     }
 
 
-def _judge_all(plan: Plan, config: CompareConfig, parent: Tracker) -> tuple[list[Judged], dict[str, str]]:
+def _measure_all(plan: Plan, config: CompareConfig, parent: Tracker) -> tuple[list[Measured], dict[str, str]]:
     """What was measured of each model, and why not of those that failed."""
-    judged: list[Judged] = []
+    measured: list[Measured] = []
     failures: dict[str, str] = {}
     width = len(str(len(plan.versions)))
     for number, version in enumerate(plan.versions, start=1):
         try:
-            judged.append(_judge_one(plan, config, version, parent.run_id))
+            measured.append(_measure_one(plan, config, version, parent.run_id))
             metric = plan.judge.deciding
-            value = shown(metric, judged[-1].evaluation.metrics[metric])
-            outcome = f"{metric.replace('_', ' ')} {value}, median {judged[-1].latency:.4f} s"
-        except Exception as error:  # libraries, networks and memory fail in many ways; the others shall be judged
+            value = shown(metric, measured[-1].evaluation.metrics[metric])
+            outcome = f"{metric.replace('_', ' ')} {value}, median {measured[-1].latency:.4f} s"
+        except Exception as error:  # libraries, networks and memory fail in many ways; the others go on
             failures[label(version)] = _reason(error)
             outcome = f"FAILED: {failures[label(version)]}"
             forget_frames(error)  # which hold the model
         give_memory_back()
         print(f"{number:{width}}/{len(plan.versions)}  {label(version)}: {outcome}", flush=True)
-    return judged, failures
+    return measured, failures
 
 
-def _judge_one(plan: Plan, config: CompareConfig, version: RegisteredVersion, parent: str) -> Judged:
+def _measure_one(plan: Plan, config: CompareConfig, version: RegisteredVersion, parent: str) -> Measured:
     params = {**_params(plan, config), "model": version.model, "version": version.key}
     tags = {
         "task": plan.task,
@@ -101,14 +101,14 @@ def _judge_one(plan: Plan, config: CompareConfig, version: RegisteredVersion, pa
     }
     with tracked_run(EXPERIMENT, parent=parent) as tracker:
         name = label(version)
-        tracker.start(name, f"`{version.key}` judged on {plan.data.name}.", params, tags)
+        tracker.start(name, f"`{version.key}` evaluated on {plan.data.name}.", params, tags)
         found = measure(plan, version)
         tracker.log_final(found.metrics(), step=0)
     return found
 
 
 def _reason(error: Exception) -> str:
-    """Why a model could not be judged, in a line."""
+    """Why a model could not be evaluated, in a line."""
     spoken = isinstance(error, (ModelFolderError, TaskInputError, NoMetricError, TrainingError))
     return first_line(error) if spoken else f"{type(error).__name__}: {first_line(error)}"
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments.data.sequences import Sequences
+from experiments.reports.figures import save, single
 from models.seq2seq import BOS, EOS, SPECIALS
 
 FRAME_MILLISECONDS = 700
@@ -31,16 +32,23 @@ def save_attention(path: Path, pairs: Sequences, attention: np.ndarray, title: s
         target = [token_text(token) for token in pairs.target[row, : length - 1].tolist()]
         image = axes.imshow(attention[row, : length - 1, :length], cmap="viridis", vmin=0, vmax=1)
         steps = np.arange(length - 2)
-        axes.plot(length - 2 - steps, steps, "s", color="white", markerfacecolor="none", markersize=110 / length,
-                  markeredgewidth=0.7, label="where the symbol is")  # fmt: skip
+        axes.plot(
+            length - 2 - steps,
+            steps,
+            "s",
+            color="white",
+            markerfacecolor="none",
+            markersize=110 / length,
+            markeredgewidth=0.7,
+            label="where the symbol is",
+        )
         if length <= TICK_LABELS:
             axes.set_xticks(range(length), source, rotation=90, fontsize=7)
             axes.set_yticks(range(length - 1), target, fontsize=7)
         axes.set(xlabel="source", ylabel="target, in the order of writing" if row == 0 else "")
     figure.colorbar(image, ax=figure.axes, label="attention", shrink=0.8)
     figure.suptitle(f"{title}\nwhite squares: where the symbol to be written stands")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+    save(figure, path, dpi=90)
 
 
 def save_animation(path: Path, frames: Sequence[Path]) -> None:
@@ -55,8 +63,7 @@ def save_animation(path: Path, frames: Sequence[Path]) -> None:
 
 def save_lengths(path: Path, accuracy: Mapping[int, float], trained: int, title: str) -> None:
     """Accuracy by length of sequence, with the longest trained length marked."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = single(7, 4.5)
     lengths = sorted(accuracy)
     axes.plot(lengths, [accuracy[length] for length in lengths], "o-", color="#0072B2")
     axes.axvline(trained, color="0.5", linestyle=":", label=f"longest in training: {trained}")
@@ -65,5 +72,4 @@ def save_lengths(path: Path, accuracy: Mapping[int, float], trained: int, title:
     )
     axes.grid(alpha=0.3)
     axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save(figure, path)

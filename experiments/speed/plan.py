@@ -73,8 +73,10 @@ def make_plan(config: BenchmarkConfig) -> Plan:
     recipes = {model: resolve(target_config(config, model, "auto", "auto")) for model in models}
     largest = max(recipe.batch_size for recipe in recipes.values())
     if config.target_accuracy and largest > len(data.train):
-        raise ConfigError(f"train_size is {config.train_size}; valid with target_accuracy: at least {largest}, "
-                          "the batch size of the recipes")  # fmt: skip
+        raise ConfigError(
+            f"train_size is {config.train_size}; valid with target_accuracy: at least {largest}, "
+            "the batch size of the recipes"
+        )
     return Plan(config, where, recipes, sizes, data)
 
 

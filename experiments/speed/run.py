@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.comparison.clock import words
 from experiments.config import BenchmarkConfig, ConfigError
+from experiments.reports.text import format_duration
 from experiments.speed import figures as plots
 from experiments.speed import report
 from experiments.speed.plan import Plan, estimate, make_plan
@@ -32,10 +32,7 @@ class BenchmarkResult:
 
     def table(self) -> str:
         """The result for a terminal."""
-        lines = report.throughput_table(self.throughput, self.config)
-        if self.targets:
-            lines += ["", *report.target_table(self.targets)]
-        return "\n".join(lines)
+        return report.text_table(self.throughput, self.targets, self.config)
 
 
 def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
@@ -55,30 +52,34 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
                 _free_memory()
                 new = measure_model(recipe, data, device, plan.sizes, config.seconds, config.repeats)
                 result.throughput += new
-                _log_throughput(plan, result, new, tracker)
-                print(f"{model}, {device}: {len(new)} settings measured, {words(time.perf_counter() - started)}",
-                      flush=True)  # fmt: skip
+                _log(plan, result, tracker, _speeds(new))
+                seconds = format_duration(time.perf_counter() - started)
+                print(f"{model}, {device}: {len(new)} settings measured, {seconds}", flush=True)
         for device, model, precision in plan.target_trainings():
             _free_memory()
             run = train_to_target(config, model, device, precision)
             result.targets.append(run)
-            _log_target(plan, result, run, tracker)
-            seconds = words(run.curve[-1].seconds) if run.curve else "no epoch"
+            _log(plan, result, tracker, _reached(run))
+            seconds = format_duration(run.curve[-1].seconds) if run.curve else "no epoch"
             print(f"{model}, {device}, {precision}: {run.outcome}, {seconds}", flush=True)
         return result
 
 
 def _say_how_long(plan: Plan) -> None:
-    """Say it, and refuse what takes too long unless a person confirmed it."""
+    """Say it, and refuse what takes too long unless the user confirmed it."""
     expected = estimate(plan)
-    training = f", then training to {plan.config.target_accuracy:g} in at most {words(expected.target)}"
+    training = f", then training to {plan.config.target_accuracy:g} in at most {format_duration(expected.target)}"
     names = " and ".join(devices.describe(device)["device_name"] for device in plan.devices)
-    print(f"{plan.title}: about {words(expected.throughput)}{training if expected.target else ''}, on {names}",
-          flush=True)  # fmt: skip
+    print(
+        f"{plan.title}: about {format_duration(expected.throughput)}{training if expected.target else ''}, on {names}",
+        flush=True,
+    )
     together = expected.throughput + expected.target
     if together > LONGEST_UNCONFIRMED and not plan.config.confirm:
-        raise ConfigError(f"this benchmark may take {words(together)}; measure fewer models or smaller batch_sizes, "
-                          "set budget_seconds, or go on with confirm=true")  # fmt: skip
+        raise ConfigError(
+            f"this benchmark may take {format_duration(together)}; measure fewer models or smaller batch_sizes, "
+            "set budget_seconds, or go on with confirm=true"
+        )
 
 
 def _start(plan: Plan, tracker: Tracker) -> None:
@@ -103,31 +104,37 @@ def _free_memory() -> None:
     gc.collect()
 
 
-def _log_throughput(plan: Plan, result: BenchmarkResult, new: list[Throughput], tracker: Tracker) -> None:
+def _log(plan: Plan, result: BenchmarkResult, tracker: Tracker, metrics: dict[str, float]) -> None:
+    """Log what was measured so far, and what is new as metrics."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "throughput.csv").write_text(report.throughput_csv(result.throughput))
-        (folder / "throughput.txt").write_text("\n".join(report.throughput_table(result.throughput, plan.config)))
-        plots.save_throughput(folder / "throughput.png", result.throughput, f"training throughput: {plan.title}")
+        figures = {"Training throughput": folder / "throughput.png"}
+        (folder / "throughput.csv").write_text(report.csv(report.throughput_rows(result.throughput)))
+        plots.save_throughput(figures["Training throughput"], result.throughput, f"training throughput: {plan.title}")
+        if result.targets:
+            (folder / "time_to_accuracy.csv").write_text(report.csv(report.target_rows(result.targets)))
+            (folder / "curves.csv").write_text(report.curves_csv(result.targets))
+            name = f"Training to validation accuracy {plan.config.target_accuracy:g}"
+            figures[name] = folder / "time_to_accuracy.png"
+            plots.save_targets(figures[name], result.targets, f"{name}: {plan.title}")
+        facts = {"run": tracker.run_id, "commit": git_commit(), **devices.describe(plan.devices[-1])}
+        title = f"Benchmark: {plan.title}"
+        html = report.page(title, figures, result.throughput, result.targets, facts, plan.config)
+        (folder / "benchmark.html").write_text(html, encoding="utf-8")
         tracker.log_files(folder)
-    speeds = {
+    tracker.log_final(metrics, step=0)
+
+
+def _speeds(measured: list[Throughput]) -> dict[str, float]:
+    return {
         f"images_per_second/{one.device}/{one.model}/{str(one.way).replace(', ', '_').replace(' ', '_')}": one.median
-        for one in report.best_batch_sizes(new)
+        for one in report.best_batch_sizes(measured)
     }
-    tracker.log_final(speeds, step=0)
 
 
-def _log_target(plan: Plan, result: BenchmarkResult, run: TargetRun, tracker: Tracker) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        (folder / "time_to_accuracy.csv").write_text(report.target_csv(result.targets))
-        (folder / "time_to_accuracy.txt").write_text("\n".join(report.target_table(result.targets)))
-        (folder / "curves.csv").write_text(report.curves_csv(result.targets))
-        title = f"training to validation accuracy {run.target:g}: {plan.title}"
-        plots.save_targets(folder / "time_to_accuracy.png", result.targets, title)
-        tracker.log_files(folder)
+def _reached(run: TargetRun) -> dict[str, float]:
     where = f"{run.device}/{run.model}/{run.precision}"
-    figures = {f"seconds_to_accuracy/{where}": run.curve[-1].train_seconds} if run.reached else {}
+    found = {f"seconds_to_accuracy/{where}": run.curve[-1].train_seconds} if run.reached else {}
     if run.best is not None:
-        figures[f"best_val_accuracy/{where}"] = run.best.val_accuracy
-    tracker.log_final(figures, step=0)
+        found[f"best_val_accuracy/{where}"] = run.best.val_accuracy
+    return found

@@ -1,4 +1,4 @@
-"""What a person would write without this project: the bare call of a loaded task's own model, for comparing times."""
+"""What a user would write without this project: the bare call of a loaded task's own model, for comparing times."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,9 +22,12 @@ def _answer(task: Any, row: Row, parameters: Row) -> str:  # noqa: ARG001
 def _summary(task: Any, row: Row, parameters: Row) -> str:
     inputs = task.tokenizer(row["text"], return_tensors="pt").to(task.model.device)
     tokens = task.model.generate(
-        **inputs, do_sample=False, num_beams=parameters["num_beams"], max_new_tokens=parameters["max_length"],
+        **inputs,
+        do_sample=False,
+        num_beams=parameters["num_beams"],
+        max_new_tokens=parameters["max_length"],
         min_new_tokens=parameters["min_length"],
-    )  # fmt: skip
+    )
     return task.tokenizer.decode(tokens[0], skip_special_tokens=True).strip()
 
 

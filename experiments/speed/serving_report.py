@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.comparison.results import Interval
-from experiments.evaluation.results import median_interval
+from experiments.reports.statistics import Interval, median_interval
+from experiments.reports.tables import to_text
 
 REQUEST_LIMIT_MS = 5.0
 LONG_LIMIT = 0.02
@@ -57,55 +57,45 @@ class OverheadResult:
 
     def table(self) -> str:
         """The result for a terminal."""
-        width = max(len(case.name) for case in self.cases)
-        head = ("n", "bare ms", "ours ms", "added ms [95 %]", "added %", "")
-        sizes = (5, 10, 10, 26, 9, 0)
-        titles = "".join(f"{title:>{size}}" for title, size in zip(head, sizes, strict=True))
-        lines = [f"medians of calls taken in turns, {self.threads} CPU threads", f"{'':{width + 16}}{titles}"]
+        rows = []
         for case in self.cases:
-            lines.append(_line(case, "predict", case.predict, width))
+            rows.append(_row(case, "predict", case.predict))
             if case.stream:
-                lines.append(_line(case, "predict_stream", case.stream, width))
-        lines += [*self._verdicts(), *(_first(case, case.first) for case in self.cases if case.first)]
+                rows.append(_row(case, "predict_stream", case.stream))
+        lines = [f"medians of calls taken in turns, {self.threads} CPU threads", to_text(rows)]
+        lines += [*map(_verdict, self.cases), *(_first(case, case.first) for case in self.cases if case.first)]
         different = [case.name for case in self.cases if not case.same_answer]
         if different:
             lines.append(f"NOT the same work, since the bare model answered otherwise: {', '.join(different)}")
         return "\n".join(lines)
 
-    def _verdicts(self) -> list[str]:
-        lines = []
-        for case in self.cases:
-            if case.long:
-                value = case.share(case.predict)
-                percent = Interval(100 * value.mean, 100 * value.low, 100 * value.high, value.method)
-                lines.append(f"at most {LONG_LIMIT:.0%} on a long generation: {_kept(percent, 100 * LONG_LIMIT)}, "
-                             f"{case.name}")  # fmt: skip
-            else:
-                value = case.added(case.predict)
-                thousandths = Interval(1000 * value.mean, 1000 * value.low, 1000 * value.high, value.method)
-                lines.append(f"at most {REQUEST_LIMIT_MS:g} ms a request: {_kept(thousandths, REQUEST_LIMIT_MS)}, "
-                             f"{case.name}")  # fmt: skip
-        return lines
+
+def _row(case: Case, what: str, ours: Sequence[float]) -> dict[str, str]:
+    return {
+        "": f"{case.name}  {what}",
+        "n": str(len(ours)),
+        "bare ms": f"{1000 * statistics.median(case.bare):.2f}",
+        "ours ms": f"{1000 * statistics.median(ours):.2f}",
+        "added ms [95 %]": case.added(ours).format(lambda value: f"{1000 * value:.2f}"),
+        "added %": f"{100 * case.share(ours).mean:.2f}",
+    }
 
 
-def _kept(value: Interval, limit: float) -> str:
+def _verdict(case: Case) -> str:
     """Whether a limit is kept, as far as the measurements can tell."""
-    shown = f"{value.mean:.2f}"
+    if case.long:
+        value, limit, scale = case.share(case.predict), LONG_LIMIT, 100
+        what = f"at most {LONG_LIMIT:.0%} on a long generation"
+    else:
+        value, limit, scale = case.added(case.predict), REQUEST_LIMIT_MS / 1000, 1000
+        what = f"at most {REQUEST_LIMIT_MS:g} ms a request"
+    shown = value.format(lambda number: f"{scale * number:.2f}")
     if not value.known:
-        return f"cannot be told from so few calls (median {shown})"
-    shown += f" [{value.low:.2f}, {value.high:.2f}]"
-    return f"kept ({shown})" if value.high <= limit else f"NOT kept ({shown})" if value.low > limit else \
-           f"cannot be told ({shown})"  # fmt: skip
-
-
-def _line(case: Case, what: str, ours: Sequence[float], width: int) -> str:
-    added = case.added(ours)
-    span = f" [{1000 * added.low:.2f}, {1000 * added.high:.2f}]" if added.known else ""
-    times = "".join(f"{1000 * statistics.median(values):10.2f}" for values in (case.bare, ours))
-    return (
-        f"{case.name:{width}}  {what:14}{len(ours):5}{times}{f'{1000 * added.mean:.2f}{span}':>26}"
-        f"{100 * case.share(ours).mean:9.2f}"
-    )
+        found = f"cannot be told from so few calls (median {shown})"
+    else:
+        word = "kept" if value.high <= limit else "NOT kept" if value.low > limit else "cannot be told"
+        found = f"{word} ({shown})"
+    return f"{what}: {found}, {case.name}"
 
 
 def _first(case: Case, first: FirstPiece) -> str:

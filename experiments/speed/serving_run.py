@@ -78,8 +78,10 @@ def _registered(config: OverheadConfig) -> Iterator[Subject]:
         except ModelNotFoundError as error:
             raise ConfigError(f"models names {name[:80]!r}: {error}") from error
         if version.task not in BARE:
-            raise ConfigError(f"models names {version.key} for {version.task}, which has no bare call to compare with; "
-                              f"valid: models for {', '.join(BARE)}")  # fmt: skip
+            raise ConfigError(
+                f"models names {version.key} for {version.task}, which has no bare call to compare with; "
+                f"valid: models for {', '.join(BARE)}"
+            )
         found.append(version)
     if not found:
         raise ConfigError(f"models is {config.models!r}, which names nothing; valid: auto, or registered models")
@@ -115,7 +117,7 @@ def _packaged(task: str, name: str, folder: Path) -> str:
 
 @contextlib.contextmanager
 def _store_for_now() -> Iterator[Path]:
-    """A folder with an MLflow store of its own, both gone afterwards: measuring leaves nothing in a person's."""
+    """A folder with an MLflow store of its own, both gone afterwards: measuring leaves nothing in the user's."""
     usual = os.environ.get("MLFLOW_TRACKING_URI")
     with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(temporary):
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{temporary}/mlflow.db"

@@ -68,7 +68,7 @@ class Throughput:
 
 
 def precisions(device: str) -> list[str]:
-    """The arithmetic that is measured on a device: fp32, and what its hardware is made for."""
+    """The precisions that are measured on a device: fp32, and what its hardware is made for."""
     has_bf16 = devices.resolve_precision("auto", device) == "bf16"
     return ["fp32", *(["bf16"] if has_bf16 else []), *(["fp16"] if device == "cuda" else [])]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments.reports.figures import panels, save, single
 from experiments.tuning.job import Job
 from experiments.tuning.space import Choice, Range, Space, shown
 from experiments.tuning.study import FINISHED
@@ -43,7 +43,7 @@ def draw(
     importance: dict[str, float],
     over: str,
     recipe: FrozenTrial | None,
-) -> list[tuple[str, bytes]]:
+) -> list[tuple[str, Path]]:
     """The figures as files, and with their captions."""
     points = _points(trials)
     metric, name = job.metric.replace("val_", "validation ").replace("_", " "), job.config.study
@@ -59,13 +59,12 @@ def draw(
     }
     save_slices(folder / "slices.png", points, job.space, metric, name)
     save_parallel(folder / "parallel_coordinates.png", points, job.space, metric, name)
-    return [(caption, file.read_bytes()) for caption, file in files.items()]
+    return list(files.items())
 
 
 def save_history(path: Path, points: Sequence[Point], metric: str, recipe: float | None, title: str) -> None:
     """Values by trial, the best so far, and the recipe's own value."""
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = single(7.5, 4.5)
     _scatter(axes, [point.number for point in points], points)
     complete = [point for point in points if point.complete]
     best = np.maximum.accumulate([point.value for point in complete])
@@ -76,29 +75,25 @@ def save_history(path: Path, points: Sequence[Point], metric: str, recipe: float
     axes.set(xlabel="trial", ylabel=metric, title=title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    _save(figure, path)
+    save(figure, path)
 
 
 def save_importance(path: Path, importance: Mapping[str, float], title: str) -> None:
-    """Shares of the variance that each parameter explains, the largest on top."""
-    figure = Figure(figsize=(7, 1.2 + 0.4 * len(importance)), layout="constrained")
-    axes = figure.subplots()
+    """Fractions of the variance that each parameter explains, the largest on top."""
+    figure, axes = single(7, 1.2 + 0.4 * len(importance))
     names = list(importance)[::-1]
     bars = axes.barh(names, [importance[name] for name in names], color=COMPLETE)
     axes.bar_label(bars, fmt=" %.2f")
-    axes.set(xlabel="share of the variance explained (fANOVA)", xlim=(0, 1.1 * max(importance.values())), title=title)
-    _save(figure, path)
+    axes.set(
+        xlabel="fraction of the variance explained (fANOVA)", xlim=(0, 1.1 * max(importance.values())), title=title
+    )
+    save(figure, path)
 
 
 def save_slices(path: Path, points: Sequence[Point], space: Space, metric: str, title: str) -> None:
     """Values by each parameter alone."""
-    columns = min(4, len(space))
-    rows = -(-len(space) // columns)
-    figure = Figure(figsize=(3.2 * columns, 2.8 * rows + 0.4), layout="constrained")
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for axes in grid.flat[len(space) :]:
-        axes.axis("off")
-    for axes, (name, part) in zip(grid.flat, space.items(), strict=False):
+    figure, grid = panels(len(space), 4, 3.2, 2.8, (0.0, 0.4), sharey=True)
+    for axes, (name, part) in zip(grid, space.items(), strict=True):
         _scatter(axes, [_place(part, point.params[name]) for point in points], points)
         if isinstance(part, Choice):
             axes.set_xticks(range(len(part.values)), [shown(value) for value in part.values])
@@ -114,17 +109,16 @@ def save_slices(path: Path, points: Sequence[Point], space: Space, metric: str, 
             axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         axes.set_xlabel(name)
         axes.grid(alpha=0.3)
-    for axes in grid[:, 0]:
+    for axes in grid[::4]:
         axes.set_ylabel(metric)
-    grid[0, 0].legend(fontsize=7)
+    grid[0].legend(fontsize=7)
     figure.suptitle(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def save_parallel(path: Path, points: Sequence[Point], space: Space, metric: str, title: str) -> None:
     """Every trial as a line through its settings, colored by its value, the best on top."""
-    figure = Figure(figsize=(1.6 * len(space) + 3, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = single(1.6 * len(space) + 3, 4.5)
     ordered = sorted(points, key=lambda point: point.value)
     heights = [[_share(part, point.params[name]) for name, part in space.items()] for point in ordered]
     lines = [np.column_stack([range(len(space)), height]) for height in heights]
@@ -139,7 +133,7 @@ def save_parallel(path: Path, points: Sequence[Point], space: Space, metric: str
     axes.set_yticks([])
     axes.set(xlim=(-0.2, len(space) - 0.6), ylim=(-0.06, 1.06), title=title)
     figure.colorbar(collection, label=metric)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _scatter(axes: Any, xs: Sequence[float], points: Sequence[Point]) -> None:
@@ -165,8 +159,3 @@ def _share(part: Range | Choice, value: Any) -> float:
         return part.values.index(value) / (len(part.values) - 1)
     low, high = _place(part, part.low), _place(part, part.high)
     return (_place(part, value) - low) / (high - low)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)

@@ -8,14 +8,13 @@ import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.comparison.page import document, how, picture, table
-from experiments.comparison.results import t_interval
+from experiments.reports.page import Section, Table, artifact_path, render
+from experiments.reports.statistics import t_interval
 from experiments.tracking.run import Tracker
 from experiments.training.resume import FREE_TO_CHANGE
 from experiments.tuning import storage
@@ -24,7 +23,6 @@ from experiments.tuning.job import Job
 from experiments.tuning.retrain import Retrained
 from experiments.tuning.space import shown
 from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study, parameter_importance
-from tasks.runs import open_store
 
 PAGE = "reports/study.html"
 NOTES = (
@@ -103,7 +101,6 @@ def report(
     job = study.job
     trials = study.trials()
     importance, over = parameter_importance(trials)
-    uri = (open_store().get_run(tracker.run_id).info.artifact_uri or "").removeprefix("file://")
     recipe = next((one for one in trials if one.user_attrs.get("recipe") and one.state in FINISHED), None)
     metric = job.metric.removeprefix("val_").replace("_", " ")
     result = TuneResult(
@@ -118,7 +115,7 @@ def report(
         command_line(job, best.params),
         importance,
         tracking,
-        f"{uri}/{PAGE}",
+        artifact_path(tracker.run_id, PAGE),
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -174,34 +171,17 @@ def trials_csv(job: Job, trials: Sequence[FrozenTrial]) -> str:
     return text.getvalue()
 
 
-def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figures: Sequence[tuple[str, bytes]]) -> str:
+def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figures: Sequence[tuple[str, Path]]) -> str:
     job = study.job
-    body = [f"<h1>Study {escape(result.study)}</h1>", *(f"<p>{escape(line)}</p>" for line in result.lines())]
-    body += ["<h2>The best settings as a command</h2>", f"<pre>{escape(result.command)}</pre>", "<h2>Figures</h2>"]
-    body += [picture(caption, png) for caption, png in figures]
-    ordered = sorted(
-        trials,
-        key=lambda one: (one.state != TrialState.COMPLETE, one.state not in FINISHED, -(one.value or 0.0), one.number),
-    )
-    lines = []
-    for trial in ordered:
-        value = "" if trial.value is None else f"{trial.value:.4f}"
-        cells = [
-            str(trial.number),
-            trial.state.name.lower(),
-            value,
-            str(len(trial.intermediate_values)),
-            *(shown(trial.params[name]) if name in trial.params else "" for name in job.space),
-        ]
-        mark = ' class="best"' if trial.number == result.best.number else ""
-        lines.append(f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    body += ["<h2>Trials</h2>", table(["trial", "state", job.metric, "epochs", *job.space], lines)]
+    sections = [
+        Section("The best settings", result.lines(), code=result.command),
+        Section("Figures", figures=figures),
+        Section("Trials", tables=[_trials_table(job, trials, result.best.number)]),
+    ]
     if result.trainings:
-        rows = [
-            f"<tr><td>{one.seed}</td><td>{one.val:.4f}</td><td>{one.test:.4f}</td><td>{one.run_id}</td></tr>"
-            for one in result.trainings
-        ]
-        body += ["<h2>The best settings retrained</h2>", table(["seed", "validation", "test", "run"], rows)]
+        rows = [[str(one.seed), f"{one.val:.4f}", f"{one.test:.4f}", one.run_id] for one in result.trainings]
+        table = Table(("seed", "validation", "test", "run"), rows)
+        sections.append(Section("The best settings retrained", tables=[table]))
     facts = {
         "study run": result.run_id,
         "storage": storage.shown(study.url),
@@ -209,4 +189,24 @@ def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figur
         "sampler and pruner": f"{job.config.sampler}, {job.config.pruner}",
         "search": ", ".join(f"{name} {part}" for name, part in job.space.items()),
     }
-    return document(f"Study {result.study}", [*body, *how(facts, NOTES)])
+    return render(f"Study {result.study}", sections, facts, NOTES)
+
+
+def _trials_table(job: Job, trials: Sequence[FrozenTrial], best: int) -> Table:
+    """Complete trials first, the best of each state first."""
+    ordered = sorted(
+        trials,
+        key=lambda one: (one.state != TrialState.COMPLETE, one.state not in FINISHED, -(one.value or 0.0), one.number),
+    )
+    rows = [
+        [
+            str(trial.number),
+            trial.state.name.lower(),
+            "" if trial.value is None else f"{trial.value:.4f}",
+            str(len(trial.intermediate_values)),
+            *(shown(trial.params[name]) if name in trial.params else "" for name in job.space),
+        ]
+        for trial in ordered
+    ]
+    marks = {place: "best" for place, trial in enumerate(ordered) if trial.number == best}
+    return Table(["trial", "state", job.metric, "epochs", *job.space], rows, marks=marks)

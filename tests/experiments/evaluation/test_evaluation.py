@@ -1,4 +1,4 @@
-"""`compare -P kind=task`: tiny registered models judged on samples and on a person's own rows."""
+"""`compare -P kind=task`: tiny registered models evaluated on samples and on a user's own rows."""
 
 import base64
 import csv
@@ -18,7 +18,7 @@ from PIL import Image
 from experiments import compare, config
 from experiments.config import ConfigError, TrainingError, cli
 from experiments.evaluation import measure
-from experiments.evaluation.report import JudgingResult
+from experiments.evaluation.report import EvaluationResult
 from experiments.evaluation.tasks import JUDGES, evaluate, sample_rows
 from tasks import registry
 
@@ -52,9 +52,9 @@ def shelf(stocked: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     yield store
 
 
-def judged(*arguments: str) -> JudgingResult:
+def evaluated(*arguments: str) -> EvaluationResult:
     result = compare.main([*TASK, *arguments])
-    assert isinstance(result, JudgingResult)
+    assert isinstance(result, EvaluationResult)
     return result
 
 
@@ -63,7 +63,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def reports(result: JudgingResult) -> Path:
+def reports(result: EvaluationResult) -> Path:
     return Path(result.page_uri).parent
 
 
@@ -73,7 +73,7 @@ def runs() -> list[Run]:
     return list(found)
 
 
-def children(result: JudgingResult) -> dict[str, Run]:
+def children(result: EvaluationResult) -> dict[str, Run]:
     """The nested runs by registered model and version."""
     nested = [run for run in runs() if run.data.tags.get("mlflow.parentRunId") == result.run_id]
     return {f"{run.data.tags['registered_model']}/{run.data.tags['version']}": run for run in nested}
@@ -84,8 +84,8 @@ def written(path: Path, *lines: str) -> str:
     return str(path)
 
 
-def test_two_models_of_one_task_are_judged_as_evaluate_does(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = judged("--models", "sentiment-analysis/1,sentiment-analysis@champion,sentiment-analysis")
+def test_two_models_of_one_task_are_evaluated_as_evaluate_does(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = evaluated("--models", "sentiment-analysis/1,sentiment-analysis@champion,sentiment-analysis")
     printed = capsys.readouterr().out
     parent = MlflowClient().get_run(result.run_id)
     assert parent.info.status == "FINISHED" and parent.data.tags["models_failed"] == "0"
@@ -116,7 +116,7 @@ def test_two_models_of_one_task_are_judged_as_evaluate_does(shelf: Path, capsys:
 
 def test_answers_are_side_by_side_and_the_page_escapes_what_people_wrote(shelf: Path) -> None:
     rows = ("text,label", f'"{SCRIPT}, a film",positive', '"=HYPERLINK(""http://x"")",negative', "@fine $a$ $b,neutral")
-    result = judged(
+    result = evaluated(
         "--models", "sentiment-analysis/1,sentiment-analysis/2", "--datasets", written(shelf / "own.csv", *rows)
     )
     page = Path(result.page_uri).read_text()
@@ -125,9 +125,9 @@ def test_answers_are_side_by_side_and_the_page_escapes_what_people_wrote(shelf: 
     assert "http" not in page.replace("http://x", "") and page.count("data:image/png;base64,") == 2
     answers = table(reports(result) / "answers.csv")
     assert [line["text"] for line in answers] == [f"{SCRIPT}, a film", '\'=HYPERLINK("http://x")', "'@fine $a$ $b"]
-    for version in result.board.lines:
+    for version in result.board.rows:
         said = [line[version.name] for line in answers]
-        task = registry.load(version.judged.version.key, "cpu")
+        task = registry.load(version.measured.version.key, "cpu")
         assert said == [
             row["label"] for row in task.run([{"text": row["text"]} for row in result.board.plan.data.rows])
         ]
@@ -143,11 +143,11 @@ def test_a_failing_model_does_not_stop_the_rest(shelf: Path, capsys: pytest.Capt
     whole = broken.read_bytes()
     try:
         broken.write_bytes(whole[: len(whole) // 2])
-        result = judged("--models", "sentiment-analysis/2,other-labels,sentiment-analysis/1")
+        result = evaluated("--models", "sentiment-analysis/2,other-labels,sentiment-analysis/1")
     finally:
         broken.write_bytes(whole)
     printed = capsys.readouterr().out
-    assert [line.judged.version.key for line in result.board.lines] == ["sentiment-analysis/1"]
+    assert [line.measured.version.key for line in result.board.rows] == ["sentiment-analysis/1"]
     assert len(result.failures) == 2 and "Traceback" not in printed
     assert "1/3  <img src=x onerror=alert(1)> (sentiment-analysis/2): FAILED: " in printed
     assert (
@@ -158,27 +158,31 @@ def test_a_failing_model_does_not_stop_the_rest(shelf: Path, capsys: pytest.Capt
     assert "label_0" in nested["other-labels/1"].data.tags["error"]
     assert nested["sentiment-analysis/1"].info.status == "FINISHED"
     assert MlflowClient().get_run(result.run_id).data.tags["models_failed"] == "2"
-    assert "could not be judged" in Path(result.page_uri).read_text()
+    assert "could not be evaluated" in Path(result.page_uri).read_text()
 
 
-def test_if_no_model_can_be_judged_the_run_fails(shelf: Path) -> None:
-    with pytest.raises(TrainingError, match=r"no model could be judged \(1\); the first: the model's classes"):
-        judged("--models", "other-labels")
+def test_if_no_model_can_be_evaluated_the_run_fails(shelf: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no model could be evaluated \(1\); the first: the model's classes"):
+        evaluated("--models", "other-labels")
     assert {run.info.status for run in runs()} == {"FAILED"}
 
 
 @pytest.mark.parametrize(
     ("task", "settings"),
-    [("story-completion", "max_new_tokens=3"), ("next-word-prediction", "none"), ("question-answering", "none"),
-     ("summarization", "num_beams=1,max_length=4")],
-)  # fmt: skip
-def test_every_text_task_is_judged_on_its_sample(task: str, settings: str, shelf: Path) -> None:
-    result = judged("--task", task, "--settings", settings)
+    [
+        ("story-completion", "max_new_tokens=3"),
+        ("next-word-prediction", "none"),
+        ("question-answering", "none"),
+        ("summarization", "num_beams=1,max_length=4"),
+    ],
+)
+def test_every_text_task_is_evaluated_on_its_sample(task: str, settings: str, shelf: Path) -> None:
+    result = evaluated("--task", task, "--settings", settings)
     given = {} if settings == "none" else {part.split("=")[0]: int(part.split("=")[1]) for part in settings.split(",")}
-    assert len(result.board.lines) == (2 if task == "story-completion" else 1) and not result.failures
-    for line in result.board.lines:
-        expected = evaluate(registry.load(line.judged.version.key, "cpu"), sample_rows(task), given)
-        found = line.judged.evaluation
+    assert len(result.board.rows) == (2 if task == "story-completion" else 1) and not result.failures
+    for line in result.board.rows:
+        expected = evaluate(registry.load(line.measured.version.key, "cpu"), sample_rows(task), given)
+        found = line.measured.evaluation
         assert found.metrics == expected and result.board.metrics[0] in found.scores
         for name, scores in found.scores.items():
             mean = np.average(scores.values, weights=scores.weights)
@@ -206,19 +210,19 @@ def pictures(shelf: Path) -> Callable[..., str]:
     return write
 
 
-def test_a_person_s_own_pictures_are_judged(pictures: Callable[..., str], shelf: Path) -> None:
+def test_a_user_s_own_pictures_are_evaluated(pictures: Callable[..., str], shelf: Path) -> None:
     pictures()
     encoded = base64.b64encode((shelf / "images/2.png").read_bytes()).decode()
     path = pictures("images/0.png,3", "./images/1.png,1", f"{encoded},7")
-    result = judged("--models", "cnn-digits", "--datasets", path)
+    result = evaluated("--models", "cnn-digits", "--datasets", path)
     task = registry.load("cnn-digits", "cpu")
     files = [(shelf / "images" / f"{number}.png").read_bytes() for number in range(3)]
     said = [row["label"] for row in task.run([{"image": file} for file in files])]
     answers = table(reports(result) / "answers.csv")
-    name = result.board.lines[0].name
+    name = result.board.rows[0].name
     assert [line[name] for line in answers] == said
     right = sum(one == other for one, other in zip(said, ["3", "1", "7"], strict=True))
-    assert result.board.lines[0].quality["accuracy"].mean == pytest.approx(right / 3)
+    assert result.board.rows[0].quality["accuracy"].mean == pytest.approx(right / 3)
 
 
 @pytest.mark.parametrize(
@@ -247,17 +251,17 @@ def test_pictures_that_cannot_be_used_are_refused(
     (shelf / "images/half.png").write_bytes((shelf / "images/0.png").read_bytes()[:60])
     path = pictures("images/0.png,3", f"{cell},3")
     with pytest.raises(ConfigError, match=rf"line 3 of digits.csv: .*{expected}") as error:
-        judged("--models", "cnn-digits", "--datasets", path)
+        evaluated("--models", "cnn-digits", "--datasets", path)
     assert "\n" not in str(error.value) and not runs()
 
 
-def test_sequences_are_judged(shelf: Path) -> None:
+def test_sequences_are_evaluated(shelf: Path) -> None:
     path = written(shelf / "own.csv", "sequence", "1 2 3", "7", "4 4")
-    result = judged("--models", "seq2seq-reverse", "--datasets", path, "--settings", "beam_width=2")
+    result = evaluated("--models", "seq2seq-reverse", "--datasets", path, "--settings", "beam_width=2")
     rows = registry.load("seq2seq-reverse", "cpu").run(
         [{"sequence": one} for one in ([1, 2, 3], [7], [4, 4])], {"beam_width": 2}
     )
-    assert result.board.lines[0].quality["sequence_accuracy"].mean == pytest.approx(
+    assert result.board.rows[0].quality["sequence_accuracy"].mean == pytest.approx(
         statistics.mean(row["correct"] for row in rows)
     )
     [child] = children(result).values()
@@ -297,10 +301,10 @@ def test_sequences_are_judged(shelf: Path) -> None:
         (["--task", "summarization", "--datasets", "x" * 300], "which cannot be read"),
         (["--task", "summarization", "--datasets", "/dev/zero"], "which is no plain file"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_before_any_run(arguments: list[str], expected: str, shelf: Path) -> None:
     with pytest.raises(ConfigError, match=expected) as error:
-        judged(*arguments)
+        evaluated(*arguments)
     assert "\n" not in str(error.value) and not runs()
 
 
@@ -326,7 +330,7 @@ def test_what_cannot_be_is_refused_before_any_run(arguments: list[str], expected
 def test_a_file_that_cannot_be_used_is_refused_before_any_run(content: bytes, expected: str, shelf: Path) -> None:
     (shelf / "own.csv").write_bytes(content)
     with pytest.raises(ConfigError, match=expected) as error:
-        judged("--models", "sentiment-analysis", "--datasets", "own.csv")
+        evaluated("--models", "sentiment-analysis", "--datasets", "own.csv")
     assert "\n" not in str(error.value) and not runs()
 
 
@@ -334,19 +338,19 @@ def test_a_file_that_is_too_large_is_not_read(shelf: Path) -> None:
     with (shelf / "own.csv").open("wb") as file:
         file.truncate(101 * 10**6)
     with pytest.raises(ConfigError, match=r"own\.csv has 101 MB; valid: at most 100 MB"):
-        judged("--models", "sentiment-analysis", "--datasets", "own.csv")
+        evaluated("--models", "sentiment-analysis", "--datasets", "own.csv")
 
 
 @pytest.mark.parametrize("sequence", ["1 two", "1.5", "-1", "1,2", "1 9999999999"])
 def test_sequences_that_are_none_are_refused(sequence: str, shelf: Path) -> None:
     path = written(shelf / "own.csv", "sequence", f'"{sequence}"')
     with pytest.raises(ConfigError, match=r"line 2 of own\.csv: sequence has .*valid: whole numbers"):
-        judged("--models", "seq2seq-reverse", "--datasets", path)
+        evaluated("--models", "seq2seq-reverse", "--datasets", path)
 
 
 def test_a_mark_at_the_beginning_and_other_columns_are_left_out(shelf: Path) -> None:
     (shelf / "own.csv").write_bytes("\ufefftext , label,note\r\nfine,POSITIVE,x\r\n\r\nbad,negative,\r\n".encode())
-    result = judged("--models", "sentiment-analysis/1", "--datasets", "own.csv")
+    result = evaluated("--models", "sentiment-analysis/1", "--datasets", "own.csv")
     assert result.board.plan.data.rows == ({"text": "fine", "label": "POSITIVE"}, {"text": "bad", "label": "negative"})
 
 

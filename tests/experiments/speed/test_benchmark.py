@@ -14,9 +14,9 @@ from mlflow.entities import Run
 from experiments import benchmark
 from experiments.cnn.setup import CnnTraining
 from experiments.config import CNN_GROUPS, BenchmarkConfig, ConfigError, TrainingError
-from experiments.speed import plan, run, throughput
+from experiments.speed import plan, report, run, throughput
 from experiments.speed.plan import Estimate, make_plan
-from experiments.speed.report import best_batch_sizes, throughput_csv, throughput_table
+from experiments.speed.report import best_batch_sizes, text_table
 from experiments.speed.throughput import MIN_BATCHES, Stopwatch, Throughput, Way, ways
 from experiments.speed.time_to_accuracy import train_to_target
 from experiments.training import devices
@@ -86,6 +86,7 @@ def test_every_way_and_model_is_measured_then_trained_to_the_target_and_logged(
     assert run.data.metrics[f"seconds_to_accuracy/cpu/lenet5/{precision}"] > 0
     for figure in ("throughput.png", "time_to_accuracy.png"):
         assert artifact(run, figure).read_bytes().startswith(b"\x89PNG")
+    assert artifact(run, "benchmark.html").read_text().count("data:image/png;base64,") == 2
 
 
 def test_a_benchmark_that_is_cut_off_keeps_what_it_has_measured(
@@ -200,12 +201,12 @@ def test_table_and_csv_compare_medians_at_each_way_s_best_batch_size() -> None:
     ]
     best = best_batch_sizes(everything)
     assert [(one.batch_size, one.median) for one in best] == [(16, 100), (16, 200), (32, 500), (16, 1.25)]
-    lines = throughput_table(everything, BenchmarkConfig())
+    lines = text_table(everything, [], BenchmarkConfig()).splitlines()
     assert next(line for line in lines if "ours" in line).split()[-6:] == ["32", "500", "400", "600", "5.00", "2.50"]
     assert next(line for line in lines if "vgg11" in line).split()[-5] == "1.25"
-    lines = list(csv.DictReader(throughput_csv(everything).splitlines()))
+    lines = list(csv.DictReader(report.csv(report.throughput_rows(everything)).splitlines()))
     assert [row["best_batch_size"] for row in lines] == ["true", "false", "true", "false", "true", "true"]
-    assert lines[3]["to_plain_same_threads"] == "3.000" and lines[5]["to_plain_best"] == "1.000"
+    assert float(lines[3]["to_plain_same_threads"]) == 3 and float(lines[5]["to_plain_best"]) == 1
 
 
 def training(**options: Any) -> BenchmarkConfig:
@@ -311,11 +312,13 @@ def test_days_need_a_confirmation(store: Path, monkeypatch: pytest.MonkeyPatch, 
         (["--target_precision", "half"], "target_precision is 'half'; .*valid: auto, all"),
         (["--budget_seconds", "-1"], r"budget_seconds is -1\.0; valid: at least 0"),
         (["--train_size", "5"], "train_size is 5; valid for this data set: 10 to 1258"),
-        (["--train_size", "100", "--batch_sizes", "32", "--target_accuracy", "0.9"],
-         "train_size is 100; valid with target_accuracy: at least 128, the batch size of the recipes"),
+        (
+            ["--train_size", "100", "--batch_sizes", "32", "--target_accuracy", "0.9"],
+            "train_size is 100; valid with target_accuracy: at least 128, the batch size of the recipes",
+        ),
         (["--device", "gpu"], "device is 'gpu'; .*valid: auto, cpu, cuda, mps, all"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_measured_is_refused_in_one_line_before_a_run_is_made(
     store: Path, options: list[str], message: str
 ) -> None:

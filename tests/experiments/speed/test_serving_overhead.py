@@ -25,7 +25,10 @@ def test_random_models_are_measured_on_the_same_work(
     monkeypatch.setattr(random_models, "save_language_model", lambda folder, **_: small(folder))
     result = serving.main([*QUICK, "--tasks", "sentiment-analysis,story-completion", "--long_tokens", "30"])
     assert [case.name for case in result.cases] == [
-        "tiny sentiment-analysis", "tiny story-completion", f"{LONG_NAME}, 30 tokens"]  # fmt: skip
+        "tiny sentiment-analysis",
+        "tiny story-completion",
+        f"{LONG_NAME}, 30 tokens",
+    ]
     assert all(case.same_answer for case in result.cases)
     assert [case.long for case in result.cases] == [False, False, True]
     for case in result.cases:
@@ -92,8 +95,8 @@ def test_what_cannot_be_measured_is_refused(arguments: list[str], expected: str,
 
 def test_help_loads_neither_torch_nor_mlflow() -> None:
     program = (
-        "import sys; from experiments.judging import overhead\n"
-        "try: overhead.main(['--help'])\n"
+        "import sys; from experiments.speed import serving\n"
+        "try: serving.main(['--help'])\n"
         "finally: print(sorted({'torch', 'mlflow', 'transformers'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

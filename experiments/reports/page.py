@@ -1,0 +1,105 @@
+"""One self-contained HTML page of a report: sentences, tables and figures. Every text in it is escaped."""
+
+import base64
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, FileSystemLoader
+
+from experiments.reports.statistics import SIGNIFICANT, Interval, Pair
+from tasks.runs import open_store
+
+ENVIRONMENT = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+RANKED = (
+    "Green: the best and what is not distinguishable from it. Small numbers: 95 % interval. The order of models within "
+    "overlapping intervals means nothing."
+)
+TESTED = (
+    "Do two models differ on the same items by more than chance would give? McNemar's exact test where an answer is "
+    "right or wrong, else Fisher's randomization test of the differences. Holm's adjustment accounts for the number of "
+    "pairs; bold: below 0.05 after it."
+)
+
+
+Figures = Sequence[tuple[str, Path]]  # captions and PNG files
+
+
+class Cell(NamedTuple):
+    """A cell of a table with a small text below it."""
+
+    text: str
+    small: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `marks` are `best` (green) or `strong` (bold) by row; in a `wide` one cells hold long texts."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+    note: str = ""
+    marks: Mapping[int, str] = field(default_factory=dict)
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under a heading."""
+
+    title: str
+    paragraphs: Sequence[str] = ()
+    code: str = ""
+    tables: Sequence[Table] = ()
+    figures: Figures = ()
+    entries: Mapping[str, str] = field(default_factory=dict)
+    failed: bool = False
+
+
+def render(title: str, sections: Sequence[Section], facts: Mapping[str, str], notes: Sequence[str]) -> str:
+    """The whole page; `facts` and `notes` tell a reader how to judge the numbers."""
+    last = Section("How it was measured", notes, entries=facts)
+    return ENVIRONMENT.get_template("page.html").render(title=title, sections=[*sections, last], png=_encoded)
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def failures(title: str, reasons: Mapping[str, str]) -> list[Section]:
+    """A section on what failed, by name; none where nothing did."""
+    return [Section(title, entries=reasons, failed=True)] if reasons else []
+
+
+def number(value: Interval, show: Callable[[float], str]) -> str | Cell:
+    """A value with its interval below it."""
+    if math.isnan(value.mean):
+        return "–"
+    return Cell(show(value.mean), f"{show(value.low)} – {show(value.high)}") if value.known else show(value.mean)
+
+
+def pairs_table(pairs: Sequence[Pair], items: str, show: Callable[[float], str]) -> Table:
+    """Paired tests, the smallest p-value first."""
+    ordered = sorted(pairs, key=lambda pair: pair.p)
+    rows = [
+        [
+            f"{pair.a} – {pair.b}",
+            *([number(pair.difference, show)] if pair.difference else []),
+            *(str(pair.a_better), str(pair.b_better), f"{pair.p:.3g}", f"{pair.adjusted_p:.3g}"),
+            pair.test if pair.difference else str(pair.seed),
+        ]
+        for pair in ordered
+    ]
+    with_difference = ordered[0].difference is not None
+    head = ["a – b", *(["a minus b"] if with_difference else []), f"{items} better with a", f"{items} better with b"]
+    head += ["p", "p after Holm", "test" if with_difference else "seed"]
+    marks = {place: "strong" for place, pair in enumerate(ordered) if pair.adjusted_p < SIGNIFICANT}
+    return Table(head, rows, TESTED, marks)
+
+
+def artifact_path(run_id: str, name: str) -> str:
+    """Where a run keeps an artifact: a path where it is on this machine, else an address."""
+    uri = open_store().get_run(run_id).info.artifact_uri or ""
+    return f"{uri.removeprefix('file://')}/{name}"

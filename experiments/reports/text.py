@@ -1,0 +1,58 @@
+"""Sentences and lists of words that reports share. Nothing is ranked inside an interval."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from experiments.reports.statistics import SIGNIFICANT, Interval, Pair, leading
+
+
+def format_duration(seconds: float) -> str:
+    """Such as `7 s`, `10 min`, `2.2 hours`, `4.6 days`."""
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (36 * 3600, 3600, "hours")):
+        if seconds < limit:
+            return f"{seconds / unit:.{int(unit == 3600)}f} {name}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def listed(items: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
+
+
+def count(number: int, thing: str) -> str:
+    """`1 row`, `1,000 rows`."""
+    return f"{number:,} {thing}{'s' if number != 1 else ''}"
+
+
+def ranking(
+    metric: str, values: Mapping[str, Interval], show: Callable[[float], str], lower_is_better: bool = False
+) -> str:
+    """Who leads in a metric, who cannot be told apart from the leader, and who is behind."""
+    best, tied, behind = leading(values, lower_is_better)
+    text = f"{best} has the {'lowest' if lower_is_better else 'highest'} {metric}, {values[best].format(show)}."
+    if len(values) == 1:
+        return text
+
+    def named(names: Sequence[str]) -> str:
+        return ", ".join(f"{name} ({show(values[name].mean)})" for name in names)
+
+    if not tied:
+        return f"{text} Its interval is apart from all others."
+    if not behind:
+        return f"{text} No model is ahead: all intervals overlap with its own ({named(tied)})."
+    return f"{text} Not distinguishable from it, with overlapping intervals: {named(tied)}. Behind it: {named(behind)}."
+
+
+def differences(pairs: Sequence[Pair], items: str) -> str:
+    """What paired tests on the same test items, of this name, found."""
+    if not pairs:
+        return ""
+    head = f"Paired tests on the same {items} ({count(len(pairs), 'pair')}, Holm-adjusted)"
+    wins: dict[str, list[str]] = {}
+    for pair in pairs:
+        if pair.adjusted_p < SIGNIFICANT:
+            winner, loser = (pair.a, pair.b) if pair.a_leads else (pair.b, pair.a)
+            wins.setdefault(winner, []).append(loser)
+    if not wins:
+        return f"{head} find no difference at {SIGNIFICANT:.0%}."
+    found = "; ".join(f"{winner} is better than {listed(losers)}" for winner, losers in wins.items())
+    return f"{head} find differences at {SIGNIFICANT:.0%}: {found}."
