@@ -93,12 +93,14 @@ class Background:
         return future.result()
 
     def hurry(self) -> None:
-        """Have no more patience than usual."""
+        """Have no more patience than usual; what was refused matters no more."""
         self._patience = 0.0
+        self._refusals.clear()
 
     def close(self) -> None:
         """Let the thread end when it has made the calls."""
         self._queue.put(None)
+        self._wake.set()
 
     def _put(self, call: Callable[[], object]) -> "Future[Any]":
         future: Future[Any] = Future()
