@@ -139,7 +139,7 @@ class Background:
                         future.set_exception(error)
                         return
                     self._failures += 1
-                    why = f" ({' '.join(str(error).split())[:160]})"
+                    why = _answer_in(error)
                 else:
                     self._say_back()
                     return
@@ -168,3 +168,10 @@ def _is_absence(error: BaseException) -> bool:
     if isinstance(error, requests.RequestException):
         return error.response is None or error.response.status_code >= 500
     return False
+
+
+def _answer_in(error: BaseException) -> str:
+    """What a server that is there says of its troubles, in brackets; empty if nothing answered."""
+    text = " ".join(str(error).split())
+    answered = isinstance(error, RestException) or getattr(error, "response", None) is not None
+    return f" ({text[-160:]})" if answered or "error responses" in text else ""

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def hanging(port: int) -> Iterator[list[socket.socket]]:
     """A server that takes connections and never answers; gives those that it has."""
     taken: list[socket.socket] = []
-    with socket.create_server(("127.0.0.1", port)) as listening:
+    with _listening(port) as listening:
 
         def accept() -> None:
             while True:
@@ -70,6 +71,18 @@ def hanging(port: int) -> Iterator[list[socket.socket]]:
         listening.shutdown(socket.SHUT_RDWR)
         for connection in taken:
             connection.close()
+
+
+def _listening(port: int) -> socket.socket:
+    """A socket on the port of a server that was killed: its processes may take a moment to end."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            threading.Event().wait(0.05)
 
 
 def at_epoch(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], object]) -> None:
@@ -111,6 +124,7 @@ def assert_complete(server: TrackingServer) -> None:
     kept = server.artifacts / run.info.experiment_id / run.info.run_id / "artifacts"
     for name in ("config.json", "plots/loss_curve.png", "reports/classification_report.json", "checkpoints"):
         assert (kept / name).exists(), name
+    assert run.inputs is not None
     assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["digits"]
     (version,) = client.search_model_versions("name = 'cnn-digits'")
     champion = registry.champion("cnn-digits")
