@@ -28,7 +28,6 @@ from tasks.runs import artifact_file, nested_runs, open_store, tagged_runs
 EXPERIMENT = "compare"
 LONGEST_UNCONFIRMED = 12 * 3600
 FINISHED = "FINISHED"
-WAITING = "trained, but its results wait on this machine for the tracking server; the same command sends them"
 # What MLflow prints for every registered version and every file it fetches.
 CHATTER = ("Successfully registered model", "Registered model ", "Created version ", "Downloading artifacts:")
 
@@ -56,7 +55,7 @@ def compare(config: CompareConfig) -> CompareResult:
         _start(grid, tracker)
         failures = _train_all(grid, missing, tracker, clock)
         finished = _finished(tracker.run_id)
-        failures = {cell: failures.get(cell, WAITING) for cell in grid.cells if cell not in finished}
+        failures = {cell: failures.get(cell, "no finished run") for cell in grid.cells if cell not in finished}
         if not finished:
             raise TrainingError(f"every training failed ({len(failures)}); the first: {next(iter(failures.values()))}")
         return report(grid, tracker, finished, failures)
@@ -110,8 +109,8 @@ def _cell_of(run: Any) -> Cell | None:
 
 
 def _finished(parent: str | None) -> dict[Cell, Any]:
-    """The finished runs under a parent, by cell, when each has got what waited for it on this machine."""
-    runs = resume.caught_up(nested_runs(opened_store(wait=True), parent)) if parent else []
+    """The finished runs under a parent, by cell."""
+    runs = nested_runs(opened_store(wait=True), parent) if parent else []
     return {cell: run for run in runs if run.info.status == FINISHED and (cell := _cell_of(run))}
 
 
@@ -175,10 +174,7 @@ def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) 
             bar.update()
     for run in leftovers:
         if _cell_of(run) is None:
-            try:
-                abandon_run(run.info.run_id, "cut off before it had begun; the comparison went on without it")
-            except ConfigError as error:
-                print(f"warning: {error}", file=sys.stderr)
+            abandon_run(run.info.run_id, "cut off before it had begun; the comparison went on without it")
     return failures
 
 

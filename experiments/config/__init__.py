@@ -40,7 +40,6 @@ from experiments.config.programs import (
     BenchmarkConfig,
     CompareConfig,
     RegisterConfig,
-    ReplayConfig,
     TuneConfig,
     check_kind,
 )
@@ -83,7 +82,6 @@ __all__ = [
     "EvaluateConfig",
     "LeaveAloneError",
     "RegisterConfig",
-    "ReplayConfig",
     "Seq2SeqConfig",
     "StarterConfig",
     "TrainConfig",

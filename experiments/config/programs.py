@@ -169,14 +169,6 @@ class RegisterConfig:
 
 
 @dataclass(frozen=True)
-class ReplayConfig:
-    """Send a tracking server what trainings could not tell it while it was away; what it has is not sent twice."""
-
-    spool: str = option("spool", "folder in which runs wait, each in a folder of its own")
-    tracking_uri: str = option("auto", "address of the server; auto = the one that each run was started with")
-
-
-@dataclass(frozen=True)
 class OverheadConfig:
     """Measure the time that this project and MLflow add to the bare call of a model."""
 

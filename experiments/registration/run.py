@@ -161,7 +161,7 @@ def _into_registry(
     tracker: Tracker,
 ) -> str:
     """Package and register the folder; the new version."""
-    with tracker.timed():
+    with tracker.timed(), tracker.active():
         info = registry.package(
             ARTIFACT,
             task,

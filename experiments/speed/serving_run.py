@@ -110,7 +110,7 @@ def _made(config: OverheadConfig, tasks: list[str]) -> Iterator[Subject]:
 
 
 def _packaged(task: str, name: str, folder: Path) -> str:
-    with tracked_run("overhead"), warnings.catch_warnings():
+    with tracked_run("overhead") as tracker, tracker.active(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example was not provided", category=UserWarning)
         return registry.package("model", task, folder, name).model_uri
 

@@ -1,12 +1,12 @@
-"""A trained model on its way into the registry: logged, linked to its test metrics, registered, perhaps promoted.
+"""A trained model on its way into the registry: logged, linked to its test metrics, registered, perhaps promoted."""
 
-All that is needed besides the model's folder is plain values, so that it can wait on disk while the server is away.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import mlflow
 
 from tasks import registry
 from tasks.runs import open_store
@@ -47,13 +47,7 @@ class Delivery:
     params: dict[str, Any]
     tested: dict[str, float]
     step: int
-    registration: Registration | None = field(default=None)
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> "Delivery":
-        """What `dataclasses.asdict` was taken from."""
-        registration = values["registration"]
-        return cls(**{**values, "registration": Registration(**registration) if registration else None})
+    registration: Registration | None
 
 
 @dataclass(frozen=True)
@@ -64,15 +58,23 @@ class Delivered:
     decision: str
 
 
-def deliver(run_id: str, delivery: Delivery, folder: Path, log_metrics: LogMetrics, again: bool = False) -> Delivered:
-    """Take a model's folder all the way; `run_id` is the active run.
+@contextmanager
+def active(run_id: str) -> Iterator[None]:
+    """Have a run be MLflow's active one in this thread; it is still RUNNING afterwards."""
+    mlflow.start_run(run_id=run_id, nested=True, log_system_metrics=False)
+    try:
+        yield
+    finally:
+        mlflow.end_run("RUNNING")
 
-    With `again` what an earlier try got done is found and not done twice.
-    """
-    model_id = _logged(run_id) if again else None
+
+def deliver(run_id: str, delivery: Delivery, folder: Path, log_metrics: LogMetrics) -> Delivered:
+    """Take a model's folder all the way; what an earlier try got done is found, and not done twice."""
+    model_id = _logged(run_id)
     if model_id is None:
-        info = registry.package(MODEL, delivery.task, folder, delivery.name, input_example=delivery.input_example,
-                                params=delivery.params)  # fmt: skip
+        with active(run_id):
+            info = registry.package(MODEL, delivery.task, folder, delivery.name, input_example=delivery.input_example,
+                                    params=delivery.params)  # fmt: skip
         assert info.model_id is not None
         model_id = info.model_id
     uri = f"models:/{model_id}"

@@ -1,37 +1,35 @@
-"""Writing runs to MLflow: the only module that does, with `experiments.tracking.operations`.
+"""Writing runs to MLflow.
 
 Whatever ends a run ends it in MLflow too: FINISHED, FAILED with a tag `error`, or KILLED after a signal. Resuming
-a run logs what the run lacks and nothing twice. A training does not wait for a tracking server that is away: what it
-logs goes through a spool (`experiments.tracking.sending`).
+a run logs what the run lacks and nothing twice. A training does not wait for a tracking server that is away
+(`experiments.tracking.calls`): its checkpoints hold all that is to be logged, and at its end the server is asked again.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from experiments.config import ConfigError, LeaveAloneError, TrainingError, UserError, interrupts
-from experiments.tracking.operations import away_in_words, nameless, perform
-from experiments.tracking.sending import AwayError, Direct, Sender
-from experiments.tracking.spool import SPOOL, Operation, Spool
+from experiments.config import ConfigError, TrainingError, UserError, interrupts
+from experiments.tracking.calls import Background, Direct
 from experiments.tracking.store import (
     CONFIG_FILE,
+    LONG_S,
     artifact_disk,
     checkpoint_store,
     git_commit,
-    impatient,
     is_server,
     opened_store,
     resumable_run,
     store_folder,
 )
-from experiments.tracking.tracker import Tracker, batch, now
+from experiments.tracking.tracker import Tracker, now
 from tasks.disk import full_disk
 from tasks.runs import StoreUnreachableError, logged_steps, store_in_words
 
@@ -40,7 +38,6 @@ __all__ = [
     "Tracker",
     "abandon_run",
     "artifact_disk",
-    "catch_up",
     "checkpoint_store",
     "end_shared_run",
     "git_commit",
@@ -50,50 +47,12 @@ __all__ = [
     "tracked_run",
 ]
 
-FINISHED, FAILED, KILLED = (
-    RunStatus.to_string(status) for status in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
+RUNNING, FINISHED, FAILED, KILLED = (
+    RunStatus.to_string(status)
+    for status in (RunStatus.RUNNING, RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
 )
 # What says all in its text.
 SPOKEN = (UserError, TrainingError, StoreUnreachableError)
-
-
-def _sender(client: MlflowClient, run_id: str, folder: Path = SPOOL) -> Sender:
-    def send(operation: Operation, files: Path | None, again: bool) -> None:
-        with away_in_words():
-            perform(client, run_id, operation, files, again)
-
-    return Sender(nameless(client.tracking_uri), Spool(folder, run_id), send, away_in_words)
-
-
-def _tracker(client: MlflowClient, run: Run, known_epochs: set[int], waits: bool) -> Tracker:
-    """A tracker; one that `waits` does so for a store that never goes away, or for the server as MLflow does."""
-    run_id = run.info.run_id
-    if waits or not is_server(client.tracking_uri):
-        sender = Direct(lambda operation, files, again: perform(client, run_id, operation, files, again))
-    else:
-        sender = _sender(client, run_id)
-    return Tracker(client, run, known_epochs, sender)
-
-
-def catch_up(run_id: str, folder: Path = SPOOL, wait: bool = False) -> int:
-    """Send what waits for a run, if anything does; returns how many operations that was. `wait` as in `opened_store`.
-
-    Raises LeaveAloneError if another process is at it or the server does not answer, ConfigError if what waits is
-    damaged or the server will not have it.
-    """
-    if not Spool(folder, run_id).exists:
-        return 0
-    sender = _sender(opened_store(wait), run_id, folder)
-    sender.spool.take()
-    try:
-        return sender.flush()
-    except AwayError as error:
-        raise LeaveAloneError(f"{error}; {sender.advice}") from error
-    except MlflowException as error:
-        text = f"run {run_id}: {sender.server} refuses what waits in {sender.spool.folder}: {error}"
-        raise ConfigError(text) from error
-    finally:
-        sender.spool.close()
 
 
 @contextmanager
@@ -109,36 +68,33 @@ def tracked_run(
 
     A new run goes to the experiment that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID name, else to `experiment`.
     """
-    wait = parent is not None  # nobody waits for the next one of many
-    client = opened_store(wait)
-    known_epochs: set[int] = set()
-    if resume != "none":
-        if catch_up(resume, wait=wait) and client.get_run(resume).info.status == FINISHED:
-            raise LeaveAloneError(
-                f"resume is {resume!r}, which was finished: its results had waited here, and are sent now"
-            )
-        known_epochs = logged_steps(client, resume, "val_loss")
+    client = opened_store(wait=parent is not None)  # nobody waits for the next one of many
+    known_epochs = logged_steps(client, resume, "val_loss") if resume != "none" else set()
     with interrupts.held():
         launched = os.environ.pop(interrupts.LAUNCHED, None)
-        if resume != "none" or launched:
-            # A nested run is never the one that `mlflow run` made: that is its parent.
-            run_id = resume if resume != "none" else launched
-            active = mlflow.start_run(run_id=run_id, nested=parent is not None, log_system_metrics=system_metrics)
+        # A nested run is never the one that `mlflow run` made: that is its parent.
+        run_id = resume if resume != "none" else launched
+        if run_id:
+            client.update_run(run_id, status=RUNNING)
         else:
-            active = mlflow.start_run(
-                # Nested runs are shown under their parent only within its experiment.
-                experiment_id=client.get_run(parent).info.experiment_id if parent else _experiment(client, experiment),
-                parent_run_id=parent,
-                nested=parent is not None,
-                tags={"entry_point": experiment, **(tags or {})},
-                log_system_metrics=system_metrics,
-            )
-        tracker = _tracker(client, active, known_epochs, waits=False)
-        wrapper = launched if launched != tracker.run_id else None
-        with _ended_in_mlflow(tracker, wrapper):
+            # Nested runs are shown under their parent only within its experiment.
+            place = client.get_run(parent).info.experiment_id if parent else _experiment(client, experiment)
+            nested = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+            run_id = _create(client, place, {"entry_point": experiment, **nested, **(tags or {})})
+        run = client.get_run(run_id)
+        server = is_server(client.tracking_uri)
+        calls = Background(client.tracking_uri, LONG_S if parent else 0.0) if server else Direct()
+        tracker = Tracker(client, run, known_epochs, calls)
+        monitor = SystemMetricsMonitor(run_id, resume_logging=resume != "none") if system_metrics else None
+        wrapper = launched if launched != run_id else None
+        with _ended_in_mlflow(tracker, wrapper, monitor):
             if wrapper:
-                _refer(client, wrapper, active)
+                _refer(client, wrapper, run)
             yield tracker
+
+
+def _create(client: MlflowClient, experiment_id: str, tags: Mapping[str, str]) -> str:
+    return client.create_run(experiment_id, tags=resolve_tags(dict(tags))).info.run_id
 
 
 def _refer(client: MlflowClient, launched: str, run: Run) -> None:
@@ -156,13 +112,12 @@ def shared_run(experiment: str, run_id: str | None = None) -> Tracker:
     client = opened_store()
     launched = os.environ.pop(interrupts.LAUNCHED, None)
     if run_id is None:
-        tags = {"entry_point": experiment, **resolve_tags()}
-        run_id = launched or client.create_run(_experiment(client, experiment), tags=tags).info.run_id
+        run_id = launched or _create(client, _experiment(client, experiment), {"entry_point": experiment})
     else:
         if launched and launched != run_id:
             _refer(client, launched, client.get_run(run_id))
-        client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
-    return _tracker(client, client.get_run(run_id), set(), waits=True)
+        client.update_run(run_id, status=RUNNING)
+    return Tracker(client, client.get_run(run_id), set(), Direct(wait=True))
 
 
 def end_shared_run(run_id: str, status: str, tags: Mapping[str, str] | None = None) -> None:
@@ -173,11 +128,7 @@ def end_shared_run(run_id: str, status: str, tags: Mapping[str, str] | None = No
 
 
 def abandon_run(run_id: str, reason: str) -> None:
-    """Mark a cut-off run that nobody will go on with as FAILED, and say why; a finished one stays as it is.
-
-    Raises ConfigError, as `catch_up` does, if something waits for it that cannot be sent: it may say that it finished.
-    """
-    catch_up(run_id, wait=True)
+    """Mark a cut-off run that nobody will resume as FAILED, and say why; a finished one stays as it is."""
     if opened_store(wait=True).get_run(run_id).info.status != FINISHED:
         end_shared_run(run_id, FAILED, {"error": reason})
 
@@ -205,31 +156,40 @@ def _experiment(client: MlflowClient, name: str) -> str:
 
 
 @contextmanager
-def _ended_in_mlflow(tracker: Tracker, wrapper: str | None) -> Iterator[None]:
+def _ended_in_mlflow(tracker: Tracker, wrapper: str | None, monitor: SystemMetricsMonitor | None) -> Iterator[None]:
     """End the run as what is done within ends, and with it the run of `mlflow run` that only points to it."""
+    if monitor:
+        monitor.start()
     try:
         with interrupts.allowed():
             yield
+            tracker.settle()
     except BaseException as error:
-        in_a_line = _finish(tracker, wrapper, error)
+        tracker.calls.hurry()
+        in_a_line = _finish(tracker, wrapper, monitor, error)
         if in_a_line:
             raise TrainingError(in_a_line) from error
         raise
-    in_a_line = _finish(tracker, wrapper, None)
+    in_a_line = _finish(tracker, wrapper, monitor, None)
     if in_a_line:
         raise TrainingError(in_a_line)
 
 
-def _finish(tracker: Tracker, wrapper: str | None, error: BaseException | None) -> str:
+def _finish(
+    tracker: Tracker, wrapper: str | None, monitor: SystemMetricsMonitor | None, error: BaseException | None
+) -> str:
     """Give a run the status that follows from what ended it, if anything did; returns `_in_a_line`."""
     stopped = isinstance(error, (KeyboardInterrupt, GeneratorExit))
     status = FINISHED if error is None else KILLED if stopped else FAILED
     if status == FAILED:  # if this is refused, so is the end, which says why
         said = f"{type(error).__name__}: {_words(error)}"
-        _refused(lambda: tracker.sender.send(batch(tags={"error": said[:5000]})))
-    refused = _refused(lambda: _end(tracker, status))
+        _refused(lambda: tracker.calls.now(lambda: tracker.client.set_tag(tracker.run_id, "error", said[:5000])))
+    refused = _refused(lambda: _end(tracker, tracker.run_id, status))
     if wrapper:
-        refused = _refused(lambda: tracker.client.set_terminated(wrapper, status)) or refused
+        refused = _refused(lambda: _end(tracker, wrapper, status)) or refused
+    if monitor and not refused:
+        _refused(lambda: tracker.calls.now(monitor.finish))
+    tracker.calls.close()
     return _in_a_line(tracker, error, refused)
 
 
@@ -240,7 +200,7 @@ def _words(error: BaseException | None) -> str:
 def _in_a_line(tracker: Tracker, error: BaseException | None, refused: str) -> str:
     """What ended a run, with what to do about it, where a line can say it; other errors get that as a note."""
     full = full_disk(error)
-    why = "" if full else f", as MLflow cannot be told: {refused}"
+    why = "" if full or isinstance(error, StoreUnreachableError) else f", as MLflow cannot be told: {refused}"
     stays = f"run {tracker.run_id} stays RUNNING{why}" if refused else ""
     advice = [part for part in (stays, tracker.resumed_by and f"to resume: {tracker.resumed_by}") if part]
     if full or (refused and (error is None or isinstance(error, SPOKEN))):
@@ -262,16 +222,6 @@ def _refused(action: Callable[[], object]) -> str:
         return str(error)
 
 
-def _end(tracker: Tracker, status: str) -> None:
-    """End the active run; what waits is sent now, or else stays in the spool."""
-    if isinstance(tracker.sender, Direct):
-        mlflow.end_run(status)
-        return
+def _end(tracker: Tracker, run_id: str, status: str) -> None:
     moment = now()
-    if tracker.sender.attempt(lambda: mlflow.end_run(status) or status) is None:
-        tracker.sender.keep({"do": "end", "status": status, "end_time": moment})
-        active = mlflow.active_run()
-        if active is not None and active.info.run_id == tracker.run_id:  # MLflow was not asked, and has it on its list
-            with suppress(MlflowException), impatient():
-                mlflow.end_run(status)
-    tracker.sender.close()
+    tracker.calls.now(lambda: tracker.client.set_terminated(run_id, status, moment))

@@ -1,11 +1,19 @@
 """What programs ask about runs, and where things of a run are: all that needs no more than a client of the store."""
 
 import os
+import re
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 
 from experiments.config import ConfigError, LeaveAloneError
 from experiments.tracking.checkpoint import CheckpointStore
@@ -24,30 +32,49 @@ CONFIG_FILE = "config.json"
 # Tags of runs that this program makes, and of those that `mlflow run` makes for it.
 ENTRY_POINT = {"entry_point", "mlflow.project.entryPoint"}
 CUT_OFF = "cut off before it had begun"
-# By itself MLflow asks a server that is away for four minutes, call after call.
-IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+# How long a server may take to say that it is there; how often it is asked, and for how long by a user who waits, and
+# by one training of many, for which nobody does.
+PROBE_S, POLL_S, SHORT_S, LONG_S = 1.0, 0.5, 4.0, 240.0
 
 
-@contextmanager
-def impatient() -> Iterator[None]:
-    """Have MLflow's calls fail soon if its server is away, unless the environment says how long they may take."""
-    added = {name: value for name, value in IMPATIENCE.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
+def answers(server: str) -> bool:
+    """Whether a server answers within PROBE_S, be it with a refusal; asked from a thread, as names may be slow too."""
+    found: list[bool] = []
+
+    def ask() -> None:
+        with suppress(MlflowException, OSError):
+            creds = get_default_host_creds(server)
+            response = http_request(creds, "/health", "GET", max_retries=0, timeout=PROBE_S, raise_on_status=False)
+            found.append(response is not None and response.status_code < 500)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(PROBE_S)
+    return found == [True]
 
 
 @contextmanager
 def answering(wait: bool = False) -> Iterator[None]:
-    """Raise LeaveAloneError if the store does not answer: soon, or with `wait` after the minutes that MLflow takes."""
+    """Raise LeaveAloneError if the store does not answer: within seconds, or with `wait` within minutes."""
+    uri = mlflow.get_tracking_uri()
     try:
-        with store_in_words(), nullcontext() if wait else impatient():
+        if is_server(uri):
+            _reach(uri, LONG_S if wait else SHORT_S)
+        with store_in_words():
             yield
     except StoreUnreachableError as error:
         raise LeaveAloneError(f"{error}; is it running, and does MLFLOW_TRACKING_URI name it?") from error
+
+
+def _reach(server: str, seconds: float) -> None:
+    """Wait for a server. Raises StoreUnreachableError."""
+    # By itself MLflow asks a server that is away for four minutes, call after call.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    end = time.monotonic() + seconds
+    while not answers(server):
+        if time.monotonic() >= end:
+            raise StoreUnreachableError(re.sub(r"//[^/@\s]*@", "//", f"MLflow's store at {server} does not answer"))
+        time.sleep(POLL_S)
 
 
 def opened_store(wait: bool = False) -> Any:

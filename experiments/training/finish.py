@@ -11,6 +11,7 @@ from experiments.training.state import Metrics, evaluated_weights
 
 def finish(family: Family[Config, Prepared], training: Prepared, tracker: Tracker, promote: bool) -> Result:
     """Evaluate the best epoch on the test data, which nothing has looked at before, and log all that follows."""
+    tracker.settle()
     history = training.state.history
     best = training.best_epoch(history)
     network = training.state.network
@@ -39,15 +40,11 @@ def finish(family: Family[Config, Prepared], training: Prepared, tracker: Tracke
             metrics=metrics,
             train_seconds=sum(epoch["epoch_seconds"] for epoch in history),
             tracking_seconds=tracker.seconds,
-            model_uri=delivered.model_uri if delivered else "",
-            registry=delivered.decision if delivered else tracker.when_back,
+            model_uri=delivered.model_uri,
+            registry=delivered.decision,
             columns=training.columns,
         )
-        description, tags = family.describe(training, result), {"best_epoch": str(best)}
-        if delivered:
-            tracker.describe(description, tags)
-        else:
-            tracker.deliver_later(delivery, folder, description, tags)
+        tracker.describe(family.describe(training, result), {"best_epoch": str(best)})
     return result
 
 

@@ -1,27 +1,25 @@
 """Going on with a run that was cut off: with which configuration, from which checkpoint, and how exactly.
 
-At the end what comparisons and searches need, which have many: `caught_up`, `go_on_with_one`.
+At the end what comparisons and searches need, which have many: `go_on_with_one`.
 """
 
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from filelock import BaseFileLock, FileLock, Timeout
 
 from experiments.config import ConfigError, LeaveAloneError, TrainConfig, UserError
 from experiments.tracking.checkpoint import Checkpoint, CheckpointError
-from experiments.tracking.run import abandon_run, catch_up, checkpoint_store, resumable_run
-from experiments.tracking.store import opened_store
+from experiments.tracking.run import abandon_run, checkpoint_store, resumable_run
 from experiments.training.family import DataIdentity, Result
 from experiments.training.state import History, TrainState
 from tasks.runs import claim_file, open_store
 
 # May differ between a run and its continuation; every other field decides what is trained.
 FREE_TO_CHANGE = {"device", "precision", "threads", "data_dir", "resume", "register"}
-FINISHED = "FINISHED"
 
 Config = TypeVar("Config", bound=TrainConfig)
 
@@ -122,22 +120,6 @@ def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> 
         print(f"going on after epoch {checkpoint.epoch}")
 
 
-def caught_up(runs: Iterable[Any]) -> list[Any]:
-    """Runs of MLflow as they are when the unfinished ones have got what waits for them on this machine.
-
-    Says on stderr what cannot be sent now.
-    """
-    found = []
-    for run in runs:
-        try:
-            if run.info.status != FINISHED and catch_up(run.info.run_id, wait=True):
-                run = opened_store(wait=True).get_run(run.info.run_id)
-        except ConfigError as error:
-            print(f"warning: {error}", file=sys.stderr)
-        found.append(run)
-    return found
-
-
 def go_on_with_one(
     run_ids: Sequence[str], train: Callable[[str], Result | None], name: str, reason: str
 ) -> Result | None:
@@ -161,10 +143,5 @@ def go_on_with_one(
             raise
         except UserError as error:  # refused before it was touched: no usable checkpoint, say
             print(f"warning: {name} begins again: {error}", file=sys.stderr)
-        try:
-            abandon_run(run_id, reason)
-        except ConfigError as error:
-            if result is None:  # it may be finished: then none is to take its place
-                raise
-            print(f"warning: {error}", file=sys.stderr)
+        abandon_run(run_id, reason)
     return result

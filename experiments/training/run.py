@@ -6,10 +6,8 @@
 import dataclasses
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
-from pathlib import Path
 
 from accelerate.utils import broadcast_object_list
 
@@ -24,8 +22,6 @@ from experiments.training.loop import fit
 from experiments.training.micro_batch import Divide, by_items
 from experiments.training.progress import Progress
 from experiments.training.state import Metrics
-
-SNAPSHOTS = "plots/epochs"
 
 
 def train(
@@ -67,9 +63,9 @@ def train(
         if config.resume == "none":
             stack.enter_context(resume.claim(tracker.run_id))
         _start(training, family.name, tracker)
-        training.snapshots = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        training.snapshots = tracker.snapshots
         if checkpoint is not None:
-            tracker.fetch_files(SNAPSHOTS, training.snapshots)
+            tracker.fetch_snapshots()
         stack.enter_context(failures_shared(accelerator))
         _fit(training, tracker)
         return finish(family, training, tracker, promote)
@@ -207,11 +203,8 @@ def _say_smaller(training: Training, tracker: Tracker | None, size: int) -> None
 
 
 def _draw_snapshot(training: Training, tracker: Tracker, epoch: int) -> None:
-    assert training.snapshots is not None
-    before = set(training.snapshots.iterdir())
-    training.snapshot(epoch, training.snapshots)
-    for new in sorted(set(training.snapshots.iterdir()) - before):
-        tracker.log_file(new, SNAPSHOTS)
+    training.snapshot(epoch, tracker.snapshots)
+    tracker.log_snapshots()
 
 
 def save_checkpoint(training: Training, tracker: Tracker, epoch: int) -> None:

@@ -38,23 +38,16 @@ class Retrained:
 def retrain(job: Job, trial: FrozenTrial, parent: str) -> list[Retrained]:
     """Train a trial's settings with seeds that no trial had, resuming what was interrupted.
 
-    Raises TrainingError if a training fails or its results cannot be read yet; those that are finished stay, and the
-    same command goes on.
+    Raises TrainingError if a training fails; those that are finished stay, and the same command goes on.
     """
     runs = nested_runs(opened_store(wait=True), parent)
-    earlier = resume.caught_up(run for run in runs if run.data.tags.get(LABEL) == str(trial.number))
+    earlier = [run for run in runs if run.data.tags.get(LABEL) == str(trial.number)]
     found = []
     for seed in range(job.config.seed + 1, job.config.seed + 1 + job.config.seeds):
         mine = [run for run in earlier if run.data.tags.get(SEED_LABEL) == str(seed)]
         done = [run for run in mine if run.info.status == FINISHED]
         run_id = done[0].info.run_id if done else _train(job, trial, seed, parent, [run.info.run_id for run in mine])
-        (run,) = resume.caught_up([opened_store(wait=True).get_run(run_id)])
-        if run.info.status != FINISHED:
-            raise TrainingError(
-                f"the training with seed {seed} is finished, but its results wait on this machine for the tracking "
-                "server; when it is back, the same command resumes"
-            )
-        found.append(_read(job, seed, run))
+        found.append(_read(job, seed, opened_store(wait=True).get_run(run_id)))
         metric = _metric_name(job)
         print(
             f"retrained with seed {seed}: validation {metric} {found[-1].val:.4f}, test {found[-1].test:.4f}",

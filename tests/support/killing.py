@@ -52,7 +52,7 @@ def _arm(where: str, epoch: int, program: str, number: int) -> None:
     def die(*_: object) -> None:
         os.kill(os.getpid(), number)
 
-    log_epoch, end_run = Tracker.log_epoch, mlflow.end_run
+    log_epoch, set_terminated = Tracker.log_epoch, mlflow.MlflowClient.set_terminated
     if where == "in an epoch":
         setup, name = {
             "train_cnn": ("experiments.cnn.setup", "classification_step"),
@@ -69,7 +69,7 @@ def _arm(where: str, epoch: int, program: str, number: int) -> None:
     elif where == "while testing":
         training.finish = die
     elif where == "while ending":
-        mlflow.end_run = lambda status: (die(), end_run(status))
+        mlflow.MlflowClient.set_terminated = lambda *given: (die(), set_terminated(*given))
     else:
         raise ValueError(where)
 

@@ -2,8 +2,7 @@
 
 import csv
 import json
-import os
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ from experiments.comparison.seq2seq import Seq2SeqKind
 from experiments.config import CNN_GROUPS, CompareConfig, ConfigError, TrainingError, UserError
 from experiments.data.sources import DataError
 from experiments.tracking import store as runs
-from experiments.tracking.spool import SPOOL, Spool, spooled
 from experiments.training import run as training
+from tasks.runs import StoreUnreachableError
 from tests.support.runs import artifacts
-from tests.support.waiting import let_the_end_wait
 
 TINY = ["--models", "lenet5,resnet20", "--epochs", "1", "--train_size", "200", "--threads", "1", "--register", "no"]
 LENET = ["--models", "lenet5", *TINY[2:]]
@@ -162,42 +160,22 @@ def test_a_cut_off_cell_without_a_usable_checkpoint_begins_again(store: Path, mo
     assert statuses.pop(cut_off.info.run_id) == FAILED and list(statuses.values()) == [FINISHED]
 
 
-def test_a_cell_that_finished_while_the_server_was_away_is_not_lost(
-    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_cell_that_ended_while_the_server_was_away_is_not_trained_again(
+    store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained: list[str] = []
-    held: list[Spool] = []
-    honest = cnn_kind.train
+    def away(*_: object) -> None:
+        raise StoreUnreachableError("http://127.0.0.1:1 does not answer")
 
-    def train(config: Any, *rest: Any, **more: Any) -> Any:
-        result = honest(config, *rest, **more)
-        assert result is not None
-        trained.append(result.run_id)
-        let_the_end_wait(result.run_id)
-        if config.seed == 1:  # as if somebody sent it just now
-            held.append(Spool(SPOOL, result.run_id))
-            held[0].take()
-        return result
-
-    monkeypatch.setattr(cnn_kind, "train", train)
-    first = compare.main([*LENET, "--seeds", "2"])
-    waiting = Cell("lenet5", "digits", 1)
-    assert first.failures == {waiting: grid_run.WAITING} and len(trained) == 2
-    parent = MlflowClient().get_run(first.run_id)
-    assert parent.data.tags["cells_failed"] == "1" and "1 of 2 trainings" in parent.data.tags["mlflow.note.content"]
-    assert [row["run_id"] for row in rows(reports(first.run_id) / "cells.csv")] == trained[:1]
-    assert "in use by another process" in capsys.readouterr().err
-
-    # What cannot be read yet is neither given up nor trained again.
-    second = compare.main([*LENET, "--seeds", "2"])
-    assert second.run_id == first.run_id and "in use by another process" in second.failures[waiting]
-    assert MlflowClient().get_run(trained[1]).info.status == "RUNNING" and len(trained) == 2
-
-    held[0].close()
+    with monkeypatch.context() as patch:
+        honest = training.finish
+        patch.setattr(training, "finish", lambda *given: (away if given[1].config.seed == 1 else honest)(*given))
+        first = compare.main([*LENET, "--seeds", "2"])
+    assert first.failures == {Cell("lenet5", "digits", 1): "http://127.0.0.1:1 does not answer"}
+    before = {run.info.run_id for run in all_runs()}
+    monkeypatch.setattr(training, "save_checkpoint", lambda *_: pytest.fail("an epoch was trained again"))
     last = compare.main([*LENET, "--seeds", "2"])
-    assert last.run_id == first.run_id and not last.failures and not spooled(SPOOL)
-    assert {run.info.run_id: run.info.status for run in children(first.run_id)} == dict.fromkeys(trained, FINISHED)
-    assert MlflowClient().get_run(first.run_id).data.tags["cells_failed"] == "0"
+    assert last.run_id == first.run_id and not last.failures and {run.info.run_id for run in all_runs()} == before
+    assert {run.info.status for run in children(first.run_id)} == {FINISHED}
 
 
 def test_a_training_of_a_comparison_waits_for_the_server_new_or_gone_on_with(
@@ -205,11 +183,11 @@ def test_a_training_of_a_comparison_waits_for_the_server_new_or_gone_on_with(
 ) -> None:
     asked: list[bool] = []
     of_trainings: list[list[bool]] = []
-    open_store, honest = runs.open_store, cnn_kind.train
+    answering, honest = runs.answering, cnn_kind.train
 
-    def opened() -> MlflowClient:
-        asked.append(not runs.IMPATIENCE.keys() & os.environ.keys())
-        return open_store()
+    def answering_noted(wait: bool = False) -> AbstractContextManager[None]:
+        asked.append(wait)
+        return answering(wait)
 
     def train(*arguments: Any) -> Any:
         asked.clear()
@@ -218,7 +196,7 @@ def test_a_training_of_a_comparison_waits_for_the_server_new_or_gone_on_with(
         finally:
             of_trainings.append(list(asked))
 
-    monkeypatch.setattr(runs, "open_store", opened)
+    monkeypatch.setattr(runs, "answering", answering_noted)
     monkeypatch.setattr(cnn_kind, "train", train)
     with monkeypatch.context() as patch:
         failing(patch, KeyboardInterrupt(), model="lenet5")

@@ -7,13 +7,10 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import tune
-from experiments.config import TrainingError, TuneConfig
-from experiments.tracking.spool import SPOOL, Spool
-from experiments.tuning import retrain
+from experiments.config import TuneConfig
 from experiments.tuning.job import make_job
 from experiments.tuning.retrain import Retrained, promote
 from tests.support.fake_trials import TINY, all_runs
-from tests.support.waiting import let_the_end_wait
 
 
 @pytest.mark.parametrize(
@@ -60,32 +57,3 @@ def test_a_cut_off_retraining_goes_on_and_the_finished_ones_stay(
     result = tune.main(arguments)
     assert result is not None and {run.info.run_id for run in all_runs()} == before
     assert len(result.trainings) == 2 and "is the first and becomes champion" in result.promotion
-
-
-def test_a_retraining_that_finished_while_the_server_was_away_is_not_lost(
-    store: Path, fake: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = [*TINY, "--epochs", "1", "--trials", "1", "--seeds", "2"]
-    held: list[Spool] = []
-    honest = retrain.train
-
-    def train(family: Any, config: Any, *rest: Any, **more: Any) -> Any:
-        result = honest(family, config, *rest, **more)
-        assert result is not None
-        let_the_end_wait(result.run_id)
-        if config.seed == 2:  # as if somebody sent it just now
-            held.append(Spool(SPOOL, result.run_id))
-            held[0].take()
-        return result
-
-    monkeypatch.setattr(retrain, "train", train)
-    with pytest.raises(TrainingError, match="seed 2 is finished, but its results wait on this machine"):
-        tune.main(arguments)
-    before = {run.info.run_id for run in all_runs()}
-    with pytest.raises(TrainingError, match="in use by another process"):  # neither given up nor trained again
-        tune.main(arguments)
-    assert MlflowClient().get_run(held[0].run_id).info.status == "RUNNING"
-    held[0].close()
-    result = tune.main(arguments)
-    assert result is not None and {run.info.run_id for run in all_runs()} == before and len(held) == 1
-    assert {MlflowClient().get_run(one.run_id).info.status for one in result.trainings} == {"FINISHED"}
