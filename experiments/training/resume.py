@@ -33,8 +33,10 @@ def resumed_config(config: Config, given: frozenset[str], wait: bool = False) ->
     """
     _, stored = resumable_run(config.resume, wait)
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    if set(stored) != set(defaults):
+    if set(stored) - set(defaults):
         raise ConfigError(f"resume is {config.resume!r}, and that run is not one of this entry point and version")
+    # A field that came later: its default keeps the behavior that the run was started with.
+    stored = {**defaults, **stored}
     if "MLFLOW_RUN_ID" in os.environ:
         given = frozenset(name for name in given if getattr(config, name) != defaults[name])
     for name in sorted(given - FREE_TO_CHANGE):
