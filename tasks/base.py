@@ -3,6 +3,8 @@
 This module and the tasks know nothing of MLflow; `tasks.pyfunc` wraps any of them as a registered model.
 """
 
+import itertools
+import reprlib
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -234,10 +236,26 @@ def check_text(field: str, value: Any) -> str:
     return str(value)  # pandas and NumPy have kinds of str of their own
 
 
+class _Short(reprlib.Repr):
+    """The first of everything: what a client sends may be large, and writing all of it out would take seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxstring = self.maxother = self.maxlong = 200
+        self.maxlist = self.maxtuple = self.maxdict = 20
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        return super().repr_dict(dict(itertools.islice(x.items(), self.maxdict)), level)  # it sorts all that it gets
+
+
+_SHORT = _Short()
+
+
 def short(value: Any) -> str:
     """A value as it is shown in an error: in one line of at most 60 characters."""
     try:
-        text = " ".join(repr(value).split())
+        text = " ".join(_SHORT.repr(value).split())
     except ValueError:  # Python does not print integers of more than 4,300 digits
         text = "a very long number"
     except RecursionError:
