@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tasks.runtime.budget import MEMORY_SWITCH, memory_budget
-from tasks.serve.settings import TOKEN_SWITCH, Settings, SettingsError, check, is_loopback
-
-BACKLOG = 512  # connections that the system holds until they are accepted
+from tasks.serve.settings import BACKLOG, TOKEN_SWITCH, Settings, SettingsError, check, is_loopback
 
 
 class _OneLineParser(argparse.ArgumentParser):

@@ -20,9 +20,9 @@ from tasks.image_generation import ImageGeneration
 from tasks.images import MAX_REQUEST_PIXELS, MAX_SIDE, decode_image, to_image_size
 from tasks.serve.rows import RequestTask, work
 from tasks.serve.settings import Settings
-from tests.gateway import Client, Registry, running, until, version
+from tests.support.gateway import Client, Registry, running, until, version
+from tests.support.words import PATIENCE
 from tests.tasks.test_images import encoded, png
-from tests.words import PATIENCE
 
 SMALL = base64.b64encode(encoded(Image.new("L", (8, 8), 90))).decode()
 NAMES = ("image-classification", "image-generation")
