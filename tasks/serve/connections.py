@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from tasks.serve.settings import BACKLOG
+from tasks.serve.listening import BACKLOG
 
 HEAD_S = 10.0  # for the headers of a request, from its first byte or from the beginning of the connection
 # Of an answer that waits to be read, so much must be read in so many seconds. (What is read is seen late: the system

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 TOKEN_SWITCH = "PROJECT_DL_TOKEN"
 MEGABYTE = 10**6
-BACKLOG = 2048  # connections that the system holds until they are accepted
 # How many bodies of the largest size may be in memory at once, whoever sends them.
 BODIES_AT_ONCE = 8
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.wire import WireVisitor
+from tests.support.browsing import tool_process
 from tests.support.gateway import Server, serving_gateway
-from tests.support.words import until
+from tests.support.words import PATIENCE, until
 
 HALF_OPEN = 2000
 DESCRIPTORS = 1024
@@ -28,8 +30,9 @@ UNFINISHED = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _many_sockets() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def many_sockets() -> Iterator[None]:
+    """This process may open as many as the tests need."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if before[1] != resource.RLIM_INFINITY and before[1] < 2 * HALF_OPEN:
         pytest.skip(f"this machine lets a process open {before[1]} sockets only")
@@ -39,46 +42,72 @@ def _many_sockets() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(many_sockets: None, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     store = shutil.copy(empty_store, tmp_path_factory.mktemp("half-open") / "mlflow.db")
     with serving_gateway(store, descriptors=DESCRIPTORS, PROJECT_DL_TOKEN=TOKEN) as server:
-        server.log = store.parent / "gateway.log"  # type: ignore[attr-defined]
         yield server
 
 
-def healthy(port: int) -> float:
+@pytest.fixture(scope="module")
+def tool(many_sockets: None, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("tool")
+    store = shutil.copy(empty_store, folder / "mlflow.db")
+    with tool_process({"MLFLOW_TRACKING_URI": f"sqlite:///{store}"}, folder, DESCRIPTORS) as tool:
+        yield tool
+
+
+def healthy(port: int, path: str) -> float:
     """Seconds until a new connection has its answer."""
     started = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", "/healthz")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection.request("GET", path)
     assert connection.getresponse().status == 200
     connection.close()
     return time.monotonic() - started
 
 
 @contextlib.contextmanager
-def open_sockets(port: int, content: bytes, number: int = HALF_OPEN) -> Iterator[list[socket.socket]]:
-    """So many connections on which this has been sent."""
+def open_sockets(port: int, content: bytes) -> Iterator[None]:
+    """Two thousand connections on which this has been sent."""
     with contextlib.ExitStack() as stack:
-        sockets = []
-        for _ in range(number):
-            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+        for _ in range(HALF_OPEN):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
             with contextlib.suppress(ConnectionError):
                 one.sendall(content)
-            sockets.append(one)
-        yield sockets
+        yield
+
+
+def besiege(server: Server, path: str, content: bytes) -> None:
+    """Ask for `path` beside two thousand such connections."""
+    process = psutil.Process(server.process.pid)
+    healthy(server.port, path)
+    before = process.num_fds()
+    with open_sockets(server.port, content):
+        first = healthy(server.port, path)
+        seconds = sorted(healthy(server.port, path) for _ in range(9))
+        held = process.num_fds()
+    print(f"{path} in {seconds[4]:.3f} s (the first in {first:.3f} s), {held} descriptors")
+    assert seconds[4] < 1
+    assert held < DESCRIPTORS - 100
+    until(lambda: process.num_fds() < before + 20)  # they are given back
 
 
 @pytest.mark.parametrize("kind", UNFINISHED)
 def test_the_gateway_answers_beside_two_thousand_unfinished_connections(server: Server, kind: str) -> None:
-    process = psutil.Process(server.process.pid)
-    healthy(server.port)
-    logged = server.log.stat().st_size  # type: ignore[attr-defined]
-    with open_sockets(server.port, UNFINISHED[kind]):
-        during = sorted(healthy(server.port) for _ in range(9))
-        held = process.num_fds()
-    print(f"{kind}: /healthz in {during[4]:.3f} s, at most {during[-1]:.3f} s; {held} descriptors")
-    assert during[4] < 1
-    assert held < DESCRIPTORS - 100
-    assert server.log.stat().st_size == logged  # type: ignore[attr-defined]
-    until(lambda: process.num_fds() < 100)  # all is given back
+    besiege(server, "/healthz", UNFINISHED[kind])
+
+
+def test_nothing_of_that_is_in_the_gateways_log(server: Server) -> None:
+    besiege(server, "/healthz", b"\0 no HTTP\r\n\r\n")
+    besiege(server, "/healthz", b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+    assert server.log.read_text() == ""
+
+
+@pytest.mark.parametrize("kind", UNFINISHED)
+def test_the_tool_answers_beside_them_too_and_its_visitors_stay(tool: Server, kind: str) -> None:
+    visitor = WireVisitor(tool.address, "", "")
+    visitor.visit()
+    besiege(tool, "/_stcore/health", UNFINISHED[kind])
+    visitor.visit()
+    visitor.close()
+    assert len(tool.log.read_text().splitlines()) < 20

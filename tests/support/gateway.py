@@ -278,10 +278,11 @@ def limit_descriptors(most: int) -> None:
 
 @dataclass
 class Server:
-    """A gateway of its own process."""
+    """A gateway, or the tool, as a process of its own."""
 
     address: str
     process: subprocess.Popen
+    log: Path  # of what it says
 
     @property
     def port(self) -> int:
@@ -314,7 +315,7 @@ def serving_gateway(
             assert process.stdout is not None
             found = re.search(r"http://[\d.]+:\d+", process.stdout.readline())
             assert found, log.read_text()
-            yield Server(found[0], process)
+            yield Server(found[0], process, log)
         finally:
             process.terminate()
             process.wait(timeout=60)
