@@ -3,6 +3,8 @@
 This module and the tasks know nothing of MLflow; `tasks.pyfunc` wraps any of them as a registered model.
 """
 
+import itertools
+import reprlib
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -24,6 +26,10 @@ class TaskInputError(ValueError):
     """An input or parameter that cannot be used. The text names the field and says what is valid."""
 
 
+class TaskStopped(Exception):  # noqa: N818
+    """`cancel` turned true before there was anything to answer with."""
+
+
 class ModelFolderError(Exception):
     """A model's folder is incomplete, damaged, or holds what is never loaded (pickles, code)."""
 
@@ -31,6 +37,12 @@ class ModelFolderError(Exception):
 def never() -> bool:
     """The `cancel` of whom nobody cancels."""
     return False
+
+
+def stop_if(cancel: Cancel) -> None:
+    """Raises TaskStopped when `cancel` is true."""
+    if cancel():
+        raise TaskStopped
 
 
 @dataclass(frozen=True)
@@ -133,13 +145,16 @@ class Task(ABC):
         return memory_bytes(*modules_of(vars(self).values()))
 
     def run(
-        self, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any] | None = None
+        self, rows: Sequence[Row], parameters: Mapping[str, Any] | None = None, cancel: Cancel = never
     ) -> list[dict[str, Any]]:
-        """Check, answer, and add to each result `model` and `seconds` (of the whole call, divided by its rows)."""
+        """Check, answer, and add to each result `model` and `seconds` (of the whole call, divided by its rows).
+
+        Raises TaskStopped when `cancel` turns true while the rows are made ready, not while the model answers.
+        """
         checked_rows = self.check_rows(rows)
         checked_parameters = self.check_parameters(parameters or {})
         started = time.perf_counter()
-        results = self.answer(checked_rows, checked_parameters)
+        results = self.answer(self._ready(checked_rows, cancel), checked_parameters)
         seconds = (time.perf_counter() - started) / max(1, len(results))
         return [{**result, "model": self.model_name, "seconds": seconds} for result in results]
 
@@ -148,18 +163,41 @@ class Task(ABC):
 
         An event is `{"piece": text}`, where the pieces make up the whole text, or `{"step": i, "steps": n}`. Inputs are
         checked at the call, not at the first event. When `cancel` turns true, which is looked at between tokens or
-        steps, the stream ends early and its row says so. `seconds` is the time until the row is there.
+        steps, the stream ends early and its row says so; TaskStopped is raised where that is before the first of them.
+        `seconds` is the time until the row is there.
         """
-        (checked_row,) = self.check_rows([row])
-        return self._events(checked_row, self.check_parameters(parameters or {}), cancel)
-
-    def _events(self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel) -> Iterator[Row]:
+        checked_rows = self.check_rows([row])
+        checked_parameters = self.check_parameters(parameters or {})
         started = time.perf_counter()
+        (ready_row,) = self._ready(checked_rows, cancel)
+        return self._events(ready_row, checked_parameters, cancel, started)
+
+    def _ready(self, rows: list[dict[str, Any]], cancel: Cancel) -> list[dict[str, Any]]:
+        self.check_total(rows, cancel)
+        return [self.open_row(row, cancel) for row in rows]
+
+    def _events(self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel, started: float) -> Iterator[Row]:
         result = yield from self.stream_answer(row, parameters, cancel)
         yield {**result, "model": self.model_name, "seconds": time.perf_counter() - started}
 
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A row whose columns are there, with its contents checked. Raises TaskInputError, naming the column."""
+        """A row whose columns are there, with its contents checked. Raises TaskInputError, naming the column.
+
+        Servers check before a request waits for its turn, so this is quick: what takes long is for `open_row`.
+        """
+        return row
+
+    def check_total(self, rows: list[dict[str, Any]], cancel: Cancel) -> None:  # noqa: B027
+        """Refuse checked rows that are too much together, before any of them is opened. By default none are.
+
+        Raises TaskInputError; TaskStopped when `cancel` turns true.
+        """
+
+    def open_row(self, row: dict[str, Any], cancel: Cancel) -> dict[str, Any]:  # noqa: ARG002
+        """A checked row as `answer` takes it: with its picture decoded, say. By default the row as it is.
+
+        Raises TaskInputError; TaskStopped when `cancel` turns true.
+        """
         return row
 
     def check_rows(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -198,10 +236,26 @@ def check_text(field: str, value: Any) -> str:
     return str(value)  # pandas and NumPy have kinds of str of their own
 
 
+class _Short(reprlib.Repr):
+    """The first of everything: what a client sends may be large, and writing all of it out would take seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxstring = self.maxother = self.maxlong = 200
+        self.maxlist = self.maxtuple = self.maxdict = 20
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        return super().repr_dict(dict(itertools.islice(x.items(), self.maxdict)), level)  # it sorts all that it gets
+
+
+_SHORT = _Short()
+
+
 def short(value: Any) -> str:
     """A value as it is shown in an error: in one line of at most 60 characters."""
     try:
-        text = " ".join(repr(value).split())
+        text = " ".join(_SHORT.repr(value).split())
     except ValueError:  # Python does not print integers of more than 4,300 digits
         text = "a very long number"
     except RecursionError:

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from torch import nn
 
 import models
-from tasks.base import ModelFolderError, Parameter, Task, first_line
+from tasks.base import Cancel, ModelFolderError, Parameter, Task, first_line, never
 from tasks.explain import grad_cam
 from tasks.hub.checks import check_folder
-from tasks.images import decode_image, to_image_size
+from tasks.images import check_images, decode_image, to_image_size
 from tasks.json_files import read_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -106,9 +106,15 @@ class ImageClassification(Task):
         """One input to the network's normalised float32 `(channels, 32, 32)`."""
         return self.normalise(self.pixels(image))
 
-    def pixels(self, image: Any) -> torch.Tensor:
+    def pixels(self, image: Any, cancel: Cancel = never) -> torch.Tensor:
         """One input to uint8 `(channels, 32, 32)`: what the network gets to see."""
-        return to_image_size(decode_image(image, self.config.in_channels)[None])[0]
+        return to_image_size(decode_image(image, self.config.in_channels, cancel)[None])[0]
+
+    def check_total(self, rows: list[dict[str, Any]], cancel: Cancel) -> None:
+        check_images((row["image"] for row in rows), cancel)
+
+    def open_row(self, row: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        return {"image": self.pixels(row["image"], cancel)}
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels `(..., channels, h, w)` to what the network was trained on."""
@@ -118,7 +124,7 @@ class ImageClassification(Task):
         size = EXPLAINED_AT_ONCE if parameters["explain"] else BATCH_SIZE
         results = []
         for start in range(0, len(rows), size):
-            seen = torch.stack([self.pixels(row["image"]) for row in rows[start : start + size]])
+            seen = torch.stack([row["image"] for row in rows[start : start + size]])
             images = self.normalise(seen)
             with torch.inference_mode():
                 answers = [self._describe(row) for row in self.network(images).float().softmax(dim=1).cpu()]

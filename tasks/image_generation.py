@@ -16,12 +16,24 @@ from typing import Any
 import torch
 from PIL import Image, PngImagePlugin
 
-from tasks.base import Cancel, ModelFolderError, Parameter, Row, Task, TaskInputError, check_text, first_line, never
-from tasks.engines.diffusion import Stopped, draw, load_pipelines
+from tasks.base import (
+    Cancel,
+    ModelFolderError,
+    Parameter,
+    Row,
+    Task,
+    TaskInputError,
+    TaskStopped,
+    check_text,
+    first_line,
+    never,
+    stop_if,
+)
+from tasks.engines.diffusion import draw, load_pipelines
 from tasks.engines.loading import pick_device, pick_dtype
 from tasks.engines.streaming import Emit, Event, follow
 from tasks.hub.source import read_source, weights_folder
-from tasks.images import decode_image
+from tasks.images import check_images, decode_image
 from tasks.json_files import parse_json, read_json
 from tasks.runtime.memory import memory_bytes
 
@@ -106,10 +118,17 @@ class ImageGeneration(Task):
         if len(prompt) > MAX_PROMPT:
             raise TaskInputError(f"prompt has {len(prompt)} characters; valid: 1 to {MAX_PROMPT}")
         image = row["image"]
-        if image is None or (isinstance(image, float) and math.isnan(image)):  # so tables mark what is missing
-            return {"prompt": prompt, "image": None}
-        pixels = decode_image(image, 3).permute(1, 2, 0).contiguous()
-        return {"prompt": prompt, "image": Image.fromarray(pixels.numpy())}
+        missing = isinstance(image, float) and math.isnan(image)  # so tables mark it
+        return {"prompt": prompt, "image": None if missing else image}
+
+    def check_total(self, rows: list[dict[str, Any]], cancel: Cancel) -> None:
+        check_images((row["image"] for row in rows if row["image"] is not None), cancel)
+
+    def open_row(self, row: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        if row["image"] is None:
+            return row
+        pixels = decode_image(row["image"], 3, cancel).permute(1, 2, 0).contiguous()
+        return {**row, "image": Image.fromarray(pixels.numpy())}
 
     def check_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         checked = super().check_parameters(given)
@@ -171,6 +190,7 @@ class ImageGeneration(Task):
         if image is None:
             pipeline, arguments = self.pipelines.from_text, {**arguments, **size}
         else:
+            stop_if(cancel)  # hashing a large one took a while, and so does what follows
             start = image.resize((recipe.width, recipe.height), Image.Resampling.LANCZOS)
             pipeline, arguments = self.pipelines.from_image, {**arguments, "image": start, "strength": recipe.strength}
         tokens, ignored = self.pipelines.prompt_window(recipe.prompt)
@@ -181,7 +201,7 @@ class ImageGeneration(Task):
         try:
             with self._one_at_a_time:
                 picture, flagged = draw(pipeline, arguments, lambda step, of: emit({"step": step, "steps": of}), cancel)
-        except Stopped:
+        except TaskStopped:
             return {"image": None, **facts, "finish_reason": "cancelled"}
         checked = {} if flagged is None else {"flagged": flagged}
         png = base64.b64encode(encode_png(picture, recipe)).decode()

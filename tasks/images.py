@@ -3,19 +3,27 @@
 import base64
 import binascii
 import io
+import string
 import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from tasks.base import TaskInputError
+from tasks.base import Cancel, TaskInputError, never, stop_if
 
 IMAGE_SIZE = 32
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 25_000_000
+MAX_SIDE = 16_384  # resizing one side first makes much of a picture that is all length
+MAX_REQUEST_PIXELS = 100_000_000  # of all images of a request
+VALID_SIZE = f"at most {MAX_PIXELS // 10**6} megapixels, and {MAX_SIDE} a side"
+# Between two looks at `cancel`: bytes of a file (packed as tightly as PNG can, they are a megapixel), and pixel rows.
+BLOCK, STRIP = 1024, 16
 FORMATS = ("PNG", "JPEG")
 # How to turn a picture upright, by the orientation in its EXIF data.
 TURNS = {
@@ -44,7 +52,22 @@ def to_image_size(pixels: torch.Tensor) -> torch.Tensor:
     return resized.round().clamp(0, 255).to(torch.uint8)
 
 
-def decode_image(value: Any, channels: int) -> torch.Tensor:
+def check_images(images: Iterable[Any], cancel: Cancel) -> None:
+    """Refuse images with too many pixels, each or all together, by what their headers say: none is decoded.
+
+    Raises TaskInputError; TaskStopped when `cancel` turns true.
+    """
+    pixels = 0
+    for image in images:
+        stop_if(cancel)
+        width, height = _size(image, cancel)
+        pixels += width * height
+        if pixels > MAX_REQUEST_PIXELS:
+            most = f"{MAX_REQUEST_PIXELS // 10**6} megapixels"
+            raise TaskInputError(f"the images have more than {most} together; valid: at most {most} a request")
+
+
+def decode_image(value: Any, channels: int, cancel: Cancel = never) -> torch.Tensor:
     """A person's image to uint8 `(channels, height, width)`.
 
     Args:
@@ -52,15 +75,16 @@ def decode_image(value: Any, channels: int) -> torch.Tensor:
             grey, triples for colour.
         channels: 1 to get grey, 3 to get colour, whatever the picture is.
 
-    Raises TaskInputError, naming the field `image`, for anything else, and for pictures over 20 MB or 25 megapixels.
+    Raises TaskInputError, naming the field `image`, for anything else, and for pictures over 20 MB, 25 megapixels or
+    16,384 pixels a side; TaskStopped when `cancel`, which is looked at every megapixel or so, turns true.
     """
-    if isinstance(value, (str, bytes)):
-        picture = _open(_to_bytes(value))
-        pixels = np.array(picture.convert("L" if channels == 1 else "RGB"))
-    elif isinstance(value, (list, tuple, np.ndarray)):
-        pixels = _from_rows(value)
+    if _is_file(value):
+        picture = _open(_to_bytes(value), cancel).convert("L" if channels == 1 else "RGB")
+        stop_if(cancel)
+        pixels = np.array(picture)
     else:
-        raise TaskInputError("image is neither text nor rows of pixels; valid: a PNG or JPEG as base64, or pixel rows")
+        pixels = _from_rows(value, cancel)
+    stop_if(cancel)
     tensor = torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1)
     if len(tensor) == channels:
         return tensor
@@ -70,6 +94,37 @@ def decode_image(value: Any, channels: int) -> torch.Tensor:
     return torch.from_numpy(np.array(grey))[None]
 
 
+def _is_file(value: Any) -> bool:
+    if isinstance(value, (str, bytes)):
+        return True
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return False
+    raise TaskInputError("image is neither text nor rows of pixels; valid: a PNG or JPEG as base64, or pixel rows")
+
+
+def _size(value: Any, cancel: Cancel) -> tuple[int, int]:
+    """The width and height that an image says it has. Raises TaskInputError where one is too large."""
+    if _is_file(value):
+        with _readable():
+            return _identify(_to_bytes(value), cancel).size
+    width, height = (*value.shape, 0, 0)[1::-1] if isinstance(value, np.ndarray) else _size_of_lists(value)
+    _check_size(width, height)
+    return width, height
+
+
+def _size_of_lists(value: Any) -> tuple[int, int]:
+    rows = [row for row in value if isinstance(row, (list, tuple))]
+    pixels = [pixel for row in rows for pixel in row[:1] if isinstance(pixel, (list, tuple))]
+    if any(len(pixel) > 3 or isinstance(number, (list, tuple)) for pixel in pixels for number in pixel[:1]):
+        raise TaskInputError("image has pixels of more than 3 numbers; valid: (height, width) grey or (..., 3) colour")
+    return max(map(len, rows), default=0), len(value)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise TaskInputError(f"image is {width} x {height} pixels; valid: {VALID_SIZE}")
+
+
 def _to_bytes(value: str | bytes) -> bytes:
     if len(value) > (MAX_BYTES if isinstance(value, bytes) else MAX_BYTES * 4 // 3 + 100):
         raise TaskInputError(f"image is larger than {MAX_BYTES // 2**20} MB, the most that is taken")
@@ -77,37 +132,67 @@ def _to_bytes(value: str | bytes) -> bytes:
         return value
     text = value.split(",", 1)[1] if value.startswith("data:") and "," in value else value
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        # Not `text.split()`: a space after each letter would make twenty million strings.
+        packed = text.encode("ascii").translate(None, string.whitespace.encode())
+        return base64.b64decode(packed, validate=True)
     except (binascii.Error, ValueError) as error:
         raise TaskInputError("image is not valid base64; valid: a PNG or JPEG as base64, or pixel rows") from error
 
 
-def _open(content: bytes) -> Image.Image:
-    """Decode a PNG or JPEG upright, the first frame of an animated one, transparent pixels on black."""
-    if not content:
-        raise TaskInputError("image is empty; valid: a PNG or JPEG as base64, or pixel rows")
+class _Source(io.BytesIO):
+    """The bytes of a file. Pillow reads on in them all along header and pixels, and is stopped by TaskStopped there."""
+
+    def __init__(self, content: bytes, cancel: Cancel) -> None:
+        super().__init__(content)
+        self._cancel = cancel
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        stop_if(self._cancel)
+        return super().read(size)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What Pillow raises on bad files, as TaskInputError."""
     try:
         with warnings.catch_warnings():
-            # The header's size is checked below, lower than where Pillow begins to warn; damaged EXIF data do no harm.
+            # The header's size is checked, lower than where Pillow begins to warn; damaged EXIF data do no harm.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
-            picture = Image.open(io.BytesIO(content), formats=FORMATS)
-        if picture.width * picture.height > MAX_PIXELS:
-            size = f"{picture.width} x {picture.height}"
-            raise TaskInputError(f"image is {size} pixels; valid: at most {MAX_PIXELS // 10**6} megapixels")
-        picture.load()
+            yield
     except TaskInputError:  # is a ValueError
         raise
     except UnidentifiedImageError as error:
         raise TaskInputError("image is not a PNG or JPEG; valid: a PNG or JPEG as base64, or pixel rows") from error
     except Image.DecompressionBombError as error:
-        raise TaskInputError(f"image is too large; valid: at most {MAX_PIXELS // 10**6} megapixels") from error
+        raise TaskInputError(f"image is too large; valid: {VALID_SIZE}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise TaskInputError(f"image is damaged or truncated ({error}); valid: a whole PNG or JPEG") from error
-    upright = _eight_bits(_upright(picture))
+
+
+def _identify(content: bytes, cancel: Cancel) -> ImageFile.ImageFile:
+    """A file whose header has been read, and nothing else."""
+    if not content:
+        raise TaskInputError("image is empty; valid: a PNG or JPEG as base64, or pixel rows")
+    picture = Image.open(_Source(content, cancel), formats=FORMATS)
+    _check_size(*picture.size)
+    return picture
+
+
+def _open(content: bytes, cancel: Cancel) -> Image.Image:
+    """Decode a PNG or JPEG upright, the first frame of an animated one, transparent pixels on black."""
+    with _readable():
+        picture = _identify(content, cancel)
+        picture.decodermaxblock = BLOCK
+        picture.load()
+    upright = _upright(picture)
+    stop_if(cancel)
+    upright = _eight_bits(upright)
+    stop_if(cancel)
     if "A" in upright.getbands() or "transparency" in upright.info:
         layers = upright.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layers.size, (0, 0, 0, 255)), layers)
+        upright = Image.alpha_composite(Image.new("RGBA", layers.size, (0, 0, 0, 255)), layers)
+        stop_if(cancel)
     return upright
 
 
@@ -127,24 +212,34 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         return picture
     values = np.asarray(picture)
     opaque = values != picture.info.get("transparency", -1)
-    return Image.fromarray(np.round(values / 257 * opaque).astype(np.uint8))
+    return Image.fromarray(((values.astype(np.uint32) * opaque + 128) // 257).astype(np.uint8))  # rounded
 
 
-def _from_rows(value: Any) -> np.ndarray:
+def _from_rows(value: Any, cancel: Cancel) -> np.ndarray:
+    _size(value, cancel)
     try:
-        rows = np.asarray(value)
-        if rows.dtype.kind not in "buifO":  # NumPy would read numbers out of texts and drop imaginary parts
-            raise TypeError(rows.dtype)
-        rows = rows.astype(np.float64)
+        strips = range(0, len(value) or 1, STRIP)
+        pixels = np.concatenate([_strip(value[start : start + STRIP], len(value), cancel) for start in strips])
+    except TaskInputError:  # is a ValueError
+        raise
     except (TypeError, ValueError, OverflowError) as error:
         raise TaskInputError(
             "image has rows of unequal length or pixels that are not numbers; valid: rows of pixels from 0 to 255"
         ) from error
+    _check_size(pixels.shape[1], pixels.shape[0])
+    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+
+
+def _strip(value: Any, height: int, cancel: Cancel) -> np.ndarray:
+    """Some rows of an image of `height` rows."""
+    stop_if(cancel)
+    rows = np.asarray(value)
+    if rows.dtype.kind not in "buifO":  # NumPy would read numbers out of texts and drop imaginary parts
+        raise TypeError(rows.dtype)
+    rows = rows.astype(np.float64)
     if rows.ndim not in (2, 3) or (rows.ndim == 3 and rows.shape[2] not in (1, 3)) or 0 in rows.shape:
-        raise TaskInputError(f"image has shape {rows.shape}; valid: (height, width) grey or (height, width, 3) colour")
-    if rows.shape[0] * rows.shape[1] > MAX_PIXELS:
-        raise TaskInputError(f"image has too many pixels; valid: at most {MAX_PIXELS // 10**6} megapixels")
+        shape = (height, *rows.shape[1:])
+        raise TaskInputError(f"image has shape {shape}; valid: (height, width) grey or (height, width, 3) colour")
     if not np.isfinite(rows).all() or rows.min() < 0 or rows.max() > 255:
         raise TaskInputError("image has pixels outside 0 to 255")
-    pixels = np.round(rows).astype(np.uint8)
-    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    return np.round(rows).astype(np.uint8)

@@ -1,16 +1,35 @@
-"""`python -m ui`: the tool's server. As `python -m streamlit run ui/app.py`, but the first page need not wait so long.
+"""`python -m ui`: the tool's server, with the options of `streamlit run`.
 
-Streamlit runs the app, and imports what it needs, only when the first visitor is there. MLflow takes seconds to import:
-here that begins at once, beside the start of the server and of the visitor's browser.
+Three things differ from `streamlit run ui/app.py`: only the tool's own pages may connect, connections are bounded, and
+the first page comes sooner. Streamlit runs the app, and imports what it needs, only when the first visitor is there.
+MLflow takes seconds to import: here that begins at once, beside the start of the server and of the visitor's browser.
 """
 
+import contextlib
 import importlib
 import logging
+import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
+
+import click
+import uvicorn
+from starlette.middleware import Middleware
+from streamlit.config import get_option
+from streamlit.starlette import App
+
+# All of Streamlit before the thread below: two that import parts of one package at once can meet half of a module.
+from streamlit.web import bootstrap, cli
+
+from tasks.serve.connections import BoundedServer, most_connections
+from tasks.serve.listening import listen
+from tasks.serve.settings import SettingsError
+from ui.own_origin import OwnOrigin, names_of_this_machine, read_setting
 
 APP = Path(__file__).with_name("app.py")
+GRACE_S = 5  # at the end, for connections to close
 
 
 def import_early() -> None:
@@ -21,14 +40,50 @@ def import_early() -> None:
         logging.getLogger("ui").exception("the tool's libraries could not be imported before the first page")
 
 
-def main() -> None:
-    """Serve until it is stopped; arguments are those of `streamlit run`."""
-    # Streamlit's own modules first: two threads that import parts of one package at once can meet half of a module.
-    from streamlit.web import bootstrap, cli  # noqa: F401
-
+@click.command(help="Serve the tool until it is stopped. The options are those of `streamlit run`.")
+@cli.configurator_options
+def main(**options: Any) -> None:
+    """Serve until it is stopped. Exit code 2, with one line, for what cannot work."""
+    bootstrap.load_config_options(options)
+    address, port = get_option("server.address") or "127.0.0.1", get_option("server.port")
+    try:
+        app = application(address)
+        listening = listen(address, port, "--server.address, --server.port")
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
     threading.Thread(target=import_early, name="import-early", daemon=True).start()
-    sys.argv = ["streamlit", "run", str(APP), *sys.argv[1:]]
-    cli.main()
+    scheme = "https" if get_option("server.sslCertFile") else "http"
+    host, port = f"[{address}]" if ":" in address else address, listening.getsockname()[1]
+    print(f"the tool is at {scheme}://{host}:{port}", flush=True)
+    # uvicorn raises signals again when it has ended: the programs' own ends (`atexit`) come then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with contextlib.suppress(KeyboardInterrupt):
+        BoundedServer(configuration(app), most_connections(0)).run(sockets=[listening])
+
+
+def application(address: str) -> App:
+    """The tool as Streamlit serves it, for its own pages only. Raises SettingsError."""
+    origins = list(map(read_setting, get_option("server.corsAllowedOrigins")))
+    return App(APP, middleware=[Middleware(OwnOrigin, names=names_of_this_machine(address), origins=origins)])
+
+
+def configuration(app: App) -> uvicorn.Config:
+    """What `streamlit run` tells uvicorn."""
+    ping_s = get_option("server.websocketPingInterval") or 30
+    return uvicorn.Config(
+        app,  # pyright: ignore[reportArgumentType]  # Starlette's types of ASGI are not uvicorn's
+        ws="websockets-sansio",
+        ws_max_size=get_option("server.maxMessageSize") * 10**6,
+        ws_ping_interval=ping_s,
+        ws_ping_timeout=ping_s,
+        ws_per_message_deflate=get_option("server.enableWebsocketCompression"),
+        ssl_certfile=get_option("server.sslCertFile"),
+        ssl_keyfile=get_option("server.sslKeyFile"),
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
 
 
 if __name__ == "__main__":

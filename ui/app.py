@@ -1,4 +1,4 @@
-"""The tool: `make ui`, or `python -m streamlit run ui/app.py` from the project's root. Navigation, and nothing else."""
+"""The tool's navigation, and nothing else. `make ui` and `python -m ui` serve it; `streamlit run` checks less."""
 
 import logging
 from pathlib import Path

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from tasks.base import ModelFolderError, first_line
+from tasks.base import ModelFolderError, first_line, stop_if
 from tasks.engines.loading import load_model
 from tasks.hub.checks import check_config
 from tasks.json_files import read_json
@@ -31,10 +31,6 @@ PARTS = {
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")  # the last is a folder of diffusers
 # Models distilled to draw in a few steps without guidance (Turbo, Lightning) say so by how their scheduler spaces them.
 FEW_STEPS = (2, 0.0)
-
-
-class Stopped(Exception):  # noqa: N818
-    """A picture was given up between two steps."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +74,16 @@ def draw(
         on_step: told the steps done and all steps after each.
         cancel: looked at before the first and after each step.
 
-    Raises Stopped if cancelled. (The pipeline's own `_interrupt` would decode the unfinished picture, which can take
-    longer than a step.)
+    Raises TaskStopped if cancelled. (The pipeline's own `_interrupt` would decode the unfinished picture, which can
+    take longer than a step.)
     """
 
     def after_step(running: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
         on_step(index + 1, running.num_timesteps)
-        if cancel():
-            raise Stopped
+        stop_if(cancel)
         return {}
 
-    if cancel():
-        raise Stopped
+    stop_if(cancel)
     output = pipeline(**arguments, callback_on_step_end=after_step, callback_on_step_end_tensor_inputs=[])
     flags = getattr(output, "nsfw_content_detected", None)
     return output.images[0], None if flags is None else bool(flags[0])

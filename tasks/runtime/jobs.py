@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Literal, cast
 
-from tasks.base import Row, Task
+from tasks.base import Row, Task, TaskStopped
 
 State = Literal["queued", "loading", "running", "done", "failed", "cancelled"]
 OVER: tuple[State, ...] = ("done", "failed", "cancelled")
@@ -111,6 +111,16 @@ class Job:
         self.enter("running")
         if self._timeout_s is not None:
             self._deadline = time.monotonic() + self._timeout_s
+        try:
+            self._follow(task)
+        except TaskStopped:
+            self.check()
+            raise
+        self.check()
+        if not self._events:
+            raise RuntimeError(f"task {task.name} gave no output row")
+
+    def _follow(self, task: Task) -> None:
         stream = cast("Generator[Row]", task.stream(self._row, self._parameters, self._must_stop))
         with contextlib.closing(stream):  # a cancelled one ends here and now: the next job needs the model
             for event in stream:
@@ -119,9 +129,6 @@ class Job:
                 with self._changed:
                     self._events.append(event)
                     self._changed.notify_all()
-        self.check()
-        if not self._events:
-            raise RuntimeError(f"task {task.name} gave no output row")
 
     def enter(self, state: State) -> None:
         """Go into a state, for all readers to see."""

@@ -2,15 +2,13 @@
 
 import argparse
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from tasks.runtime.budget import MEMORY_SWITCH, memory_budget
+from tasks.serve.listening import listen
 from tasks.serve.settings import TOKEN_SWITCH, Settings, SettingsError, check, is_loopback
-
-BACKLOG = 512  # connections that the system holds until they are accepted
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -43,22 +41,6 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     settings = Settings(**given, memory_bytes=budget, token=os.environ.get(TOKEN_SWITCH) or None)
     check(settings)
     return settings
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises SettingsError where that is not possible."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # The protocol is named: only then asyncio switches off Nagle's algorithm, which holds answers back for 40 ms.
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if os.name == "posix":  # elsewhere it means that two may take one port
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
-        return listening
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"cannot listen at {host} port {port}: {reason}; choose others: --host, --port") from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from tasks.serve.rows import check_work, work
 LONGEST_RETRY_S = 600
 PACE_WEIGHT = 0.2  # of the newest request in the average
 CLOSING = "the server is shutting down"
-# Checking decodes pictures: two at once, so that memory and processor stay with the models.
+# Two at once, so that memory and processor stay with the models.
 CHECKS_AT_ONCE = 2
 
 

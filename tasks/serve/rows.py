@@ -19,6 +19,7 @@ class RequestTask(Task):
 
     Many rows go through `Task.run` by 32, so that the model has its batches and a cancelled job still ends soon. A task
     that writes in pieces has no batches, and its rows are streamed one by one: it can be cancelled between tokens.
+    What the rows may be together holds for all rows of the request.
     """
 
     name = "request"
@@ -44,6 +45,7 @@ class RequestTask(Task):
         return self._all(rows, parameters, cancel)
 
     def _all(self, rows: Sequence[Row], parameters: Mapping[str, Any] | None, cancel: Cancel) -> Iterator[Row]:
+        self.task.check_total(self.task.check_rows(rows), cancel)
         results: list[Row] = []
         size = 1 if self.task.in_pieces(parameters or {}) else ROWS_AT_ONCE
         for start in range(0, len(rows), size):
@@ -53,7 +55,7 @@ class RequestTask(Task):
                 *_, result = self.task.stream(rows[start], parameters, cancel)
                 results.append(result)
             else:
-                results += self.task.run(rows[start : start + size], parameters)
+                results += self.task.run(rows[start : start + size], parameters, cancel)
         yield {"rows": results}
 
 

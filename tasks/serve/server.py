@@ -9,6 +9,7 @@ from tasks.base import Task
 from tasks.runs import open_store, store_in_words
 from tasks.runtime.worker import GIGABYTE, Worker, load_libraries
 from tasks.serve.app import application
+from tasks.serve.connections import BoundedServer, most_connections
 from tasks.serve.directory import Directory
 from tasks.serve.gateway import Gateway
 from tasks.serve.metrics import Metrics
@@ -21,11 +22,11 @@ GRACE_S = 10
 KEEP_ALIVE_S = 75
 
 
-class Server(uvicorn.Server):
+class Server(BoundedServer):
     """Ends streams before it waits for connections to close; uvicorn itself would wait for the longest answer."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
-        super().__init__(config)
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, most: int) -> None:
+        super().__init__(config, most)
         self.gateway = gateway
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -44,9 +45,8 @@ def serve(settings: Settings, listening: socket.socket, address: str) -> None:
     gateway = Gateway(worker, Directory(), metrics, settings.queue)
     config = uvicorn.Config(
         application(settings, gateway, metrics),
-        http="h11",
         ws="none",
-        log_level="warning",
+        log_level="error",  # uvicorn warns of each request that is not HTTP: whoever sends them could fill the disk
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
@@ -54,7 +54,7 @@ def serve(settings: Settings, listening: socket.socket, address: str) -> None:
     locked = "with a token" if settings.token else "without a token"
     print(f"serving {len(TASKS)} tasks at {address}, {locked}; models may take "
           f"{settings.memory_bytes / GIGABYTE:.1f} GB", flush=True)  # fmt: skip
-    Server(config, gateway).run(sockets=[listening])
+    Server(config, gateway, most_connections(settings.queue)).run(sockets=[listening])
 
 
 def load(key: str) -> Task:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT_ROOT
+from tests.support.gateway import Server, limit_descriptors
 from tests.support.serving import wait_for
 
 # Chromium as Debian packages it; playwright's own download is another host than the package index.
@@ -24,21 +25,34 @@ WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 @contextmanager
 def tool_running(environment: Mapping[str, str], folder: Path) -> Iterator[str]:
-    """The address of the tool, running in `folder`; its server ends with the block."""
+    """The address of the tool; its server ends with the block."""
+    with tool_process(environment, folder) as server:
+        yield server.address
+
+
+@contextmanager
+def tool_process(environment: Mapping[str, str], folder: Path, descriptors: int | None = None) -> Iterator[Server]:
+    """The tool; it ends with the block. What it says goes to `tool.log` in the folder.
+
+    Args: descriptors: how many it may open, as `ulimit -n` sets it.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "ui", "--server.port", str(port)]
-    log = (folder / "tool.log").open("w")
+    log_file = folder / "tool.log"
+    log = log_file.open("w")
     process = subprocess.Popen(
-        command, env={**os.environ, **environment}, cwd=PROJECT_ROOT, stdout=log, stderr=log, start_new_session=True
-    )
+        command, env={**os.environ, **environment}, cwd=PROJECT_ROOT, stdout=log, stderr=log, start_new_session=True,
+        preexec_fn=None if descriptors is None else lambda: limit_descriptors(descriptors),
+    )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(f"{address}/_stcore/health", process)
-        yield address
+        yield Server(address, process, log_file)
     finally:
-        os.killpg(process.pid, 15)
+        if process.poll() is None:
+            os.killpg(process.pid, 15)
         process.wait(timeout=30)
         log.close()
 

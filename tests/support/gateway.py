@@ -269,12 +269,20 @@ def words(number: int) -> Row:
     return {"messages": [{"role": "user", "content": " ".join(map(str, range(number)))}]}
 
 
+def limit_descriptors(most: int) -> None:
+    """What `ulimit -n` does, for this process and those that it starts."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @dataclass
 class Server:
-    """A gateway of its own process."""
+    """A gateway, or the tool, as a process of its own."""
 
     address: str
     process: subprocess.Popen
+    log: Path  # of what it says
 
     @property
     def port(self) -> int:
@@ -282,8 +290,13 @@ class Server:
 
 
 @contextmanager
-def serving_gateway(store: Path, *arguments: str, **environment: str) -> Iterator[Server]:
-    """`python -m tasks.serve` over a store, on a free port; ends with the block. What it logs goes beside the store."""
+def serving_gateway(
+    store: Path, *arguments: str, descriptors: int | None = None, **environment: str
+) -> Iterator[Server]:
+    """`python -m tasks.serve` over a store, on a free port; ends with the block. What it logs goes beside the store.
+
+    Args: descriptors: how many it may open, as `ulimit -n` sets it.
+    """
     variables = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"sqlite:///{store}",
@@ -296,12 +309,13 @@ def serving_gateway(store: Path, *arguments: str, **environment: str) -> Iterato
         process = subprocess.Popen(
             [sys.executable, "-m", "tasks.serve", "--port", "0", *arguments],
             env=variables, cwd=store.parent, stdout=subprocess.PIPE, stderr=errors, text=True,
+            preexec_fn=None if descriptors is None else lambda: limit_descriptors(descriptors),
         )  # fmt: skip
         try:
             assert process.stdout is not None
             found = re.search(r"http://[\d.]+:\d+", process.stdout.readline())
             assert found, log.read_text()
-            yield Server(found[0], process)
+            yield Server(found[0], process, log)
         finally:
             process.terminate()
             process.wait(timeout=60)

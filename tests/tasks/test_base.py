@@ -115,6 +115,20 @@ def test_a_value_is_shown_in_one_short_line() -> None:
     assert len(short("a" * 1000)) == 60
 
 
+def test_no_more_of_a_large_value_is_written_out_than_is_shown() -> None:
+    class Noted:
+        written = 0
+
+        def __repr__(self) -> str:
+            Noted.written += 1
+            return "x"
+
+    many = [Noted()] * 10_000
+    for value in (many, tuple(many), [many] * 10, {"a": many}, {number: Noted() for number in range(10_000)}):
+        assert len(short(value)) <= 60
+    assert Noted.written < 1000
+
+
 def test_a_number_that_python_does_not_print_is_refused() -> None:
     with pytest.raises(TaskInputError, match=r"^count is .*; valid: a whole number from 1 to 10$"):
         COUNT.check(10**5000)
