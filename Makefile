@@ -35,7 +35,7 @@ install: $(VENV)/.installed ## make the environment .venv
 mlflow.db: $(VENV)/.installed
 	@$(BIN)/python -m experiments.setup && touch -c $@
 
-setup: mlflow.db ## initialise the tracking store, safely also when several processes start at once
+setup: mlflow.db ## initialize the tracking store, safely also when several processes start at once
 
 demo: setup ## train a first network on data that needs no download, in under a minute
 	@source $(BIN)/activate && mlflow run . -e cnn --env-manager local --experiment-name cnn

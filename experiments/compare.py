@@ -1,5 +1,5 @@
 """Entry point `compare`: models x data sets x seeds as nested runs under one parent, with a report; or registered
-models of one task, evaluated on labelled rows.
+models of one task, evaluated on labeled rows.
 """
 
 from __future__ import annotations

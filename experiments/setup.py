@@ -1,4 +1,4 @@
-"""Initialise the tracking store: `python -m experiments.setup`, part of `make setup`."""
+"""Initialize the tracking store: `python -m experiments.setup`, part of `make setup`."""
 
 from experiments.config import cli
 

@@ -44,12 +44,12 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def build(name: str, num_classes: int, in_channels: int = 3, stem: str = "small") -> nn.Module:
-    """Build a network by name, freshly initialised.
+    """Build a network by name, freshly initialized.
 
     Args:
         name: a key of `ARCHITECTURES`.
         num_classes: length of the output vector, at least 1.
-        in_channels: 1 (grey) or 3 (colour).
+        in_channels: 1 (gray) or 3 (color).
         stem: "imagenet", the network of the paper for its own image size (224 px, Xception 299), or "small", its
             adaptation to 32 x 32 images.
 

@@ -2,14 +2,14 @@
 
 `alexnet` is the single-column version of Krizhevsky, "One Weird Trick for Parallelizing Convolutional Neural Networks",
 2014 (arXiv 1404.5997), which torchvision has and which ours equals with weights copied: 61,100,840 parameters for 1,000
-classes. It has no groups and no local response normalisation; dropout 0.5 before the first two linear layers (section
+classes. It has no groups and no local response normalization; dropout 0.5 before the first two linear layers (section
 4.2 of the 2012 paper) is kept.
 
 The small stem takes 32 x 32 images: a first 3 x 3 convolution with stride 2 (for 11 x 11 with stride 4, which would see
 little but padding), a second one of 3 x 3, and 2 x 2 pooling, so that 2 x 2 pixels reach the two layers of 4,096:
 23.3 million parameters, nearly all of them there. `alexnet_small` is for a CPU: see its docstring.
 
-Initialisation: He et al. 2015 for convolutions, PyTorch's default for linear layers. Not the papers' (Gaussian, 0.01),
+Initialization: He et al. 2015 for convolutions, PyTorch's default for linear layers. Not the papers' (Gaussian, 0.01),
 nor torchvision's (PyTorch's default throughout): with that one the small stem was still at chance on CIFAR-10 after
 120 steps, where this one was past 33 %.
 """
@@ -17,7 +17,7 @@ nor torchvision's (PyTorch's default throughout): with that one the small stem w
 import torch
 from torch import nn
 
-from models.layers import conv_bn_relu, conv_pool_bn_relu, he_initialise
+from models.layers import conv_bn_relu, conv_pool_bn_relu, he_initialize
 
 
 class AlexNet(nn.Module):
@@ -36,7 +36,7 @@ class AlexNet(nn.Module):
             nn.ReLU(inplace=True),
             nn.Linear(hidden, num_classes),
         )
-        he_initialise(self, mode="fan_in")
+        he_initialize(self, mode="fan_in")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.features(images).flatten(1))

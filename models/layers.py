@@ -14,7 +14,7 @@ Block = Callable[[int, int, int], nn.Module]
 """Builds one block from (in_channels, out_channels, stride)."""
 
 
-def he_initialise(network: nn.Module, mode: Literal["fan_in", "fan_out"]) -> None:
+def he_initialize(network: nn.Module, mode: Literal["fan_in", "fan_out"]) -> None:
     """He et al. 2015, "Delving Deep into Rectifiers": Gaussian weights for all convolutions, biases zero."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -117,7 +117,7 @@ class ResidualNetwork(nn.Module):
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
         # Which the ResNet paper names; over the fan-out as in torchvision.
-        he_initialise(self, mode="fan_out")
+        he_initialize(self, mode="fan_out")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.features(images).mean(dim=(2, 3)))

@@ -1,7 +1,7 @@
 """LeNet-5: LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998, II.B.
 
 Kept from the paper: the 32 x 32 input, the sizes of all layers (6, 16, 120, 84) and the 5 x 5 kernels. Changed, as
-almost everybody does since: C3 sees all six maps of S2 (61,706 parameters for grey images and ten classes; the paper's
+almost everybody does since: C3 sees all six maps of S2 (61,706 parameters for gray images and ten classes; the paper's
 hand-made partial connections have 60,000), subsampling is max-pooling without weights, the nonlinearity is ReLU, and
 the output layer is linear with softmax instead of radial basis functions.
 """

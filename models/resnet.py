@@ -7,9 +7,9 @@ with 1,000 classes; the bottleneck has its stride on the 3 x 3 ("v1.5"), the pap
 
 `resnet20` and `resnet56` are the paper's CIFAR networks (section 4.2): three stages of 16, 32 and 64 channels, identity
 shortcuts throughout (option A: a shortcut that changes the shape skips every other pixel and pads new channels with
-zeros), so that shortcuts have no parameters: 269,722 and 853,018 for colour images and ten classes.
+zeros), so that shortcuts have no parameters: 269,722 and 853,018 for color images and ten classes.
 
-Initialisation: He et al. 2015 (section 3.4), over the fan-out as in torchvision; the linear layer is PyTorch's default.
+Initialization: He et al. 2015 (section 3.4), over the fan-out as in torchvision; the linear layer is PyTorch's default.
 """
 
 import torch

@@ -13,7 +13,7 @@ with ceil_mode (both). timm's `seresnet18` rounds the gate's width up to 8; ours
 The small stem is that of `models.resnet`: stride 1 and no max-pooling, because 32 x 32 images have no resolution to
 give away; `senet154` keeps its three 3 x 3 convolutions.
 
-Initialisation: as `models.resnet`; the gate's linear layers are PyTorch's default.
+Initialization: as `models.resnet`; the gate's linear layers are PyTorch's default.
 """
 
 import torch

@@ -8,7 +8,7 @@ The small stem keeps the convolutions, whose five poolings leave 1 x 1 of a 32 x
 512 inputs in place of the three (124 million of the parameters), with the paper's dropout of 0.5 before it (section
 3.1): 14.7 million. `vgg_small` is for a CPU: see its docstring.
 
-Initialisation: He et al. 2015 for convolutions, Gaussian (0.01) for linear layers, biases 0. As torchvision, but over
+Initialization: He et al. 2015 for convolutions, Gaussian (0.01) for linear layers, biases 0. As torchvision, but over
 the fan-in: over the fan-out the signal shrinks wherever channels double, and plain `vgg16` was still at chance on
 CIFAR-10 after 60 steps, where this one was past 25 %. The paper's own (section 3.1) starts from a trained shallow net.
 """
@@ -16,7 +16,7 @@ CIFAR-10 after 60 steps, where this one was past 25 %. The paper's own (section 
 import torch
 from torch import nn
 
-from models.layers import conv_bn_relu, conv_pool_bn_relu, he_initialise
+from models.layers import conv_bn_relu, conv_pool_bn_relu, he_initialize
 
 # Numbers of 3 x 3 convolutions in the five stages; all pool at the end.
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -30,7 +30,7 @@ class VGG(nn.Module):
         super().__init__()
         self.features = features
         self.classifier = classifier
-        he_initialise(self, mode="fan_in")
+        he_initialize(self, mode="fan_in")
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.01)

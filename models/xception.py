@@ -8,7 +8,7 @@ The small stem changes resolution only: the first convolution has stride 1, both
 third block of the entry flow does not downsample, so that 32 x 32 images pass the middle flow as 8 x 8 maps (20.8
 million parameters for ten classes). `xception_small` is for a CPU: see its docstring.
 
-Initialisation: the paper names none. He et al. 2015 over the fan-in: PyTorch counts a depthwise convolution's fan-out
+Initialization: the paper names none. He et al. 2015 over the fan-in: PyTorch counts a depthwise convolution's fan-out
 as if each input reached all channels, and would make its weights smaller by the root of their number.
 """
 
@@ -18,7 +18,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from models.layers import Residual, conv_bn_relu, he_initialise, projection
+from models.layers import Residual, conv_bn_relu, he_initialize, projection
 
 
 def separable_conv_bn(in_channels: int, out_channels: int) -> list[nn.Module]:
@@ -54,7 +54,7 @@ class Xception(nn.Module):
         super().__init__()
         self.features = nn.Sequential(*features)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
-        he_initialise(self, mode="fan_in")
+        he_initialize(self, mode="fan_in")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.features(images).mean(dim=(2, 3)))

@@ -23,7 +23,7 @@ def grad_cam(network: nn.Module, images: torch.Tensor, classes: torch.Tensor | N
 
     Args:
         network: a network of `models`, in eval mode.
-        images: normalised float `(n, channels, height, width)`.
+        images: normalized float `(n, channels, height, width)`.
         classes: the class to explain for each image, int64 `(n,)`; None explains what the network predicts.
 
     Returns float `(n, height, width)`, from 0 to 1: the share of the image's own highest value (all zeros where
@@ -73,7 +73,7 @@ def first_layer_filters(network: nn.Module) -> torch.Tensor:
 
 
 def parts_to_leave_out(text: str, most: int = MOST_PARTS) -> list[tuple[int, int]]:
-    """Where the words and marks of a text are, as (start, end); where there are more than `most`, neighbours together.
+    """Where the words and marks of a text are, as (start, end); where there are more than `most`, neighbors together.
 
     What a classifier says without each of them tells what each does. Leave-one-out: Li et al., "Understanding Neural
     Networks through Representation Erasure", 2016; occlusion in pictures: Zeiler & Fergus, ECCV 2014.

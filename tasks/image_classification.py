@@ -86,7 +86,7 @@ class ImageClassification(Task):
     """Pictures to class probabilities.
 
     Output: `label`, `score` (its probability) and `scores` (every class's, highest first); with `explain` also
-    `seen`, the picture as the network got it, and `heatmap`, Grad-CAM of the label: grey, 255 where the picture speaks
+    `seen`, the picture as the network got it, and `heatmap`, Grad-CAM of the label: gray, 255 where the picture speaks
     most for it. Both are PNG as base64, in the size of the network's input.
     """
 
@@ -103,8 +103,8 @@ class ImageClassification(Task):
         self.std = torch.tensor(self.config.std, device=device).view(-1, 1, 1)
 
     def prepare(self, image: Any) -> torch.Tensor:
-        """One input to the network's normalised float32 `(channels, 32, 32)`."""
-        return self.normalise(self.pixels(image))
+        """One input to the network's normalized float32 `(channels, 32, 32)`."""
+        return self.normalize(self.pixels(image))
 
     def pixels(self, image: Any, cancel: Cancel = never) -> torch.Tensor:
         """One input to uint8 `(channels, 32, 32)`: what the network gets to see."""
@@ -116,7 +116,7 @@ class ImageClassification(Task):
     def open_row(self, row: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         return {"image": self.pixels(row["image"], cancel)}
 
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels `(..., channels, h, w)` to what the network was trained on."""
         return (pixels.to(self.mean.device) / 255 - self.mean) / self.std
 
@@ -125,7 +125,7 @@ class ImageClassification(Task):
         results = []
         for start in range(0, len(rows), size):
             seen = torch.stack([row["image"] for row in rows[start : start + size]])
-            images = self.normalise(seen)
+            images = self.normalize(seen)
             with torch.inference_mode():
                 answers = [self._describe(row) for row in self.network(images).float().softmax(dim=1).cpu()]
             if parameters["explain"]:

@@ -72,8 +72,8 @@ def decode_image(value: Any, channels: int, cancel: Cancel = never) -> torch.Ten
 
     Args:
         value: PNG or JPEG as base64 text (also as a data URL) or bytes, or rows of pixels from 0 to 255: numbers for
-            grey, triples for colour.
-        channels: 1 to get grey, 3 to get colour, whatever the picture is.
+            gray, triples for color.
+        channels: 1 to get gray, 3 to get color, whatever the picture is.
 
     Raises TaskInputError, naming the field `image`, for anything else, and for pictures over 20 MB, 25 megapixels or
     16,384 pixels a side; TaskStopped when `cancel`, which is looked at every megapixel or so, turns true.
@@ -90,8 +90,8 @@ def decode_image(value: Any, channels: int, cancel: Cancel = never) -> torch.Ten
         return tensor
     if channels == 3:
         return tensor.expand(3, -1, -1)
-    grey = Image.fromarray(pixels).convert("L")
-    return torch.from_numpy(np.array(grey))[None]
+    gray = Image.fromarray(pixels).convert("L")
+    return torch.from_numpy(np.array(gray))[None]
 
 
 def _is_file(value: Any) -> bool:
@@ -116,7 +116,7 @@ def _size_of_lists(value: Any) -> tuple[int, int]:
     rows = [row for row in value if isinstance(row, (list, tuple))]
     pixels = [pixel for row in rows for pixel in row[:1] if isinstance(pixel, (list, tuple))]
     if any(len(pixel) > 3 or isinstance(number, (list, tuple)) for pixel in pixels for number in pixel[:1]):
-        raise TaskInputError("image has pixels of more than 3 numbers; valid: (height, width) grey or (..., 3) colour")
+        raise TaskInputError("image has pixels of more than 3 numbers; valid: (height, width) gray or (..., 3) color")
     return max(map(len, rows), default=0), len(value)
 
 
@@ -207,7 +207,7 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Grey of 16 bits scaled to 8; Pillow's own conversion cuts off at 255 and shows it white."""
+    """Gray of 16 bits scaled to 8; Pillow's own conversion cuts off at 255 and shows it white."""
     if not picture.mode.startswith("I"):
         return picture
     values = np.asarray(picture)
@@ -239,7 +239,7 @@ def _strip(value: Any, height: int, cancel: Cancel) -> np.ndarray:
     rows = rows.astype(np.float64)
     if rows.ndim not in (2, 3) or (rows.ndim == 3 and rows.shape[2] not in (1, 3)) or 0 in rows.shape:
         shape = (height, *rows.shape[1:])
-        raise TaskInputError(f"image has shape {shape}; valid: (height, width) grey or (height, width, 3) colour")
+        raise TaskInputError(f"image has shape {shape}; valid: (height, width) gray or (height, width, 3) color")
     if not np.isfinite(rows).all() or rows.min() < 0 or rows.max() > 255:
         raise TaskInputError("image has pixels outside 0 to 255")
     return np.round(rows).astype(np.uint8)

@@ -43,7 +43,7 @@ class ReverserConfig:
     layers: int | None
 
     def build(self) -> Seq2Seq:
-        """The network, freshly initialised. Raises ValueError for sizes out of range or what does not fit together."""
+        """The network, freshly initialized. Raises ValueError for sizes out of range or what does not fit together."""
         for name, most in LARGEST.items():
             value = getattr(self, name)
             whole = isinstance(value, int) and not isinstance(value, bool)

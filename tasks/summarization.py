@@ -19,7 +19,7 @@ SENTENCE_SCORER = "ForTokenClassification"  # how transformers calls networks wi
 
 
 class Summarization(WritingTask):
-    """Summarises a text.
+    """Summarizes a text.
 
     One longer than the model's window is divided between sentences, and the summaries of its parts are joined.
 
@@ -27,7 +27,7 @@ class Summarization(WritingTask):
     `finish_reason`, `prompt_tokens`, `tokens`. With `num_beams` 1 a stream has a piece for each token, else for each
     part: a beam search knows its text only at the end.
 
-    A token classifier with a single class summarises too, without writing anything: it takes the sentences that it
+    A token classifier with a single class summarizes too, without writing anything: it takes the sentences that it
     scores highest, about a quarter of each part. Its output also has `sentences`: where they stand in the text
     (`start`, `end`, characters) and their `score` among those of their part. A stream has a piece for each of them.
     `num_beams` changes nothing. (Liu 2019, "Fine-tune BERT for Extractive Summarization", scores sentences alike.)

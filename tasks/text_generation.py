@@ -24,7 +24,7 @@ def end_of(text: str, task: PretrainedTask, room: int) -> tuple[list[int], bool]
 
 
 class StoryCompletion(WritingTask):
-    """Goes on with a story.
+    """Continues a story.
 
     Output: `completion` (what follows the text, beginning with a space where one belongs), `finish_reason`,
     `truncated` (whether only the end of the text fitted into the model's window), `prompt_tokens`, `tokens`.

@@ -32,7 +32,7 @@ def few_objects() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An initialised SQLite store, made once: creating its tables takes seconds, copying the file does not."""
+    """An initialized SQLite store, made once: creating its tables takes seconds, copying the file does not."""
     import mlflow
 
     from tasks.runs import open_store

@@ -6,7 +6,7 @@ import re
 from tasks.texts import inert
 
 # Everything that Streamlit's Markdown reads as more than a character: emphasis, links, code, HTML, formulas in $,
-# colours and icons between colons, headings, lists, tables, strikethrough.
+# colors and icons between colons, headings, lists, tables, strikethrough.
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:=&^])")
 # Characters that turn the direction of what follows, or are not seen at all, could make a text read as another one.
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.base import Row
 from tasks.registry import RegisteredVersion, find, load, versions
-from tasks.runs import store_in_words
+from tasks.runs import readable_errors
 from tasks.runtime.budget import memory_budget
 from tasks.runtime.jobs import Job
 from tasks.runtime.worker import Worker, load_libraries
@@ -40,13 +40,13 @@ class Services:
 
 def expected_bytes(reference: str) -> int | None:
     """What a registered version will take in memory, if registering counted it. Raises StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         return find(reference).memory_bytes
 
 
 def registered(task: str | None = None) -> list[RegisteredVersion]:
     """All registered versions of a task, champions first. Raises StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         return versions(task)
 
 

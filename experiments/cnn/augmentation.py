@@ -22,7 +22,7 @@ class Augmentation:
         crop: largest shift in pixels in each direction; pixels from outside are zero.
         flip: mirror every image left-right in every other epoch, which half of the images in which epoch being random
             (alternating flip, Jordan 2024, arXiv:2404.00498, section 3.6): every image is seen both ways equally often.
-        cutout: side of a square at a random place that is set to the mean colour (DeVries and Taylor 2017).
+        cutout: side of a square at a random place that is set to the mean color (DeVries and Taylor 2017).
     """
 
     crop: int = 0
@@ -33,7 +33,7 @@ class Augmentation:
 class Batch(NamedTuple):
     """This process's part of a global batch.
 
-    images: float32 `(n, channels, 32, 32)`, normalised, channels_last; labels: int64 `(n,)`; total: items in the global
+    images: float32 `(n, channels, 32, 32)`, normalized, channels_last; labels: int64 `(n,)`; total: items in the global
     batch, by which sums over all processes are divided.
     """
 
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     total: int
 
 
-class Normalise:
+class Normalize:
     """uint8 images to float32 with zero mean and unit variance per channel, on the device of the images."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str) -> None:
@@ -62,7 +62,7 @@ class TrainingBatches:
     def __init__(
         self,
         data: Subset,
-        normalise: Normalise,
+        normalize: Normalize,
         augmentation: Augmentation,
         batch_size: int,
         *,
@@ -71,7 +71,7 @@ class TrainingBatches:
         world_size: int = 1,
     ) -> None:
         self.labels = data.labels
-        self.normalise = normalise
+        self.normalize = normalize
         self.augmentation = augmentation
         self.batch_size = batch_size
         self.seed = seed
@@ -101,17 +101,17 @@ class TrainingBatches:
             pixels = self._windows.cut(index, plan.shift[mine])
             if self.augmentation.flip:
                 pixels = torch.where(plan.mirror[mine, None, None, None], pixels.flip(3), pixels)
-            images = self.normalise(pixels)
+            images = self.normalize(pixels)
             if self.augmentation.cutout:
                 _cut_out(images, plan.hole[mine], self.augmentation.cutout)
             yield Batch(images, self.labels[index], total)
 
 
-def evaluation_batches(data: Subset, normalise: Normalise, batch_size: int = 1000) -> Iterator[Batch]:
+def evaluation_batches(data: Subset, normalize: Normalize, batch_size: int = 1000) -> Iterator[Batch]:
     """Yield all images in their order, unaugmented."""
     for start in range(0, len(data), batch_size):
         pixels, labels = data.images[start : start + batch_size], data.labels[start : start + batch_size]
-        yield Batch(normalise(pixels), labels, len(labels))
+        yield Batch(normalize(pixels), labels, len(labels))
 
 
 class _Plan(NamedTuple):
@@ -145,7 +145,7 @@ class _Windows:
 
     The images lie zero-padded in one flat buffer, in the order (n, row, column, channel). Any row of any window is then
     a run of consecutive bytes, and a view of the buffer with overlapping rows lets `index_select` copy whole runs;
-    indexing pixel by pixel takes 13 (grey) to 30 (colour) times as long on a CPU.
+    indexing pixel by pixel takes 13 (gray) to 30 (color) times as long on a CPU.
     """
 
     def __init__(self, images: torch.Tensor, margin: int) -> None:
@@ -166,7 +166,7 @@ class _Windows:
 
 
 def _cut_out(images: torch.Tensor, hole: torch.Tensor, side: int) -> None:
-    """Set a square around each centre to zero, the mean colour after normalising, in place; it may cross the border."""
+    """Set a square around each center to zero, the mean color after normalizing, in place; it may cross the border."""
     pixel = torch.arange(images.shape[-1], device=images.device)
     near = pixel - hole[..., None] + side // 2  # (n, 2, size)
     inside = (near >= 0) & (near < side)

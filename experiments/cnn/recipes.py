@@ -8,7 +8,7 @@ from experiments.config import CnnConfig
 
 @dataclass(frozen=True)
 class Recipe:
-    """Optimizer, schedule and regularisation of one architecture, and its epochs by data set."""
+    """Optimizer, schedule and regularization of one architecture, and its epochs by data set."""
 
     epochs: dict[str, int]
     batch_size: int = 128
@@ -50,7 +50,7 @@ SERESNET20 = Recipe(epochs(15, 3, 5, 7), crop=2)
 XCEPTION_SMALL = Recipe(epochs(15, 4, 8, 13), crop=2)
 
 
-# For one data-centre GPU.
+# For one data-center GPU.
 ALEXNET = Recipe(epochs(20, 20, 40, 100), learning_rate=0.02, grad_clip=5.0)
 
 

@@ -73,7 +73,7 @@ def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predic
     # The first test image of every class.
     chosen = [int(np.flatnonzero(predictions.labels == index)[0]) for index in np.unique(predictions.labels)]
     pixels = data.test.images[chosen]
-    heat = grad_cam(network.eval(), training.normalise(pixels))
+    heat = grad_cam(network.eval(), training.normalize(pixels))
     captions = [
         f"{data.classes[int(predictions.predicted[index])]}\nis {data.classes[int(predictions.labels[index])]}"
         for index in chosen

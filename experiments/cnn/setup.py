@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 import models
-from experiments.cnn.augmentation import Augmentation, Batch, Normalise, TrainingBatches, evaluation_batches
+from experiments.cnn.augmentation import Augmentation, Batch, Normalize, TrainingBatches, evaluation_batches
 from experiments.cnn.classification import Predictions, classification_metrics, classification_step, predict
 from experiments.cnn.recipes import resolve
 from experiments.config import CnnConfig, ConfigError
@@ -27,7 +27,7 @@ class CnnTraining(Training):
 
     config: CnnConfig
     data: ImageData
-    normalise: Normalise
+    normalize: Normalize
 
     selected_by: ClassVar[str] = "val_accuracy"
     columns: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "precision", "recall", "f1")
@@ -57,7 +57,7 @@ class CnnTraining(Training):
 
     def predict(self, network: nn.Module, part: Subset) -> Predictions:
         """A network's predictions for a part of the data."""
-        return predict(network, evaluation_batches(part, self.normalise), self.state.accelerator)
+        return predict(network, evaluation_batches(part, self.normalize), self.state.accelerator)
 
     def evaluate(self, network: nn.Module) -> Metrics:
         return classification_metrics(self.predict(network, self.data.val))
@@ -86,10 +86,10 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
             f"batch_size is {config.batch_size}; valid: at least {accelerator.num_processes}, one a process"
         )
     config = dataclasses.replace(config, val_size=len(data.val))
-    normalise = Normalise(data.mean, data.std, device)
+    normalize = Normalize(data.mean, data.std, device)
     batches = TrainingBatches(
         data.train,
-        normalise,
+        normalize,
         Augmentation(config.crop, config.flip, config.cutout),
         config.batch_size,
         seed=config.seed,
@@ -100,4 +100,4 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
     network = models.build(config.model, len(data.classes), data.channels)
     state = starting_state(config, accelerator, network, len(batches))
     environment = devices.environment(config.device, config.precision, accelerator.num_processes)
-    return CnnTraining(config, batches, state, environment, data, normalise)
+    return CnnTraining(config, batches, state, environment, data, normalize)

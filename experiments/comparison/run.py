@@ -41,7 +41,7 @@ def compare(config: CompareConfig) -> CompareResult:
         raise ConfigError("compare runs in one process; valid: without torchrun")
     grid = make_grid(config)
     opened_store()
-    # A parent to go on with is claimed before it is touched: it may be in the hands of another process.
+    # A parent to resume is claimed before it is touched: it may be in the hands of another process.
     with ExitStack() as stack:
         parent = _named_parent(grid) if config.resume != "none" else _unfinished_parent(grid, stack)
         if parent is not None and config.resume != "none":
@@ -78,7 +78,7 @@ def _named_parent(grid: Grid) -> str:
         reasons = "; ".join(differences(dataclasses.asdict(grid.config), other))
         raise ConfigError(f"resume is {run_id!r}, and that comparison is of another grid: {reasons}")
     if _is_complete(run):
-        raise ConfigError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to go on with")
+        raise ConfigError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to resume")
     return run_id
 
 
@@ -92,13 +92,13 @@ def _unfinished_parent(grid: Grid, stack: ExitStack) -> str | None:
         except ConfigError:  # in use
             continue
         stack.enter_context(lock)
-        print(f"going on with the unfinished comparison {run.info.run_id}")
+        print(f"resuming the unfinished comparison {run.info.run_id}")
         return run.info.run_id
     return None
 
 
 def _is_complete(run: Any) -> bool:
-    """Whether a comparison went to its end with no failed cell; one with failed cells can be gone on with."""
+    """Whether a comparison went to its end with no failed cell; one with failed cells can be resumed."""
     return run.info.status == FINISHED and run.data.tags.get("cells_failed") == "0"
 
 
@@ -126,7 +126,7 @@ def _clock(grid: Grid, missing: list[Cell]) -> Clock:
     if clock.left > LONGEST_UNCONFIRMED and not grid.config.confirm:
         raise ConfigError(
             f"{trainings} would take about {format_duration(clock.left)}; compare fewer models, data sets or "
-            "seeds, set epochs, or go on with confirm=true"
+            "seeds, set epochs, or go ahead with confirm=true"
         )
     return clock
 
@@ -139,7 +139,7 @@ def _start(grid: Grid, tracker: Tracker) -> None:
         **devices.describe(grid.config.device),
     }
     name = f"compare {grid.title}"
-    note = f"**{name}** is running: one nested run a training. Cut off? The same command goes on with it."
+    note = f"**{name}** is running: one nested run a training. Cut off? The same command resumes it."
     tracker.start(name, note, dataclasses.asdict(grid.config), tags)
     tracker.resumed_by = "the same command"
     print(f"{name}; parent run {tracker.run_id}")
@@ -179,7 +179,7 @@ def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) 
 
 
 def _train_cell(grid: Grid, cell: Cell, parent: str, cut_off: list[str]) -> Result:
-    """Train one cell, going on with its cut-off run if there is a usable one."""
+    """Train one cell, resuming its cut-off run if there is a usable one."""
     config = grid.cell_config(cell)
 
     def go_on(run_id: str) -> Result | None:

@@ -26,7 +26,7 @@ from experiments.config.names import (
 )
 from experiments.config.options import (
     ConfigError,
-    LeaveAloneError,
+    RunUnavailableError,
     TrainingError,
     UserError,
     check,
@@ -80,8 +80,8 @@ __all__ = [
     "CompareConfig",
     "ConfigError",
     "EvaluateConfig",
-    "LeaveAloneError",
     "RegisterConfig",
+    "RunUnavailableError",
     "Seq2SeqConfig",
     "StarterConfig",
     "TrainConfig",

@@ -15,7 +15,7 @@ class ConfigError(UserError):
     """A parameter is out of its bounds, or parameters contradict each other."""
 
 
-class LeaveAloneError(ConfigError):
+class RunUnavailableError(ConfigError):
     """A run is to be left as it is: it is finished, another process has it, or its store does not answer now."""
 
 

@@ -20,7 +20,7 @@ from experiments.config.options import ConfigError, option
 @dataclass(frozen=True)
 class CompareConfig:
     """Compare models: train every model on every data set with every seed, under one parent run, and report the
-    differences; or (kind=task) judge registered models of one task on labelled rows.
+    differences; or (kind=task) judge registered models of one task on labeled rows.
     """
 
     kind: str = option("cnn", "what is compared: networks in training, or registered models of a task",
@@ -33,7 +33,7 @@ class CompareConfig:
     )
     datasets: str = option(
         "auto",
-        "names of image data sets, separated by commas; auto = digits; of a task: a CSV file of labelled rows; auto = "
+        "names of image data sets, separated by commas; auto = digits; of a task: a CSV file of labeled rows; auto = "
         "the small sample that comes with the project",
     )
     task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *JUDGED_TASKS))
@@ -46,7 +46,7 @@ class CompareConfig:
     precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
     threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
     confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
-    resume: str = option("none", "id of the comparison to go on with; an unfinished one of the same grid is found")
+    resume: str = option("none", "id of the comparison to resume; an unfinished one of the same grid is found")
     register: bool = option(True, "register the trained models, and make the best by validation champion")
 
 
@@ -164,7 +164,7 @@ class RegisterConfig:
         "make the registered version champion, which the tool and the serve command use; auto = if it is the first, or "
         "better than the champion on the task's sample",
     )
-    evaluate: bool = option(True, "measure on the small labelled sample of the task, where a metric makes sense")
+    evaluate: bool = option(True, "measure on the small labeled sample of the task, where a metric makes sense")
     device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)
 
 

@@ -37,7 +37,7 @@ class TrainConfig:
     device: str = option("auto", "where to train", choices=DEVICES)
     precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
     threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
-    resume: str = option("none", "id of an unfinished run to go on with")
+    resume: str = option("none", "id of an unfinished run to resume")
     register: bool = option(True, "register the trained model, and make it champion if it is the best by validation")
 
 

@@ -1,1 +1,1 @@
-"""Registered models measured on labelled data."""
+"""Registered models measured on labeled data."""

@@ -6,7 +6,7 @@ from typing import Any
 INPUT_EXAMPLES: Mapping[str, dict[str, Any]] = {
     "sentiment-analysis": {"text": "The film was a joy from the first minute to the last."},
     "summarization": {
-        "text": "The old lighthouse had stood dark for thirty years. Last spring a group of neighbours bought it for "
+        "text": "The old lighthouse had stood dark for thirty years. Last spring a group of neighbors bought it for "
         "the price of a used car, and spent every weekend scraping paint and replacing glass. On Saturday evening, "
         "with half the town on the beach, its lamp was lit again. The group now wants to open the tower to visitors."
     },

@@ -37,7 +37,7 @@ class Leaderboard:
 
     @property
     def size(self) -> int:
-        """The number of labelled rows that every model was asked."""
+        """The number of labeled rows that every model was asked."""
         return len(self.plan.data.rows)
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import CompareConfig, ConfigError
-from experiments.evaluation.labelled_csv import AUTO, LabelledRows, read_rows
+from experiments.evaluation.labeled_csv import AUTO, LabeledRows, read_rows
 from experiments.evaluation.tasks import JUDGES, Judge
 from experiments.tracking.store import opened_store
 from experiments.training import devices
@@ -21,7 +21,7 @@ class Plan:
 
     task: str
     versions: tuple[RegisteredVersion, ...]
-    data: LabelledRows
+    data: LabeledRows
     settings: Mapping[str, Any]
     device: str
 

@@ -1,4 +1,4 @@
-"""How good a model of a task is on labelled rows: metrics per task, and the small samples that come with the project.
+"""How good a model of a task is on labeled rows: metrics per task, and the small samples that come with the project.
 
 The samples are six to ten lines each, written for this project: they show that a model does its job, not which of two
 good models is better.
@@ -42,7 +42,7 @@ class RowScores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model did on labelled rows.
+    """What a model did on labeled rows.
 
     Attributes:
         metrics: the totals.
@@ -60,7 +60,7 @@ class Judge:
     """How a task is judged.
 
     Attributes:
-        columns: of its labelled rows; those that may be empty are in `may_be_empty`.
+        columns: of its labeled rows; those that may be empty are in `may_be_empty`.
         label: the column with the right answer; None where the text itself is what a model should expect.
         measure: the metrics of a loaded task from rows.
         headline: the metric that people read first.
@@ -90,7 +90,7 @@ def evaluate(task: Task, rows: Rows, parameters: Parameters | None = None) -> di
 
 
 def examine(task: Task, rows: Rows, parameters: Parameters | None = None) -> Evaluation:
-    """Metrics of a loaded task, asked with these parameters, on labelled rows, and their number as `examples`.
+    """Metrics of a loaded task, asked with these parameters, on labeled rows, and their number as `examples`.
 
     Raises NoMetricError if the task has no metric, a column is missing, or the model knows none of the labels.
     """
@@ -99,13 +99,13 @@ def examine(task: Task, rows: Rows, parameters: Parameters | None = None) -> Eva
         raise NoMetricError(f"{task.name} has no metric")
     missing = [column for column in judge.columns if any(row.get(column) is None for row in rows)]
     if missing or not rows:
-        raise NoMetricError(f"labelled rows of {task.name} have columns {', '.join(judge.columns)}")
+        raise NoMetricError(f"labeled rows of {task.name} have columns {', '.join(judge.columns)}")
     found = judge.measure(task, rows, parameters or {})
     return Evaluation({**found.metrics, "examples": float(len(rows))}, found.scores, found.answers)
 
 
 def sample_rows(task: str) -> list[dict[str, str]]:
-    """The labelled sample of a task that comes with the project; empty where there is none."""
+    """The labeled sample of a task that comes with the project; empty where there is none."""
     path = SAMPLES / f"{task}.csv"
     if not path.exists():
         return []
@@ -124,7 +124,7 @@ def rows_sha256(rows: Rows) -> str:
 
 
 def request(task: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model of a task is given of a labelled row."""
+    """What a model of a task is given of a labeled row."""
     given = {column: row[column] for column in JUDGES[task].inputs}
     if task == "sequence-reversal":
         return {"sequence": [int(number) for number in given["sequence"].split()]}

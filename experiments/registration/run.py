@@ -145,7 +145,7 @@ def _scores(loaded: Task, wanted: bool) -> dict[str, float]:
     if not (wanted and rows):
         return {}
     try:
-        with _timed(f"answered {len(rows)} labelled rows"):
+        with _timed(f"answered {len(rows)} labeled rows"):
             return evaluate(loaded, rows)
     except (NoMetricError, TaskInputError) as error:  # such as a window too small for the default lengths
         _say(f"not measured: {error}")

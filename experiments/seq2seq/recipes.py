@@ -35,7 +35,7 @@ RECURRENT_RATES = {
 }
 
 
-# The same for positions: 0.002, 0.004, 0.008 (without positions only the first two: neither learnt anything).
+# The same for positions: 0.002, 0.004, 0.008 (without positions only the first two: neither learned anything).
 TRANSFORMER_RATES = {"none": 0.004, "sinusoidal": 0.004, "learned": 0.008, "rotary": 0.008, "relative": 0.004}
 
 

@@ -78,7 +78,7 @@ def _say_how_long(plan: Plan) -> None:
     if together > LONGEST_UNCONFIRMED and not plan.config.confirm:
         raise ConfigError(
             f"this benchmark may take {format_duration(together)}; measure fewer models or smaller batch_sizes, "
-            "set budget_seconds, or go on with confirm=true"
+            "set budget_seconds, or go ahead with confirm=true"
         )
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import models
-from experiments.cnn.augmentation import Augmentation, Batch, Normalise, TrainingBatches
+from experiments.cnn.augmentation import Augmentation, Batch, Normalize, TrainingBatches
 from experiments.cnn.classification import classification_step
 from experiments.config import CnnConfig
 from experiments.data.images import ImageData
@@ -185,9 +185,9 @@ def _network(recipe: CnnConfig, data: ImageData) -> nn.Module:
 
 
 def _batches(recipe: CnnConfig, data: ImageData, device: str) -> TrainingBatches:
-    normalise = Normalise(data.mean, data.std, device)
+    normalize = Normalize(data.mean, data.std, device)
     augmentation = Augmentation(recipe.crop, recipe.flip, recipe.cutout)
-    return TrainingBatches(data.train, normalise, augmentation, recipe.batch_size, seed=0)
+    return TrainingBatches(data.train, normalize, augmentation, recipe.batch_size, seed=0)
 
 
 def _resized(batches: TrainingBatches, size: int) -> TrainingBatches:
@@ -244,6 +244,6 @@ class _OurLoop:
     def _laid_out(self, batch: Batch) -> Batch:
         if not self.contiguous:
             return batch
-        # Grey images count as contiguous already, whatever their strides say: `contiguous()` would leave them as they
+        # Gray images count as contiguous already, whatever their strides say: `contiguous()` would leave them as they
         # are, and convolutions would go on in channels_last.
         return batch._replace(images=batch.images.clone(memory_format=torch.contiguous_format))

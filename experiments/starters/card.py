@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from experiments.config import UserError
-from experiments.starters.starter import Judgement, Starter
+from experiments.starters.starter import Judgment, Starter
 from experiments.starters.weights import folder_bytes
 
 CARD = "README.md"
@@ -41,7 +41,7 @@ def _write(folder: Path, starter: Starter, training: str) -> None:
     (folder / CARD).write_text("\n\n".join(text) + "\n", encoding="utf-8")
 
 
-def write_figures(folder: Path, starter: Starter, judgement: Judgement, hardware: str) -> None:
+def write_figures(folder: Path, starter: Starter, judgment: Judgment, hardware: str) -> None:
     """Put measured figures into a folder's card, and what the recipe says of the model by now; what the training took
     stays. Raises UserError if the folder has no card, or none of ours.
     """
@@ -51,9 +51,9 @@ def write_figures(folder: Path, starter: Starter, judgement: Judgement, hardware
         raise UserError(f"{path} is no model card of a starter; valid: a folder that the entry point starter made")
     _write(folder, starter, text.split(TRAINING)[1].split(MEASURED)[0].strip())
     text = path.read_text(encoding="utf-8")
-    rows = [(figure.name, f"{figure.value:.{figure.digits}f}", figure.beside) for figure in judgement.figures]
+    rows = [(figure.name, f"{figure.value:.{figure.digits}f}", figure.beside) for figure in judgment.figures]
     measured = f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {hardware}."
-    parts = [BEGIN, _table(("", "value", "to be seen beside"), rows), measured, judgement.examples.strip(), END]
+    parts = [BEGIN, _table(("", "value", "to be seen beside"), rows), measured, judgment.examples.strip(), END]
     content = "\n\n".join(part for part in parts if part)
     path.write_text(FIGURES.sub(lambda _: content, text), encoding="utf-8")
 

@@ -9,7 +9,7 @@ import torch
 
 from experiments.config import EvaluateConfig, TrainingError, UserError
 from experiments.starters import card
-from experiments.starters.starter import Judgement, Starter
+from experiments.starters.starter import Judgment, Starter
 from experiments.starters.training import starters
 from experiments.tracking.run import Tracker, git_commit, tracked_run
 from experiments.training import devices
@@ -18,7 +18,7 @@ from tasks.base import ModelFolderError
 EXPERIMENT = "evaluate"
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, Judgement]:
+def evaluate(config: EvaluateConfig) -> dict[str, Judgment]:
     """Measure the starters asked for, print and log their figures, by the starter's name.
 
     Raises UserError before anything is measured for a folder that is no model, and TrainingError at the end if a
@@ -45,7 +45,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Judgement]:
     return measured
 
 
-def _measure(starter: Starter, folder: Path, config: EvaluateConfig) -> Judgement:
+def _measure(starter: Starter, folder: Path, config: EvaluateConfig) -> Judgment:
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist")
     with tracked_run(EXPERIMENT) as tracker:
@@ -53,31 +53,31 @@ def _measure(starter: Starter, folder: Path, config: EvaluateConfig) -> Judgemen
         description = f"`{folder.name}` on held-out data."
         tracker.start(f"{starter.name}: held-out data", description, dataclasses.asdict(config), tags)
         print(f"{starter.name} ({', '.join(starter.tasks)})", flush=True)
-        judgement = starter.judge(folder, Path(config.data_dir))
-        print(table(judgement))
-        if judgement.examples:
-            print(f"\n{judgement.examples.strip()}")
+        judgment = starter.judge(folder, Path(config.data_dir))
+        print(table(judgment))
+        if judgment.examples:
+            print(f"\n{judgment.examples.strip()}")
         print()
-        _log(tracker, judgement)
+        _log(tracker, judgment)
         if config.write:
-            card.write_figures(folder, starter, judgement, f"{tags['hardware']} ({tags['device_name']})")
-    return judgement
+            card.write_figures(folder, starter, judgment, f"{tags['hardware']} ({tags['device_name']})")
+    return judgment
 
 
-def table(judgement: Judgement) -> str:
+def table(judgment: Judgment) -> str:
     """The figures for a terminal."""
-    width = max(len(figure.name) for figure in judgement.figures)
-    lines = [f"  {one.name:{width}}  {one.value:9.{one.digits}f}  {one.beside}".rstrip() for one in judgement.figures]
+    width = max(len(figure.name) for figure in judgment.figures)
+    lines = [f"  {one.name:{width}}  {one.value:9.{one.digits}f}  {one.beside}".rstrip() for one in judgment.figures]
     return "\n".join(lines)
 
 
-def _log(tracker: Tracker, judgement: Judgement) -> None:
-    metrics = {metric_name(figure.name): figure.value for figure in judgement.figures}
+def _log(tracker: Tracker, judgment: Judgment) -> None:
+    metrics = {metric_name(figure.name): figure.value for figure in judgment.figures}
     tracker.log_final(metrics, step=0)
-    if judgement.examples:
+    if judgment.examples:
         with tempfile.TemporaryDirectory() as temporary:
             file = Path(temporary) / "examples.md"
-            file.write_text(judgement.examples, encoding="utf-8")
+            file.write_text(judgment.examples, encoding="utf-8")
             tracker.log_file(file, "reports")
 
 

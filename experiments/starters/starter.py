@@ -32,7 +32,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """What a starter did on held-out data: figures, and longer examples as Markdown, such as unselected replies."""
 
     figures: tuple[Figure, ...]
@@ -56,7 +56,7 @@ class Starter:
     name: str
     tasks: tuple[str, ...]
     family: Family[Any, Any]
-    judge: Callable[[Path, Path], Judgement]
+    judge: Callable[[Path, Path], Judgment]
     about: str
     front: Mapping[str, Any] = field(default_factory=dict)
 

@@ -62,7 +62,7 @@ class CheckpointStore:
         try:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
-            files = {f"{name}{SUFFIX}": _serialise(part) for name, part in tensors.items()}
+            files = {f"{name}{SUFFIX}": _serialize(part) for name, part in tensors.items()}
             files[STATE] = json.dumps(values, indent=1).encode()
             hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
             files[MANIFEST] = json.dumps({"epoch": epoch, "sha256": hashes}, indent=1).encode()
@@ -164,7 +164,7 @@ def _is_own(name: str) -> bool:
     return name == STATE or (name.endswith(SUFFIX) and not re.search(r"[/\\\0]", name))
 
 
-def _serialise(tensors: dict[str, torch.Tensor]) -> bytes:
+def _serialize(tensors: dict[str, torch.Tensor]) -> bytes:
     return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
 
 

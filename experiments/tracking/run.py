@@ -31,7 +31,7 @@ from experiments.tracking.store import (
 )
 from experiments.tracking.tracker import Tracker, now
 from tasks.disk import full_disk
-from tasks.runs import StoreUnreachableError, logged_steps, store_in_words
+from tasks.runs import StoreUnreachableError, logged_steps, readable_errors
 
 __all__ = [
     "CONFIG_FILE",
@@ -98,7 +98,7 @@ def _create(client: MlflowClient, experiment_id: str, tags: Mapping[str, str]) -
 
 
 def _refer(client: MlflowClient, launched: str, run: Run) -> None:
-    """Say on the run that `mlflow run` made that another one is gone on with."""
+    """Say on the run that `mlflow run` made that another one is resumed."""
     name, note = f"resumed {run.info.run_name}", f"See run {run.info.run_id}."
     tags = {"resumed_run": run.info.run_id, "mlflow.runName": name, "mlflow.note.content": note}
     client.log_batch(launched, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -215,7 +215,7 @@ def _in_a_line(tracker: Tracker, error: BaseException | None, refused: str) -> s
 def _refused(action: Callable[[], object]) -> str:
     """Do something with the store; returns why it did not answer, if it did not."""
     try:
-        with store_in_words():
+        with readable_errors():
             action()
         return ""
     except StoreUnreachableError as error:

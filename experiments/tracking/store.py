@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
-from experiments.config import ConfigError, LeaveAloneError
+from experiments.config import ConfigError, RunUnavailableError
 from experiments.tracking.checkpoint import CheckpointStore
 from tasks.json_files import read_json
 from tasks.runs import (
@@ -25,7 +25,7 @@ from tasks.runs import (
     end_abandoned,
     find_run,
     open_store,
-    store_in_words,
+    readable_errors,
 )
 
 CONFIG_FILE = "config.json"
@@ -55,15 +55,15 @@ def answers(server: str) -> bool:
 
 @contextmanager
 def answering(wait: bool = False) -> Iterator[None]:
-    """Raise LeaveAloneError if the store does not answer: within seconds, or with `wait` within minutes."""
+    """Raise RunUnavailableError if the store does not answer: within seconds, or with `wait` within minutes."""
     uri = mlflow.get_tracking_uri()
     try:
         if is_server(uri):
             _reach(uri, LONG_S if wait else SHORT_S)
-        with store_in_words():
+        with readable_errors():
             yield
     except StoreUnreachableError as error:
-        raise LeaveAloneError(f"{error}; is it running, and does MLFLOW_TRACKING_URI name it?") from error
+        raise RunUnavailableError(f"{error}; is it running, and does MLFLOW_TRACKING_URI name it?") from error
 
 
 def _reach(server: str, seconds: float) -> None:
@@ -97,7 +97,7 @@ def is_server(uri: str) -> bool:
 def artifact_disk(experiment: str, wait: bool = False) -> Path:
     """An existing folder on the disk that will hold the checkpoints of a new run, for asking how much is free.
 
-    Raises LeaveAloneError as `opened_store` does.
+    Raises RunUnavailableError as `opened_store` does.
     """
     client = opened_store(wait)
     launched = os.environ.get("MLFLOW_RUN_ID")
@@ -123,7 +123,7 @@ def checkpoint_store(run: Any) -> CheckpointStore:
 
 
 def resumable_run(run_id: str, wait: bool = False) -> tuple[Any, dict[str, Any]]:
-    """A run of MLflow that can be gone on with, and its configuration; `wait` as in `opened_store`.
+    """A run of MLflow that can be resumed, and its configuration; `wait` as in `opened_store`.
 
     Raises ConfigError if there is no such run, it is finished or deleted, or it was not made by this program; one that
     was killed before it had begun is marked so.
@@ -134,7 +134,7 @@ def resumable_run(run_id: str, wait: bool = False) -> tuple[Any, dict[str, Any]]
     if run.info.lifecycle_stage != "active":
         raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
     if run.info.status == "FINISHED":
-        raise LeaveAloneError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to go on with")
+        raise RunUnavailableError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to resume")
     stored = _stored_config(client, run, wait)
     if stored is None:
         refuse_cut_off(client, run, wait)
@@ -152,7 +152,7 @@ def refuse_cut_off(client: Any, run: Any, wait: bool = False) -> None:
     named = f"resume is {run.info.run_id!r}, and that run"
     with answering(wait):
         if run.info.status == "RUNNING" and not end_abandoned(client, run, CUT_OFF):
-            raise LeaveAloneError(f"{named} is just being started by another process")
+            raise RunUnavailableError(f"{named} is just being started by another process")
     raise ConfigError(f"{named} was {CUT_OFF}: there is nothing to resume; start it anew")
 
 

@@ -1,4 +1,4 @@
-"""Going on with a run that was cut off: with which configuration, from which checkpoint, and how exactly.
+"""Resuming a run that was cut off: with which configuration, from which checkpoint, and how exactly.
 
 At the end what comparisons and searches need, which have many: `go_on_with_one`.
 """
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from experiments.config import ConfigError, LeaveAloneError, TrainConfig, UserError
+from experiments.config import ConfigError, RunUnavailableError, TrainConfig, UserError
 from experiments.tracking.checkpoint import Checkpoint, CheckpointError
 from experiments.tracking.run import abandon_run, checkpoint_store, resumable_run
 from experiments.training.family import DataIdentity, Result
@@ -28,7 +28,7 @@ def resumed_config(config: Config, given: frozenset[str], wait: bool = False) ->
     """The configuration of the run that `config.resume` names, with what may change taken from `config`.
 
     `wait` is for a server that is away, as in `opened_store`. Fields that were not given are the run's own. Raises
-    ConfigError for a run that cannot be gone on with, or when a given field contradicts it. Started by `mlflow run`,
+    ConfigError for a run that cannot be resumed, or when a given field contradicts it. Started by `mlflow run`,
     which always passes the declared defaults, a field counts as given only if it differs from its default.
     """
     _, stored = resumable_run(config.resume, wait)
@@ -50,9 +50,9 @@ def resumed_config(config: Config, given: frozenset[str], wait: bool = False) ->
 
 
 def claim(run_id: str) -> BaseFileLock:
-    """Keep other processes from going on with the same run; released when this process ends, however it ends.
+    """Keep other processes from resuming the same run; released when this process ends, however it ends.
 
-    Raises LeaveAloneError if another process has the run.
+    Raises RunUnavailableError if another process has the run.
     """
     file = claim_file(open_store().get_run(run_id))
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def claim(run_id: str) -> BaseFileLock:
         lock.acquire(timeout=0)
     except Timeout as error:
         text = f"run {run_id} is being trained by another process; wait for it or stop it first"
-        raise LeaveAloneError(text) from error
+        raise RunUnavailableError(text) from error
     return lock
 
 
@@ -125,14 +125,14 @@ def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> 
 def go_on_with_one(
     run_ids: Sequence[str], train: Callable[[str], Result | None], name: str, reason: str
 ) -> Result | None:
-    """Go on with the first of the cut-off runs of one training that can be, and mark the others as FAILED.
+    """Resume the first of the cut-off runs of one training that can be, and mark the others as FAILED.
 
     Args:
-        train: goes on with a run, by its id.
-        name: what is said to begin again if a run cannot be gone on with.
+        train: resumes a run, by its id.
+        name: what is said to begin again if a run cannot be resumed.
         reason: why the other runs are given up.
 
-    None if there is none to go on with. Raises LeaveAloneError, with the runs as they were, if one of them is finished
+    None if there is none to resume. Raises RunUnavailableError, with the runs as they were, if one of them is finished
     by now, another process has it, or the store does not answer; and what `train` raises once the run goes on.
     """
     result = None
@@ -141,7 +141,7 @@ def go_on_with_one(
             if result is None:
                 result = train(run_id)
                 continue
-        except LeaveAloneError:
+        except RunUnavailableError:
             raise
         except UserError as error:  # refused before it was touched: no usable checkpoint, say
             print(f"warning: {name} begins again: {error}", file=sys.stderr)

@@ -196,7 +196,7 @@ def _divide(training: Training) -> Divide | None:
 
 
 def _say_smaller(training: Training, tracker: Tracker | None, size: int) -> None:
-    text = f"out of memory: going on with {size} examples at a time; batch_size stays {training.config.batch_size}"
+    text = f"out of memory: continuing with {size} examples at a time; batch_size stays {training.config.batch_size}"
     print(f"warning: {text}", file=sys.stderr)
     if tracker is not None:
         tracker.tag(micro_batch=str(size))

@@ -45,7 +45,7 @@ def build(
     heads: int = 4,
     layers: int | None = None,
 ) -> Seq2Seq:
-    """Build a network, freshly initialised.
+    """Build a network, freshly initialized.
 
     Args:
         cell: one of `CELLS`.

@@ -78,7 +78,7 @@ def beam(
 ) -> Decoded:
     """The best sequence that a search with `width` hypotheses a row finds; arguments and result as for `greedy`.
 
-    Sequences compare by log probability over ((5 + n) / 6)^length_penalty, n being the number of tokens: 0 favours
+    Sequences compare by log probability over ((5 + n) / 6)^length_penalty, n being the number of tokens: 0 favors
     short ones, 1 is close to a mean per token. Width 1 is greedy search. Only a row where nothing has ended by
     `max_steps` returns a sequence without EOS. `Beams` says when a row is done.
     """

@@ -15,9 +15,9 @@ Carry = tuple[torch.Tensor, ...]
 def recurrent(
     cell: str, input_size: int, hidden_size: int, layers: int, dropout: float, bidirectional: bool = False
 ) -> nn.GRU | nn.LSTM:
-    """A GRU or LSTM, batch first, initialised: Xavier input weights, orthogonal recurrent ones (Saxe et al. 2014).
+    """A GRU or LSTM, batch first, initialized: Xavier input weights, orthogonal recurrent ones (Saxe et al. 2014).
 
-    Each gate is initialised as a matrix of its own. Biases are 0, but the LSTM's forget gate gets 1, so that it starts
+    Each gate is initialized as a matrix of its own. Biases are 0, but the LSTM's forget gate gets 1, so that it starts
     by remembering (Jozefowicz, Zaremba and Sutskever 2015, section 2.2).
     """
     between = dropout if layers > 1 else 0.0  # torch drops between layers only, and warns where there is one

@@ -33,7 +33,7 @@ def sinusoidal(positions: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def rotate(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Turn neighbouring pairs of `x` (b, h, n, d) by the angles of their `positions` (n,); in float32."""
+    """Turn neighboring pairs of `x` (b, h, n, d) by the angles of their `positions` (n,); in float32."""
     turn = angles(positions, x.size(-1))
     sine, cosine = turn.sin(), turn.cos()
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)

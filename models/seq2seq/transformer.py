@@ -50,9 +50,9 @@ class Transformer(Seq2Seq):
         self.decoder_norm = nn.LayerNorm(hidden_size) if norm_first else nn.Identity()
         self.output = nn.Linear(hidden_size, vocab_size)
         self.dropout = nn.Dropout(dropout)
-        self.initialise()
+        self.initialize()
 
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Xavier matrices and zero biases; embeddings from N(0, 1 / H), which `embed` scales to variance 1."""
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -153,7 +153,7 @@ def write_text(
     sampling: dict[str, Any] | None = None,
     **options: Any,
 ) -> Written:
-    """Let a model write on from one tokenised text, a token at a time, and emit the pieces.
+    """Let a model write on from one tokenized text, a token at a time, and emit the pieces.
 
     Args:
         inputs: `input_ids` and `attention_mask`, int64 `(1, length)`.

@@ -11,7 +11,7 @@ from tasks.base import TaskInputError
 
 BATCH_SIZE = 16
 MAX_WINDOWS = 512
-OVERLAP = 128  # tokens that neighbouring windows share
+OVERLAP = 128  # tokens that neighboring windows share
 MAX_ANSWER_TOKENS = 30
 
 

@@ -15,7 +15,7 @@ MAX_PARTS = 64
 
 
 class Summaries(Pipeline):
-    """A summary by an encoder-decoder. What is longer than its window is summarised part by part, and joined."""
+    """A summary by an encoder-decoder. What is longer than its window is summarized part by part, and joined."""
 
     def _sanitize_parameters(self, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         preprocess = {name: parameters.pop(name) for name in ("window", "prefix") if name in parameters}

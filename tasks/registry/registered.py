@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from tasks import open_task
 from tasks.base import ModelFolderError, Task
 from tasks.registry.champions import CHAMPION, absent, all_versions
-from tasks.runs import open_store, store_in_words
+from tasks.runs import open_store, readable_errors
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -109,7 +109,7 @@ def load(reference: str, device: str = "auto") -> Task:
 
     Its code is this checkout's; `mlflow.pyfunc.load_model` brings the code that the version was logged with.
     """
-    with store_in_words():
+    with readable_errors():
         version = find(reference)
     task = open_task(model_folder(version), device)
     if task.name != version.task:

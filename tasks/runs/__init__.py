@@ -31,7 +31,7 @@ from tasks.runs.store import (
     StoreUnreachableError,
     give_up_soon,
     open_store,
-    store_in_words,
+    readable_errors,
     store_lock,
 )
 from tasks.runs.trainings import (
@@ -80,9 +80,9 @@ __all__ = [
     "parameter_count",
     "rate_answer",
     "read_answer",
+    "readable_errors",
     "recent_answers",
     "report_file",
-    "store_in_words",
     "store_lock",
     "tagged_runs",
     "training_curves",

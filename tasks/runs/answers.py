@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from tasks.runs.attachments import content, packed, storable, unpacked
-from tasks.runs.store import StoreUnreachableError, open_store, store_in_words
+from tasks.runs.store import StoreUnreachableError, open_store, readable_errors
 
 EXPERIMENT = "answers"
 RATING = "rating"
@@ -69,7 +69,7 @@ def log_answer(answer: Answer, model_id: str = "") -> str:
     """
     kinds: dict[str, str] = {}
     row, result = packed(dict(answer.row), kinds), packed(dict(answer.result), kinds)
-    with store_in_words():
+    with readable_errors():
         client = open_store()
         # MLflow's queue would drop what fails with no more than a line in its log.
         os.environ.setdefault(ASYNC_SWITCH, "false")
@@ -112,7 +112,7 @@ def rate_answer(answer_id: str, rating: int | None, comment: str = "") -> None:
     """
     if rating not in (1, -1, None):
         raise ValueError(f"rating is {rating!r}; valid: 1, -1 or None")
-    with store_in_words():
+    with readable_errors():
         before = _rating(_trace(open_store(), answer_id))
         value = {1: True, -1: False, None: "none"}[rating]
         feedback = Feedback(name=RATING, value=value, rationale=storable(comment) or None, source=PERSON)
@@ -128,7 +128,7 @@ def recent_answers(task: str | None = None, limit: int = 50) -> list[Answer]:
 
     Raises StoreUnreachableError.
     """
-    with store_in_words():
+    with readable_errors():
         client = open_store()
         experiment = _experiment(client)
         if experiment is None:
@@ -142,7 +142,7 @@ def recent_answers(task: str | None = None, limit: int = 50) -> list[Answer]:
 
 def read_answer(answer_id: str) -> Answer:
     """A logged answer, whole. Raises AnswerNotFoundError, StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         client = open_store()
         trace = _trace(client, answer_id)
         answer = _answer(trace)
@@ -153,13 +153,13 @@ def read_answer(answer_id: str) -> Answer:
 
 def answers_experiment() -> str | None:
     """The id of the experiment that holds the answers; None before the first. Raises StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         return _experiment(open_store())
 
 
 def delete_answer(answer_id: str) -> None:
     """Delete a logged answer with its rating. Raises AnswerNotFoundError, StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         client = open_store()
         trace = _trace(client, answer_id)
         client.delete_traces(trace.info.experiment_id or "", trace_ids=[answer_id])

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from tasks.runs.store import store_in_words
+from tasks.runs.store import readable_errors
 
 # What MLflow says of something that is not there; the second, before it asks the store, of what cannot be an id.
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
@@ -82,7 +82,7 @@ def artifact_file(client: MlflowClient, run: Run, path: str) -> Iterator[Path]:
         yield folder / path
         return
     with tempfile.TemporaryDirectory() as temporary:
-        with store_in_words():
+        with readable_errors():
             # A download that fails for any reason is, to MLflow, of a file that is not there; its listing knows better.
             listed = client.list_artifacts(run.info.run_id, path.rpartition("/")[0] or None)
             there = any(item.path == path for item in listed)

@@ -31,7 +31,7 @@ def give_up_soon() -> None:
 
 
 @contextmanager
-def store_in_words() -> Iterator[None]:
+def readable_errors() -> Iterator[None]:
     """Turn the many ways in which a store can fail its readers into StoreUnreachableError."""
     from sqlalchemy.exc import SQLAlchemyError  # only who reads a store needs it
 

@@ -23,7 +23,7 @@ MESSAGE: Schema = {
     "required": ["role", "content"],
 }
 PICTURE: Schema = {
-    "description": "PNG or JPEG as base64, or rows of pixels from 0 to 255 (numbers for grey, triples for colour)",
+    "description": "PNG or JPEG as base64, or rows of pixels from 0 to 255 (numbers for gray, triples for color)",
     "type": ["string", "array", "null"],
 }
 # The schema and an example of every column; a column that is not here may be anything.

@@ -13,7 +13,7 @@ from typing import TypeVar
 from tasks import registry
 from tasks.base import TaskInputError, short
 from tasks.registry import ModelNotFoundError, RegisteredVersion
-from tasks.runs import store_in_words
+from tasks.runs import readable_errors
 from tasks.texts import text_fault
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ async def _in_thread(ask: Callable[[], Found]) -> Found:
     """What the registry says. ModelNotFoundError passes; what else goes wrong becomes StoreUnreachableError."""
 
     def asked() -> Found:
-        with store_in_words():
+        with readable_errors():
             return ask()
 
     answer: Awaitable[Found] = asyncio.to_thread(asked)

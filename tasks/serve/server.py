@@ -6,7 +6,7 @@ import uvicorn
 
 from tasks import TASKS, registry, task_class
 from tasks.base import Task
-from tasks.runs import open_store, store_in_words
+from tasks.runs import open_store, readable_errors
 from tasks.runtime.worker import GIGABYTE, Worker, load_libraries
 from tasks.serve.app import application
 from tasks.serve.connections import BoundedServer, most_connections
@@ -36,7 +36,7 @@ class Server(BoundedServer):
 
 def serve(settings: Settings, listening: socket.socket, address: str) -> None:
     """Serve on a socket until a signal comes."""
-    with store_in_words():
+    with readable_errors():
         open_store()  # creates it on a first start
     for task in TASKS:
         task_class(task)  # here, not in the first request
@@ -64,5 +64,5 @@ def load(key: str) -> Task:
 
 def expected_bytes(key: str) -> int | None:
     """What a registered version will take in memory, if registering counted it."""
-    with store_in_words():
+    with readable_errors():
         return registry.find(key).memory_bytes

@@ -142,7 +142,7 @@ def test_builds_without_memory_for_its_own_image_size(name: str, stem: str, chan
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet20"])
-def test_grey_images_and_one_class(name: str) -> None:
+def test_gray_images_and_one_class(name: str) -> None:
     assert build(name, 1, in_channels=1)(images(2, channels=1)).shape == (2, 1)
 
 

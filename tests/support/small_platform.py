@@ -20,7 +20,7 @@ Add = Callable[..., None]
 
 
 def fill(database: Path) -> None:
-    """Register models in an initialised store: a champion for every task, two versions for most.
+    """Register models in an initialized store: a champion for every task, two versions for most.
 
     Untrained networks: what they answer makes no sense, that and how they do. Their files lie beside the store.
     """
@@ -96,7 +96,7 @@ def add_long_writer(add: Add) -> None:
 
 
 def save_network(folder: Path, architecture: str) -> None:
-    """An untrained network for ten classes of grey pictures."""
+    """An untrained network for ten classes of gray pictures."""
     config = ClassifierConfig(architecture, "small", 1, CLASSES, (0.1,), (0.3,))
     save_classifier(folder, models.build(architecture, 10, 1), config)
 

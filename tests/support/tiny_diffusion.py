@@ -145,7 +145,7 @@ def pixels(row: Any) -> np.ndarray:
 
 
 def photo(width: int, height: int) -> Image.Image:
-    """A picture of coloured noise, always the same."""
+    """A picture of colored noise, always the same."""
     noise = np.random.default_rng(0).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((width, height))
 

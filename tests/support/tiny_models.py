@@ -153,7 +153,7 @@ def llama() -> tuple[Any, Any]:
         eos_token_id=2, tie_word_embeddings=False, num_key_value_heads=2, **WIDTH,
     )  # fmt: skip
     model = taught(transformers.LlamaForCausalLM(config), tokenizer)
-    # Bytes drawn at random are no text, and a decoder of this kind makes all of their neighbours unreadable.
+    # Bytes drawn at random are no text, and a decoder of this kind makes all of their neighbors unreadable.
     model.generation_config.suppress_tokens = list(range(3, 3 + 256))
     return model, tokenizer
 

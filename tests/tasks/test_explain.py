@@ -75,7 +75,7 @@ def test_parts_are_words_with_their_apostrophes_and_hyphens_and_marks() -> None:
 
 
 @pytest.mark.parametrize(("words", "together"), [(64, 1), (65, 2), (128, 2), (129, 3), (1000, 16)])
-def test_many_words_are_left_out_in_groups_of_neighbours(words: int, together: int) -> None:
+def test_many_words_are_left_out_in_groups_of_neighbors(words: int, together: int) -> None:
     text = " ".join(f"w{number}" for number in range(words))
     parts = [text[start:end].split() for start, end in parts_to_leave_out(text)]
     assert len(parts) <= 64 and {len(part) for part in parts[:-1]} == {together}

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import models
-from experiments.cnn.augmentation import Normalise, evaluation_batches
+from experiments.cnn.augmentation import Normalize, evaluation_batches
 from experiments.data.images import ImageData, Subset, load_images
 from experiments.data.sources import load_raw
 from tasks import describe_folder, open_task
@@ -90,7 +90,7 @@ def to_network(images: np.ndarray, digits: ImageData) -> torch.Tensor:
     """What the training gives to the network for these images, through the training's own code."""
     pixels = to_image_size(torch.from_numpy(images).permute(0, 3, 1, 2))
     data = Subset(pixels, torch.zeros(len(pixels), dtype=torch.int64))
-    [batch] = evaluation_batches(data, Normalise(digits.mean, digits.std, "cpu"))
+    [batch] = evaluation_batches(data, Normalize(digits.mean, digits.std, "cpu"))
     return batch.images
 
 
@@ -152,7 +152,7 @@ def test_one_worker_explains_too(folder: Path) -> None:
     assert decoded(result["heatmap"]).max() == 255
 
 
-def test_any_picture_is_taken_by_a_grey_and_by_a_colour_network(tmp_path: Path, digits: ImageData) -> None:
+def test_any_picture_is_taken_by_a_gray_and_by_a_color_network(tmp_path: Path, digits: ImageData) -> None:
     for channels in (1, 3):
         path = tmp_path / str(channels)
         shape = {"in_channels": channels, "mean": (0.5,) * channels, "std": (0.25,) * channels, "classes": ("a", "b")}

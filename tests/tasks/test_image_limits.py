@@ -29,7 +29,7 @@ NAMES = ("image-classification", "image-generation")
 
 
 def flat(width: int, height: int, **options: Any) -> bytes:
-    """A grey PNG of one value: a thousand times smaller than its pixels."""
+    """A gray PNG of one value: a thousand times smaller than its pixels."""
     return png(width, height, body=(b"\0" + bytes(width)) * height, **options)
 
 

@@ -152,7 +152,7 @@ def test_unusual_prompts_are_drawn(task: ImageGeneration, prompt: str) -> None:
         "data:image/png;base64," + encoded(photo(64, 64)),
         np.asarray(photo(64, 64)).tolist(),
     ],
-    ids=["animated", "CMYK", "grey", "transparent", "data URL", "pixel rows"],
+    ids=["animated", "CMYK", "gray", "transparent", "data URL", "pixel rows"],
 )
 def test_pictures_of_all_kinds_are_drawn_from(task: ImageGeneration, image: Any) -> None:
     assert pixels(make(task, image=image, strength=0.5)).shape == (64, 64, 3)

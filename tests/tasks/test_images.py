@@ -15,8 +15,8 @@ from PIL import Image
 from tasks.base import TaskInputError
 from tasks.images import IMAGE_SIZE, MAX_BYTES, decode_image, to_image_size
 
-GREY = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)
-COLOUR = np.stack([GREY, GREY[::-1], 255 - GREY], axis=2)
+GRAY = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)
+COLOR = np.stack([GRAY, GRAY[::-1], 255 - GRAY], axis=2)
 
 
 def short(value: Any) -> str:
@@ -30,12 +30,12 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-GREY_PNG, COLOUR_PNG = encoded(Image.fromarray(GREY)), encoded(Image.fromarray(COLOUR))
+GRAY_PNG, COLOR_PNG = encoded(Image.fromarray(GRAY)), encoded(Image.fromarray(COLOR))
 
 
-def grey_of(colour: np.ndarray) -> np.ndarray:
+def gray_of(color: np.ndarray) -> np.ndarray:
     """ITU-R 601 luma, as television and Pillow have it."""
-    return colour @ np.array([0.299, 0.587, 0.114])
+    return color @ np.array([0.299, 0.587, 0.114])
 
 
 def assert_close(tensor: torch.Tensor, expected: np.ndarray, tolerance: float = 0) -> None:
@@ -46,13 +46,13 @@ def assert_close(tensor: torch.Tensor, expected: np.ndarray, tolerance: float = 
     assert np.abs(tensor.permute(1, 2, 0).double().numpy() - expected).max() <= tolerance
 
 
-def png(width: int, height: int, *, depth: int = 8, colour_type: int = 0, body: bytes = b"") -> bytes:
+def png(width: int, height: int, *, depth: int = 8, color_type: int = 0, body: bytes = b"") -> bytes:
     """A PNG by hand, for what Pillow does not write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
     parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(body)), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -69,28 +69,28 @@ def png(width: int, height: int, *, depth: int = 8, colour_type: int = 0, body: 
     ids=["bytes", "base64", "lines", "data URL", "spaces"],
 )
 def test_a_png_is_decoded_exactly_however_it_is_sent(wrap: Any) -> None:
-    assert_close(decode_image(wrap(GREY_PNG), 1), GREY)
-    assert_close(decode_image(wrap(COLOUR_PNG), 3), COLOUR)
+    assert_close(decode_image(wrap(GRAY_PNG), 1), GRAY)
+    assert_close(decode_image(wrap(COLOR_PNG), 3), COLOR)
 
 
 def test_pixel_rows_are_taken_as_they_are() -> None:
-    for rows in (GREY.tolist(), GREY, GREY.astype(float), GREY[..., None].tolist(), tuple(map(tuple, GREY.tolist()))):
-        assert_close(decode_image(rows, 1), GREY)
-    assert_close(decode_image(COLOUR.tolist(), 3), COLOUR)
+    for rows in (GRAY.tolist(), GRAY, GRAY.astype(float), GRAY[..., None].tolist(), tuple(map(tuple, GRAY.tolist()))):
+        assert_close(decode_image(rows, 1), GRAY)
+    assert_close(decode_image(COLOR.tolist(), 3), COLOR)
     assert_close(decode_image([[0.4, 254.6]], 1), np.array([[0, 255]]))
 
 
-@pytest.mark.parametrize(("as_grey", "as_colour"), [(GREY_PNG, COLOUR_PNG), (GREY.tolist(), COLOUR.tolist())])
-def test_grey_becomes_colour_and_colour_grey(as_grey: Any, as_colour: Any) -> None:
-    assert_close(decode_image(as_grey, 3), np.stack([GREY] * 3, axis=2))
-    assert_close(decode_image(as_colour, 1), grey_of(COLOUR), 1)
+@pytest.mark.parametrize(("as_gray", "as_color"), [(GRAY_PNG, COLOR_PNG), (GRAY.tolist(), COLOR.tolist())])
+def test_gray_becomes_color_and_color_gray(as_gray: Any, as_color: Any) -> None:
+    assert_close(decode_image(as_gray, 3), np.stack([GRAY] * 3, axis=2))
+    assert_close(decode_image(as_color, 1), gray_of(COLOR), 1)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_jpegs_of_all_kinds_are_decoded_closely(mode: str) -> None:
     flat = np.full((16, 16, 3), (200, 60, 30), np.uint8) if mode != "L" else np.full((16, 16), 90, np.uint8)
     content = encoded(Image.fromarray(flat).convert(mode), "JPEG", quality=95)
-    expected = np.full((16, 16), 90.0) if mode == "L" else grey_of(flat)
+    expected = np.full((16, 16), 90.0) if mode == "L" else gray_of(flat)
     assert_close(decode_image(content, 1), expected, 3)
     assert_close(decode_image(content, 3), flat if mode != "L" else np.stack([flat] * 3, axis=2), 4)
 
@@ -111,18 +111,18 @@ def test_sixteen_bits_a_pixel_are_scaled_and_not_cut_off(channels: int) -> None:
 
 
 def test_transparent_pixels_lie_on_black() -> None:
-    picture = np.dstack([COLOUR, np.array([[0, 255, 128, 255]] * 3, np.uint8)])
-    expected = COLOUR * (picture[..., 3:] / 255)
+    picture = np.dstack([COLOR, np.array([[0, 255, 128, 255]] * 3, np.uint8)])
+    expected = COLOR * (picture[..., 3:] / 255)
     assert_close(decode_image(encoded(Image.fromarray(picture)), 3), expected, 1)
-    assert_close(decode_image(encoded(Image.fromarray(picture)), 1), grey_of(expected), 2)
+    assert_close(decode_image(encoded(Image.fromarray(picture)), 1), gray_of(expected), 2)
 
 
-def test_a_colour_that_is_declared_transparent_lies_on_black() -> None:
-    content = encoded(Image.fromarray(GREY), transparency=int(GREY[2, 3]))
-    expected = GREY.copy()
+def test_a_color_that_is_declared_transparent_lies_on_black() -> None:
+    content = encoded(Image.fromarray(GRAY), transparency=int(GRAY[2, 3]))
+    expected = GRAY.copy()
     expected[2, 3] = 0
     assert_close(decode_image(content, 1), expected)
-    palette = Image.fromarray(COLOUR).convert("P")
+    palette = Image.fromarray(COLOR).convert("P")
     assert decode_image(encoded(palette, transparency=bytes(256)), 3).max() == 0
 
 
@@ -182,11 +182,11 @@ def test_a_photo_is_turned_upright_though_other_exif_data_are_damaged(
 
 
 def test_the_first_frame_of_an_animated_png_counts() -> None:
-    frames = [Image.fromarray(frame) for frame in (COLOUR, COLOUR[::-1].copy(), 255 - COLOUR)]
+    frames = [Image.fromarray(frame) for frame in (COLOR, COLOR[::-1].copy(), 255 - COLOR)]
     content = encoded(frames[0], save_all=True, append_images=frames[1:])
     with Image.open(io.BytesIO(content)) as picture:
         assert getattr(picture, "n_frames", 1) == 3
-    assert_close(decode_image(content, 3), COLOUR)
+    assert_close(decode_image(content, 3), COLOR)
 
 
 NOT_A_PICTURE = "image is not a PNG or JPEG; valid: a PNG or JPEG"
@@ -198,15 +198,15 @@ NOT_A_PICTURE = "image is not a PNG or JPEG; valid: a PNG or JPEG"
     [
         (b"", "image is empty; valid: a PNG or JPEG"),
         (b"hello, I am a text", NOT_A_PICTURE),
-        (encoded(Image.fromarray(GREY), "GIF"), NOT_A_PICTURE),
-        (encoded(Image.fromarray(GREY), "GIF", save_all=True, append_images=[Image.new("L", (4, 3))]), NOT_A_PICTURE),
-        (encoded(Image.fromarray(GREY), "BMP"), NOT_A_PICTURE),
-        (encoded(Image.fromarray(GREY), "TIFF"), NOT_A_PICTURE),
+        (encoded(Image.fromarray(GRAY), "GIF"), NOT_A_PICTURE),
+        (encoded(Image.fromarray(GRAY), "GIF", save_all=True, append_images=[Image.new("L", (4, 3))]), NOT_A_PICTURE),
+        (encoded(Image.fromarray(GRAY), "BMP"), NOT_A_PICTURE),
+        (encoded(Image.fromarray(GRAY), "TIFF"), NOT_A_PICTURE),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NOT_A_PICTURE),
-        (COLOUR_PNG[:8], NOT_A_PICTURE),
-        (COLOUR_PNG[:20], "image is damaged or truncated .*; valid: a whole PNG or JPEG"),
-        (COLOUR_PNG[:60], "image is damaged or truncated .*; valid: a whole PNG or JPEG"),
-        (encoded(Image.fromarray(COLOUR), "JPEG")[:-40], "image is damaged or truncated .*; valid: a whole PNG or"),
+        (COLOR_PNG[:8], NOT_A_PICTURE),
+        (COLOR_PNG[:20], "image is damaged or truncated .*; valid: a whole PNG or JPEG"),
+        (COLOR_PNG[:60], "image is damaged or truncated .*; valid: a whole PNG or JPEG"),
+        (encoded(Image.fromarray(COLOR), "JPEG")[:-40], "image is damaged or truncated .*; valid: a whole PNG or"),
         (png(0, 5), NOT_A_PICTURE),
         (png(5001, 5000), "^image is 5001 x 5000 pixels; valid: at most 25 megapixels"),
         (png(10_000, 10_000), "^image is 10000 x 10000 pixels; valid: at most 25 megapixels"),
@@ -297,7 +297,7 @@ def test_damaged_pictures_are_decoded_or_refused_and_nothing_else() -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a photo"
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))
-    good = [GREY_PNG, COLOUR_PNG, encoded(noise, exif=exif), encoded(noise, "JPEG", exif=exif), encoded(noise, "JPEG")]
+    good = [GRAY_PNG, COLOR_PNG, encoded(noise, exif=exif), encoded(noise, "JPEG", exif=exif), encoded(noise, "JPEG")]
     chance = random.Random(0)
     refused = 0
     for _ in range(3000):

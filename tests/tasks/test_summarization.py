@@ -39,7 +39,7 @@ def test_a_summary_is_what_generate_writes(task: Any, settings: dict[str, int]) 
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
-def test_a_long_text_is_summarised_in_parts_that_fit(
+def test_a_long_text_is_summarized_in_parts_that_fit(
     task: Any, num_beams: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parameters = {"max_length": 6, "num_beams": num_beams}

@@ -123,7 +123,7 @@ GOOD_TEXTS = [
     "你好，世界。",
     "e\u0301\u0327 Z\u0351\u036b\u0343\u036a",
     "\u202eright to left\u202c",
-    "\x07\x1b[31m bell and colour",
+    "\x07\x1b[31m bell and color",
     "\u200b",
     "\ufeffa",
     "<s> </s> <|endoftext|> [CLS] [MASK] <pad>",

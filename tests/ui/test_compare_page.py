@@ -20,8 +20,8 @@ def board(**how):
     return leaderboard.lines(found, curves, {one.run_id: 10 for one in found}, **how), curves
 
 
-def relative_luminance(colour: str) -> float:
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+def relative_luminance(color: str) -> float:
+    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -192,18 +192,18 @@ def test_confusion_chart_tells_mistakes_from_right_answers() -> None:
     assert all(math.isfinite(cell["depth"]) for cell in cells)  # a class without images, too
 
 
-def test_models_differ_in_more_than_colour() -> None:
+def test_models_differ_in_more_than_color() -> None:
     names = [f"model {number}" for number in range(charts.MOST_LINES)]
-    colour, shape = charts._identity(names)
-    looks = list(zip(colour.to_dict()["scale"]["range"], shape.to_dict()["scale"]["range"], strict=True))
+    color, shape = charts._identity(names)
+    looks = list(zip(color.to_dict()["scale"]["range"], shape.to_dict()["scale"]["range"], strict=True))
     assert len(set(looks)) == len(names)
     first = looks[: len(charts.SHAPES)]
     assert len({shape for _, shape in first}) == len(first)
 
 
-def test_colours_have_contrast_on_both_pages() -> None:
-    for colour in (*charts.COLOURS, charts.GREY):
-        assert min(contrast(colour, "#ffffff"), contrast(colour, "#10151d")) >= 3
+def test_colors_have_contrast_on_both_pages() -> None:
+    for color in (*charts.COLORS, charts.GRAY):
+        assert min(contrast(color, "#ffffff"), contrast(color, "#10151d")) >= 3
     for text, ramp in ((charts.LIGHT_TEXT, charts.DARK_BLUE), (charts.LIGHT_TEXT, charts.DARK_ORANGE),
                        (charts.DARK_TEXT, charts.LIGHT_BLUE), (charts.DARK_TEXT, charts.LIGHT_ORANGE)):  # fmt: skip
         assert contrast(text, ramp) >= 4.5

@@ -35,20 +35,20 @@ def extent(pixels: np.ndarray) -> tuple[int, int]:
     return int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
 
 
-def centre_of_mass(pixels: np.ndarray) -> tuple[float, float]:
+def center_of_mass(pixels: np.ndarray) -> tuple[float, float]:
     rows, columns = np.indices(pixels.shape)
     return float((rows * pixels).sum() / pixels.sum()), float((columns * pixels).sum() / pixels.sum())
 
 
-# An L, whose centre of mass is not the middle of its box.
+# An L, whose center of mass is not the middle of its box.
 LETTER = np.maximum(stroke(280, slice(10, 210), slice(20, 50)), stroke(280, slice(180, 210), slice(20, 130)))
 
 
-def test_mnist_frame_is_a_box_of_20_around_the_centre_of_mass() -> None:
+def test_mnist_frame_is_a_box_of_20_around_the_center_of_mass() -> None:
     frame = mnist_frame(LETTER)
     assert frame.shape == (28, 28) and frame.dtype == np.uint8
     assert extent(frame) == (20, 11)  # the sides keep their ratio
-    assert centre_of_mass(frame) == pytest.approx((13.5, 13.5), abs=0.51)
+    assert center_of_mass(frame) == pytest.approx((13.5, 13.5), abs=0.51)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (60, 140), (30, 7)])
@@ -108,7 +108,7 @@ def test_a_photograph_becomes_light_on_black(page_is_light: bool) -> None:
 def test_pixels_survive_the_way_to_the_task_and_back() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
     assert np.array_equal(pixels_of(png(pixels)), pixels)
-    assert np.array_equal(pixels_of("data:image/png;base64," + png(LETTER), grey=True), LETTER)
+    assert np.array_equal(pixels_of("data:image/png;base64," + png(LETTER), gray=True), LETTER)
     assert np.array_equal(decode_image(png(LETTER), 1)[0].numpy(), LETTER)
     with pytest.raises(TaskInputError, match="not a PNG or JPEG"):
         pixels_of(base64.b64encode(b"<script>alert(1)</script>").decode())
@@ -123,9 +123,9 @@ def test_heat_tints_the_picture_where_it_is_and_nowhere_else() -> None:
     assert (drawn[: 16 * SCALE] == 120).all()
     warm = drawn[24 * SCALE, 8 * SCALE].astype(int)
     assert warm[0] > 180 and warm[0] >= warm[2]
-    colour = np.zeros((32, 32, 3), np.uint8)
-    colour[..., 2] = 200
-    assert (overlaid(png(colour), png(np.zeros((32, 32), np.uint8)))[0, 0] == (0, 0, 200)).all()
+    color = np.zeros((32, 32, 3), np.uint8)
+    color[..., 2] = 200
+    assert (overlaid(png(color), png(np.zeros((32, 32), np.uint8)))[0, 0] == (0, 0, 200)).all()
 
 
 def test_a_picture_with_transparency_is_shown_on_black() -> None:

@@ -89,7 +89,7 @@ def test_an_uploaded_picture_is_sent_as_it_is_or_as_a_digit(tool, page, content:
     app.file_uploader[0].set_value((f"photo.{kind}", content, f"image/{kind}")).run()
     fine(app)
     assert all(base64.b64decode(one.row["image"]) == content for one in results(app).values())
-    assert "32 x 32 grey pixels, the picture as it is" in words(app)
+    assert "32 x 32 gray pixels, the picture as it is" in words(app)
     app.toggle(key="image-is-digit").set_value(True).run()
     asked = results(fine(app))
     sent = np.asarray(Image.open(io.BytesIO(base64.b64decode(asked["cnn-mnist"].row["image"]))))

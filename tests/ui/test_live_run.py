@@ -105,7 +105,7 @@ def test_the_run_of_a_process_is_found_with_its_curves(store: Path) -> None:
     assert found.kinds == ["loss", "accuracy"]
     assert found.chart("loss") == {"train_loss": {1: 1.0, 2: 0.5}, "val_loss": {1: 2.0, 2: 1.0}}
     assert found.chart("accuracy") == {"val_accuracy": {1: 0.4, 2: 0.8}}
-    # Going on with it is another process, and the same run.
+    # Resuming it is another process, and the same run.
     again = live_run(a_process(values={"resume": run.info.run_id}, id="20260101-120000-99999999"))
     assert again is not None and again.run_id == run.info.run_id
 
@@ -123,7 +123,7 @@ def test_of_a_comparison_the_training_at_work_is_shown(store: Path) -> None:
     found = live_run(process)
     assert found is not None
     assert (found.run_id, found.name, found.curve_of) == (parent.info.run_id, "all", "second")
-    # A comparison that was gone on with keeps the tag of the process before.
+    # A comparison that was resumed keeps the tag of the process before.
     mlflow.MlflowClient().delete_tag(parent.info.run_id, processes.TAG)
     found = live_run(process)
     assert found is not None and (found.run_id, found.curve_of) == (parent.info.run_id, "second")

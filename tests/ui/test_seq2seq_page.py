@@ -203,7 +203,7 @@ def test_verdicts_name_the_wrong_places() -> None:
     )
 
 
-def test_chips_mark_mistakes_without_colour() -> None:
+def test_chips_mark_mistakes_without_color() -> None:
     right, wrong = sequences.chips([1]), sequences.chips([1], [1])
     assert "line-through" in wrong and "dashed" in wrong
     assert "line-through" not in right

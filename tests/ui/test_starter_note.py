@@ -1,4 +1,4 @@
-"""A starter is labelled as such on the task page, with a better model one click away."""
+"""A starter is labeled as such on the task page, with a better model one click away."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -19,7 +19,7 @@ from tasks.runs import (
     StoreUnreachableError,
     log_answer,
     rate_answer,
-    store_in_words,
+    readable_errors,
 )
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def as_answer(asked: "Asked") -> Answer:
 def logged_model(reference: str) -> str:
     """The id of MLflow's logged model behind a registered version; empty if it was unregistered meanwhile."""
     try:
-        with store_in_words():
+        with readable_errors():
             return find(reference).model_id
     except ModelNotFoundError:
         return ""

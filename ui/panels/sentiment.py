@@ -74,8 +74,8 @@ def words_html(text: str, words: Sequence[Mapping[str, Any]]) -> str:
     for word in words:
         parts.append(escaped_html(text[end : word["start"]]))
         share = abs(word["weight"]) / largest
-        colour, line = ("0,140,90", "solid") if word["weight"] >= 0 else ("210,60,40", "dashed")
-        style = f"background:rgba({colour},{STRONGEST * share:.3f});border-bottom:2px {line} rgba({colour},{share:.3f})"
+        color, line = ("0,140,90", "solid") if word["weight"] >= 0 else ("210,60,40", "dashed")
+        style = f"background:rgba({color},{STRONGEST * share:.3f});border-bottom:2px {line} rgba({color},{share:.3f})"
         shown = escaped_html(text[word["start"] : word["end"]])
         parts.append(f'<span style="{style};border-radius:3px" title="{word["weight"]:+.4f}">{shown}</span>')
         end = word["end"]

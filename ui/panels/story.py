@@ -15,7 +15,7 @@ MODELS_OWN = "background:rgba(61,125,219,0.16);border-radius:3px;padding:0.1em 0
 class StoryPanel(Panel):
     """The beginning of a story in, its continuation out."""
 
-    about = "Goes on with a story. Continue adds to what was written; change the beginning and run it again at will."
+    about = "Continues a story. Continue adds to what was written; change the beginning and run it again at will."
     examples = (
         Example("The lighthouse", {"text": "The lamp of the lighthouse had not been lit for ten years, until that"}),
         Example("A cat and the moon", {"text": "Once upon a time there was a cat who looked at the moon and"}),
@@ -46,7 +46,7 @@ class StoryPanel(Panel):
 
 
 def draw_story(beginning: str, completion: str) -> None:
-    """One running text whose second part is tinted, and heavier, so that colour is not all that tells it."""
+    """One running text whose second part is tinted, and heavier, so that color is not all that tells it."""
     written = f'<span style="{MODELS_OWN};font-weight:500">{escaped_html(completion)}</span>' if completion else ""
     given = f'<span style="opacity:0.75">{escaped_html(beginning)}</span>'
     st.html(f'<p style="line-height:1.7;overflow-wrap:anywhere">{given}{written}</p>')

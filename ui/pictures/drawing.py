@@ -18,9 +18,9 @@ INK = 0.1  # of the brightest pixel: fainter ones are blur at the edge of a stro
 
 # How a digit is framed for the networks of a data set, in words.
 FRAMES = {
-    "mnist": "scaled into a box of 20 x 20 pixels and placed in 28 x 28 by its centre of mass, as in MNIST",
+    "mnist": "scaled into a box of 20 x 20 pixels and placed in 28 x 28 by its center of mass, as in MNIST",
     "digits": "scaled to the full height and reduced to 8 x 8 pixels, as in the digits of scikit-learn",
-    "fashion_mnist": "scaled and centred in 28 x 28 pixels, as in Fashion-MNIST",
+    "fashion_mnist": "scaled and centerd in 28 x 28 pixels, as in Fashion-MNIST",
 }
 AS_IT_IS = "as it is"
 
@@ -29,7 +29,7 @@ def framed(digit: Pixels, dataset: str) -> tuple[Pixels, str]:
     """A digit as the networks of a data set know theirs, and in words what was done.
 
     Args:
-        digit: grey uint8 `(h, w)`, light on black.
+        digit: gray uint8 `(h, w)`, light on black.
         dataset: a contract name; for one without a known frame the picture stays as it is.
     """
     if dataset not in FRAMES or not ink(digit).any():
@@ -39,9 +39,9 @@ def framed(digit: Pixels, dataset: str) -> tuple[Pixels, str]:
 
 
 def mnist_frame(digit: Pixels) -> Pixels:
-    """28 x 28: the longer side scaled to 20, the centre of mass in the middle (LeCun et al. 1998, section III.A).
+    """28 x 28: the longer side scaled to 20, the center of mass in the middle (LeCun et al. 1998, section III.A).
 
-    Of 800 digits of MNIST's test set, enlarged as drawings, a LeNet-5 recognised 97 % in this frame, as the originals,
+    Of 800 digits of MNIST's test set, enlarged as drawings, a LeNet-5 recognized 97 % in this frame, as the originals,
     and 46 % unframed.
     """
     small = fitted(digit, MNIST_BOX)
@@ -57,7 +57,7 @@ def digits_frame(digit: Pixels) -> Pixels:
     """8 x 8: full height of a bitmap of 32 x 32, of which each block of 4 x 4 becomes a pixel (Alpaydin and Kaynak,
     "Optical recognition of handwritten digits", UCI repository, 1998). Hardly any is wider than 6 of the 8 pixels.
 
-    Of 800 digits of MNIST's test set a LeNet-5 trained on these recognised 74 % in this frame, 22 % in MNIST's and 12 %
+    Of 800 digits of MNIST's test set a LeNet-5 trained on these recognized 74 % in this frame, 22 % in MNIST's and 12 %
     unframed: their bitmaps are of black and white, so that any pixel of a stroke counts in full.
     """
     side = DIGITS_SIDE * DIGITS_BLOCK
@@ -69,7 +69,7 @@ def digits_frame(digit: Pixels) -> Pixels:
 
 
 def fashion_frame(digit: Pixels) -> Pixels:
-    """28 x 28: the longer side scaled to 28, the other one centred (Xiao et al., "Fashion-MNIST", 2017, section 2)."""
+    """28 x 28: the longer side scaled to 28, the other one centerd (Xiao et al., "Fashion-MNIST", 2017, section 2)."""
     small = fitted(digit, MNIST_SIDE)
     height, width = small.shape
     return placed(small, MNIST_SIDE, MNIST_SIDE, (MNIST_SIDE - height) / 2, (MNIST_SIDE - width) / 2)
@@ -107,14 +107,14 @@ def placed(small: Pixels, height: int, width: int, top: float, left: float) -> P
     return frame
 
 
-def light_on_black(grey: Pixels) -> Pixels:
+def light_on_black(gray: Pixels) -> Pixels:
     """A photograph or scan of a digit as white on black: inverted where the page is light, the page made black.
 
     Args:
-        grey: uint8 `(h, w)`; what most of its border shows is the page.
+        gray: uint8 `(h, w)`; what most of its border shows is the page.
     """
-    page = float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
-    values = grey.astype(np.float64)
+    page = float(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
+    values = gray.astype(np.float64)
     strength = (page - values if page > 127 else values - page).clip(0)
     strength = strength / max(float(strength.max()), 1.0)
     strength[strength < PAPER] = 0
@@ -128,9 +128,9 @@ def png(pixels: Pixels) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def pixels_of(picture: str, *, grey: bool = False) -> Pixels:
+def pixels_of(picture: str, *, gray: bool = False) -> Pixels:
     """A PNG or JPEG in base64 (also as a data URL) as pixels. Raises TaskInputError for what the task would refuse."""
     from tasks.images import decode_image  # which loads torch: not for a page that only offers the canvas
 
-    pixels = decode_image(picture, 1 if grey else 3).permute(1, 2, 0).numpy()
-    return pixels[..., 0] if grey else np.ascontiguousarray(pixels)
+    pixels = decode_image(picture, 1 if gray else 3).permute(1, 2, 0).numpy()
+    return pixels[..., 0] if gray else np.ascontiguousarray(pixels)

@@ -6,9 +6,9 @@ from PIL import Image
 from ui.pictures.drawing import Pixels, pixels_of
 
 SCALE = 8
-STRENGTH = 0.65  # of the colour where the heat is highest: the picture shines through
-# From dark to light, so that it can be read without colours, too (after matplotlib's map "inferno").
-HEAT_COLOURS = ((0, (66, 10, 104)), (85, (147, 38, 103)), (150, (221, 81, 58)), (210, (252, 165, 10)),
+STRENGTH = 0.65  # of the color where the heat is highest: the picture shines through
+# From dark to light, so that it can be read without colors, too (after matplotlib's map "inferno").
+HEAT_COLORS = ((0, (66, 10, 104)), (85, (147, 38, 103)), (150, (221, 81, 58)), (210, (252, 165, 10)),
                 (255, (252, 255, 164)))  # fmt: skip
 
 
@@ -19,15 +19,15 @@ def overlaid(seen: str, heatmap: str) -> Pixels:
         seen, heatmap: PNG in base64, as the task `image-classification` gives them.
     """
     picture = enlarged(pixels_of(seen), Image.Resampling.NEAREST).astype(np.float64)
-    heat = enlarged(pixels_of(heatmap, grey=True), Image.Resampling.BILINEAR)
+    heat = enlarged(pixels_of(heatmap, gray=True), Image.Resampling.BILINEAR)
     weight = heat[..., None] / 255 * STRENGTH
-    return ((1 - weight) * picture + weight * coloured(heat)).round().astype(np.uint8)
+    return ((1 - weight) * picture + weight * colored(heat)).round().astype(np.uint8)
 
 
-def coloured(heat: Pixels) -> np.ndarray:
-    """Colours of heat from 0 to 255: `(h, w, 3)`."""
-    places = [place for place, _ in HEAT_COLOURS]
-    return np.stack([np.interp(heat, places, [colour[i] for _, colour in HEAT_COLOURS]) for i in range(3)], axis=-1)
+def colored(heat: Pixels) -> np.ndarray:
+    """Colors of heat from 0 to 255: `(h, w, 3)`."""
+    places = [place for place, _ in HEAT_COLORS]
+    return np.stack([np.interp(heat, places, [color[i] for _, color in HEAT_COLORS]) for i in range(3)], axis=-1)
 
 
 def enlarged(pixels: Pixels, how: Image.Resampling = Image.Resampling.NEAREST, scale: int = SCALE) -> Pixels:

@@ -137,4 +137,4 @@ def draw_answer(network: RegisteredVersion, asking: Asking, given: Given, framin
 def seen_in_words(result: Row) -> str:
     """The size and kind of the picture that a network got."""
     picture = Image.open(io.BytesIO(base64.b64decode(result["seen"])))
-    return f"{picture.width} x {picture.height} {'grey' if picture.mode == 'L' else 'colour'} pixels"
+    return f"{picture.width} x {picture.height} {'gray' if picture.mode == 'L' else 'color'} pixels"

@@ -53,7 +53,7 @@ def drawn() -> Given | None:
     if picture is None:
         return None
     try:
-        digit = pixels_of(picture, grey=True)
+        digit = pixels_of(picture, gray=True)
     except TaskInputError:  # no browser of ours sends such a thing
         return None
     return Given(picture, digit) if ink(digit).any() else None
@@ -89,7 +89,7 @@ def uploaded() -> Given | None:
         return None
     if not is_digit:
         return Given(image)
-    digit = light_on_black(pixels_of(image, grey=True))
+    digit = light_on_black(pixels_of(image, gray=True))
     if not ink(digit).any():
         st.warning("Nothing stands out in this picture, so it is sent as it is.", icon=":material/contrast:")
         return Given(image)

@@ -1,6 +1,6 @@
-"""Charts for the pages: Altair only, no Streamlit. Each can be read without its colours, and on a telephone.
+"""Charts for the pages: Altair only, no Streamlit. Each can be read without its colors, and on a telephone.
 
-Colours keep a contrast of at least 3 to 1 on a white and on a nearly black page (WCAG 2.2, 1.4.11).
+Colors keep a contrast of at least 3 to 1 on a white and on a nearly black page (WCAG 2.2, 1.4.11).
 """
 
 import math
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     LayeredChart = alt.LayerChart | alt.FacetChart
 
-COLOURS = ("#2f7fe0", "#d9730d", "#1a9a66", "#c2489a", "#8d6be3", "#128ea3", "#d6493b", "#8b8a17")
+COLORS = ("#2f7fe0", "#d9730d", "#1a9a66", "#c2489a", "#8d6be3", "#128ea3", "#d6493b", "#8b8a17")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
-BLUE, ORANGE, GREY = COLOURS[0], COLOURS[1], "#7a808a"
+BLUE, ORANGE, GRAY = COLORS[0], COLORS[1], "#7a808a"
 # Lines that one chart can hold before nobody can tell them apart.
 MOST_LINES = 12
 HEIGHT, ROW, CELL = 300, 26, 25  # pixels
@@ -49,12 +49,12 @@ def curves(
         alt.Tooltip("seconds:Q", format=".1f"),
         alt.Tooltip("value:Q", title=metric, format=".2%" if share else ".4f"),
     ]
-    colour, shape = _identity([str(point["model"]) for point in points])
-    base = alt.Chart(alt.Data(values=list(points))).encode(x=x, y=y, color=colour)
+    color, shape = _identity([str(point["model"]) for point in points])
+    base = alt.Chart(alt.Data(values=list(points))).encode(x=x, y=y, color=color)
     dash = alt.StrokeDash(
         "part:N",
         scale=alt.Scale(domain=["training", "validation"], range=[[4, 4], [1, 0]]),
-        legend=alt.Legend(title=None, orient="top", symbolStrokeColor=GREY),
+        legend=alt.Legend(title=None, orient="top", symbolStrokeColor=GRAY),
     )
     drawn = base.mark_line(strokeWidth=2, clip=True).encode(detail="run:N", strokeDash=dash)
     marks = base.transform_filter("datum.marked").mark_point(filled=True, opacity=1).encode(
@@ -121,12 +121,12 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> "Layer
     tooltip = [alt.Tooltip("true:N"), alt.Tooltip("predicted:N"), alt.Tooltip("count:Q", title="images"),
                alt.Tooltip("share:Q", title="of this true class", format=".1%")]  # fmt: skip
     base = alt.Chart(alt.Data(values=cells)).encode(x=x, y=y, tooltip=tooltip)
-    empty = base.mark_rect(color=GREY, opacity=0.1)
+    empty = base.mark_rect(color=GRAY, opacity=0.1)
     filled = []
     for right, ramp in ((True, [LIGHT_BLUE, DARK_BLUE]), (False, [LIGHT_ORANGE, DARK_ORANGE])):
         kind = base.transform_filter(f"datum.count > 0 && datum.right == {str(right).lower()}")
-        colour = alt.Color("depth:Q", scale=alt.Scale(domain=[0, 1], range=ramp), legend=None)
-        filled.append(kind.mark_rect(stroke=None if right else DARK_ORANGE).encode(color=colour))
+        color = alt.Color("depth:Q", scale=alt.Scale(domain=[0, 1], range=ramp), legend=None)
+        filled.append(kind.mark_rect(stroke=None if right else DARK_ORANGE).encode(color=color))
     numbers = []
     if step >= 20:
         ink = alt.condition("datum.depth > 0.5", alt.value(LIGHT_TEXT), alt.value(DARK_TEXT))
@@ -147,13 +147,13 @@ def cost(found: Sequence["Line"], against: str) -> "LayeredChart":
         for line in found
         if "accuracy" in line.values and against in line.values and line.values[against].mean > 0
     ]  # fmt: skip
-    colour, shape = _identity([row["model"] for row in rows])
+    color, shape = _identity([row["model"] for row in rows])
     x = alt.X("cost:Q", title=f"{title}, logarithmic", scale=alt.Scale(type="log", nice=True, padding=12),
               axis=alt.Axis(format="~s", tickCount=5, labelOverlap=True))  # fmt: skip
     y = alt.Y("value:Q", title="test accuracy", scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(format="~%"))
     tooltip = [alt.Tooltip("model:N"), alt.Tooltip("value:Q", title="test accuracy", format=".2%"),
                alt.Tooltip("cost:Q", title=title, format=",.5~r")]  # fmt: skip
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour)
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=color)
     spread = base.transform_filter("datum.high > datum.low").mark_rule(strokeWidth=2).encode(
         y=alt.Y("low:Q", title="test accuracy"), y2="high:Q"
     )  # fmt: skip
@@ -169,18 +169,18 @@ def accuracy_by_length(rows: Sequence[Mapping[str, Any]]) -> "LayeredChart":
     """
     import altair as alt
 
-    colour, shape = _identity([str(row["model"]) for row in rows])
+    color, shape = _identity([str(row["model"]) for row in rows])
     x = alt.X("length:Q", title="numbers in the sequence", scale=alt.Scale(zero=False, nice=False, padding=12),
               axis=alt.Axis(values=sorted({row["length"] for row in rows}), format="d", labelOverlap=True))  # fmt: skip
     y = alt.Y("accuracy:Q", title="sequences without a mistake", scale=alt.Scale(domain=[0, 1]),
               axis=alt.Axis(format="~%"))  # fmt: skip
     tooltip = [alt.Tooltip("model:N"), alt.Tooltip("length:Q"), alt.Tooltip("accuracy:Q", format=".1%"),
                alt.Tooltip("trained:Q", title="trained up to")]  # fmt: skip
-    base = alt.Chart(alt.Data(values=list(rows))).encode(x=x, y=y, color=colour)
+    base = alt.Chart(alt.Data(values=list(rows))).encode(x=x, y=y, color=color)
     lines = base.mark_line(strokeWidth=2)
     marks = base.mark_point(filled=True, size=90, opacity=1).encode(shape=shape, tooltip=tooltip)
     trained = [{"length": length} for length in sorted({row["trained"] for row in rows if row.get("trained")})]
-    rules = alt.Chart(alt.Data(values=trained)).mark_rule(strokeDash=[5, 4], strokeWidth=2, color=GREY).encode(
+    rules = alt.Chart(alt.Data(values=trained)).mark_rule(strokeDash=[5, 4], strokeWidth=2, color=GRAY).encode(
         x=x, tooltip=[alt.Tooltip("length:Q", title="trained up to")]
     )  # fmt: skip
     return alt.layer(rules, lines, marks).properties(height=_height(rows))
@@ -198,15 +198,15 @@ def _legend_columns(models: Iterable[str]) -> int:
 
 
 def _identity(models: Sequence[str]) -> tuple["alt.Color", "alt.Shape"]:
-    """Colour and shape that stand for the same model, in one legend below the chart; always the same ones."""
+    """Color and shape that stand for the same model, in one legend below the chart; always the same ones."""
     import altair as alt
 
     names = list(dict.fromkeys(models))
     legend = alt.Legend(title=None, orient="bottom", columns=_legend_columns(names), labelLimit=260, symbolSize=110)
-    colours = [COLOURS[place % len(COLOURS)] for place in range(len(names))]
-    # A ninth model has the first colour again, but not with the first shape.
-    shapes = [SHAPES[(place + place // len(COLOURS)) % len(SHAPES)] for place in range(len(names))]
+    colors = [COLORS[place % len(COLORS)] for place in range(len(names))]
+    # A ninth model has the first color again, but not with the first shape.
+    shapes = [SHAPES[(place + place // len(COLORS)) % len(SHAPES)] for place in range(len(names))]
     return (
-        alt.Color("model:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
+        alt.Color("model:N", scale=alt.Scale(domain=names, range=colors), legend=legend),
         alt.Shape("model:N", scale=alt.Scale(domain=names, range=shapes), legend=legend),
     )

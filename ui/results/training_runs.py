@@ -11,8 +11,8 @@ from tasks.runs import (
     find_trainings,
     finished_trainings,
     parameter_count,
+    readable_errors,
     report_file,
-    store_in_words,
     training_curves,
 )
 from ui.results.leaderboard import HISTORY
@@ -23,7 +23,7 @@ CLASSIFICATION = "image-classification"
 @st.cache_data(ttl="10s", show_spinner=False)
 def classifiers() -> list[FinishedTraining]:
     """All finished trainings of CNNs, newest first; read again after ten seconds. Raises StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         return finished_trainings(CLASSIFICATION)
 
 
@@ -33,14 +33,14 @@ def classifiers() -> list[FinishedTraining]:
 @st.cache_data(ttl="1h", max_entries=20, show_spinner=False)
 def histories(run_ids: tuple[str, ...], metrics: tuple[str, ...] = HISTORY) -> dict[str, dict[str, Curve]]:
     """Curves by run id and metric. Raises StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         return {run_id: dict(curves) for run_id, curves in training_curves(run_ids, metrics).items()}
 
 
 @st.cache_data(ttl="1h", max_entries=500, show_spinner="Counting parameters")
 def parameters(_training: FinishedTraining, run_id: str) -> int | None:  # noqa: ARG001  # the id is the cache's key
     """How many parameters a training's network has, or None. Raises StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         return parameter_count(_training)
 
 
@@ -50,7 +50,7 @@ def tested(run_id: str) -> tuple[list[list[int]], dict[str, dict[str, float]]] |
 
     Raises StoreUnreachableError.
     """
-    with store_in_words():
+    with readable_errors():
         try:
             counts, report = classifier_predictions(run_id).confusion().tolist(), class_report(run_id)
         except FileNotFoundError:
@@ -61,14 +61,14 @@ def tested(run_id: str) -> tuple[list[list[int]], dict[str, dict[str, float]]] |
 @st.cache_data(ttl="1m", max_entries=50, show_spinner=False)
 def named_comparisons(run_ids: tuple[str, ...]) -> dict[str, str]:
     """Names of comparisons by id, newest first. Raises StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         return comparison_names(run_ids)
 
 
 @st.cache_data(ttl="1m", max_entries=6, show_spinner=False)
 def comparison_report(run_id: str) -> bytes | None:
     """The page that a comparison logged, or None if it has none (yet). Raises StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         try:
             return report_file(run_id)
         except FileNotFoundError:
@@ -78,5 +78,5 @@ def comparison_report(run_id: str) -> bytes | None:
 @st.cache_data(ttl="10s", max_entries=20, show_spinner=False)
 def trainings_of(run_ids: tuple[str, ...]) -> dict[str, FinishedTraining]:
     """Those of the runs that are finished trainings, by id. Raises StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         return find_trainings(run_ids)

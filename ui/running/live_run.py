@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.runs import end_abandoned, find_run, open_store, store_in_words, tagged_runs
+from tasks.runs import end_abandoned, find_run, open_store, readable_errors, tagged_runs
 from ui.running.processes import FINISHED, TAG, Process
 
 COUNTED = re.compile(r"^\s*(?P<what>epoch\s+|\[)?(?P<done>\d{1,6})/(?P<all>\d{1,6})\b", re.MULTILINE)
@@ -44,10 +44,10 @@ class LiveRun:
 
 def live_run(process: Process) -> LiveRun | None:
     """The run of a process as it is now; None if it has made none (yet). Raises StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         client = open_store()
         made = tagged_runs(client, TAG, process.id)  # newest first
-        # A run that was gone on with keeps the tag of the process that made it.
+        # A run that was resumed keeps the tag of the process that made it.
         resumed = process.values.get("resume", "none")
         above = resumed if resumed != "none" else next((run.data.tags.get(PARENT) for run in made), None)
         own = next((run for run in made if PARENT not in run.data.tags), None)

@@ -10,7 +10,7 @@ from tasks import registry
 from tasks.catalog import CatalogModel
 from tasks.registry import RegisteredVersion
 from tasks.registry.scores import better, data_tags, metric_title, score
-from tasks.runs import find_run, open_store, store_in_words
+from tasks.runs import find_run, open_store, readable_errors
 from tasks.runtime.worker import GIGABYTE
 from ui.services import mlflow_ui, run_link
 
@@ -93,7 +93,7 @@ def champion_rule(task: str) -> str:
 
 def promote(version: RegisteredVersion) -> None:
     """Make a version champion. Raises ModelNotFoundError if it is gone, StoreUnreachableError."""
-    with store_in_words():
+    with readable_errors():
         registry.find(version.key)
         registry.promote(version.name, version.version)
 
@@ -103,7 +103,7 @@ def run_metrics(version: RegisteredVersion) -> tuple[Mapping[str, float], str]:
 
     Raises StoreUnreachableError.
     """
-    with store_in_words():
+    with readable_errors():
         run = find_run(open_store(), version.run_id) if version.run_id else None
     if run is None:
         return {}, ""

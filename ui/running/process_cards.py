@@ -30,7 +30,7 @@ from ui.session import forget_versions
 REFRESH_S = 2
 SHOWN = 10
 RESUMABLE = ("cnn", "seq2seq", "compare")
-COLOURS = {"train": BLUE, "val": ORANGE}
+COLORS = {"train": BLUE, "val": ORANGE}
 LOOK = {
     WAITING: (":material/hourglass_empty:", "gray"),
     RUNNING: (":material/progress_activity:", "blue"),
@@ -94,11 +94,11 @@ def _draw_all(entries: Collection[str], empty: str, key: str) -> None:
 
 def _draw(process: Process, note: str) -> None:
     """One process: a line and its buttons; curves and log of those that have ended are folded away."""
-    icon, colour = LOOK[process.state]
+    icon, color = LOOK[process.state]
     log = log_tail(process.id)
     with st.container(border=True, key=f"process-{process.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge("stopping" if process.stopping else process.state, icon=icon, color=colour)  # type: ignore[arg-type]
+            st.badge("stopping" if process.stopping else process.state, icon=icon, color=color)  # type: ignore[arg-type]
             st.markdown(f"**{escaped(process.entry)}**", width="content")
             st.caption(_when(process), width="content")
         if process.values:
@@ -164,7 +164,7 @@ def _draw_curves(kind: str, curves: dict[str, Any]) -> None:
     title = kind.replace("_", " ")
     last = ", ".join(f"{part} {column.dropna().iloc[-1]:.4f}" for part, column in table.items() if column.notna().any())
     st.line_chart(table, x_label="epoch", y_label=title, height=280, alt=f"{title} by epoch: {last}",
-                  color=[COLOURS[part] for part in table])  # fmt: skip
+                  color=[COLORS[part] for part in table])  # fmt: skip
     st.caption(f"{title.capitalize()}, epoch {table.index.max()}: {last}")
 
 
@@ -173,7 +173,7 @@ def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
         if process.active:
             st.button("Stop", key=f"stop-{process.id}", icon=":material/stop_circle:", disabled=process.stopping,
                       on_click=_try, args=(stop, process.id, note),
-                      help="It is asked to end; a training can be gone on with later.")  # fmt: skip
+                      help="It is asked to end; a training can be resumed later.")  # fmt: skip
         else:
             if process.entry in RESUMABLE and process.state != FINISHED:
                 st.button("Go on", key=f"again-{process.id}", icon=":material/play_circle:", on_click=_go_on,
@@ -187,7 +187,7 @@ def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
 
 
 def _go_on(process: Process, note: str) -> None:
-    """Go on with what was cut off: a training with its run, a comparison by the same command."""
+    """Resume what was cut off: a training with its run, a comparison by the same command."""
     try:
         run = live_run(process)
     except StoreUnreachableError as error:

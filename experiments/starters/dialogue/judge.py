@@ -15,14 +15,14 @@ from experiments.starters.dialogue.template import extended
 from experiments.starters.language.judge import cold_seconds
 from experiments.starters.language.repetition import distinct, words_of
 from experiments.starters.language.scoring import log_probabilities
-from experiments.starters.starter import Figure, Judgement
+from experiments.starters.starter import Figure, Judgment
 from tasks.chat import Chatbot
 
 NAME = "chatbot"
 CONVERSATIONS = 400  # of the held-out ones: reading each twice, from either speaker, takes a while
 
 
-def judge(folder: Path, data_dir: Path) -> Judgement:
+def judge(folder: Path, data_dir: Path) -> Judgment:
     """Figures of a model folder on held-out conversations, and its replies to the fixed prompts.
 
     The language model that it began from is looked for beside the folder. Raises UserError where it is not.
@@ -43,7 +43,7 @@ def judge(folder: Path, data_dir: Path) -> Judgement:
         Figure(f"share of the replies to {len(PROMPTS)} fixed prompts that the model ended by itself", ended),
         Figure("seconds from loading the model to the end of its first reply", seconds, "must be below 3", 2),
     ]
-    return Judgement(tuple(figures), _shown(replies))
+    return Judgment(tuple(figures), _shown(replies))
 
 
 def ask(prompt: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _predictability(task: Chatbot, before: Path, data_dir: Path) -> list[Figure]
         ours, count = perplexity(task.model, task.tokenizer, talks)
         theirs, _ = perplexity(language_model, task.tokenizer, talks)
         what = f"perplexity a token on the replies in {name} ({count:,} tokens)"
-        found.append(Figure(what, ours, f"the language model before it learnt dialogues: {theirs:.2f}", 2))
+        found.append(Figure(what, ours, f"the language model before it learned dialogues: {theirs:.2f}", 2))
     return found
 
 
@@ -78,7 +78,7 @@ def perplexity(model: Any, tokenizer: Any, conversations: Sequence[tuple[str, ..
     talks = [talk for ways in both_ways(tokenizer, conversations, learn_both=False) for talk in ways]
     end, window = tokenizer.eos_token_id, model.config.max_position_embeddings
     scores = log_probabilities(model, [talk.tokens[:-1] for talk in talks], end=end, window=window)
-    counted = np.concatenate([score[talk.learnt] for score, talk in zip(scores, talks, strict=True)])
+    counted = np.concatenate([score[talk.learned] for score, talk in zip(scores, talks, strict=True)])
     return math.exp(-counted.mean()), len(counted)
 
 

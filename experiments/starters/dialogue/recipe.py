@@ -24,7 +24,7 @@ and technology: BSD-3-Clause. An epoch repeats it 5 times.
 (CDLA-Sharing-1.0, CC-BY, public domain) are in the card of the language model.
 
 Conversations with rude words are left out. The assistant's turns got a capital at their beginning and a mark at \
-their end; the user's stayed as people wrote them. Every turn but the first is learnt as a reply to those before it, \
+their end; the user's stayed as people wrote them. Every turn but the first is learned as a reply to those before it, \
 and conversations begin with either of their first two turns. 5 % of the conversations are held out for testing and \
 2 % for validation, by a hash of their first turn. The Simple dialogs, whose licence is unknown, are only measured \
 on.

@@ -17,7 +17,7 @@ from tasks.base import ModelFolderError
 from tasks.engines.loading import load_model, load_tokenizer
 
 USER, ASSISTANT = "<|user|>", "<|assistant|>"
-# Messages of the system are left out: the model has not learnt to follow instructions.
+# Messages of the system are left out: the model has not learned to follow instructions.
 TEMPLATE = (
     "{{ bos_token }}"
     "{% for message in messages %}{% if message['role'] != 'system' %}"
@@ -29,10 +29,10 @@ TEMPLATE = (
 
 @dataclass(frozen=True)
 class Talk:
-    """A conversation as tokens, int16, without the end token at its beginning, and which of them are to be learnt."""
+    """A conversation as tokens, int16, without the end token at its beginning, and which of them are to be learned."""
 
     tokens: np.ndarray
-    learnt: np.ndarray
+    learned: np.ndarray
 
 
 def extended(folder: Path) -> tuple[LlamaForCausalLM, Any]:
@@ -65,7 +65,7 @@ def encode_talks(tokenizer: Any, conversations: Iterable[Sequence[str]], first: 
 
     Args:
         first: 0 if the first turn is the user's, 1 to leave it out, so that the second one is.
-        both: whether the user's turns, too, are to be learnt, but for the first: both speakers are people, and every
+        both: whether the user's turns, too, are to be learned, but for the first: both speakers are people, and every
             turn answers the one before it.
     """
     end = tokenizer.eos_token_id
@@ -81,14 +81,14 @@ def encode_talks(tokenizer: Any, conversations: Iterable[Sequence[str]], first: 
     talks = []
     for turns in shown:
         tokens: list[int] = []
-        learnt: list[bool] = []
+        learned: list[bool] = []
         for number in range(len(turns)):
             said = [*next(pieces).ids, end]
             counts = number % 2 == 1 or (both and number > 0)
             tokens += [speakers[number % 2], *said]
-            learnt += [False, *[counts] * len(said)]
-        if any(learnt):
-            talks.append(Talk(np.array(tokens, dtype=np.int16), np.array(learnt)))
+            learned += [False, *[counts] * len(said)]
+        if any(learned):
+            talks.append(Talk(np.array(tokens, dtype=np.int16), np.array(learned)))
     return talks
 
 
@@ -96,8 +96,8 @@ def pack(talks: Sequence[Talk], end: int, context: int) -> tuple[torch.Tensor, t
     """Conversations one after the other, the end token before each, as inputs and targets int64 `(rows, context)`."""
     border, no = np.array([end], dtype=np.int16), np.array([False])
     tokens = cut(np.concatenate([part for talk in talks for part in (border, talk.tokens)]), context)
-    learnt = np.concatenate([part for talk in talks for part in (no, talk.learnt)]).astype(np.int16)
-    targets = tokens[:, 1:].masked_fill(cut(learnt, context)[:, 1:] == 0, IGNORED)
+    learned = np.concatenate([part for talk in talks for part in (no, talk.learned)]).astype(np.int16)
+    targets = tokens[:, 1:].masked_fill(cut(learned, context)[:, 1:] == 0, IGNORED)
     return tokens[:, :-1], targets
 
 

@@ -20,7 +20,7 @@ class Item:
     Attributes:
         tokens: of the text, with the special ones.
         kinds: for each token 0, or 1 in the second of two texts.
-        target: what is to be learnt, float32 of any shape `(rows, length)` or `(values,)`; the last dimension of the
+        target: what is to be learned, float32 of any shape `(rows, length)` or `(values,)`; the last dimension of the
             first kind is that of the tokens.
     """
 

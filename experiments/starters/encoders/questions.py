@@ -28,7 +28,7 @@ from experiments.starters.encoders.squad import (
     sample,
 )
 from experiments.starters.encoders.windows import Windows
-from experiments.starters.starter import Figure, Judgement, Starter
+from experiments.starters.starter import Figure, Judgment, Starter
 from experiments.training.family import DataIdentity
 from experiments.training.state import Metrics, StepResult
 from tasks.engines.extractive import ExtractiveAnswers
@@ -162,7 +162,7 @@ def most_common_words(question: Question) -> str:
     return max(found, key=lambda sentence: len(asked & set(WORD.findall(sentence.lower())))).strip()
 
 
-def judge(folder: Path, data_dir: Path) -> Judgement:
+def judge(folder: Path, data_dir: Path) -> Judgment:
     """Exact match and F1 on the held-out articles and tales, as the task answers, beside the likeliest sentence."""
     task, seconds = opened(TASK, folder, QuestionLesson.example)
     test = read_questions(data_dir).test
@@ -177,7 +177,7 @@ def judge(folder: Path, data_dir: Path) -> Judgement:
             title = {"exact_match": "exact match", "f1": "F1"}[name]
             figures.append(Figure(f"{title} on {what} ({len(questions)} questions)", value, beside))
     figures.append(Figure("seconds from loading the model to its first answer", seconds, "must be below 3", 2))
-    return Judgement(tuple(figures))
+    return Judgment(tuple(figures))
 
 
 ABOUT = f"""\
@@ -207,8 +207,8 @@ of all answers that people gave count as right in training.
 
 It points at words of the text that it is given; it does not reason, count, compare or answer yes or no, and it knows \
 nothing that the text does not say. About two in five questions of held-out articles it does not answer word for word, \
-mostly with another name, number or phrase of the right kind. It has hardly learnt to say that there is no answer (one \
-window in ten had none): expect an answer to almost any question, and look at its score. Answers of more than 30 \
+mostly with another name, number or phrase of the right kind. It has hardly learned to say that there is no answer \
+(one window in ten had none): expect an answer to almost any question, and look at its score. Answers of more than 30 \
 tokens it does not give. It reads 256 tokens at once and long texts in overlapping windows. English only; \
 encyclopaedia articles and fairy tales are what it has seen.
 """

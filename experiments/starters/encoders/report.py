@@ -84,12 +84,12 @@ def opened(task: str, folder: Path, row: Mapping[str, Any]) -> tuple[Any, float]
     return loaded, time.perf_counter() - started
 
 
-# Texts of other kinds than the summariser has learnt from, written for this project.
+# Texts of other kinds than the summarizer has learned from, written for this project.
 OTHER_TEXTS = {
     "News": "The city council voted on Tuesday to close the old swimming hall at the end of June. The building, which "
     "opened in 1968, needs a new roof and new pipes, and repairs would cost more than eleven million. A new hall with "
     "two pools will be built beside the railway station and is to open in three years. Until then, schools will have "
-    "to send their classes to the neighbouring town. Several hundred people had signed a petition against the plan. "
+    "to send their classes to the neighboring town. Several hundred people had signed a petition against the plan. "
     "The mayor said that she understood the anger, but that the roof could not wait. Ticket prices in the new hall "
     "will stay as they are for families. The swimming club hopes that its members will not give up before the doors "
     "open again.",

@@ -21,7 +21,7 @@ from experiments.starters.encoders.batches import Batch, Item
 from experiments.starters.encoders.report import make_family, opened
 from experiments.starters.encoders.setup import Lesson, outputs
 from experiments.starters.encoders.sst2 import LABELS, Review, Sst2, natural, read_sst2
-from experiments.starters.starter import Figure, Judgement, Starter
+from experiments.starters.starter import Figure, Judgment, Starter
 from experiments.training.family import DataIdentity
 from experiments.training.state import Metrics, StepResult
 
@@ -111,7 +111,7 @@ def read(config: StarterConfig) -> SentimentLesson:
     return SentimentLesson(Sst2(train, data.val, data.test), f"{config.data_dir}/text/sst2")
 
 
-def judge(folder: Path, data_dir: Path) -> Judgement:
+def judge(folder: Path, data_dir: Path) -> Judgment:
     """Accuracy on the development set of SST-2, as the task answers, beside a majority and a bag of words."""
     data = read_sst2(data_dir)
     task, seconds = opened(TASK, folder, SentimentLesson.example)
@@ -129,7 +129,7 @@ def judge(folder: Path, data_dir: Path) -> Judgement:
         Figure("accuracy on the same sentences with marks and contractions as people type them", typed["accuracy"]),
         Figure("seconds from loading the model to its first answer", seconds, "must be below 3", 2),
     )
-    return Judgement(figures)
+    return Judgment(figures)
 
 
 def _bag_of_words(data: Sst2) -> list[str]:
@@ -138,11 +138,11 @@ def _bag_of_words(data: Sst2) -> list[str]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    learnt = data.train + data.val
+    learned = data.train + data.val
     model = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", sublinear_tf=True), LogisticRegression(C=10)
     )
-    model.fit([review.text for review in learnt], [LABELS[review.label] for review in learnt])
+    model.fit([review.text for review in learned], [LABELS[review.label] for review in learned])
     return [str(label) for label in model.predict([review.text for review in data.test])]
 
 
@@ -174,7 +174,7 @@ It knows film reviews in English, one or a few sentences long, and only two answ
 opinion at all still gets one of them, often with high confidence. Irony, comparisons ("better than the book, which \
 says little") and praise of something else mislead it. Names, rare words and other languages fall into syllables that \
 say little to it; emoji are unknown to it. It does not see capital letters. It reads 128 tokens at once; longer texts \
-are read in windows, whose scores are averaged. Judge no person by it: it has learnt whatever prejudice its sentences \
+are read in windows, whose scores are averaged. Judge no person by it: it has learned whatever prejudice its sentences \
 hold.
 """
 

@@ -22,7 +22,7 @@ from experiments.starters.encoders.batches import Batch, Item
 from experiments.starters.encoders.report import OTHER_TEXTS, make_family, opened
 from experiments.starters.encoders.scitldr import Paper, SciTldr, read_scitldr
 from experiments.starters.encoders.setup import Lesson, outputs
-from experiments.starters.starter import Figure, Judgement, Starter
+from experiments.starters.starter import Figure, Judgment, Starter
 from experiments.training.family import DataIdentity
 from experiments.training.state import Metrics, StepResult
 from tasks.engines.sentences import choose, read_part, sentence_scores
@@ -49,7 +49,7 @@ class SummaryLesson(Lesson):
     selected_by = "val_rougeL"
     columns = ("loss", "rouge1", "rouge2", "rougeL")
     example = {
-        "text": "The old lighthouse had stood dark for thirty years. Last spring a group of neighbours bought it for "
+        "text": "The old lighthouse had stood dark for thirty years. Last spring a group of neighbors bought it for "
         "the price of a used car, and spent every weekend scraping paint and replacing glass. On Saturday evening, "
         "with half the town on the beach, its lamp was lit again. The group now wants to open the tower to visitors."
     }
@@ -164,7 +164,7 @@ def lead(text: str, words: int) -> str:
     return text[: found[-1].end()] if found else ""
 
 
-def judge(folder: Path, data_dir: Path) -> Judgement:
+def judge(folder: Path, data_dir: Path) -> Judgment:
     """ROUGE on the development set of SciTLDR, as the task answers, beside as many words from the beginning."""
     papers = read_scitldr(data_dir).test
     task, seconds = opened(TASK, folder, SummaryLesson.example)
@@ -182,7 +182,7 @@ def judge(folder: Path, data_dir: Path) -> Judgement:
     share = sum(answer["compression"] for answer in answers) / len(answers)
     figures.append(Figure("words of a summary as a share of the text's", share))
     figures.append(Figure("seconds from loading the model to its first answer", seconds, "must be below 3", 2))
-    return Judgement(tuple(figures), _examples(task))
+    return Judgment(tuple(figures), _examples(task))
 
 
 def _examples(task: Any) -> str:

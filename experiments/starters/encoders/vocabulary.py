@@ -1,6 +1,6 @@
-"""A WordPiece vocabulary cut down to the pieces that matter, or learnt anew.
+"""A WordPiece vocabulary cut down to the pieces that matter, or learned anew.
 
-WordPiece spells a word with the longest pieces that it has. A word all of whose pieces are kept is therefore spelt as
+WordPiece spells a word with the longest pieces that it has. A word all of whose pieces are kept is therefore spelled as
 before; another falls into shorter pieces. All single characters are kept, so that no word becomes unknown.
 """
 
@@ -59,7 +59,7 @@ def cut_tokenizer(tokenizer: Any, kept: Sequence[int]) -> BertTokenizer:
 
 
 def learn_tokenizer(texts: Sequence[str], size: int) -> BertTokenizer:
-    """A lower-casing WordPiece tokenizer of about `size` pieces, learnt from texts; the same one each time.
+    """A lower-casing WordPiece tokenizer of about `size` pieces, learned from texts; the same one each time.
 
     (The trainer for WordPiece in the library numbers equally frequent pieces by chance.) Byte-pair encoding finds
     pieces; as beginnings and as continuations of words they are counted, and the frequent ones kept.

@@ -12,7 +12,7 @@ from experiments.starters.language.repetition import LOOP_LENGTH, LOOP_TIMES, LO
 from experiments.starters.language.scoring import log_probabilities
 from experiments.starters.language.stories import OPENING_END, Stories, opening, read_stories
 from experiments.starters.language.tokens import encode
-from experiments.starters.starter import Figure, Judgement
+from experiments.starters.starter import Figure, Judgment
 from tasks.base import Task
 from tasks.text_generation import NextWordPrediction, StoryCompletion
 
@@ -26,7 +26,7 @@ FIRST_PROMPT = "Once upon a time, there was a little girl named Lily. She loved 
 Sample = tuple[str, str, str]  # first sentence, what the model wrote after it, what stands there in the true story
 
 
-def judge(folder: Path, data_dir: Path) -> Judgement:
+def judge(folder: Path, data_dir: Path) -> Judgment:
     """Figures of a model folder on the stories held out by `read_stories`, and its first samples."""
     seconds = cold_seconds(StoryCompletion, folder, {"text": FIRST_PROMPT})
     stories = read_stories(data_dir)
@@ -41,7 +41,7 @@ def judge(folder: Path, data_dir: Path) -> Judgement:
         _next_words(folder, stories),
         Figure("seconds from loading the model to the end of its first 100 tokens", seconds, "must be below 3", 2),
     ]
-    return Judgement(tuple(figures), _shown(samples))
+    return Judgment(tuple(figures), _shown(samples))
 
 
 def cold_seconds(kind: type[Task], folder: Path, row: Mapping[str, Any]) -> float:

@@ -12,7 +12,7 @@ ROWS = 16
 
 @dataclass(frozen=True)
 class _Piece:
-    """Tokens that are read at once, and where the judgement of the last of them goes."""
+    """Tokens that are read at once, and where the judgment of the last of them goes."""
 
     tokens: np.ndarray
     result: np.ndarray

@@ -37,7 +37,7 @@ SIZES: dict[str, Any] = {
     "num_key_value_heads": 4,
     "intermediate_size": 688,
     "max_position_embeddings": CONTEXT,
-    # About 1 / sqrt(width). With the 0.02 of larger models this one learnt much more slowly: after 250 steps its loss
+    # About 1 / sqrt(width). With the 0.02 of larger models this one learned much more slowly: after 250 steps its loss
     # on validation stories was 5.15, with 0.05 it was 4.52 (both at a learning rate of 0.004).
     "initializer_range": 0.05,
 }

@@ -23,7 +23,7 @@ def train_tokenizer(texts: Sequence[str], words: int, longest: int) -> Any:
     Args: longest: tokens that the model reads at once.
     """
     tokenizer = Tokenizer(BPE())
-    # Digits one by one: a story's "100" is too rare to be learnt as a word.
+    # Digits one by one: a story's "100" is too rare to be learned as a word.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
@@ -65,7 +65,7 @@ def joined(texts: Sequence[np.ndarray], end: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Rows:
-    """Tokens to read and those that follow them, int64 `(rows, context)`, IGNORED where nothing is to be learnt.
+    """Tokens to read and those that follow them, int64 `(rows, context)`, IGNORED where nothing is to be learned.
 
     `tokens` and `examples` are the targets that count and the rows of the batch over all processes.
     """
@@ -127,7 +127,7 @@ class PackedBatches:
         """Yield the batches of epoch `number`, counted from 1."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         inputs, targets = self.packed(number, torch.randperm(len(self.texts), generator=generator).tolist())
-        # Neighbouring rows may belong to one long text.
+        # Neighboring rows may belong to one long text.
         order = torch.randperm(self.rows, generator=generator)
         for batch in order.split(self.batch_size)[: len(self)]:
             count = len(batch)

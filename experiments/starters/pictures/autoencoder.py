@@ -1,6 +1,6 @@
 """The picture model's autoencoder: pictures of 64 x 64 to latents of 4 x 8 x 8 and back (Kingma and Welling 2014).
 
-It is learned for one grey channel and saved for three: it reads the luminance of a colour picture and writes grey.
+It is learned for one gray channel and saved for three: it reads the luminance of a color picture and writes gray.
 """
 
 import math
@@ -22,14 +22,14 @@ BATCH, LEARNING_RATE, WARMUP, GRAD_CLIP = 64, 3e-3, 0.08, 1.0
 # Weight of the mean absolute error, and of the divergence from a unit normal per latent number, beside the squared
 # error. A larger one for the divergence smooths latents and pictures alike.
 ABSOLUTE, DIVERGENCE = 0.5, 0.0015
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's gray
 
 
-def make_autoencoder(colours: int = 1) -> AutoencoderKL:
+def make_autoencoder(colors: int = 1) -> AutoencoderKL:
     """An untrained one. The middle has no attention: 8 x 8 is small enough for convolutions."""
     shape: dict[str, Any] = {
-        "in_channels": colours,
-        "out_channels": colours,
+        "in_channels": colors,
+        "out_channels": colors,
         "down_block_types": ("DownEncoderBlock2D",) * len(CHANNELS),
         "up_block_types": ("UpDecoderBlock2D",) * len(CHANNELS),
         "block_out_channels": CHANNELS,
@@ -55,7 +55,7 @@ def train_autoencoder(data: Subset, seed: int, precision: str) -> AutoencoderKL:
         network = network.to(device).to(memory_format=torch.channels_last)
         _learn(network, data.images, precision)
     network.eval().requires_grad_(False)
-    _normalise(network, data.images, precision)
+    _normalize(network, data.images, precision)
     return network
 
 
@@ -85,7 +85,7 @@ def _rate(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP)))
 
 
-def _normalise(network: AutoencoderKL, images: torch.Tensor, precision: str) -> None:
+def _normalize(network: AutoencoderKL, images: torch.Tensor, precision: str) -> None:
     """Give latents zero mean and unit variance by the two 1 x 1 convolutions around them; pictures stay the same."""
     latents = encode(network, images[:4000], precision)
     mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3)).clamp_min(1e-3)
@@ -130,18 +130,18 @@ def signal_to_noise(pictures: torch.Tensor, again: torch.Tensor) -> float:
     return float((10 * torch.log10(4 / error)).mean())
 
 
-def in_colour(network: AutoencoderKL) -> AutoencoderKL:
-    """The same autoencoder with three channels: it reads luminance, and writes the same grey to all three."""
+def in_color(network: AutoencoderKL) -> AutoencoderKL:
+    """The same autoencoder with three channels: it reads luminance, and writes the same gray to all three."""
     weights = dict(network.state_dict())
     first, last = "encoder.conv_in.weight", "decoder.conv_out.weight"
     weights[first] = weights[first] * torch.tensor(LUMINANCE, device=weights[first].device).view(1, 3, 1, 1)
     weights[last] = weights[last].expand(3, -1, -1, -1)
     bias = last.replace("weight", "bias")
     weights[bias] = weights[bias].expand(3)
-    coloured: Any = make_autoencoder(colours=3)
-    coloured = coloured.to(weights[first].device)
-    coloured.load_state_dict(weights)
-    return coloured.eval()
+    colored: Any = make_autoencoder(colors=3)
+    colored = colored.to(weights[first].device)
+    colored.load_state_dict(weights)
+    return colored.eval()
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

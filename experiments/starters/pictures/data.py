@@ -17,7 +17,7 @@ CLASSES_A_SET = 10
 
 @dataclass(frozen=True)
 class PictureData:
-    """Grey pictures `(n, 1, 32, 32)` uint8 with classes from 0 to 19, split once and for all; the training part is
+    """Gray pictures `(n, 1, 32, 32)` uint8 with classes from 0 to 19, split once and for all; the training part is
     shuffled."""
 
     train: Subset

@@ -11,7 +11,7 @@ import torch
 from experiments.starters.pictures.classifier import FEATURES, frechet_distance, look, look_at, share, train_classifier
 from experiments.starters.pictures.data import PictureData, first_of_each, load_pictures, reduced
 from experiments.starters.pictures.vocabulary import CLASSES, judged_prompts
-from experiments.starters.starter import Figure, Judgement
+from experiments.starters.starter import Figure, Judgment
 
 JUDGE_SEED, JUDGE_EPOCHS = 7, 4
 DRAWN, DRAWN_SEED = 50, 0  # pictures of each class, and the seed of the first
@@ -23,13 +23,13 @@ class Judged:
     """What the judge says of pictures drawn class by class, `drawn` `(n, 1, 64, 64)` from -1 to 1.
 
     Attributes:
-        by_class: the share recognised of each class; `mistaken_for` what the others are taken for most often.
+        by_class: the share recognized of each class; `mistaken_for` what the others are taken for most often.
         distance: Fréchet distance to test pictures; of as many training pictures, `distance_of_real`.
     """
 
     classes: tuple[str, ...]
     drawn: torch.Tensor
-    recognised: float
+    recognized: float
     by_class: tuple[float, ...]
     mistaken_for: tuple[str, ...]
     real_by_class: tuple[float, ...]
@@ -51,7 +51,7 @@ def judge_pipeline(pipeline: Any, data: PictureData, steps: int, guidance: float
     return Judged(
         classes=CLASSES,
         drawn=drawn.cpu(),
-        recognised=share(said, labels),
+        recognized=share(said, labels),
         by_class=tuple(share(said[labels == label], labels[labels == label]) for label in classes),
         mistaken_for=tuple(_mistaken(said[labels == label], label) for label in classes),
         real_by_class=tuple(share(real.classes[truth == label], truth[truth == label]) for label in classes),
@@ -75,11 +75,11 @@ def class_table(judged: Judged) -> str:
             judged.classes, judged.by_class, judged.mistaken_for, judged.real_by_class, strict=True
         )
     ]
-    head = "| class | drawn, recognised | else mostly taken for | real test pictures, recognised |\n|---|---|---|---|"
+    head = "| class | drawn, recognized | else mostly taken for | real test pictures, recognized |\n|---|---|---|---|"
     return "\n".join([head, *rows])
 
 
-def judge(folder: Path, data_dir: Path) -> Judgement:
+def judge(folder: Path, data_dir: Path) -> Judgment:
     """Measure a model folder as the tool uses it. Raises UserError for missing data, ModelFolderError."""
     from tasks.image_generation import ImageGeneration
 
@@ -93,11 +93,11 @@ def judge(folder: Path, data_dir: Path) -> Judgement:
     steps, guidance = task.suggested["steps"], task.suggested["guidance"]
     judged = judge_pipeline(task.pipelines.from_text, data, steps, guidance)
     threads = f"CPU threads: {torch.get_num_threads()}"
-    return Judgement(
+    return Judgment(
         figures=(
             Figure(
-                f"drawn pictures recognised by the judge ({len(judged.drawn):,}, {steps} steps, guidance {guidance:g})",
-                judged.recognised,
+                f"drawn pictures recognized by the judge ({len(judged.drawn):,}, {steps} steps, guidance {guidance:g})",
+                judged.recognized,
                 f"real test pictures {judged.own_accuracy:.3f}; by chance {1 / len(CLASSES):.2f}",
             ),
             Figure("the judge's own accuracy on test pictures", judged.own_accuracy),

@@ -12,7 +12,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from experiments.starters.pictures.autoencoder import LATENT_CHANNELS, LATENT_SIDE, in_colour, make_autoencoder
+from experiments.starters.pictures.autoencoder import LATENT_CHANNELS, LATENT_SIDE, in_color, make_autoencoder
 from experiments.starters.pictures.vocabulary import WINDOW
 
 TEXT_WIDTH = 64
@@ -106,7 +106,7 @@ def read_prompts(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> tuple[torc
 def make_pipeline(network: PictureNetwork, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:
     """The network as any diffusers tool knows it; all but the autoencoder is shared with it."""
     pipeline = StableDiffusionPipeline(
-        vae=in_colour(network.vae),
+        vae=in_color(network.vae),
         text_encoder=network.text_encoder,
         tokenizer=tokenizer,
         unet=network.unet,

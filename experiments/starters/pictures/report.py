@@ -38,18 +38,18 @@ def test(training: PictureTraining, network: nn.Module, best: int, folder: Path)
     reports = folder / "reports"
     reports.mkdir(parents=True)
     report = {
-        "share recognised by the judge": judged.recognised,
+        "share recognized by the judge": judged.recognized,
         "the judge's accuracy on test pictures": judged.own_accuracy,
         "frechet distance": judged.distance,
         "frechet distance of training pictures": judged.distance_of_real,
-        "recognised by class": dict(zip(judged.classes, judged.by_class, strict=True)),
+        "recognized by class": dict(zip(judged.classes, judged.by_class, strict=True)),
         "the critic's accuracy on pictures that it has not seen": training.critic_accuracy,
     }
     (reports / "pictures_report.json").write_text(json.dumps(report, indent=1))
     (reports / "classes.md").write_text(class_table(judged) + "\n")
     return {
         "test_loss": loss,
-        "test_accuracy": judged.recognised,
+        "test_accuracy": judged.recognized,
         "test_frechet_distance": judged.distance,
         "test_judge_accuracy": judged.own_accuracy,
     }
@@ -96,7 +96,7 @@ def describe(training: PictureTraining, result: Result) -> str:
     """The run's description for its MLflow page."""
     metrics, batches = result.metrics, training.batches
     assert isinstance(batches, PictureBatches)
-    return f"""**{result.name}**: **{metrics["test_accuracy"]:.1%}** of drawn pictures are recognised as what was \
+    return f"""**{result.name}**: **{metrics["test_accuracy"]:.1%}** of drawn pictures are recognized as what was \
 asked for, by a judge that knows {metrics["test_judge_accuracy"]:.1%} of real test pictures and had no part in the \
 training. Fréchet distance {metrics["test_frechet_distance"]:.1f} in the judge's features.
 
@@ -113,7 +113,7 @@ unselected), `plots/` (curves), `reports/` (by class), `config.json`, `checkpoin
 ABOUT = """\
 ## What it is
 
-A small Stable Diffusion: it draws grey pictures of 64 x 64 pixels of a handwritten digit or of one of ten kinds of \
+A small Stable Diffusion: it draws gray pictures of 64 x 64 pixels of a handwritten digit or of one of ten kinds of \
 clothes, shoes and bags. Its parts are of the same classes as those of the large ones, so that any tool that loads a \
 `StableDiffusionPipeline` can use the folder: a text encoder (`CLIPTextModel`, two layers of width 64) with a \
 tokenizer of its own, a denoiser (`UNet2DConditionModel`, 2.2 million parameters) for latents of 4 x 8 x 8, an \
@@ -145,9 +145,9 @@ another seed that learned from the training pictures, had no part in that.
 
 ## What it cannot do
 
-It draws one thing, in grey, in the middle of a black ground: no colours, no scenes, no people, nothing that it has no \
+It draws one thing, in gray, in the middle of a black ground: no colors, no scenes, no people, nothing that it has no \
 word for. Words that it does not know are ignored as well as it has learned to, and a prompt of nothing but unknown \
-words still gives a picture: some digit or piece of clothing. "A red dress" is a grey dress; of "12" it draws one \
+words still gives a picture: some digit or piece of clothing. "A red dress" is a gray dress; of "12" it draws one \
 digit, and "nine sneakers" become some digit too. "A summer shoe", meant as a name for sandals, mostly becomes a \
 sneaker. It does not understand "no" or "without"; a negative prompt it does.
 

@@ -1,7 +1,7 @@
 """A training of the picture model made ready: configuration decided, pictures read, network and optimizer set up.
 
 The autoencoder is learned at the beginning of the first epoch and then belongs to the network's weights, so that a
-resumed training goes on with the very one that it began with.
+resumed training resumes the very one that it began with.
 """
 
 import dataclasses

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.cnn.augmentation import Augmentation, Batch, Normalise, TrainingBatches, evaluation_batches
+from experiments.cnn.augmentation import Augmentation, Batch, Normalize, TrainingBatches, evaluation_batches
 from experiments.data.images import Subset
 
 SIZE = 32
@@ -19,9 +19,9 @@ def pixels(count: int, channels: int = 1, lowest: int = 0) -> Subset:
     return Subset(images.contiguous(memory_format=torch.channels_last), torch.arange(count))
 
 
-def as_they_are(channels: int = 1) -> Normalise:
-    """A normalisation that leaves the values of the pixels, so that they can be compared exactly."""
-    return Normalise((0.0,) * channels, (1 / 255,) * channels, "cpu")
+def as_they_are(channels: int = 1) -> Normalize:
+    """A normalization that leaves the values of the pixels, so that they can be compared exactly."""
+    return Normalize((0.0,) * channels, (1 / 255,) * channels, "cpu")
 
 
 def training(
@@ -50,10 +50,10 @@ def test_every_image_is_seen_exactly_once_an_epoch_with_its_label(augmentation: 
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_without_augmentation_batches_hold_the_normalised_originals(channels: int) -> None:
+def test_without_augmentation_batches_hold_the_normalized_originals(channels: int) -> None:
     data = pixels(50, channels)
     mean, std = (0.1, 0.5, 0.9)[:channels], (0.2, 0.3, 0.4)[:channels]
-    batches = TrainingBatches(data, Normalise(mean, std, "cpu"), Augmentation(), 16, seed=0)
+    batches = TrainingBatches(data, Normalize(mean, std, "cpu"), Augmentation(), 16, seed=0)
     images, labels = together(list(batches.epoch(1)))
     scaled = data.images[labels].double() / 255
     expected = (scaled - torch.tensor(mean).double().view(-1, 1, 1)) / torch.tensor(std).double().view(-1, 1, 1)
@@ -186,8 +186,8 @@ def test_cutout_clears_exactly_one_square_in_all_channels(channels: int, side: i
 @pytest.mark.parametrize("channels", [1, 3])
 def test_batches_are_channels_last(channels: int) -> None:
     data = pixels(20, channels)
-    normalise = as_they_are(channels)
-    for batch in [*training(data, EVERYTHING).epoch(1), *evaluation_batches(data, normalise, 8)]:
+    normalize = as_they_are(channels)
+    for batch in [*training(data, EVERYTHING).epoch(1), *evaluation_batches(data, normalize, 8)]:
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
         assert batch.images.shape[1:] == (channels, SIZE, SIZE)
 

@@ -138,7 +138,7 @@ def test_an_interrupted_grid_started_again_trains_only_what_is_missing(
     assert {run.info.run_id for run in after.values()} == {run.info.run_id for run in before.values()}
     assert {run.info.status for run in after.values()} == {FINISHED}
     assert MlflowClient().get_run(result.run_id).info.status == FINISHED
-    assert "going on with the unfinished comparison" in capsys.readouterr().out
+    assert "resuming the unfinished comparison" in capsys.readouterr().out
     assert len(json.loads((reports(result.run_id) / "analysis.json").read_text())["digits"]) > 1
 
 

@@ -34,10 +34,10 @@ def numbers_of(subset: Subset) -> list[int]:
     return (pixels[:, 0] * 256 + pixels[:, 1]).tolist()
 
 
-@pytest.fixture(params=["colour with a test set", "grey without"])
+@pytest.fixture(params=["color with a test set", "gray without"])
 def toy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> RawImages:
     """A data set of 32 x 32, so that tensors hold the very pixels."""
-    if request.param == "colour with a test set":
+    if request.param == "color with a test set":
         train, test = numbered(600, 0, 3, 32), numbered(90, 600, 3, 32)
         raw = RawImages(*train, *test, CLASSES, False, "memory")
     else:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.evaluation.analysis import analyze
-from experiments.evaluation.labelled_csv import LabelledRows
+from experiments.evaluation.labeled_csv import LabeledRows
 from experiments.evaluation.leaderboard import Leaderboard, make_leaderboard
 from experiments.evaluation.measure import Measured
 from experiments.evaluation.plan import Plan
@@ -77,7 +77,7 @@ def board(answers: dict[str, list[int]], latency: dict[str, float] | None = None
     count = len(next(iter(answers.values())))
     rows = tuple({"text": "x", "label": "y"} for _ in range(count))
     versions = tuple(version(name) for name in answers)
-    plan = Plan("sentiment-analysis", versions, LabelledRows("own.csv", rows, "0" * 64), {}, "cpu")
+    plan = Plan("sentiment-analysis", versions, LabeledRows("own.csv", rows, "0" * 64), {}, "cpu")
     measured = []
     for one in versions:
         right = tuple(map(float, answers[one.name]))

@@ -292,7 +292,7 @@ def test_the_estimate_allows_for_slow_networks_and_for_the_budget(monkeypatch: p
 
 def test_days_need_a_confirmation(store: Path, monkeypatch: pytest.MonkeyPatch, fp32_only: None) -> None:
     monkeypatch.setattr(run, "estimate", lambda plan: Estimate(throughput=3600, target=3 * 86400))
-    with pytest.raises(ConfigError, match=r"may take 3\.0 days; .* or go on with confirm=true"):
+    with pytest.raises(ConfigError, match=r"may take 3\.0 days; .* or go ahead with confirm=true"):
         benchmark.main(QUICK)
     assert not runs()
     benchmark.main([*QUICK, "--confirm", "true"])

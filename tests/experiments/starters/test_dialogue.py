@@ -1,4 +1,4 @@
-"""What the chatbot learns from: conversations divided without leaks, their form, what is learnt of them."""
+"""What the chatbot learns from: conversations divided without leaks, their form, what is learned of them."""
 
 import json
 import random
@@ -140,8 +140,8 @@ def test_training_has_the_form_of_the_chat_template(language_model: Path) -> Non
     messages = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=True)]
     templated = tokenizer.apply_chat_template(messages)["input_ids"]
     assert templated == [tokenizer.bos_token_id, *talk.tokens.tolist()]
-    learnt = tokenizer.decode(talk.tokens[talk.learnt].tolist())
-    assert learnt == "Fine.<|endoftext|>Yes.<|endoftext|>"
+    learned = tokenizer.decode(talk.tokens[talk.learned].tolist())
+    assert learned == "Fine.<|endoftext|>Yes.<|endoftext|>"
     asked = tokenizer.apply_chat_template(messages[:3], add_generation_prompt=True)["input_ids"]
     assert templated[: len(asked)] == asked and asked[-1] == tokenizer.convert_tokens_to_ids(ASSISTANT)
 
@@ -150,10 +150,10 @@ def test_every_turn_but_the_first_is_a_reply_once(language_model: Path) -> None:
     _, tokenizer = extended(language_model)
     turns = ("One?", "Two.", "Three.", "Four.", "Five.")
     (ways,) = both_ways(tokenizer, [turns], learn_both=False)
-    replies = [tokenizer.decode(talk.tokens[talk.learnt].tolist()) for talk in ways]
+    replies = [tokenizer.decode(talk.tokens[talk.learned].tolist()) for talk in ways]
     assert replies == ["Two.<|endoftext|>Four.<|endoftext|>", "Three.<|endoftext|>Five.<|endoftext|>"]
     (ways,) = both_ways(tokenizer, [turns], learn_both=True)
-    assert tokenizer.decode(ways[0].tokens[ways[0].learnt].tolist()).split("<|endoftext|>")[:-1] == list(turns[1:])
+    assert tokenizer.decode(ways[0].tokens[ways[0].learned].tolist()).split("<|endoftext|>")[:-1] == list(turns[1:])
     assert len(both_ways(tokenizer, [("Only", "two.")], learn_both=True)[0]) == 1
 
 
@@ -167,15 +167,15 @@ def test_the_new_tokens_begin_as_the_one_that_ends_a_text(language_model: Path) 
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
-def test_rows_hold_whole_conversations_with_what_is_learnt(language_model: Path) -> None:
+def test_rows_hold_whole_conversations_with_what_is_learned(language_model: Path) -> None:
     _, tokenizer = extended(language_model)
     end = tokenizer.eos_token_id
     found = encode_talks(tokenizer, [("a", "b."), ("c", "d.", "e", "f.")], 0, both=False)
     inputs, targets = pack(found, end, 512)
     stream = np.concatenate([part for talk in found for part in ([end], talk.tokens)])
     assert inputs.tolist() == [stream[:-1].tolist()]
-    learnt = np.concatenate([part for talk in found for part in ([False], talk.learnt)])[1:]
-    assert targets[0].tolist() == np.where(learnt, stream[1:], IGNORED).tolist()
+    learned = np.concatenate([part for talk in found for part in ([False], talk.learned)])[1:]
+    assert targets[0].tolist() == np.where(learned, stream[1:], IGNORED).tolist()
 
 
 def test_epochs_take_turns_in_who_begins(language_model: Path) -> None:

@@ -121,11 +121,11 @@ def test_the_figures_of_an_untrained_model(
     monkeypatch.setattr(Chatbot, "parameters", tuple(
         dataclasses.replace(spec, default=8) if spec.name == "max_new_tokens" else spec for spec in Chatbot.parameters
     ))  # fmt: skip
-    judgement = judging.judge(folder, data_dir)
-    before = [float(figure.beside.rsplit(" ", 1)[1]) for figure in judgement.figures[:2]]
-    assert [figure.value for figure in judgement.figures[:2]] == pytest.approx(before, rel=0.02)  # nothing was learnt
-    assert all(0 <= figure.value <= 1 for figure in judgement.figures[2:5])
-    assert "| Hello! |" in judgement.examples and judgement.examples.count("\n| ") == 4
+    judgment = judging.judge(folder, data_dir)
+    before = [float(figure.beside.rsplit(" ", 1)[1]) for figure in judgment.figures[:2]]
+    assert [figure.value for figure in judgment.figures[:2]] == pytest.approx(before, rel=0.02)  # nothing was learned
+    assert all(0 <= figure.value <= 1 for figure in judgment.figures[2:5])
+    assert "| Hello! |" in judgment.examples and judgment.examples.count("\n| ") == 4
     language_model.rename(language_model.parent / "elsewhere")
     with pytest.raises(UserError, match="language-model does not exist"):
         judging.judge(folder, data_dir)

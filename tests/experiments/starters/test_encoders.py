@@ -98,7 +98,7 @@ def test_what_is_frequent_is_kept_first_and_then_what_comes_first() -> None:
     assert "[unused0]" not in whole.convert_ids_to_tokens(pieces_to_keep(vocabulary, counts, 1000))
 
 
-def test_a_learnt_vocabulary_is_the_same_each_time_and_has_its_special_tokens_first() -> None:
+def test_a_learned_vocabulary_is_the_same_each_time_and_has_its_special_tokens_first() -> None:
     texts = ["The lighthouse keeper lit the lamps."] * 3 + ["A light house is lighter than a lamp house."] * 5
     one, other = learn_tokenizer(texts, 60), learn_tokenizer(texts, 60)
     assert one.get_vocab() == other.get_vocab() and 30 < len(one) <= 60

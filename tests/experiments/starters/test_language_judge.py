@@ -60,14 +60,14 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
 
 
 def test_the_figures_of_an_untrained_model(made: tuple[Path, Path]) -> None:
-    judgement = judging.judge(*made)
-    figures = {figure.name.split(" (")[0]: figure for figure in judgement.figures}
+    judgment = judging.judge(*made)
+    figures = {figure.name.split(" (")[0]: figure for figure in judgment.figures}
     perplexity = next(value for name, value in figures.items() if name.startswith("perplexity a token"))
     assert WORDS / 2 < perplexity.value < WORDS * 2  # as good as guessing
     assert figures["bits a byte on the same stories"].value > 0
     shares = [value.value for name, value in figures.items() if name.startswith(("share of", "distinct"))]
     assert len(shares) == 4 and all(0 <= value <= 1 for value in shares)
-    assert judgement.examples.count("**") == 2 * judging.SHOWN
+    assert judgment.examples.count("**") == 2 * judging.SHOWN
 
 
 def test_samples_begin_as_held_out_stories_and_are_the_same_each_time(made: tuple[Path, Path]) -> None:

@@ -53,7 +53,7 @@ def test_a_training_leaves_a_model_that_draws(store: Path) -> None:
     with Image.open(artifacts(only_run()) / "plots" / "samples.png") as samples:
         assert samples.size == (2 * 2 * 64 + 16, 10 * 64)  # two pictures of each class, in two blocks
     written = json.loads((artifacts(only_run()) / "reports" / "pictures_report.json").read_text())
-    assert set(written["recognised by class"]) == set(CLASSES)
+    assert set(written["recognized by class"]) == set(CLASSES)
 
     check_folder(folder)
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 6_000_000
@@ -62,8 +62,8 @@ def test_a_training_leaves_a_model_that_draws(store: Path) -> None:
     first, again = (make(task, "A Sneaker, please!", steps=None) for _ in range(2))
     assert (first["width"], first["height"], first["steps"]) == (64, 64, 2)
     assert first["image"] == again["image"] and not first["truncated"]
-    grey = pixels(first)
-    assert (grey == grey[..., :1]).all()
+    gray = pixels(first)
+    assert (gray == gray[..., :1]).all()
     assert first["image"] != make(task, "the digit 7", steps=None)["image"]
     assert pixels(make(task, "qwzx", image=encoded(photo(64, 64)), strength=0.5, negative_prompt="a bag")).shape == (
         64,
@@ -73,10 +73,10 @@ def test_a_training_leaves_a_model_that_draws(store: Path) -> None:
     plain: Any = DiffusionPipeline.from_pretrained(folder)
     assert {part.dtype for part in (plain.unet, plain.vae, plain.text_encoder)} == {torch.float32}
 
-    judgement = STARTER.judge(folder, store)
-    values = [figure.value for figure in judgement.figures]
+    judgment = STARTER.judge(folder, store)
+    values = [figure.value for figure in judgment.figures]
     assert all(0 <= value <= 1 for value in values[:2]) and all(value > 0 for value in values[2:])
-    assert all(f"| {name} |" in judgement.examples for name in CLASSES)
+    assert all(f"| {name} |" in judgment.examples for name in CLASSES)
 
 
 def test_a_training_goes_on_as_if_it_had_never_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

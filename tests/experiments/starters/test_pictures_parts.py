@@ -129,29 +129,29 @@ def test_the_autoencoder_learns_and_its_latents_are_normal(bars: Subset, monkeyp
     assert not any(value.requires_grad for value in network.parameters())
 
 
-def test_normalising_changes_latents_and_not_pictures(bars: Subset) -> None:
+def test_normalizing_changes_latents_and_not_pictures(bars: Subset) -> None:
     torch.manual_seed(0)
     network: Any = autoencoder.make_autoencoder().eval()
     images = bars.images[:10]
     before = autoencoder.restored(network, images, "fp32")
     posterior = network.encode(enlarged(images)).latent_dist
     spread = posterior.std / posterior.mean.std((0, 2, 3)).view(1, -1, 1, 1)
-    autoencoder._normalise(network, images, "fp32")
+    autoencoder._normalize(network, images, "fp32")
     assert torch.allclose(autoencoder.restored(network, images, "fp32"), before, atol=1e-4)
     assert torch.allclose(network.encode(enlarged(images)).latent_dist.std, spread, rtol=1e-2)
 
 
-def test_in_colour_it_reads_luminance_and_writes_grey(bars: Subset) -> None:
+def test_in_color_it_reads_luminance_and_writes_gray(bars: Subset) -> None:
     torch.manual_seed(0)
     network: Any = autoencoder.make_autoencoder().eval()
-    coloured: Any = autoencoder.in_colour(network)
+    colored: Any = autoencoder.in_color(network)
     red, green, blue = (enlarged(bars.images[n : n + 1]) for n in (0, 25, 50))
-    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    gray = 0.299 * red + 0.587 * green + 0.114 * blue
     with torch.no_grad():
-        one = network.encode(grey).latent_dist.mean
-        other = coloured.encode(torch.cat([red, green, blue], dim=1)).latent_dist.mean
+        one = network.encode(gray).latent_dist.mean
+        other = colored.encode(torch.cat([red, green, blue], dim=1)).latent_dist.mean
         assert torch.allclose(one, other, atol=1e-5)
-        drawn = coloured.decode(one).sample
+        drawn = colored.decode(one).sample
         assert torch.allclose(drawn, network.decode(one).sample.expand(-1, 3, -1, -1), atol=1e-5)
 
 

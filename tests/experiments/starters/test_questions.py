@@ -90,7 +90,7 @@ def test_a_training_ends_in_a_folder_that_the_task_takes(store: Path) -> None:
     )  # fmt: skip
     result = training.train(family, given)
     assert result is not None and result.columns == ("loss", "exact_match", "f1")
-    # It has learnt at least that people are asked for.
+    # It has learned at least that people are asked for.
     assert result.metrics["test_f1"] > 0.35
     check_folder(folder)
     task: Any = task_class("question-answering")(folder, "starter", "cpu")

@@ -18,7 +18,7 @@ from tasks.catalog import catalog
 
 MOST_BYTES = 60_000_000
 STORY = (
-    "The old lighthouse had stood dark for thirty years. Last spring a group of neighbours bought it for the price of "
+    "The old lighthouse had stood dark for thirty years. Last spring a group of neighbors bought it for the price of "
     "a used car. On Saturday evening, with half the town on the beach, its lamp was lit again."
 )
 

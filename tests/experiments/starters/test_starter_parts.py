@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from experiments import evaluate, starter
 from experiments.config import ConfigError, TrainingError, UserError
 from experiments.starters import card, corpora, evaluation, training, weights
-from experiments.starters.starter import Figure, Judgement, Starter
+from experiments.starters.starter import Figure, Judgment, Starter
 from tests.support import tiny_models
 
 pytestmark = pytest.mark.usefixtures("few_objects")
@@ -80,7 +80,7 @@ def test_figures_are_written_into_the_card_and_again(tmp_path: Path) -> None:
     assert text.startswith("---\nlicense: mit\n") and card.NOT_YET in text and "3 minutes \\| 1 thread" in text
     assert card.front_matter(tmp_path)["tags"] == ["project-dl", "starter", "chatbot"]
     for value in (0.5, 0.25):
-        card.write_figures(tmp_path, one, Judgement((Figure("loss", value, "before 1.0"),), "> Hello \\1"), "a laptop")
+        card.write_figures(tmp_path, one, Judgment((Figure("loss", value, "before 1.0"),), "> Hello \\1"), "a laptop")
         one = dataclasses.replace(one, about="## What it is\n\nSmaller still.")
     text = (tmp_path / card.CARD).read_text()
     assert "Smaller still." in text and "3 minutes \\| 1 thread" in text
@@ -88,19 +88,19 @@ def test_figures_are_written_into_the_card_and_again(tmp_path: Path) -> None:
     assert "a laptop" in text and card.NOT_YET not in text
     (tmp_path / card.CARD).write_text("mine")
     with pytest.raises(UserError, match="no model card of a starter"):
-        card.write_figures(tmp_path, one, Judgement(()), "")
+        card.write_figures(tmp_path, one, Judgment(()), "")
     assert (tmp_path / card.CARD).read_text() == "mine" and card.front_matter(tmp_path) == {}
 
 
 def test_every_starter_is_measured_and_one_that_fails_holds_up_no_other(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(folder: Path, data_dir: Path) -> Judgement:
+    def refuse(folder: Path, data_dir: Path) -> Judgment:
         raise UserError(f"{data_dir} does not exist")
 
     good, bad = tmp_path / "good", tmp_path / "bad"
     found = [a_starter("bad", refuse, bad), a_starter("good", None, good)]
-    figures = Judgement((Figure("EM on SQuAD (6 articles)", 0.5), Figure("perplexity", 12.25, "5-gram 20", 2)), "> Hi")
+    figures = Judgment((Figure("EM on SQuAD (6 articles)", 0.5), Figure("perplexity", 12.25, "5-gram 20", 2)), "> Hi")
     object.__setattr__(found[1], "judge", lambda folder, data_dir: figures)
     for one in found:
         one.folder.mkdir()

@@ -17,7 +17,7 @@ from experiments.config import TrainingError, UserError, cli, interrupts
 from experiments.tracking.run import Tracker
 from experiments.training import run as training
 from tasks.disk import full_disk
-from tasks.runs import StoreUnreachableError, store_in_words
+from tasks.runs import StoreUnreachableError, readable_errors
 from tests.support.runs import histories, only_run
 
 ARGUMENTS = ["--epochs", "3", "--train_size", "200", "--batch_size", "50", "--threads", "1"]
@@ -197,7 +197,7 @@ def test_a_full_disk_is_known_in_every_disguise() -> None:
         wrapped = RuntimeError("wrapped")
         wrapped.__cause__ = error
         assert full_disk(error) and full_disk(wrapped)
-        with pytest.raises(StoreUnreachableError, match="no space left"), store_in_words():
+        with pytest.raises(StoreUnreachableError, match="no space left"), readable_errors():
             raise error
     assert "(file)" in full_disk(OSError(errno.ENOSPC, "x", "file"))
     assert not full_disk(OSError(errno.EACCES, "x")) and not full_disk(None)

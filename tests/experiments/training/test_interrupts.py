@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import train_cnn
-from experiments.config import ConfigError, LeaveAloneError
+from experiments.config import ConfigError, RunUnavailableError
 from experiments.training.resume import claim
 from tasks.runs.last_word import have_the_last_word
 from tests.support.killing import LOG, train_and_die
@@ -77,7 +77,7 @@ def test_a_run_killed_before_it_had_begun_is_marked_when_it_is_to_be_resumed(sto
     assert train_and_die("before it begins", 1, TINY) == -signal.SIGKILL
     run_id = only_run().info.run_id
     assert only_run().info.status == "RUNNING"
-    with claim(run_id), pytest.raises(LeaveAloneError, match="is just being started by another process"):
+    with claim(run_id), pytest.raises(RunUnavailableError, match="is just being started by another process"):
         train_cnn.main(["--resume", run_id])
     assert only_run().info.status == "RUNNING"
     for _ in range(2):

@@ -152,7 +152,7 @@ def test_a_run_says_in_one_line_and_a_tag_that_it_went_on_in_parts(
     parts = train_cnn.main(arguments)
     assert whole is not None and parts is not None
     said = [line for line in capsys.readouterr().err.splitlines() if "memory" in line]
-    assert said == ["warning: out of memory: going on with 25 examples at a time; batch_size stays 50"]
+    assert said == ["warning: out of memory: continuing with 25 examples at a time; batch_size stays 50"]
     assert MlflowClient().get_run(parts.run_id).data.tags["micro_batch"] == "25"
     assert "micro_batch" not in MlflowClient().get_run(whole.run_id).data.tags
     for key, values in histories(whole.run_id).items():

@@ -1,4 +1,4 @@
-"""Cut off and gone on with: killed at any moment, damaged checkpoints, and what is refused."""
+"""Cut off and resumed: killed at any moment, damaged checkpoints, and what is refused."""
 
 import hashlib
 import json

@@ -29,7 +29,7 @@ def rewrite(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_a_model_for_few_steps_is_recognised(copy: Path) -> None:
+def test_a_model_for_few_steps_is_recognized(copy: Path) -> None:
     rewrite(copy / "scheduler/scheduler_config.json", timestep_spacing="trailing")
     task = opened(copy)
     assert (task.suggested["steps"], task.suggested["guidance"]) == (2, 0.0)
@@ -57,7 +57,7 @@ def test_a_folder_may_suggest_defaults(copy: Path) -> None:
         '{"steps": 0}',
         '{"steps": "3"}',
         '{"width": 65}',
-        '{"colour": 1}',
+        '{"color": 1}',
         '{"guidance": NaN}',
         "[" * 100_000,
         '{"steps": ' + "[" * 100_000,

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 
 from experiments import train_cnn
-from experiments.config import LeaveAloneError
+from experiments.config import RunUnavailableError
 from tasks.runs import (
     StoreUnreachableError,
     artifact_file,
@@ -46,7 +46,7 @@ def test_only_a_store_that_says_so_has_no_such_run(store: Path, monkeypatch: pyt
 def test_a_store_that_does_not_answer_is_no_reason_to_begin_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = MlflowClient().create_run("0").info.run_id
     monkeypatch.setattr(MlflowClient, "get_run", raising(LOCKED))
-    with pytest.raises(LeaveAloneError, match="does not answer: database is locked") as caught:
+    with pytest.raises(RunUnavailableError, match="does not answer: database is locked") as caught:
         train_cnn.main(["--resume", run_id])
     assert "\n" not in str(caught.value)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.runs import StoreUnreachableError, open_store, store_in_words
+from tasks.runs import StoreUnreachableError, open_store, readable_errors
 
 OPEN = "from tasks.runs import open_store; print(len(open_store().search_experiments()))"
 
@@ -24,7 +24,7 @@ def test_several_programs_may_open_a_store_that_is_not_there_yet(store: Path) ->
 
 def test_a_store_that_is_no_database_is_said_in_words(store: Path) -> None:
     (store / "mlflow.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(StoreUnreachableError, match="does not answer: "), store_in_words():
+    with pytest.raises(StoreUnreachableError, match="does not answer: "), readable_errors():
         open_store()
 
 
@@ -34,6 +34,6 @@ def test_the_password_of_a_store_is_not_told(store: Path, monkeypatch: pytest.Mo
     mlflow.set_tracking_uri("http://user:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    with pytest.raises(StoreUnreachableError) as caught, store_in_words():
+    with pytest.raises(StoreUnreachableError) as caught, readable_errors():
         open_store()
     assert "127.0.0.1:9" in str(caught.value) and "secret" not in str(caught.value)

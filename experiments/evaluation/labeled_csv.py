@@ -1,4 +1,4 @@
-"""The labelled rows that models are judged on: the project's sample, or a person's own CSV file, all of it checked."""
+"""The labeled rows that models are judged on: the project's sample, or a person's own CSV file, all of it checked."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class LabelledRows:
+class LabeledRows:
     """Rows of a task's columns (images of a file as its path), where they are from, and a digest of their content."""
 
     name: str
@@ -28,7 +28,7 @@ class LabelledRows:
     sha256: str
 
 
-def read_rows(task: str, datasets: str) -> LabelledRows:
+def read_rows(task: str, datasets: str) -> LabeledRows:
     """The rows that `datasets` names for a task: `auto` for the sample, or a CSV file.
 
     Raises ConfigError, in one line, for a file that cannot be used, naming the line of a row that cannot be.
@@ -40,7 +40,7 @@ def read_rows(task: str, datasets: str) -> LabelledRows:
             raise ConfigError(
                 f"datasets is 'auto', and there is no sample for {task}; valid: a CSV file with columns {columns}"
             )
-        return LabelledRows("sample", tuple(rows), rows_sha256(rows))
+        return LabeledRows("sample", tuple(rows), rows_sha256(rows))
     path = _file(datasets, columns)
     rows = []
     for line, cells in _lines(path, task):
@@ -50,7 +50,7 @@ def read_rows(task: str, datasets: str) -> LabelledRows:
             raise ConfigError(f"datasets: line {line} of {path.name}: {error}") from error
     if not rows:
         raise ConfigError(f"datasets: {path.name} has no rows under its header; valid: 1 to {MAX_ROWS:,}")
-    return LabelledRows(path.name, tuple(rows), rows_sha256(rows))
+    return LabeledRows(path.name, tuple(rows), rows_sha256(rows))
 
 
 def _file(datasets: str, columns: str) -> Path:
