@@ -46,13 +46,13 @@ GROUPS: tuple[tuple[str, tuple[int, ...]], ...] = (
 NUMBERED = ("{}", "a {}", "the digit {}", "the number {}", "digit {}", "number {}", "the figure {}", "the numeral {}",
             "a handwritten {}", "the handwritten digit {}", "a handwritten number {}")  # fmt: skip
 FRAMES = ("{}", "a picture of {}", "a photo of {}", "an image of {}", "a drawing of {}", "draw {}", "draw me {}",
-          "show me {}", "please draw {}", "i want {}", "can you draw {}?", "a gray picture of {}", "photograph of {}",
+          "show me {}", "please draw {}", "i want {}", "can you draw {}?", "a grey picture of {}", "photograph of {}",
           "{}, please", "make a picture of {}", "paint {}")  # fmt: skip
 # Words that people write around what they want. The model learns to make nothing of them.
 _FILLERS = (
-    "red blue green yellow black white gray brown pink purple orange golden silver dark light bright big small large "
+    "red blue green yellow black white grey brown pink purple orange golden silver dark light bright big small large "
     "little tiny huge tall short long wide thin thick new old modern vintage beautiful pretty nice cute cool elegant "
-    "simple plain fancy colorful colorful clean warm cold soft leather wool cotton denim silk wooden plastic metal on "
+    "simple plain fancy colourful colorful clean warm cold soft leather wool cotton denim silk wooden plastic metal on "
     "in with and for at by to from of the an table floor wall background studio street beach snow garden house man "
     "woman boy girl child my your his her very really realistic detailed high quality style best good great sketch "
     "portrait view front side left right open closed fashion sport winter summer spring autumn running walking "
