@@ -5,6 +5,7 @@ a run logs what the run lacks and nothing twice. A training does not wait for a 
 (`experiments.tracking.calls`): its checkpoints hold all that is to be logged, and at its end the server is asked again.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -85,6 +86,8 @@ def tracked_run(
         server = is_server(client.tracking_uri)
         calls = Background(client.tracking_uri, LONG_S if parent else 0.0) if server else Direct()
         tracker = Tracker(client, run, known_epochs, calls)
+        # What it says of a server that is away, `calls` says in fewer words.
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
         monitor = SystemMetricsMonitor(run_id, resume_logging=resume != "none") if system_metrics else None
         wrapper = launched if launched != run_id else None
         with _ended_in_mlflow(tracker, wrapper, monitor):

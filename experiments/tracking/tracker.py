@@ -24,8 +24,8 @@ NOTE = "mlflow.note.content"
 class Tracker:
     """One run.
 
-    A training does not wait for what it logs on its way, if that goes to a server: the start, the data set, epochs,
-    snapshots, tags, single values. It does for files and models, and in `settle`.
+    A training does not wait for what it logs on its way, if that goes to a server: the data set, epochs, snapshots,
+    tags, single values. It does for its start, for files and models, and in `settle`.
 
     Attributes:
         run_id: its id.
@@ -52,11 +52,14 @@ class Tracker:
         self._tried = False
 
     def start(self, name: str, description: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Log what is known at the start: the readable name, parameters that the run lacks, tags, `config.json`."""
+        """Log what is known at the start: the readable name, parameters that the run lacks, tags, `config.json`.
+
+        Without these a run cannot be resumed: they are waited for. Raises StoreUnreachableError as `settle`.
+        """
         new = [Param(key, _text(value)) for key, value in params.items() if key not in self._known_params]
         all_tags = _tags({"mlflow.runName": name, NOTE: description, **tags})
-        self._later(lambda: self.client.log_batch(self.run_id, params=new, tags=all_tags))
-        self._later(lambda: self.client.log_dict(self.run_id, dict(params), CONFIG_FILE))
+        self._now(lambda: self.client.log_batch(self.run_id, params=new, tags=all_tags))
+        self._now(lambda: self.client.log_dict(self.run_id, dict(params), CONFIG_FILE))
 
     def log_dataset(self, name: str, origin: str, digest: str) -> None:
         """Log which data the run used."""
