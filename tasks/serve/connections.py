@@ -22,7 +22,7 @@ HEAD_S = 10.0  # for the headers of a request, from its first byte or from the b
 UNREAD_S, LEAST_READ = 60.0, 16_384
 # asyncio accepts so many before any of them is counted here; and when descriptors run out nevertheless, it writes so
 # many errors to the log each second.
-ACCEPTS_AT_ONCE = 16
+ACCEPTS_AT_ONCE = 4
 SPARE = 1000  # connections besides those whose requests may wait
 
 
