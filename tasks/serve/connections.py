@@ -26,17 +26,19 @@ ACCEPTS_AT_ONCE = 4
 SPARE = 1000  # connections besides those whose requests may wait
 
 
-def most_connections(queue: int) -> int:
+def most_connections(queue: int, each: int = 1) -> int:
     """How many there may be: enough for all requests that may wait, and at most three quarters of the descriptors.
 
     The rest of what the system lets a process open is for models, stores and logs.
+
+    Args: each: how many descriptors a connection takes, files that are sent on it included.
     """
     if os.name != "posix":
         return queue + SPARE
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return queue + SPARE if soft == resource.RLIM_INFINITY else min(queue + SPARE, soft * 3 // 4)
+    return queue + SPARE if soft == resource.RLIM_INFINITY else min(queue + SPARE, soft * 3 // 4 // each)
 
 
 class Connections(ServerState):
