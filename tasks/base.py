@@ -120,21 +120,24 @@ class Task(ABC):
         """Load the model from its folder, in eval mode. Raises ModelFolderError if that is not possible."""
 
     @abstractmethod
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        """One output row for each checked input row. Raises TaskInputError for a content that cannot be used."""
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
+        """One output row for each checked input row. Raises TaskInputError for a content that cannot be used.
+
+        What takes long looks at `cancel` between batches, and raises TaskStopped when it is true.
+        """
 
     def stream_answer(
         self,
         row: dict[str, Any],
         parameters: dict[str, Any],
-        cancel: Cancel,  # noqa: ARG002
+        cancel: Cancel,
     ) -> Generator[dict[str, Any], None, dict[str, Any]]:
         """Yield partial events of a checked row as they come, and `return` the output row. By default no events.
 
         Tasks that give pieces look at `cancel` between tokens or steps and end, when it is true, with what there is.
         """
         yield from ()
-        return self.answer([row], parameters)[0]
+        return self.answer([row], parameters, cancel)[0]
 
     def in_pieces(self, parameters: Mapping[str, Any]) -> bool:  # noqa: ARG002
         """Whether it gives its answer in pieces or steps, where these parameters are set."""
@@ -149,12 +152,12 @@ class Task(ABC):
     ) -> list[dict[str, Any]]:
         """Check, answer, and add to each result `model` and `seconds` (of the whole call, divided by its rows).
 
-        Raises TaskStopped when `cancel` turns true while the rows are made ready, not while the model answers.
+        Raises TaskStopped when `cancel` turns true, which is looked at between batches.
         """
         checked_rows = self.check_rows(rows)
         checked_parameters = self.check_parameters(parameters or {})
         started = time.perf_counter()
-        results = self.answer(self._ready(checked_rows, cancel), checked_parameters)
+        results = self.answer(self._ready(checked_rows, cancel), checked_parameters, cancel)
         seconds = (time.perf_counter() - started) / max(1, len(results))
         return [{**result, "model": self.model_name, "seconds": seconds} for result in results]
 
@@ -258,8 +261,6 @@ def short(value: Any) -> str:
         text = " ".join(_SHORT.repr(value).split())
     except ValueError:  # Python does not print integers of more than 4,300 digits
         text = "a very long number"
-    except RecursionError:
-        text = "a deeply nested value"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

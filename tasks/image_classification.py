@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 import models
-from tasks.base import Cancel, ModelFolderError, Parameter, Task, first_line, never
+from tasks.base import Cancel, ModelFolderError, Parameter, Task, first_line, never, stop_if
 from tasks.explain import grad_cam
 from tasks.hub.checks import check_folder
 from tasks.images import check_images, decode_image, to_image_size
@@ -120,10 +120,11 @@ class ImageClassification(Task):
         """Pixels `(..., channels, h, w)` to what the network was trained on."""
         return (pixels.to(self.mean.device) / 255 - self.mean) / self.std
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         size = EXPLAINED_AT_ONCE if parameters["explain"] else BATCH_SIZE
         results = []
         for start in range(0, len(rows), size):
+            stop_if(cancel)
             seen = torch.stack([row["image"] for row in rows[start : start + size]])
             images = self.normalize(seen)
             with torch.inference_mode():

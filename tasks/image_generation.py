@@ -26,7 +26,6 @@ from tasks.base import (
     TaskStopped,
     check_text,
     first_line,
-    never,
     stop_if,
 )
 from tasks.engines.diffusion import draw, load_pipelines
@@ -138,10 +137,10 @@ class ImageGeneration(Task):
                 raise TaskInputError(f"{name} is {checked[name]}; valid: {valid}")
         return checked
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         recipes = [self.recipe(row, parameters) for row in rows]
         pairs = zip(rows, recipes, strict=True)
-        return [self._picture(row, recipe, lambda _event: None, never) for row, recipe in pairs]
+        return [self._picture(row, recipe, lambda _event: None, cancel) for row, recipe in pairs]
 
     def stream_answer(
         self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel

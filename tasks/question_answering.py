@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.base import Parameter
+from tasks.base import Cancel, Parameter
 from tasks.engines.pretrained import PretrainedTask
 
 # The length of the windows that such models are trained with.
@@ -36,10 +36,10 @@ class QuestionAnswering(PretrainedTask):
             window=min(self.window, USUAL_WINDOW),
         )
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         results = []
         for row in rows:
             with self.lock:
-                found: Any = self.pipeline(row, top_k=parameters["top_k"])
+                found: Any = self.pipeline(row, top_k=parameters["top_k"], cancel=cancel)
             results.append({**found["answers"][0], **found})
         return results

@@ -1,16 +1,16 @@
 """Task `sentiment-analysis`: how a text feels, or whatever else a text classifier was trained to tell."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import torch
 
-from tasks.base import Cancel, Parameter, TaskInputError, never
+from tasks.base import Cancel, Parameter, TaskInputError, never, stop_if
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Event
 from tasks.explain import left_out, parts_to_leave_out
 
-TEXTS_AT_ONCE = 64
+TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 64, 200_000
 BATCH_SIZE = 32
 MAX_WINDOWS = 512
 # An explanation reads a text once for every word of it.
@@ -40,10 +40,10 @@ class SentimentAnalysis(PretrainedTask):
             model=self.model, tokenizer=self.tokenizer, device=self.model.device, top_k=None
         )
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         if parameters["explain"]:
-            return [_last(self._explained(row["text"], never)) for row in rows]
-        return self._answers([row["text"] for row in rows])
+            return [_last(self._explained(row["text"], cancel)) for row in rows]
+        return self._answers([row["text"] for row in rows], cancel)
 
     def in_pieces(self, parameters: Mapping[str, Any]) -> bool:
         return bool(parameters.get("explain"))
@@ -54,18 +54,19 @@ class SentimentAnalysis(PretrainedTask):
         """Steps of the explanation, if one is wanted; without one there are no events."""
         if parameters["explain"]:
             return (yield from self._explained(row["text"], cancel))
-        return self._answers([row["text"]])[0]
+        return self._answers([row["text"]], cancel)[0]
 
-    def _answers(self, texts: list[str]) -> list[dict[str, Any]]:
+    def _answers(self, texts: list[str], cancel: Cancel) -> list[dict[str, Any]]:
         results = []
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
+        for group in _groups(texts):
+            stop_if(cancel)
             with self.lock:
-                results += self._classify(texts[start : start + TEXTS_AT_ONCE])
+                results += self._classify(group, cancel)
         return results
 
     def _explained(self, text: str, cancel: Cancel) -> Generator[Event, None, dict[str, Any]]:
         """The answer to a text with `words`: those that were read before it was cancelled."""
-        [result] = self._answers([text])
+        [result] = self._answers([text], cancel)
         if result["windows"] > MAX_EXPLAINED_WINDOWS:
             most = MAX_EXPLAINED_WINDOWS * self.window
             raise TaskInputError(
@@ -77,7 +78,7 @@ class SentimentAnalysis(PretrainedTask):
         for step, batch in enumerate(batches if len(parts) > 1 else [], 1):
             if cancel():
                 break
-            without = self._answers([left_out(text, start, end) for start, end in batch])
+            without = self._answers([left_out(text, start, end) for start, end in batch], never)
             words += [
                 {
                     "word": text[start:end],
@@ -90,14 +91,14 @@ class SentimentAnalysis(PretrainedTask):
             yield {"step": step, "steps": len(batches)}
         return {**result, "words": words}
 
-    def _classify(self, texts: list[str]) -> list[dict[str, Any]]:
+    def _classify(self, texts: list[str], cancel: Cancel) -> list[dict[str, Any]]:
         encoded = self.encode(texts, truncation=True, max_length=self.window, return_overflowing_tokens=True)
         owners = encoded.pop("overflow_to_sample_mapping")
         for owner in set(owners):
             if owners.count(owner) > MAX_WINDOWS:
                 most = MAX_WINDOWS * self.window
                 raise TaskInputError(f"text has more than {most} tokens; valid: at most so many for this model")
-        scores = self._window_scores(encoded)
+        scores = self._window_scores(encoded, cancel)
         results = []
         for index in range(len(texts)):
             own = [place for place, owner in enumerate(owners) if owner == index]
@@ -106,7 +107,7 @@ class SentimentAnalysis(PretrainedTask):
             results.append({**self._describe(mean), "windows": len(own), "tokens": int(lengths.sum())})
         return results
 
-    def _window_scores(self, encoded: Any) -> torch.Tensor:
+    def _window_scores(self, encoded: Any, cancel: Cancel) -> torch.Tensor:
         """Class scores of each window, float32 `(windows, classes)`."""
         lengths = [len(tokens) for tokens in encoded["input_ids"]]
         if min(lengths) == 0:
@@ -116,6 +117,7 @@ class SentimentAnalysis(PretrainedTask):
         size = BATCH_SIZE if self.tokenizer.pad_token_id is not None else 1
         scores: dict[int, list[float]] = {}
         for start in range(0, len(order), size):
+            stop_if(cancel)
             places = order[start : start + size]
             batch = {name: [values[place] for place in places] for name, values in encoded.items()}
             tensors = self.tokenizer.pad(batch, return_tensors="pt") if size > 1 else _single(batch)
@@ -137,6 +139,17 @@ class SentimentAnalysis(PretrainedTask):
             "score": float(scores[order[0]]),
             "scores": {names[index]: float(scores[index]) for index in order},
         }
+
+
+def _groups(texts: list[str]) -> Iterator[list[str]]:
+    """Texts as they are read together: many short ones, a long one alone."""
+    group: list[str] = []
+    for text in texts:
+        if group and (len(group) == TEXTS_AT_ONCE or sum(map(len, group)) + len(text) > CHARACTERS_AT_ONCE):
+            yield group
+            group = []
+        group.append(text)
+    yield group
 
 
 def _last(events: Generator[Event, None, dict[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from models.seq2seq import BOS, EOS, PAD, SPECIALS, Seq2Seq, build
 from models.seq2seq.decoding import Decoded, beam, greedy
-from tasks.base import ModelFolderError, Parameter, Task, TaskInputError, first_line, short
+from tasks.base import Cancel, ModelFolderError, Parameter, Task, TaskInputError, first_line, short, stop_if
 from tasks.hub.checks import check_folder
 from tasks.json_files import read_json
 
@@ -106,10 +106,11 @@ class SequenceReversal(Task):
         self.torch_device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         self.network = network.to(self.torch_device)
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         sequences = [self.check(row["sequence"]) for row in rows]
         results: list[dict[str, Any]] = []
         for start in range(0, len(sequences), BATCH_SIZE):
+            stop_if(cancel)
             results += self._answer(sequences[start : start + BATCH_SIZE], parameters["beam_width"])
         return results
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.base import Cancel, Parameter, TaskInputError
+from tasks.base import Cancel, Parameter, TaskInputError, stop_if
 from tasks.engines.generation import WritingTask, sampling
 from tasks.engines.next_word import MOST_PIECES, WordSearch
 from tasks.engines.pretrained import PretrainedTask
@@ -57,9 +57,13 @@ class NextWordPrediction(PretrainedTask):
         super().load()
         self.search = WordSearch(self.model, self.tokenizer)
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        with self.lock:
-            return [self._predict(row["text"], parameters["top_k"]) for row in rows]
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
+        results = []
+        for row in rows:
+            stop_if(cancel)
+            with self.lock:
+                results.append(self._predict(row["text"], parameters["top_k"]))
+        return results
 
     def _predict(self, text: str, top_k: int) -> dict[str, Any]:
         tokens, truncated = end_of(text.rstrip(" \t"), self, self.window - MOST_PIECES)

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import logging
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -54,12 +55,12 @@ def main(**options: Any) -> None:
         raise SystemExit(2) from None
     threading.Thread(target=import_early, name="import-early", daemon=True).start()
     scheme = "https" if get_option("server.sslCertFile") else "http"
-    host, port = f"[{address}]" if ":" in address else address, listening.getsockname()[1]
-    print(f"the tool is at {scheme}://{host}:{port}", flush=True)
+    host = socket.gethostname() if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address
+    print(f"the tool is at {scheme}://{host}:{listening.getsockname()[1]}", flush=True)
     # uvicorn raises signals again when it has ended: the programs' own ends (`atexit`) come then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with contextlib.suppress(KeyboardInterrupt):
-        BoundedServer(configuration(app), most_connections(0)).run(sockets=[listening])
+        BoundedServer(configuration(app), most_connections(0, each=2)).run(sockets=[listening])
 
 
 def application(address: str) -> App:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
-from tasks.base import TaskInputError
+from tasks.base import Cancel, TaskInputError, never, stop_if
 
 BATCH_SIZE = 16
 MAX_WINDOWS = 512
@@ -24,8 +24,10 @@ class ExtractiveAnswers(Pipeline):
     """
 
     def _sanitize_parameters(self, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        preprocess = {name: parameters[name] for name in ("window",) if name in parameters}
-        return preprocess, {}, {name: parameters[name] for name in ("top_k",) if name in parameters}
+        def given(*names: str) -> dict[str, Any]:
+            return {name: parameters[name] for name in names if name in parameters}
+
+        return given("window"), given("cancel"), given("top_k", "cancel")
 
     def preprocess(self, input_: dict[str, str], window: int) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Windows of at most `window` tokens. Raises TaskInputError for a question that leaves too little room."""
@@ -48,12 +50,13 @@ class ExtractiveAnswers(Pipeline):
         tokens = sum(len(window.ids) for window in encoded.encodings)
         return {"windows": encoded.encodings, "overlap": overlap, "context": input_["context"], "tokens": tokens}
 
-    def _forward(self, input_tensors: dict[str, Any], **_: Any) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def _forward(self, input_tensors: dict[str, Any], cancel: Cancel = never, **_: Any) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         tokenizer: Any = self.tokenizer
         fields = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
         wanted = {name: field for name, field in fields.items() if name in tokenizer.model_input_names}
         starts, ends = [], []
         for first in range(0, len(input_tensors["windows"]), BATCH_SIZE):
+            stop_if(cancel)
             windows = input_tensors["windows"][first : first + BATCH_SIZE]
             rows = {name: [getattr(window, field) for window in windows] for name, field in wanted.items()}
             output = self.model(**tokenizer.pad(rows, return_tensors="pt").to(self.device))
@@ -61,10 +64,13 @@ class ExtractiveAnswers(Pipeline):
             ends += output.end_logits.float().cpu()
         return {**input_tensors, "starts": starts, "ends": ends}
 
-    def postprocess(self, model_outputs: dict[str, Any], top_k: int = 1) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def postprocess(self, model_outputs: dict[str, Any], top_k: int = 1, cancel: Cancel = never) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`answers`: the best ones that do not overlap, with `answer`, `score`, `start`, `end`; the best one first."""
         windows, context = model_outputs["windows"], model_outputs["context"]
-        spans = [_Spans.of(model_outputs, index) for index in range(len(windows))]
+        spans = []
+        for index in range(len(windows)):
+            stop_if(cancel)
+            spans.append(_Spans.of(model_outputs, index))
         logits = torch.cat([span.logits for span in spans])
         tokenizer: Any = self.tokenizer
         nothing = math.inf if tokenizer.cls_token_id is not None else -math.inf

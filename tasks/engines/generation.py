@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tasks.base import Cancel, Parameter, TaskInputError, never
+from tasks.base import Cancel, Parameter, TaskInputError
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Emit, Event, follow
 
@@ -50,9 +50,9 @@ class WritingTask(PretrainedTask):
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         """The output row of a checked row; pieces are emitted as they come."""
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         # One at a time: the text of a row is then the same in any company.
-        return [self._alone(row, parameters, lambda _event: None, never) for row in rows]
+        return [self._alone(row, parameters, lambda _event: None, cancel) for row in rows]
 
     def stream_answer(
         self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel

@@ -22,21 +22,23 @@ HEAD_S = 10.0  # for the headers of a request, from its first byte or from the b
 UNREAD_S, LEAST_READ = 60.0, 16_384
 # asyncio accepts so many before any of them is counted here; and when descriptors run out nevertheless, it writes so
 # many errors to the log each second.
-ACCEPTS_AT_ONCE = 16
+ACCEPTS_AT_ONCE = 4
 SPARE = 1000  # connections besides those whose requests may wait
 
 
-def most_connections(queue: int) -> int:
+def most_connections(queue: int, each: int = 1) -> int:
     """How many there may be: enough for all requests that may wait, and at most three quarters of the descriptors.
 
     The rest of what the system lets a process open is for models, stores and logs.
+
+    Args: each: how many descriptors a connection takes, files that are sent on it included.
     """
     if os.name != "posix":
         return queue + SPARE
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return queue + SPARE if soft == resource.RLIM_INFINITY else min(queue + SPARE, soft * 3 // 4)
+    return queue + SPARE if soft == resource.RLIM_INFINITY else min(queue + SPARE, soft * 3 // 4 // each)
 
 
 class Connections(ServerState):

@@ -35,8 +35,8 @@ class RequestTask(Task):
     def memory_bytes(self) -> int:
         return self.task.memory_bytes()
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        return self.task.answer(rows, parameters)
+    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
+        return self.task.answer(rows, parameters, cancel)
 
     def stream(self, row: Row, parameters: Mapping[str, Any] | None = None, cancel: Cancel = never) -> Iterator[Row]:
         rows: Sequence[Row] = row["rows"]

@@ -1,6 +1,7 @@
 """The gateway as a process: the parts put together, uvicorn, and how it ends."""
 
 import socket
+import sys
 
 import uvicorn
 
@@ -51,10 +52,14 @@ def serve(settings: Settings, listening: socket.socket, address: str) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
     )
+    most = most_connections(settings.queue)
+    if most <= settings.queue:
+        print(f"warning: {settings.queue} requests may wait, but this system lets the gateway keep {most} connections; "
+              "raise `ulimit -n`, or lower --queue", file=sys.stderr)  # fmt: skip
     locked = "with a token" if settings.token else "without a token"
     print(f"serving {len(TASKS)} tasks at {address}, {locked}; models may take "
           f"{settings.memory_bytes / GIGABYTE:.1f} GB", flush=True)  # fmt: skip
-    Server(config, gateway, most_connections(settings.queue)).run(sockets=[listening])
+    Server(config, gateway, most).run(sockets=[listening])
 
 
 def load(key: str) -> Task:

@@ -51,7 +51,12 @@ class Lengths(Task):
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"text": check_text("text", row["text"])}
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(
+        self,
+        rows: list[dict[str, Any]],
+        parameters: dict[str, Any],
+        cancel: Cancel,  # noqa: ARG002
+    ) -> list[dict[str, Any]]:
         self.batches.append(len(rows))
         special = {"nan": float("nan"), "half": "\ud83d", "inf": [float("inf"), 1.0]}
         for row in rows:
@@ -84,7 +89,12 @@ class Parrot(Task):
 
         return {"messages": check_messages(row["messages"])}
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(
+        self,
+        rows: list[dict[str, Any]],
+        parameters: dict[str, Any],
+        cancel: Cancel,  # noqa: ARG002
+    ) -> list[dict[str, Any]]:
         raise AssertionError(f"{len(rows)} rows with {parameters} that cannot be cancelled")
 
     def stream_answer(

@@ -29,7 +29,12 @@ class Words(Task):
     def memory_bytes(self) -> int:
         return self.size
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(
+        self,
+        rows: list[dict[str, Any]],
+        parameters: dict[str, Any],
+        cancel: Cancel,  # noqa: ARG002
+    ) -> list[dict[str, Any]]:
         raise AssertionError(f"the worker asks for streams, not for {len(rows)} rows with {parameters}")
 
     def stream_answer(
@@ -68,6 +73,19 @@ class Loads:
         task.size = int(key.split("-")[1]) * MB if "-" in key else self.size
         self.tasks.add(task)
         return task
+
+
+class Countdown:
+    """A `cancel` that turns true when it has been looked at `looks` times; counts the looks after that."""
+
+    def __init__(self, looks: int) -> None:
+        self.left = looks
+        self.late = 0
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        self.late += self.left < -1
+        return self.left < 0
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.base import MAX_ROWS, Parameter, Task, TaskInputError, check_text, short
+from tasks.base import MAX_ROWS, Cancel, Parameter, Task, TaskInputError, check_text, short
 
 COUNT = Parameter("count", int, 3, "how many", 1, 10)
 SHARE = Parameter("share", float, 0.5, "how much", 0, 1)
@@ -27,7 +27,12 @@ class Echo(Task):
     def load(self) -> None:
         pass
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(
+        self,
+        rows: list[dict[str, Any]],
+        parameters: dict[str, Any],
+        cancel: Cancel,  # noqa: ARG002
+    ) -> list[dict[str, Any]]:
         return [{"row": row, "parameters": parameters} for row in rows]
 
 
@@ -240,7 +245,7 @@ def test_a_tasks_own_check_of_a_row_sees_every_row_before_any_answer(tmp_path: P
         def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
             return {**row, "text": check_text("text", row["text"])}
 
-        def answer(self, rows: Any, parameters: Any) -> Any:  # noqa: ARG002
+        def answer(self, rows: Any, parameters: Any, cancel: Any) -> Any:  # noqa: ARG002
             raise AssertionError("asked before all rows were checked")
 
     for send in (Strict(tmp_path, "s").run, lambda rows: Strict(tmp_path, "s").stream(rows[1])):
@@ -252,7 +257,7 @@ def test_a_value_in_an_error_is_short_whatever_it_is() -> None:
     deep: list[Any] = []
     for _ in range(10_000):
         deep = [deep]
-    assert short(deep) == "a deeply nested value"
+    assert short(deep).startswith("[[[") and len(short(deep)) < 60
     assert short(10**5000) == "a very long number"
     assert len(short("x" * 5000)) == 60
 

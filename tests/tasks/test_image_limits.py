@@ -21,7 +21,7 @@ from tasks.images import MAX_REQUEST_PIXELS, MAX_SIDE, decode_image, to_image_si
 from tasks.serve.rows import RequestTask, work
 from tasks.serve.settings import Settings
 from tests.support.gateway import Client, Registry, running, until, version
-from tests.support.words import PATIENCE
+from tests.support.words import PATIENCE, Countdown
 from tests.tasks.test_images import encoded, png
 
 SMALL = base64.b64encode(encoded(Image.new("L", (8, 8), 90))).decode()
@@ -61,19 +61,6 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", noted)
     return sizes
-
-
-class Countdown:
-    """A `cancel` that turns true when it has been looked at `looks` times; counts the looks after that."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-        self.late = 0
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        self.late += self.left < -1
-        return self.left < 0
 
 
 @pytest.mark.parametrize(("width", "height"), [(25_000_000, 1), (1, 25_000_000), (MAX_SIDE + 1, 1), (1, MAX_SIDE + 1)])

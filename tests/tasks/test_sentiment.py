@@ -135,7 +135,7 @@ def test_an_explanation_is_streamed_in_steps_and_can_be_cancelled(task: Any, mon
     assert result["words"] == task.run(rows([LINES[3]]), {"explain": True})[0]["words"]
     assert len(list(task.stream({"text": LINES[3]}))) == 1
 
-    looks = iter([False, True])
+    looks = iter([False, False, False, True])  # two before the text itself is read
     *steps, result = task.stream({"text": LINES[3]}, {"explain": True}, lambda: next(looks))
     assert len(steps) == 1 and len(result["words"]) == 4
 

@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tasks import TASKS, task_class
-from tasks.base import ModelFolderError, Task, TaskInputError
+from tasks.base import Cancel, ModelFolderError, Task, TaskInputError
 from tasks.runtime.worker import Worker
 from ui.answers import batch_file
 from ui.answers.batch import Batch
@@ -138,7 +138,12 @@ class Upper(Task):
     def load(self) -> None:
         pass
 
-    def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(
+        self,
+        rows: list[dict[str, Any]],
+        parameters: dict[str, Any],
+        cancel: Cancel,  # noqa: ARG002
+    ) -> list[dict[str, Any]]:
         return [{"label": row["text"], **parameters} for row in rows]
 
     def stream_answer(self, row, parameters, cancel) -> Iterator:

@@ -210,3 +210,5 @@ def test_descriptors_are_kept_in_reserve(monkeypatch: pytest.MonkeyPatch) -> Non
     for soft, most in ((1024, 768), (256, 192), (20_000, 1064), (resource.RLIM_INFINITY, 1064)):
         monkeypatch.setattr(resource, "getrlimit", lambda _kind, soft=soft: (soft, soft))
         assert most_connections(64) == most
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1024, 1024))
+    assert most_connections(0, each=2) == 384

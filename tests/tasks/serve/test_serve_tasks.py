@@ -64,7 +64,7 @@ def test_sentiment_has_its_batches_where_no_explanation_is_asked_for(monkeypatch
     asked = task_class("sentiment-analysis")(Path(), "mine")
     sizes: list[int] = []
 
-    def answer(rows: list[dict[str, Any]], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def answer(rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Any) -> list[dict[str, Any]]:
         sizes.append(len(rows))
         return [{"label": "positive"} for _ in rows]
 
