@@ -114,7 +114,10 @@ def decide(config: Seq2SeqConfig) -> Seq2SeqConfig:
     if config.precision == "auto" and devices.resolve_device(config.device) == "cpu":
         # Tensors this small do not gain from bf16: what the recurrent layers and casts cost eats up what it saves.
         config = dataclasses.replace(config, precision="fp32")
-    return resolve_seq2seq(devices.settled(config))
+    config = devices.settled(config)
+    if config.cell == "lstm" and (config.device, config.precision) == ("cpu", "bf16") and not devices.cpu_runs_bf16():
+        raise ConfigError("precision is 'bf16', which this CPU has no LSTM for; valid here: auto, fp32")
+    return resolve_seq2seq(config)
 
 
 def prepare(config: Seq2SeqConfig, accelerator: Accelerator) -> Seq2SeqTraining:

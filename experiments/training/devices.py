@@ -58,6 +58,11 @@ def _cpu_has_bf16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_tile", "amx_bf16"))
 
 
+def cpu_runs_bf16() -> bool:
+    """Whether all layers run in bf16 on this CPU, fast or not: oneDNN's LSTM needs at least AVX-512."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def make_accelerator(device: str, precision: str) -> Accelerator:
     """An Accelerator for this training; processes started by torchrun find each other here.
 

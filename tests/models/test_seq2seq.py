@@ -167,6 +167,8 @@ def test_bfloat16_autocast(
     variant: tuple[str, str, str], network: Seq2Seq, source: torch.Tensor, target: torch.Tensor
 ) -> None:
     """Attention stays float32, or its rows would miss 1 by per cents."""
+    if variant[0] == "lstm" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this CPU has no LSTM in bf16")
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         logits, attention = network(source, LENGTHS, target)
     torch.testing.assert_close(logits.float(), network(source, LENGTHS, target).logits, rtol=0.1, atol=0.1)

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from experiments import train_seq2seq
-from experiments.config import SEQ2SEQ_MODELS, UserError
+from experiments.config import SEQ2SEQ_MODELS, ConfigError, UserError
 from experiments.seq2seq import report, setup
 from experiments.seq2seq.recipes import SEQ2SEQ_RECIPES
 from tests.support.killing import train_and_die
@@ -174,3 +174,11 @@ def test_every_variant_can_be_set_up_measured_and_saved(model: str, tmp_path: Pa
     report.save_model(training, training.state.network, tmp_path)
     again, _ = load_reverser(tmp_path)
     assert_same_weights(dict(again.state_dict()), dict(training.state.network.state_dict()))
+
+
+def test_a_cpu_without_an_lstm_in_bf16_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from experiments.training import devices
+
+    monkeypatch.setattr(devices, "cpu_runs_bf16", lambda: False)
+    with pytest.raises(ConfigError, match=r"precision is 'bf16'.*no LSTM.*valid here: auto, fp32"):
+        train_seq2seq.main(["--cell", "lstm", "--precision", "bf16", "--device", "cpu"])
