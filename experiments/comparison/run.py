@@ -19,11 +19,10 @@ from experiments.comparison.report import CompareResult, report
 from experiments.config import CompareConfig, ConfigError, TrainingError
 from experiments.reports.text import format_duration
 from experiments.tracking.run import CONFIG_FILE, Tracker, abandon_run, git_commit, tracked_run
-from experiments.tracking.store import answering, known_run, opened_store, refuse_cut_off
+from experiments.tracking.store import known_run, opened_store, refuse_cut_off, stored_config
 from experiments.training import devices, resume
 from experiments.training.family import Result
-from tasks.json_files import read_json
-from tasks.runs import artifact_file, nested_runs, open_store, tagged_runs
+from tasks.runs import nested_runs, open_store, tagged_runs
 
 EXPERIMENT = "compare"
 LONGEST_UNCONFIRMED = 12 * 3600
@@ -73,8 +72,9 @@ def _named_parent(grid: Grid) -> str:
     if run.info.lifecycle_stage != "active":
         raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
     if run.data.tags["grid"] != grid.digest():
-        with answering(), artifact_file(client, run, CONFIG_FILE) as path:
-            other = read_json(path)
+        other = stored_config(client, run)
+        if other is None:
+            raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program")
         reasons = "; ".join(differences(dataclasses.asdict(grid.config), other))
         raise ConfigError(f"resume is {run_id!r}, and that comparison is of another grid: {reasons}")
     if _is_complete(run):

@@ -64,6 +64,10 @@ def _holding(value: bool) -> Iterator[None]:
     try:
         _raise_waiting()
         yield
+    except Exception:
+        _held = before
+        _raise_waiting()  # an error that is dealt with further up must not keep the signal waiting
+        raise
     finally:
         _held = before
     _raise_waiting()

@@ -67,7 +67,7 @@ class Background:
         self._queue: SimpleQueue[tuple[Callable[[], object], Future[Any]] | None] = SimpleQueue()
         self._wake = threading.Event()
         self._refusals: list[BaseException] = []
-        self._reason, self._failures, self._given_up = "", 0, False
+        self._reason, self._failures, self._given_up, self._hurried = "", 0, False, False
         threading.Thread(target=self._work, daemon=True, name="tracking").start()
 
     def later(self, call: Callable[[], object]) -> None:
@@ -94,7 +94,7 @@ class Background:
 
     def hurry(self) -> None:
         """Have no more patience than usual; what was refused matters no more."""
-        self._patience = 0.0
+        self._patience, self._hurried = 0.0, True
         self._refusals.clear()
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Background:
 
     def _note_refusal(self, done: "Future[Any]") -> None:
         error = done.exception()
-        if error is not None:
+        if error is not None and not self._hurried:
             self._refusals.append(error)
 
     def _raise_refusal(self) -> None:

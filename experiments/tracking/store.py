@@ -135,7 +135,7 @@ def resumable_run(run_id: str, wait: bool = False) -> tuple[Any, dict[str, Any]]
         raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
     if run.info.status == "FINISHED":
         raise RunUnavailableError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to resume")
-    stored = _stored_config(client, run, wait)
+    stored = stored_config(client, run, wait)
     if stored is None:
         refuse_cut_off(client, run, wait)
         raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program")
@@ -147,7 +147,7 @@ def refuse_cut_off(client: Any, run: Any, wait: bool = False) -> None:
 
     Runs that neither this program nor `mlflow run` made are left to who made them.
     """
-    if not ENTRY_POINT & set(run.data.tags) or _stored_config(client, run, wait) is not None:
+    if not ENTRY_POINT & set(run.data.tags) or stored_config(client, run, wait) is not None:
         return
     named = f"resume is {run.info.run_id!r}, and that run"
     with answering(wait):
@@ -156,7 +156,7 @@ def refuse_cut_off(client: Any, run: Any, wait: bool = False) -> None:
     raise ConfigError(f"{named} was {CUT_OFF}: there is nothing to resume; start it anew")
 
 
-def _stored_config(client: Any, run: Any, wait: bool) -> dict[str, Any] | None:
+def stored_config(client: Any, run: Any, wait: bool = False) -> dict[str, Any] | None:
     """The configuration that a run was started with; None if it has none, or only a part of it."""
     with answering(wait):
         try:

@@ -1,5 +1,6 @@
 """Several processes of one training: rank 0, which has the run, ends with the error of the rank that failed."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,12 @@ def failures_shared(accelerator: Accelerator) -> Iterator[None]:
         if not accelerator.is_main_process:
             if isinstance(error, Exception):
                 said = f"{type(error).__name__}: {error}"
-                store.compare_set(FIRST, "", f"process {accelerator.process_index} failed with {said}")
-        elif not isinstance(error, TrainingError) and store.check([FIRST]):
-            raise TrainingError(store.get(FIRST).decode()) from error
+                with contextlib.suppress(RuntimeError):  # `torchrun` itself may be gone, and its store with it
+                    store.compare_set(FIRST, "", f"process {accelerator.process_index} failed with {said}")
+        elif not isinstance(error, TrainingError):
+            reason = ""
+            with contextlib.suppress(RuntimeError):
+                reason = store.get(FIRST).decode() if store.check([FIRST]) else ""
+            if reason:
+                raise TrainingError(reason) from error
         raise

@@ -151,6 +151,11 @@ def _best(entries: list[_Entry], mine: _Entry, present: ModelVersion | None) -> 
         highest = first.value if first.metric == mine.metric else math.nan
     else:
         best, tags, highest = str(present.version), present.tags, score(present.tags, mine.metric)
+        # It may have contended with another value than its own, such as a mean over seeds: the better of both counts,
+        # or two candidates would take the place from each other forever.
+        for entry in entries:
+            if entry.number == best and entry.metric == mine.metric and better(mine.metric, entry.value, highest):
+                highest = entry.value
     for entry in candidates:
         comparable = entry.metric == mine.metric and same_data(entry.version.tags, tags, mine.metric)
         if comparable and entry.number != best and better(mine.metric, entry.value, highest):

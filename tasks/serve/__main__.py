@@ -1,6 +1,7 @@
 """`python -m tasks.serve`: the command line of the gateway. What needs torch is imported after it is understood."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -64,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     give_up_soon()
     try:
-        serve(settings, listening, address)
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn has ended by then, and passes Ctrl-C on
+            serve(settings, listening, address)
     except StoreUnreachableError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

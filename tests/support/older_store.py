@@ -1,7 +1,9 @@
 """The store that version 0.1.0 wrote (`tests/fixtures/store_0_1`): unpack it, activate it, what to ask its models."""
 
+import os
 import shlex
 import sqlite3
+import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,6 +128,7 @@ def active(store: Path, uri: str = "") -> Iterator[None]:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         patch.setenv("MLFLOW_LOGGING_LEVEL", "ERROR")
         patch.setenv("PYTHONPATH", str(PROJECT_ROOT))
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # of `mlflow models serve`
         for name, value in (("HF_HUB_CACHE", str(store / "hub")), ("HF_HUB_OFFLINE", "1")):
             patch.setenv(name, value)
             patch.setattr(constants, name, value)
