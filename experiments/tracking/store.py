@@ -147,7 +147,8 @@ def refuse_cut_off(client: Any, run: Any, wait: bool = False) -> None:
 
     Runs that neither this program nor `mlflow run` made are left to who made them.
     """
-    if not ENTRY_POINT & set(run.data.tags) or stored_config(client, run, wait) is not None:
+    begun = "val_loss" in run.data.metrics or stored_config(client, run, wait) is not None
+    if begun or not ENTRY_POINT & set(run.data.tags):
         return
     named = f"resume is {run.info.run_id!r}, and that run"
     with answering(wait):
@@ -161,9 +162,10 @@ def stored_config(client: Any, run: Any, wait: bool = False) -> dict[str, Any] |
     with answering(wait):
         try:
             with artifact_file(client, run, CONFIG_FILE) as path:
-                return dict(read_json(path))
-        except (FileNotFoundError, ValueError, TypeError):
+                values = read_json(path)
+        except (FileNotFoundError, ValueError):
             return None
+    return values if isinstance(values, dict) and values else None
 
 
 def git_commit() -> str:
