@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from experiments import evaluate, starter
 from experiments.config import ConfigError, TrainingError, UserError
+from experiments.registration.folder import front_matter
 from experiments.starters import card, corpora, evaluation, training, weights
 from experiments.starters.starter import Figure, Judgment, Starter
 from tests.support import tiny_models
@@ -78,7 +79,7 @@ def test_figures_are_written_into_the_card_and_again(tmp_path: Path) -> None:
     card.write(tmp_path, one, {"time": "3 minutes | 1 thread"})
     text = (tmp_path / card.CARD).read_text()
     assert text.startswith("---\nlicense: mit\n") and card.NOT_YET in text and "3 minutes \\| 1 thread" in text
-    assert card.front_matter(tmp_path)["tags"] == ["project-dl", "starter", "chatbot"]
+    assert front_matter(tmp_path)["tags"] == ["project-dl", "starter", "chatbot"]
     for value in (0.5, 0.25):
         card.write_figures(tmp_path, one, Judgment((Figure("loss", value, "before 1.0"),), "> Hello \\1"), "a laptop")
         one = dataclasses.replace(one, about="## What it is\n\nSmaller still.")
@@ -89,7 +90,7 @@ def test_figures_are_written_into_the_card_and_again(tmp_path: Path) -> None:
     (tmp_path / card.CARD).write_text("mine")
     with pytest.raises(UserError, match="no model card of a starter"):
         card.write_figures(tmp_path, one, Judgment(()), "")
-    assert (tmp_path / card.CARD).read_text() == "mine" and card.front_matter(tmp_path) == {}
+    assert (tmp_path / card.CARD).read_text() == "mine" and front_matter(tmp_path) == {}
 
 
 def test_every_starter_is_measured_and_one_that_fails_holds_up_no_other(

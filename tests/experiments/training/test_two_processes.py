@@ -24,7 +24,7 @@ ARGUMENTS = [
 def torchrun(fault: str = "") -> subprocess.CompletedProcess[str]:
     """Train on two processes, of which the second may have a fault."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617"]
-    script = [str(PROJECT_ROOT / "tests" / "two_processes.py"), *ARGUMENTS]
+    script = [str(PROJECT_ROOT / "tests" / "support" / "two_processes.py"), *ARGUMENTS]
     environment = {**os.environ, "FAULT": fault}
     return subprocess.run([*launcher, *script], capture_output=True, text=True, timeout=240, env=environment)
 
