@@ -99,7 +99,7 @@ def test_running_runs_of_other_programs_are_left_to_them(store: Path) -> None:
 
 def program(code: str, **environment: str) -> subprocess.Popen[str]:
     """A program of a few lines in the hands of `cli.run`."""
-    lines = ["import os, signal, threading", "from pathlib import Path", "from experiments import cli", code]
+    lines = ["import os, signal, threading", "from pathlib import Path", "from experiments.config import cli", code]
     return subprocess.Popen(
         [sys.executable, "-c", "\n".join([*lines, "cli.run(main)"])],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment},
