@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 from tasks.base import Cancel, TaskInputError, check_text, short
-from tasks.engines.generation import WritingTask, sampling
+from tasks.engines.generation import LanguageTask, WritingTask, sampling
+from tasks.engines.language_model import ChatTemplateError
 from tasks.engines.streaming import Emit
 from tasks.texts import MAX_TEXT_BYTES
 
@@ -49,11 +50,11 @@ def _check_message(field: str, message: Any) -> dict[str, str]:
     return {"role": role, "content": check_text(f"{field}.content", message.get("content"))}
 
 
-class Chatbot(WritingTask):
+class Chatbot(WritingTask, LanguageTask):
     """Answers in a conversation, in the form of the model's chat template.
 
-    A model without one (DialoGPT) gets the messages with its end-of-text token after each. What the window has no room
-    for is left out: the oldest messages first, never the system message that opens the conversation.
+    A model without one continues the text of the messages (see its engine). What the window has no room for is left
+    out: the oldest messages first, never the system message that opens the conversation.
 
     Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`.
     """
@@ -61,15 +62,14 @@ class Chatbot(WritingTask):
     name = "chatbot"
     inputs = {"messages": True}
     texts = ()  # they are within the messages
-    auto_class = "AutoModelForCausalLM"
-    parameters = sampling(max_new_tokens=256)
+    parameters = sampling(max_new_tokens=256, temperature=0.2)
 
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"messages": check_messages(row["messages"])}
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         tokens, dropped = self._fit(row["messages"], self.room(parameters))
-        written = self.continue_from(tokens, parameters, emit, cancel, continues=False)
+        written = self.engine.write(tokens, parameters, emit, cancel, continues=False)
         facts = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
         return {"reply": written.text, **written.facts(), **facts}
 
@@ -94,16 +94,7 @@ class Chatbot(WritingTask):
         return tokens(begins[place]), begins[place]
 
     def _tokens(self, messages: Messages) -> list[int]:
-        if self.tokenizer.chat_template is None:
-            # Without special tokens in what people write: it shall not end its own message.
-            options = {"add_special_tokens": False, "split_special_tokens": True}
-            texts = [self.encode(message["content"], **options)["input_ids"] for message in messages]
-            return [token for text in texts for token in (*text, self.tokenizer.eos_token_id)]
-        from jinja2 import TemplateError
-
         try:
-            return self.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, sanitize_control_tokens=True, tokenizer_kwargs={"verbose": False}
-            )["input_ids"]
-        except TemplateError as error:
+            return self.engine.encode_chat(messages)
+        except ChatTemplateError as error:
             raise TaskInputError(f"messages do not fit this model's chat template: {error}; valid: {VALID}") from error

@@ -6,8 +6,14 @@ from typing import Any
 
 from tasks.base import Cancel, ModelFolderError, Parameter, TaskInputError
 from tasks.engines.generation import WritingTask
-from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
-from tasks.engines.pretrained import context_window
+from tasks.engines.loading import (
+    context_window,
+    load_model,
+    load_tokenizer,
+    pick_device,
+    pick_dtype,
+    prepare_writing,
+)
 from tasks.engines.streaming import Emit
 from tasks.hub.source import weights_folder
 from tasks.json_files import read_json
@@ -70,6 +76,7 @@ class Summarization(WritingTask):
         from tasks.engines.summaries import Summaries
 
         super().load()
+        prepare_writing(self.model)
         config = self.model.config
         suggested = (getattr(config, "task_specific_params", None) or {}).get("summarization", {})
         own = {name: suggested[name] for name in OWN_SETTINGS if name in suggested}

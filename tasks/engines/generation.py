@@ -2,23 +2,23 @@
 
 from abc import abstractmethod
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
-
-import torch
+from pathlib import Path
+from typing import Any
 
 from tasks.base import Cancel, Parameter, TaskInputError
+from tasks.engines.language_model import open_language_model
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Emit, Event, follow
-
-if TYPE_CHECKING:
-    from tasks.engines.decoding import Written
+from tasks.hub.source import runs_on_llama
 
 
-def sampling(max_new_tokens: int) -> tuple[Parameter, ...]:
+def sampling(max_new_tokens: int, temperature: float = 0.7) -> tuple[Parameter, ...]:
     """The parameters of tasks that write on from a text, with the default length."""
     return (
         Parameter("max_new_tokens", int, max_new_tokens, "most tokens to write", 1, 4096),
-        Parameter("temperature", float, 0.7, "higher surprises more; 0 always takes the most probable token", 0, 5),
+        Parameter(
+            "temperature", float, temperature, "higher surprises more; 0 always takes the most probable token", 0, 5
+        ),
         Parameter("top_p", float, 0.95, "draw among the likeliest tokens that together have this probability", 0, 1),
         Parameter("top_k", int, 50, "draw among so many of the likeliest tokens; 0 among all", 0, 1000),
         Parameter("repetition_penalty", float, 1.0, "above 1 avoids tokens that were there before", 0.5, 2),
@@ -27,24 +27,10 @@ def sampling(max_new_tokens: int) -> tuple[Parameter, ...]:
     )
 
 
-def stop_strings(parameter: str) -> tuple[str, ...]:
-    """The texts named by the parameter `stop`: one a line, `\\n` written out for a line break."""
-    return tuple(line.replace("\\n", "\n") for line in parameter.split("\n") if line)
-
-
 class WritingTask(PretrainedTask):
     """A task whose model writes text. A subclass says how in `write`; asked for a stream, it comes in pieces."""
 
     wide_range = True
-
-    def load(self) -> None:
-        super().load()
-        config = self.model.generation_config
-        # The tasks say how much to write in new tokens; a total length beside it makes transformers warn.
-        config.max_length = config.min_length = None
-        if config.pad_token_id is None:
-            ends = config.eos_token_id
-            config.pad_token_id = ends[0] if isinstance(ends, list) else ends
 
     @abstractmethod
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
@@ -64,23 +50,20 @@ class WritingTask(PretrainedTask):
         with self.lock:
             return self.write(row, parameters, emit, cancel)
 
-    def continue_from(
-        self, tokens: list[int], parameters: dict[str, Any], emit: Emit, cancel: Cancel, *, continues: bool
-    ) -> "Written":
-        """Write on from a prompt's tokens, which with `max_new_tokens` fit into the window."""
-        from tasks.engines.decoding import Reader, write_text
 
-        prompt = torch.tensor([tokens], device=self.model.device)
-        return write_text(
-            self.model,
-            {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)},
-            Reader(self.tokenizer, stop_strings(parameters["stop"]), continues=continues),
-            emit,
-            cancel,
-            parameters,
-            max_new_tokens=parameters["max_new_tokens"],
-            repetition_penalty=parameters["repetition_penalty"],
-        )
+class LanguageTask(PretrainedTask):
+    """A task of a language model, which either engine runs."""
+
+    @classmethod
+    def needs(cls, folder: Path) -> tuple[str, ...]:
+        return ("xllamacpp", "psutil") if runs_on_llama(folder) else cls.requirements
+
+    def load(self) -> None:
+        self.engine = open_language_model(self.folder, self.device)
+        self.window = self.engine.window
+
+    def memory_bytes(self) -> int:
+        return self.engine.memory_bytes() if hasattr(self, "engine") else 0
 
     def room(self, parameters: dict[str, Any]) -> int:
         """How many tokens of a prompt the window has room for. Raises TaskInputError if the text to write fills it."""

@@ -65,7 +65,7 @@ def test_settings_reach_the_task_under_its_own_names(client: TestClient) -> None
         "max_new_tokens": 5, "temperature": 0.0, "top_p": 0.5, "top_k": 7, "repetition_penalty": 1.0, "seed": 3,
         "stop": "\\n\nEND",
     }  # fmt: skip
-    from tasks.engines.generation import stop_strings
+    from tasks.engines.language_model import stop_strings
 
     assert stop_strings(parameters["stop"]) == ("\n", "END")
 
