@@ -7,9 +7,10 @@ from functools import cache
 from typing import Any
 
 from tasks.base import Cancel, TaskInputError, check_text, short
-from tasks.engines.generation import LanguageTask, WritingTask, sampling
+from tasks.engines.generation import MAX_NEW_TOKENS, TEMPERATURE_HELP, LanguageTask, Sampling, WritingTask
 from tasks.engines.language_model import ChatTemplateError
 from tasks.engines.streaming import Emit
+from tasks.parameters import option
 from tasks.texts import MAX_TEXT_BYTES
 
 ROLES = ("system", "user", "assistant")
@@ -50,6 +51,13 @@ def _check_message(field: str, message: Any) -> dict[str, str]:
     return {"role": role, "content": check_text(f"{field}.content", message.get("content"))}
 
 
+class ReplyParameters(Sampling):
+    """Of the chatbot, whose replies may be longer, and shall keep to the facts."""
+
+    max_new_tokens: int = option(256, "most tokens to write", ge=1, le=MAX_NEW_TOKENS)
+    temperature: float = option(0.2, TEMPERATURE_HELP, ge=0, le=5)
+
+
 class Chatbot(WritingTask, LanguageTask):
     """Answers in a conversation, in the form of the model's chat template.
 
@@ -62,7 +70,7 @@ class Chatbot(WritingTask, LanguageTask):
     name = "chatbot"
     inputs = {"messages": True}
     texts = ()  # they are within the messages
-    parameters = sampling(max_new_tokens=256, temperature=0.2)
+    parameters = ReplyParameters
 
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"messages": check_messages(row["messages"])}

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from tasks.base import Cancel, Parameter, TaskInputError, stop_if
-from tasks.engines.generation import LanguageTask, WritingTask, sampling
+from tasks.base import Cancel, TaskInputError, stop_if
+from tasks.engines.generation import LanguageTask, Sampling, WritingTask
 from tasks.engines.language_model import LanguageModel
 from tasks.engines.next_word import MOST_PIECES, WordSearch
 from tasks.engines.streaming import Emit
+from tasks.parameters import Parameters, option
 
 
 def end_of(text: str, model: LanguageModel, room: int) -> tuple[list[int], bool]:
@@ -31,13 +32,19 @@ class StoryCompletion(WritingTask, LanguageTask):
     """
 
     name = "story-completion"
-    parameters = sampling(max_new_tokens=100)
+    parameters = Sampling
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         tokens, truncated = end_of(row["text"], self.engine, self.room(parameters))
         written = self.engine.write(tokens, parameters, emit, cancel, continues=True)
         facts = {"prompt_tokens": len(tokens), "truncated": truncated}
         return {"completion": written.text, **written.facts(), **facts}
+
+
+class NextWordParameters(Parameters):
+    """Of next word prediction."""
+
+    top_k: int = option(5, "how many words", ge=1, le=50)
 
 
 class NextWordPrediction(LanguageTask):
@@ -48,7 +55,7 @@ class NextWordPrediction(LanguageTask):
     """
 
     name = "next-word-prediction"
-    parameters = (Parameter("top_k", int, 5, "how many words", 1, 50),)
+    parameters = NextWordParameters
 
     def load(self) -> None:
         super().load()

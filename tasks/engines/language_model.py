@@ -86,7 +86,7 @@ class LanguageModel(ABC):
         """Continue a prompt that with `max_new_tokens` fits into the window, and emit the pieces as they come.
 
         Args:
-            parameters: those of `tasks.engines.generation.sampling`.
+            parameters: those of `tasks.engines.generation.Sampling`.
             continues: the text goes on from the prompt's, so that a first space counts.
         """
 
