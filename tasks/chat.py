@@ -4,15 +4,18 @@ import json
 from bisect import bisect_left
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from tasks.base import Cancel, TaskInputError, check_text, short
+from tasks.base import Cancel, ModelFolderError, TaskInputError, check_text, first_line, short
 from tasks.engines.generation import MAX_NEW_TOKENS, TEMPERATURE_HELP, LanguageTask, Sampling, WritingTask
 from tasks.engines.language_model import ChatTemplateError
 from tasks.engines.streaming import Emit
+from tasks.json_files import read_json
 from tasks.parameters import option
 from tasks.texts import MAX_TEXT_BYTES
 
+DEFAULTS_FILE = "generation_defaults.json"
 ROLES = ("system", "user", "assistant")
 VALID = f"a list of messages, each with role ({', '.join(ROLES)}) and content (text), the last one the user's"
 
@@ -51,6 +54,17 @@ def _check_message(field: str, message: Any) -> dict[str, str]:
     return {"role": role, "content": check_text(f"{field}.content", message.get("content"))}
 
 
+def _own_system(folder: Path) -> str:
+    """The system message that a model's folder suggests; empty without one. Raises ModelFolderError."""
+    path = folder / DEFAULTS_FILE
+    if not path.exists():
+        return ""
+    try:
+        return check_text("system", read_json(path).get("system"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelFolderError(f"{path} cannot be used: {first_line(error)}") from error
+
+
 class ReplyParameters(Sampling):
     """Of the chatbot, whose replies may be longer, and shall keep to the facts."""
 
@@ -62,7 +76,8 @@ class Chatbot(WritingTask, LanguageTask):
     """Answers in a conversation, in the form of the model's chat template.
 
     A model without one continues the text of the messages (see its engine). What the window has no room for is left
-    out: the oldest messages first, never the system message that opens the conversation.
+    out: the oldest messages first, never the system message that opens the conversation. Where there is none, it is
+    the one in the folder's `generation_defaults.json`, if it has such.
 
     Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`.
     """
@@ -72,11 +87,18 @@ class Chatbot(WritingTask, LanguageTask):
     texts = ()  # they are within the messages
     parameters = ReplyParameters
 
+    def load(self) -> None:
+        super().load()
+        self.system = _own_system(self.folder)
+
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"messages": check_messages(row["messages"])}
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
-        tokens, dropped = self._fit(row["messages"], self.room(parameters))
+        messages = row["messages"]
+        if self.system and messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": self.system}, *messages]
+        tokens, dropped = self._fit(messages, self.room(parameters))
         written = self.engine.write(tokens, parameters, emit, cancel, continues=False)
         facts = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
         return {"reply": written.text, **written.facts(), **facts}

@@ -61,7 +61,7 @@ class CausalModel(LanguageModel):
             # Without special tokens in what people write: it shall not end its own message.
             options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
             texts = [self.tokenizer(message["content"], **options)["input_ids"] for message in messages]
-            return [token for text in texts for token in (*text, self.eos)]
+            return [token for text in texts for token in (*text, self.tokenizer.eos_token_id)]
         try:
             return self.tokenizer.apply_chat_template(
                 messages, add_generation_prompt=True, sanitize_control_tokens=True, tokenizer_kwargs={"verbose": False}

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from tasks.hub.source import GGUF, weights
 # Below it the most probable token has all the probability, and dividing by it overflows.
 COLDEST = 1e-3
 Tokens = tuple[int, ...]
+Item = TypeVar("Item")
 
 
 class ChatTemplateError(ValueError):
@@ -130,6 +131,6 @@ def stop_strings(parameter: str) -> tuple[str, ...]:
     return tuple(line.replace("\\n", "\n") for line in parameter.split("\n") if line)
 
 
-def windows(tokens: Sequence[int], room: int) -> list[Sequence[int]]:
-    """Tokens in parts of at most `room`."""
-    return [tokens[start : start + room] for start in range(0, len(tokens), room)]
+def windows(items: Sequence[Item], room: int) -> list[Sequence[Item]]:
+    """Items in parts of at most `room`."""
+    return [items[start : start + room] for start in range(0, len(items), room)]

@@ -36,7 +36,7 @@ class LlamaServer:
         folder = tempfile.mkdtemp(prefix="llama-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._socket = Path(folder) / "server.sock"
-        parameters = xllamacpp.CommonParams()
+        parameters = xllamacpp.CommonParams()  # pyright: ignore[reportAttributeAccessIssue]
         parameters.model.path = str(path)
         parameters.n_ctx, parameters.n_parallel = window, 1
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
@@ -48,7 +48,7 @@ class LlamaServer:
         parameters.api_keys = [self._key]
         if hasattr(socket, "AF_UNIX") and len(str(self._socket)) < LONGEST_NAME:
             parameters.hostnames = [str(self._socket)]
-        self._server: Any = xllamacpp.Server(parameters)
+        self._server: Any = xllamacpp.Server(parameters)  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def address(self) -> str:

@@ -122,8 +122,7 @@ class _Beam:
         tokens = np.concatenate([tokens for _, tokens, _ in onward])
         width = min(self.width, len(joint))
         best = np.argpartition(-joint, width - 1)[:width]
-        best = best[joint[best] > 0]
-        best = best[np.argsort(-joint[best], kind="stable")]
+        best = sorted((int(place) for place in best if joint[place] > 0), key=lambda place: -joint[place])
         found = [(*onward[owners[place]][0].tokens, int(tokens[place])) for place in best]
         longer = []
         for path, text, place in zip(found, self.model.texts_of(found), best, strict=True):
