@@ -123,7 +123,7 @@ class _Header:
                 metadata[name] = value
         parameters, end = self._tensors(tensors)
         alignment = int(metadata.get("general.alignment", 32))
-        expected = -(-self.place // alignment) * alignment + end
+        expected = -(-self.place // alignment) * alignment + end if end else self.place
         if expected > self.size:
             raise ModelFolderError(
                 f"{self.path} is not all of a GGUF file: it has {self.size:,} bytes, its header speaks of {expected:,}"

@@ -70,7 +70,8 @@ class LlamaModel(LanguageModel):
         try:
             form = self._server.ask("/apply-template", {"messages": hidden})["prompt"]
         except LlamaRefusalError as error:
-            raise ChatTemplateError(str(error)) from error
+            # It shows the place in the template too, in several lines.
+            raise ChatTemplateError(str(error).rsplit("Exception: ", 1)[-1].splitlines()[0]) from error
         tokens: list[int] = []
         for part, literal in _divided(form, written):
             tokens += self._tokens(part, special=not literal, begin=not tokens)

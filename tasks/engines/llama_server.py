@@ -49,6 +49,8 @@ class LlamaServer:
         if hasattr(socket, "AF_UNIX") and len(str(self._socket)) < LONGEST_NAME:
             parameters.hostnames = [str(self._socket)]
         self._server: Any = xllamacpp.Server(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        # A server that ends before its loop has begun waits for it forever.
+        self.complete({"prompt": [0], "n_predict": 1}, lambda _answer: None)
 
     @property
     def address(self) -> str:
