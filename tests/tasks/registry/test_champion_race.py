@@ -7,7 +7,7 @@ import pytest
 
 from tasks import registry
 from tasks.registry import champions
-from tests.scheduled_registry import DiedError, Registry, Turns
+from tests.support.scheduled_registry import DiedError, Registry, Turns
 
 METRIC = "val_accuracy"
 SEEDS = 300
