@@ -187,7 +187,7 @@ def _train_cell(grid: Grid, cell: Cell, parent: str, cut_off: list[str]) -> Resu
         return grid.kind.train(dataclasses.replace(config, resume=run_id), given, parent)
 
     reason = "cut off; another run of the same comparison took its place"
-    result = resume.go_on_with_one(cut_off, go_on, str(cell), reason)
+    result = resume.resume_first(cut_off, go_on, str(cell), reason)
     result = result or grid.kind.train(config, frozenset(), parent)
     assert result is not None  # only other processes of one training have none, and `compare` runs in one
     return result

@@ -114,7 +114,7 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / ARTIFACT
-        with _timed("weights are here"):
+        with _timed("weights ready"):
             origin = make_folder(choice, task, folder, config.package_weights)
         loaded, facts = _first_answer(folder, choice.name, origin, config.device)
         scores = _scores(loaded, config.evaluate)
