@@ -115,7 +115,7 @@ def test_a_parameter_out_of_its_range_is_refused_with_the_range(tiny_task: Get, 
 @pytest.mark.parametrize("task", TASK_MODELS)
 def test_an_unknown_parameter_is_refused_with_those_there_are(tiny_task: Get, task: str) -> None:
     for send in (Task.run, lambda model, rows, parameters: model.stream(rows[0], parameters)):
-        with pytest.raises(TaskInputError, match=r"unknown parameter 'max_tokens'; valid: "):
+        with pytest.raises(TaskInputError, match=r"unknown parameter 'max_tokens'; .*valid: "):
             send(tiny_task(task, TASK_MODELS[task][0]), [row_with(task, "fine")], {"max_tokens": 3})
 
 
