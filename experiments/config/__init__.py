@@ -1,6 +1,6 @@
 """Every parameter of every entry point: default, help text, bounds. Command line, MLproject and UI derive from it.
 
-Nothing else of the project is imported, so that `--help` and the UI can read this without loading torch.
+Of the project only `tasks.parameters` is imported, so that `--help` and the UI can read this without loading torch.
 """
 
 from experiments.config.names import (
@@ -25,14 +25,12 @@ from experiments.config.names import (
     TUNE_KINDS,
 )
 from experiments.config.options import (
+    Config,
     ConfigError,
     RunUnavailableError,
     TrainingError,
     UserError,
-    check,
     names_in,
-    option,
-    valid_range,
 )
 from experiments.config.programs import (
     JUDGING_FIELDS,
@@ -78,6 +76,7 @@ __all__ = [
     "BenchmarkConfig",
     "CnnConfig",
     "CompareConfig",
+    "Config",
     "ConfigError",
     "EvaluateConfig",
     "RegisterConfig",
@@ -88,9 +87,6 @@ __all__ = [
     "TrainingError",
     "TuneConfig",
     "UserError",
-    "check",
     "check_kind",
     "names_in",
-    "option",
-    "valid_range",
 ]

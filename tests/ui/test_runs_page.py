@@ -48,7 +48,7 @@ def test_every_program_has_a_form_whose_defaults_can_be_started(empty_tool, page
         assert not app.button(key="runs-start").disabled
         assert app.code[-1].value.startswith(f"mlflow run . -e {name} ")
         keys = {widget.key for widget in (*app.text_input, *app.selectbox, *app.toggle)}
-        assert {f"run-{name}-{field}" for field in program.fields} <= keys
+        assert {f"run-{name}-{field}" for field in program.specs} <= keys
         labels = [widget.label for widget in (*app.text_input, *app.selectbox, *app.toggle, *app.button)]
         assert all(labels)
 
