@@ -108,7 +108,7 @@ def explain(error: ValidationError, model: type[Parameters]) -> str:
     first = error.errors(include_url=False)[0]
     said = first.get("ctx", {}).get("error")
     if not first["loc"]:  # of fields that do not go together, and of unknown ones, the whole line is said
-        return str(said)
+        return str(said or first["msg"])
     name = str(first["loc"][0])
     spec = model.specs()[name]
     hint = did_you_mean(first["input"], spec.get("enum", ()))

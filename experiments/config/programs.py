@@ -20,8 +20,9 @@ class CompareConfig(Config):
     differences; or (kind=task) judge registered models of one task on labeled rows.
     """
 
-    kind: str = option("cnn", "what is compared: networks in training, or registered models of a task",
-                       choices=COMPARE_KINDS)  # fmt: skip
+    kind: str = option(
+        "cnn", "what is compared: networks in training, or registered models of a task", choices=COMPARE_KINDS
+    )
     models: str = option(
         "auto",
         "names separated by commas; groups of CNNs: small, full (auto = small on a CPU, full on a GPU); of seq2seq: "
@@ -48,8 +49,8 @@ class CompareConfig(Config):
 
 
 # Fields of CompareConfig that mean something for these kinds only.
-JUDGING_FIELDS = ("task", "settings")
-TRAINING_FIELDS = ("seeds", "epochs", "train_size", "data_dir", "precision", "confirm", "resume", "register")
+_JUDGING_FIELDS = ("task", "settings")
+_TRAINING_FIELDS = ("seeds", "epochs", "train_size", "data_dir", "precision", "confirm", "resume", "register")
 
 
 def check_kind(config: CompareConfig) -> None:
@@ -59,7 +60,7 @@ def check_kind(config: CompareConfig) -> None:
     """
     judging = config.kind == "task"
     defaults = CompareConfig()
-    for name in TRAINING_FIELDS if judging else JUDGING_FIELDS:
+    for name in _TRAINING_FIELDS if judging else _JUDGING_FIELDS:
         if getattr(config, name) != getattr(defaults, name):
             default = typed(getattr(defaults, name))
             why = "nothing is trained" if judging else "networks are trained"
@@ -99,12 +100,14 @@ class TuneConfig(Config):
     )
     sampler: str = option("tpe", "how settings are proposed", choices=SAMPLERS)
     pruner: str = option("asha", "how hopeless trials are ended early", choices=PRUNERS)
-    seeds: int = option(3, "seeds with which the best settings are trained anew and tested; 0 = not at all",
-                        ge=0, le=1000)  # fmt: skip
+    seeds: int = option(
+        3, "seeds with which the best settings are trained anew and tested; 0 = not at all", ge=0, le=1000
+    )
     epochs: int = option(None, "passes over the training data; auto = the recipe's", ge=1, le=100_000)
     train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", ge=0)
-    seed: int = option(0, "seed of the proposals and of every trial; the best is trained anew with others",
-                       ge=0, lt=2**30)  # fmt: skip
+    seed: int = option(
+        0, "seed of the proposals and of every trial; the best is trained anew with others", ge=0, lt=2**30
+    )
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train", choices=DEVICES)
     precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
@@ -133,8 +136,9 @@ class BenchmarkConfig(Config):
     budget_seconds: float = option(0.0, "longest training to target_accuracy, a model; 0 = its epochs", ge=0)
     seed: int = option(0, "seed of the trainings to target_accuracy", ge=0, lt=2**31)
     train_size: int = option(0, "use so many training images; 0 = all", ge=0)
-    device: str = option("auto", "where to train; all = the CPU, then the GPU where there is one",
-                         choices=(*DEVICES, "all"))  # fmt: skip
+    device: str = option(
+        "auto", "where to train; all = the CPU, then the GPU where there is one", choices=(*DEVICES, "all")
+    )
     threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     confirm: bool = option(False, "measure also what is estimated to take longer than 12 hours")
@@ -170,7 +174,8 @@ class OverheadConfig(Config):
     )
     tasks: str = option("auto", "of the random models: which tasks, separated by commas; auto = all that there are")
     repeats: int = option(50, "single requests of each kind, taken in turns", ge=2, le=10_000)
-    long_tokens: int = option(200, "tokens of a long generation by a random model of GPT-2's size; 0 = none",
-                              ge=0, le=900)  # fmt: skip
+    long_tokens: int = option(
+        200, "tokens of a long generation by a random model of GPT-2's size; 0 = none", ge=0, le=900
+    )
     long_repeats: int = option(8, "long generations of each kind, taken in turns", ge=2, le=1000)
     threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)

@@ -12,12 +12,14 @@ class StarterConfig(TrainConfig):
     A default of None is written `auto`: the task's recipe decides it.
     """
 
-    task: str = option("sentiment-analysis", "whose starter is trained; next word and story completion share one",
-                       choices=PRETRAINED_TASKS)  # fmt: skip
+    task: str = option(
+        "sentiment-analysis",
+        "whose starter is trained; next word and story completion share one",
+        choices=PRETRAINED_TASKS,
+    )
     data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
     encoder: str = option(
-        "none",
-        "of sentiment, questions and summaries: folder of a public BERT to start from; none = random weights",
+        "none", "of sentiment, questions and summaries: folder of a public BERT to start from; none = random weights"
     )
     language_model: str = option("auto", "folder of the language model that the chatbot continues; auto = the starter")
     train_size: int = option(0, "use so many training examples; 0 = all", ge=0)

@@ -67,16 +67,10 @@ class Seq2SeqConfig(TrainConfig):
     layers: int = option(None, "layers of the encoder, and of the decoder", ge=1, le=24)
     dropout: float = option(0.0, "share of hidden values set to zero in training", ge=0, lt=1)
     teacher_forcing: float = option(
-        None,
-        "share of true tokens among the decoder's inputs in the last epoch; it falls from 1",
-        ge=0,
-        le=1,
+        None, "share of true tokens among the decoder's inputs in the last epoch; it falls from 1", ge=0, le=1
     )
     stop_at: float = option(
-        1.0,
-        "end the training when so large a share of validation sequences is reversed; 0 = never",
-        ge=0,
-        le=1,
+        1.0, "end the training when so large a share of validation sequences is reversed; 0 = never", ge=0, le=1
     )
     beam_width: int = option(1, "hypotheses kept in decoding test sequences; 1 = greedy", ge=1, le=64)
     train_size: int = option(20_000, "training sequences", ge=1, le=10_000_000)
