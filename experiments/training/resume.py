@@ -1,6 +1,6 @@
 """Resuming a run that was cut off: with which configuration, from which checkpoint, and how exactly.
 
-At the end what comparisons and searches need, which have many: `go_on_with_one`.
+At the end what comparisons and searches need, which have many: `resume_first`.
 """
 
 import os
@@ -118,10 +118,10 @@ def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> 
     if differences:
         print(f"warning: not bit-exact with an uninterrupted run: {', '.join(differences)}", file=sys.stderr)
     if state.accelerator.is_main_process:
-        print(f"going on after epoch {checkpoint.epoch}")
+        print(f"resuming after epoch {checkpoint.epoch}")
 
 
-def go_on_with_one(
+def resume_first(
     run_ids: Sequence[str], train: Callable[[str], Result | None], name: str, reason: str
 ) -> Result | None:
     """Resume the first of the cut-off runs of one training that can be, and mark the others as FAILED.

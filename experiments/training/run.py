@@ -55,12 +55,12 @@ def train(
     if checkpoint is None:
         _check_space(training, family.name, wait)
     # A run to be resumed is claimed before it is touched: it may be in the hands of another process.
-    with ExitStack() as stack:
+    with ExitStack() as claimed, ExitStack() as stack:  # the claim is given back after the run has its end
         if config.resume != "none":
-            stack.enter_context(resume.claim(config.resume))
+            claimed.enter_context(resume.claim(config.resume))
         tracker = stack.enter_context(tracked_run(family.name, config.resume, parent=parent, tags=labels))
         if config.resume == "none":
-            stack.enter_context(resume.claim(tracker.run_id))
+            claimed.enter_context(resume.claim(tracker.run_id))
         _start(training, family.name, tracker)
         training.snapshots = tracker.snapshots
         if checkpoint is not None:

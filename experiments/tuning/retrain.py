@@ -69,7 +69,7 @@ def _train(job: Job, trial: FrozenTrial, seed: int, parent: str, cut_off: Sequen
 
     reason = "cut off; another run of the same study took its place"
     with redirect_stdout(StringIO()), redirect_stderr(_Warnings()):  # one display: that of the study
-        result = resume.go_on_with_one(cut_off, go_on, f"seed {seed}", reason)
+        result = resume.resume_first(cut_off, go_on, f"seed {seed}", reason)
         result = result or train(job.family, config, frozenset(), parent, labels, promote=False)
     assert result is not None  # only other processes of one training have none
     return result.run_id
