@@ -1,6 +1,5 @@
 """Running a grid: find an unfinished comparison of it, train what is missing, outlive failing cells, report."""
 
-import dataclasses
 import io
 import os
 import sys
@@ -75,7 +74,7 @@ def _named_parent(grid: Grid) -> str:
         other = stored_config(client, run)
         if other is None:
             raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program")
-        reasons = "; ".join(differences(dataclasses.asdict(grid.config), other))
+        reasons = "; ".join(differences(grid.config.model_dump(), other))
         raise ConfigError(f"resume is {run_id!r}, and that comparison is of another grid: {reasons}")
     if _is_complete(run):
         raise ConfigError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to resume")
@@ -140,7 +139,7 @@ def _start(grid: Grid, tracker: Tracker) -> None:
     }
     name = f"compare {grid.title}"
     note = f"**{name}** is running: one nested run a training. Cut off? The same command resumes it."
-    tracker.start(name, note, dataclasses.asdict(grid.config), tags)
+    tracker.start(name, note, grid.config.model_dump(), tags)
     tracker.resumed_by = "the same command"
     print(f"{name}; parent run {tracker.run_id}")
 
@@ -184,7 +183,7 @@ def _train_cell(grid: Grid, cell: Cell, parent: str, cut_off: list[str]) -> Resu
 
     def go_on(run_id: str) -> Result | None:
         given = frozenset(resume.FREE_TO_CHANGE)
-        return grid.kind.train(dataclasses.replace(config, resume=run_id), given, parent)
+        return grid.kind.train(config.replace(resume=run_id), given, parent)
 
     reason = "cut off; another run of the same comparison took its place"
     result = resume.resume_first(cut_off, go_on, str(cell), reason)

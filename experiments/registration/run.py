@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def register(config: RegisterConfig) -> RegisterResult:
 
 def _params(config: RegisterConfig) -> dict[str, Any]:
     """The configuration as a person would type it."""
-    return {name: AUTO if value is None else value for name, value in asdict(config).items()}
+    return {name: AUTO if value is None else value for name, value in config.model_dump().items()}
 
 
 def _choices(config: RegisterConfig, tasks: tuple[str, ...]) -> dict[str, Choice]:

@@ -3,7 +3,6 @@
 At the end what comparisons and searches need, which have many: `resume_first`.
 """
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ def resumed_config(config: Config, given: frozenset[str], wait: bool = False) ->
     which always passes the declared defaults, a field counts as given only if it differs from its default.
     """
     _, stored = resumable_run(config.resume, wait)
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    defaults = type(config)().model_dump()
     if set(stored) - set(defaults):
         raise ConfigError(f"resume is {config.resume!r}, and that run is not one of this entry point and version")
     # A field that came later: its default keeps the behavior that the run was started with.
@@ -46,7 +45,7 @@ def resumed_config(config: Config, given: frozenset[str], wait: bool = False) ->
                 f"leave {name} out, or start a new run"
             )
     changed = {name: getattr(config, name) for name in FREE_TO_CHANGE & (given | {"resume"})}
-    return dataclasses.replace(config, **{**stored, **changed})
+    return config.replace(**{**stored, **changed})
 
 
 def claim(run_id: str) -> BaseFileLock:

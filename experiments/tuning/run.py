@@ -1,6 +1,5 @@
 """Working on a study until it has its trials; then one worker retrains the best settings over seeds and reports."""
 
-import dataclasses
 import os
 import sys
 import time
@@ -111,7 +110,7 @@ def _start(study: Study, tracker: Tracker) -> None:
     }
     name = f"tune {job.config.model} on {job.config.dataset}"
     note = f"**{name}** is running: one nested run a trial. The same command resumes or joins it."
-    params = {**dataclasses.asdict(job.config), "storage": shown(study.url)}  # never with a password
+    params = {**job.config.model_dump(), "storage": shown(study.url)}  # never with a password
     tracker.start(name, note, params, tags)
 
 
