@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import Cancel, TaskInputError
-from tasks.engines.language_model import open_language_model
+from tasks.engines.language_model import LanguageModel
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Emit, Event, follow
-from tasks.hub.source import runs_on_llama
+from tasks.hub.checks import GGUF
+from tasks.hub.source import runs_on_llama, weights
 from tasks.parameters import Parameters, option
 
 MAX_NEW_TOKENS = 4096
@@ -73,3 +74,18 @@ class LanguageTask(PretrainedTask):
             given = parameters["max_new_tokens"]
             raise TaskInputError(f"max_new_tokens is {given}; valid: a whole number from 1 to {most} for this model")
         return self.window - parameters["max_new_tokens"]
+
+
+def open_language_model(folder: Path, device: str) -> LanguageModel:
+    """The loaded model of a task's folder: a GGUF file runs on llama.cpp, safetensors on transformers.
+
+    Raises ModelFolderError, in one line, if that is not possible.
+    """
+    place = weights(folder)
+    if place.suffix == GGUF:
+        from tasks.engines.llama import open_gguf
+
+        return open_gguf(place, device)
+    from tasks.engines.causal import CausalModel
+
+    return CausalModel(place, device)

@@ -1,16 +1,14 @@
-"""A model that continues texts, whichever engine runs it: what the tasks ask of it, and how one is opened."""
+"""A model that continues texts, whichever engine runs it: what the tasks ask of it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from tasks.base import Cancel
 from tasks.engines.streaming import Emit
-from tasks.hub.source import GGUF, weights
 
 # Below it the most probable token has all the probability, and dividing by it overflows.
 COLDEST = 1e-3
@@ -109,21 +107,6 @@ class LanguageModel(ABC):
     @abstractmethod
     def memory_bytes(self) -> int:
         """What it takes in memory."""
-
-
-def open_language_model(folder: Path, device: str) -> LanguageModel:
-    """The loaded model of a task's folder: a GGUF file runs on llama.cpp, safetensors on transformers.
-
-    Raises ModelFolderError, in one line, if that is not possible.
-    """
-    place = weights(folder)
-    if place.suffix == GGUF:
-        from tasks.engines.llama import open_gguf
-
-        return open_gguf(place, device)
-    from tasks.engines.causal import CausalModel
-
-    return CausalModel(place, device)
 
 
 def stop_strings(parameter: str) -> tuple[str, ...]:
