@@ -89,6 +89,7 @@ class LlamaModel(LanguageModel):
         started = time.perf_counter()
         if cancel():
             return Written("", 0, 0.0, "cancelled")
+        stops = stop_strings(parameters["stop"])
         pieces = _Pieces(emit, cancel)
         cold = parameters["temperature"] < COLDEST
         self._complete(
@@ -103,14 +104,16 @@ class LlamaModel(LanguageModel):
                 "repeat_penalty": parameters["repetition_penalty"],
                 "repeat_last_n": self.window,
                 "seed": parameters["seed"] % RANDOM_SEED,
-                "stop": stop_strings(parameters["stop"]),
+                "stop": stops,
                 "cache_prompt": self._shares_enough(tokens),
                 "stream": True,
                 "timings_per_token": True,
             },
             pieces,
         )
-        return Written(pieces.text, pieces.tokens, time.perf_counter() - started, pieces.finish_reason)
+        # Its count has the model's end in it. (Of two ways to stop it does not say which it was.)
+        tokens = pieces.tokens - (pieces.finish_reason == "stop" and not stops)
+        return Written(pieces.text, tokens, time.perf_counter() - started, pieces.finish_reason)
 
     def read(self, prompt: list[int]) -> Callable[[Sequence[Tokens]], list[Following]]:
         return lambda paths: [self._following([*prompt, *path]) for path in paths]
