@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
+from fastapi import FastAPI
 
 from tasks import TASKS
 from tasks.base import Cancel, Parameter, Row, Task, TaskInputError, check_text
@@ -70,7 +70,7 @@ class Lengths(Task):
 
 
 class Parrot(Task):
-    """A chatbot that says the last message again, word by word, each after `seed` milliseconds; it counts them."""
+    """A chatbot that says the last message again, word by word; the last digit of `seed`: milliseconds before each."""
 
     name = "chatbot"
     inputs = {"messages": True}
@@ -103,10 +103,10 @@ class Parrot(Task):
         self.asked.append((row["messages"], parameters))
         words = row["messages"][-1]["content"].split(" ")
         if words[0] == "broken":
-            raise TaskInputError("max_new_tokens is too large for this model; valid: less")
+            raise TaskInputError("messages has 9 tokens; valid: at most 8 for this model")
         said: list[str] = []
         for word in words[: parameters["max_new_tokens"]]:
-            time.sleep(parameters["seed"] / 1000)
+            time.sleep(parameters["seed"] % 10 / 1000)
             if cancel():
                 break
             if word == "fail":
@@ -165,7 +165,7 @@ def load(key: str) -> Task:
 
 @dataclass
 class Parts:
-    app: Starlette
+    app: FastAPI
     gateway: Gateway
     metrics: Metrics
     registry: Registry
@@ -203,7 +203,7 @@ def no_weights() -> Iterator[None]:
 class Client:
     """One request to an ASGI application, by hand: it can send slowly, read slowly, and leave."""
 
-    def __init__(self, app: Starlette, path: str, body: Any, client: str = "127.0.0.1", **headers: str) -> None:
+    def __init__(self, app: FastAPI, path: str, body: Any, client: str = "127.0.0.1", **headers: str) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.app = app
         self.chunks = [content]
