@@ -55,7 +55,13 @@ ERRORS = {
     503: "the registry does not answer, a model is too large for the memory, or the server is shutting down",
     504: "the answer took too long and was stopped",
 }
-READ_ERRORS = (401, 403, 500, 503)  # what also a GET without a body can be answered with
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorBody, "description": ERRORS[status]} for status in statuses}
+
+
+READ_ERRORS = _errors(401, 403, 500, 503)  # what also a GET without a body can be answered with
 
 
 def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastAPI:
@@ -80,23 +86,34 @@ def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastA
     )
     app.add_middleware(Gate, settings=settings, metrics=metrics)
     routes = Routes(settings, gateway, metrics)
-    get = {"responses": _errors(*READ_ERRORS)}
-    app.add_api_route("/healthz", routes.health, name="healthz", **get)
+    app.add_api_route("/healthz", routes.health, name="healthz", responses=READ_ERRORS)
     # The gate has asked for the token before a body is read; here it is said to `/openapi.json` that it does.
     router = APIRouter(dependencies=[Depends(BEARER)] if settings.token else [])
-    router.add_api_route("/tasks", routes.tasks, name="tasks", **get)
+    router.add_api_route("/tasks", routes.tasks, name="tasks", responses=READ_ERRORS)
     for task in TASKS:
-        router.add_api_route(f"/tasks/{task}", routes.of_task(task), name=task, **_answer(task))
-    router.add_api_route("/tasks/{task}", _no_such_task, name="task", methods=["POST"], include_in_schema=False)
-    chunks = {"text/event-stream": {"schema": {"type": "object", "required": ["data"]}}}
+        router.add_api_route(
+            f"/tasks/{task}",
+            routes.of_task(task),
+            name=task,
+            methods=["POST"],
+            summary=_summary(task),
+            description=inspect.getdoc(task_class(task)) or "",
+            response_model=TaskResult | list[TaskResult],
+            responses={200: _events(TaskEvent.model_json_schema()), **_errors(*ERRORS)},
+        )
+    router.add_api_route("/tasks/{task}", _no_such_task, methods=["POST"], name="task", include_in_schema=False)
     router.add_api_route(
-        "/v1/chat/completions", routes.chat, name="chat.completions", methods=["POST"],
-        responses={200: {"content": chunks}, **_errors(*ERRORS)},
-    )  # fmt: skip
-    router.add_api_route("/v1/models", routes.models, name="models", **get)
-    model = {"responses": _errors(*READ_ERRORS, 404)}
-    router.add_api_route("/v1/models/{model:path}", routes.model, name="model", **model)
-    router.add_api_route("/metrics", routes.numbers, name="metrics", response_class=Response, **get)
+        "/v1/chat/completions",
+        routes.chat,
+        name="chat.completions",
+        methods=["POST"],
+        responses={200: _events({"type": "object", "required": ["data"]}), **_errors(*ERRORS)},
+    )
+    router.add_api_route("/v1/models", routes.models, name="models", responses=READ_ERRORS)
+    router.add_api_route(
+        "/v1/models/{model:path}", routes.model, name="model", responses={**READ_ERRORS, **_errors(404)}
+    )
+    router.add_api_route("/metrics", routes.numbers, name="metrics", response_class=Response, responses=READ_ERRORS)
     app.include_router(router)
     return app
 
@@ -111,19 +128,9 @@ class _Application(FastAPI):
         return document
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": ErrorBody, "description": ERRORS[status]} for status in statuses}
-
-
-def _answer(task: str) -> dict[str, Any]:
-    events = {"text/event-stream": {"schema": TaskEvent.model_json_schema()}}
-    return {
-        "methods": ["POST"],
-        "summary": _summary(task),
-        "description": inspect.getdoc(task_class(task)) or "",
-        "response_model": TaskResult | list[TaskResult],
-        "responses": {200: {"content": events}, **_errors(*ERRORS)},
-    }
+def _events(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of an answer that may be a stream: in OpenAPI 3.1 the schema of each event."""
+    return {"content": {"text/event-stream": {"schema": schema}}}
 
 
 def _summary(task: str) -> str:

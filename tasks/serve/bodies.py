@@ -4,6 +4,7 @@ Rows and parameters are checked by their task, in a thread; here they have its s
 error: a body may hold millions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -35,6 +36,7 @@ COLUMNS: dict[str, tuple[Schema, Any]] = {
     "image": (PICTURE, [[0, 128, 255], [0, 128, 255], [0, 128, 255]]),
     "sequence": ({"type": "array", "items": {"type": "integer"}, "minItems": 1}, [3, 1, 4, 1, 5]),
 }
+Inputs = dict[str, Any] | Annotated[list[dict[str, Any]], Field(fail_fast=True)]
 Reference = Annotated[
     str | None,
     Field(description="name, name@alias or name/version of a registered model; without it, the task's champion"),
@@ -50,7 +52,7 @@ class TaskRequest:
         model: reference of a registered version; None: the task's champion.
     """
 
-    rows: list[Row]
+    rows: Sequence[Row]
     many: bool
     parameters: dict[str, Any]
     model: str | None
@@ -62,7 +64,7 @@ class TaskBody(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    inputs: dict[str, Any] | Annotated[list[dict[str, Any]], Field(fail_fast=True)]
+    inputs: Inputs
     params: dict[str, Any] | None = None
     model: Reference = None
     stream: Annotated[bool | None, Field(description="server-sent events; for one row only")] = None
@@ -111,14 +113,12 @@ def task_body(task: str) -> type[TaskBody]:
     }
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": MAX_ROWS}
     parameters = {"type": ["object", "null"], "properties": parameter_schemas(cls), "additionalProperties": False}
-    annotation = TaskBody.model_fields["inputs"].annotation
     example = {column: COLUMNS[column][1] for column, required in cls.inputs.items() if required and column in COLUMNS}
-    return create_model(
-        f"{task}-body",
-        __base__=TaskBody,
-        inputs=(Annotated[annotation, WithJsonSchema({"anyOf": [row, rows], "examples": [example]})], ...),
-        params=(Annotated[dict[str, Any] | None, WithJsonSchema(parameters)], None),
-    )
+    fields: dict[str, Any] = {
+        "inputs": (Annotated[Inputs, WithJsonSchema({"anyOf": [row, rows], "examples": [example]})], ...),
+        "params": (Annotated[dict[str, Any] | None, WithJsonSchema(parameters)], None),
+    }
+    return create_model(f"{task}-body", __base__=TaskBody, **fields)
 
 
 def parameter_schemas(task: type[Task]) -> dict[str, Schema]:

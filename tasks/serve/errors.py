@@ -127,13 +127,14 @@ def _invalid_body(error: RequestValidationError) -> ApiError:
     """
     if error.__cause__ is not None:
         return _unreadable(error.__cause__)
-    places = [(_place(error.body, one), one) for one in error.errors()]
+    errors: list[dict[str, Any]] = list(error.errors())
+    places = [(_place(error.body, one), one) for one in errors]
     path, first = max(places, key=lambda entry: len(entry[0]))
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)[1:] or "the body"
     param = str(path[0]) if path else None
     if first["type"] == "missing":
         return invalid(f"{place} is missing", param)
-    valid = [VALID.get(one["type"], one["msg"].removeprefix("Input should be ")) for at, one in places if at == path]
+    valid = [VALID.get(one["type"]) or one["msg"].removeprefix("Input should be ") for at, one in places if at == path]
     return invalid(f"{place} is {short(first['input'])}; valid: {' or '.join(dict.fromkeys(valid))}", param)
 
 
