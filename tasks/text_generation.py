@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from tasks.base import Cancel, Parameter, TaskInputError, stop_if
-from tasks.engines.generation import WritingTask, sampling
+from tasks.base import Cancel, TaskInputError, stop_if
+from tasks.engines.generation import Sampling, WritingTask
 from tasks.engines.next_word import MOST_PIECES, WordSearch
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Emit
+from tasks.parameters import Parameters, option
 
 
 def end_of(text: str, task: PretrainedTask, room: int) -> tuple[list[int], bool]:
@@ -32,13 +33,19 @@ class StoryCompletion(WritingTask):
 
     name = "story-completion"
     auto_class = "AutoModelForCausalLM"
-    parameters = sampling(max_new_tokens=100)
+    parameters = Sampling
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         tokens, truncated = end_of(row["text"], self, self.room(parameters))
         written = self.continue_from(tokens, parameters, emit, cancel, continues=True)
         facts = {"prompt_tokens": len(tokens), "truncated": truncated}
         return {"completion": written.text, **written.facts(), **facts}
+
+
+class NextWordParameters(Parameters):
+    """Of next word prediction."""
+
+    top_k: int = option(5, "how many words", ge=1, le=50)
 
 
 class NextWordPrediction(PretrainedTask):
@@ -51,7 +58,7 @@ class NextWordPrediction(PretrainedTask):
     name = "next-word-prediction"
     auto_class = "AutoModelForCausalLM"
     wide_range = True
-    parameters = (Parameter("top_k", int, 5, "how many words", 1, 50),)
+    parameters = NextWordParameters
 
     def load(self) -> None:
         super().load()

@@ -11,11 +11,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model, model_validator
 
 from tasks import task_class
-from tasks.base import MAX_ROWS, Parameter, Row, Task, short
+from tasks.base import MAX_ROWS, Row, Task, short
+from tasks.parameters import Schema
 from tasks.serve.errors import invalid
 
-Schema = dict[str, Any]
-JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 TEXT: Schema = {"type": "string", "minLength": 1}
 MESSAGE: Schema = {
     "type": "object",
@@ -123,11 +122,4 @@ def task_body(task: str) -> type[TaskBody]:
 
 def parameter_schemas(task: type[Task]) -> dict[str, Schema]:
     """JSON schema of each parameter; null stands for the default."""
-    return {spec.name: _parameter_schema(spec) for spec in task.parameters}
-
-
-def _parameter_schema(spec: Parameter) -> Schema:
-    schema: Schema = {"type": [JSON_TYPES[spec.kind], "null"], "description": spec.help, "default": spec.default}
-    names = ("minLength", "maxLength") if spec.kind is str else ("minimum", "maximum")
-    bounds = zip(names, (spec.minimum, spec.maximum), strict=True)
-    return {**schema, **{name: bound for name, bound in bounds if bound is not None}}
+    return {name: {**spec, "type": [spec["type"], "null"]} for name, spec in task.parameters.specs().items()}

@@ -14,13 +14,13 @@ from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.base import Row, short
+from tasks.engines.generation import MAX_NEW_TOKENS
 from tasks.serve.bodies import Reference, TaskRequest
 from tasks.serve.errors import ApiError, invalid
 from tasks.serve.responses import AnswerFormat, is_output, sent_event
 
 TASK = "chatbot"
 DONE = format_sse_event(data_str="[DONE]")
-MOST_TOKENS = 4096  # the task's own bound; it writes fewer where its model's window leaves less
 SEEDS = 2**32
 # Of fields that cannot be honored, the values that change nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -99,7 +99,10 @@ class ChatBody(BaseModel):
             if value is not None and value not in neutral:
                 raise invalid(f"{name} is {short(value)}; valid: {short(neutral[0])}, or leave it out", name)
         parameters = self.model_dump(include={"temperature", "top_p", "top_k", "repetition_penalty"}, exclude_none=True)
-        parameters["max_new_tokens"] = min(self.max_completion_tokens or self.max_tokens or MOST_TOKENS, MOST_TOKENS)
+        # The task writes fewer where its model's window leaves less.
+        parameters["max_new_tokens"] = min(
+            self.max_completion_tokens or self.max_tokens or MAX_NEW_TOKENS, MAX_NEW_TOKENS
+        )
         if self.seed is not None:
             parameters["seed"] = self.seed % SEEDS if self.seed >= 0 else secrets.randbelow(SEEDS)
         if self.stop:

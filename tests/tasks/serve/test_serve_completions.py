@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
+from tasks.engines.generation import MAX_NEW_TOKENS
 from tasks.serve.bodies import task_body
-from tasks.serve.completions import MOST_TOKENS, NEUTRAL, ChatBody
+from tasks.serve.completions import NEUTRAL, ChatBody
 from tasks.serve.errors import ApiError
 from tests.support.gateway import Parrot, parts, sent_events
 
@@ -90,9 +91,9 @@ def test_settings_reach_the_task_under_its_own_names(client: TestClient) -> None
 @pytest.mark.parametrize(
     ("fields", "parameter", "valid"),
     [
-        ({}, "max_new_tokens", [MOST_TOKENS]),  # what the window leaves: the task writes no more
-        ({"max_tokens": 10**9}, "max_new_tokens", [MOST_TOKENS]),
-        ({"max_completion_tokens": 10**9, "max_tokens": 3}, "max_new_tokens", [MOST_TOKENS]),
+        ({}, "max_new_tokens", [MAX_NEW_TOKENS]),  # what the window leaves: the task writes no more
+        ({"max_tokens": 10**9}, "max_new_tokens", [MAX_NEW_TOKENS]),
+        ({"max_completion_tokens": 10**9, "max_tokens": 3}, "max_new_tokens", [MAX_NEW_TOKENS]),
         ({"seed": -1}, "seed", range(2**32)),
         ({"seed": 2**40 + 7}, "seed", [7]),
     ],
