@@ -12,9 +12,10 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -88,10 +89,10 @@ def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastA
     routes = Routes(settings, gateway, metrics)
     app.add_api_route("/healthz", routes.health, name="healthz", responses=READ_ERRORS)
     # The gate has asked for the token before a body is read; here it is said to `/openapi.json` that it does.
-    router = APIRouter(dependencies=[Depends(BEARER)] if settings.token else [])
-    router.add_api_route("/tasks", routes.tasks, name="tasks", responses=READ_ERRORS)
+    add = partial(app.add_api_route, dependencies=[Depends(BEARER)] if settings.token else [])
+    add("/tasks", routes.tasks, name="tasks", responses=READ_ERRORS)
     for task in TASKS:
-        router.add_api_route(
+        add(
             f"/tasks/{task}",
             routes.of_task(task),
             name=task,
@@ -101,20 +102,17 @@ def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastA
             response_model=TaskResult | list[TaskResult],
             responses={200: _events(TaskEvent.model_json_schema()), **_errors(*ERRORS)},
         )
-    router.add_api_route("/tasks/{task}", _no_such_task, methods=["POST"], name="task", include_in_schema=False)
-    router.add_api_route(
+    add("/tasks/{task}", _no_such_task, methods=["POST"], name="task", include_in_schema=False)
+    add(
         "/v1/chat/completions",
         routes.chat,
         name="chat.completions",
         methods=["POST"],
         responses={200: _events({"type": "object", "required": ["data"]}), **_errors(*ERRORS)},
     )
-    router.add_api_route("/v1/models", routes.models, name="models", responses=READ_ERRORS)
-    router.add_api_route(
-        "/v1/models/{model:path}", routes.model, name="model", responses={**READ_ERRORS, **_errors(404)}
-    )
-    router.add_api_route("/metrics", routes.numbers, name="metrics", response_class=Response, responses=READ_ERRORS)
-    app.include_router(router)
+    add("/v1/models", routes.models, name="models", responses=READ_ERRORS)
+    add("/v1/models/{model:path}", routes.model, name="model", responses={**READ_ERRORS, **_errors(404)})
+    add("/metrics", routes.numbers, name="metrics", response_class=Response, responses=READ_ERRORS)
     return app
 
 

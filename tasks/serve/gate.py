@@ -46,7 +46,8 @@ class Gate:
             nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
-                await body.discard()
+                if not body.whole:
+                    await body.discard()
                 if not body.whole:
                     message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)

@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 TOKEN_SWITCH = "PROJECT_DL_TOKEN"
 MEGABYTE = 10**6
@@ -50,6 +51,7 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"{TOKEN_SWITCH} cannot be sent in a header; valid: letters, digits and signs, no spaces")
 
 
+@lru_cache(1000)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own, which nobody outside reaches."""
     try:
