@@ -21,7 +21,24 @@ from tasks.runtime.worker import ModelTooLargeError
 
 logger = logging.getLogger(__name__)
 
-USER_FACING_ERRORS = (ModelTooLargeError, DeviceFullError, StoreUnreachableError, ModelFolderError)
+SEE_LOG = "the server's log says why"
+# Status, code and message of each kind of error; without a message it is the error's own.
+ANSWERS: dict[type[Exception], tuple[int, str, str]] = {
+    TaskInputError: (400, "invalid_input", ""),
+    ModelNotFoundError: (404, "model_not_found", ""),
+    QueueFullError: (429, "queue_full", ""),
+    JobCancelled: (503, "stopped", ""),
+    TimeoutError: (504, "timeout", "the answer took longer than this server allows; it was stopped"),
+    ModelTooLargeError: (503, "model_too_large", ""),
+    DeviceFullError: (503, "device_full", ""),
+    StoreUnreachableError: (
+        503,
+        "registry_unreachable",
+        "the model registry does not answer; the server's log says why",
+    ),
+    ModelFolderError: (500, "model_damaged", f"the model's files cannot be used; {SEE_LOG}"),
+}
+LOGGED = (ModelTooLargeError, DeviceFullError, StoreUnreachableError, ModelFolderError)  # their text says all
 TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 # What Starlette says itself, of addresses and methods that there are not.
 UNKNOWN = {
@@ -87,26 +104,13 @@ def api_error(error: Exception) -> ApiError:
             return _unreadable(error.__cause__)
         code, message = UNKNOWN.get(error.status_code, ("http_error", error.detail))
         return ApiError(error.status_code, code, message, headers=dict(error.headers or {}))
-    if isinstance(error, TaskInputError):
-        return invalid(str(error))
-    if isinstance(error, ModelNotFoundError):
-        return ApiError(404, "model_not_found", str(error), "model")
-    if isinstance(error, QueueFullError):
-        return ApiError(429, "queue_full", str(error))
-    if isinstance(error, TimeoutError):
-        return ApiError(504, "timeout", "the answer took longer than this server allows; it was stopped")
-    if isinstance(error, JobCancelled):
-        return ApiError(503, "stopped", str(error))
-    logger.error("%s", error, exc_info=None if isinstance(error, USER_FACING_ERRORS) else error)
-    if isinstance(error, ModelTooLargeError):
-        return ApiError(503, "model_too_large", str(error))
-    if isinstance(error, DeviceFullError):
-        return ApiError(503, "device_full", str(error))
-    if isinstance(error, StoreUnreachableError):
-        return ApiError(503, "registry_unreachable", "the model registry does not answer; the server's log says why")
-    if isinstance(error, ModelFolderError):
-        return ApiError(500, "model_damaged", "the model's files cannot be used; the server's log says why")
-    return ApiError(500, "model_failed", f"the model failed: {type(error).__name__}; the server's log says why")
+    kind = next((one for one in type(error).__mro__ if one in ANSWERS), None)
+    if kind is None or isinstance(error, LOGGED):
+        logger.error("%s", error, exc_info=error if kind is None else None)
+    if kind is None:
+        return ApiError(500, "model_failed", f"the model failed: {type(error).__name__}; {SEE_LOG}")
+    status, code, message = ANSWERS[kind]
+    return ApiError(status, code, message or str(error), "model" if kind is ModelNotFoundError else None)
 
 
 def _unreadable(cause: BaseException) -> ApiError:

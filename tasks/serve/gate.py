@@ -32,7 +32,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
-        self.names_checked = settings.token is None and is_loopback(settings.host)
+        self.names_checked = not settings.token and is_loopback(settings.host)
         self.held_bytes = 0  # of the bodies of all requests that are not answered yet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +78,7 @@ class Gate:
                 403, "wrong_host", "this server answers only under a name of its own machine, or with a token"
             )
         token = self.settings.token
-        if token is not None and request.scope["path"] not in OPEN:
+        if token and request.scope["path"] not in OPEN:
             given = await BEARER(request)
             if given is None or not hmac.compare_digest(given.credentials.strip().encode(), token.encode()):
                 headers = {"WWW-Authenticate": "Bearer"}

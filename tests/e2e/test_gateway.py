@@ -122,7 +122,7 @@ def test_openais_client_holds_a_streamed_chat(server: Server) -> None:
     assert begun.usage and begun.usage.prompt_tokens > 0 and begun.choices[0].message.content
     assert "chatbot" in [model.id for model in client.models.list()]
     assert client.models.retrieve("chatbot/1").owned_by == "tiny qwen2"
-    with pytest.raises(openai.BadRequestError, match="temperature is 9.0; valid: a number from 0 to 5"):
+    with pytest.raises(openai.BadRequestError, match="temperature is 9"):
         client.chat.completions.create(messages=messages, **{**settings, "temperature": 9})
     with pytest.raises(openai.NotFoundError, match="no registered model gpt-4"):
         client.chat.completions.create(messages=messages, **{**settings, "model": "gpt-4"})

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -269,6 +269,16 @@ def sent_events(content: bytes) -> list[tuple[str, Any]]:
             data = fields["data"]
             events.append((fields.get("event", ""), data if data == "[DONE]" else json.loads(data)))
     return events
+
+
+def run_async(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Runs a coroutine as a test."""
+
+    def run() -> None:
+        Parrot.said.clear()
+        asyncio.run(asyncio.wait_for(test(), PATIENCE))  # type: ignore[arg-type]
+
+    return run
 
 
 async def until(condition: Callable[[], bool]) -> None:

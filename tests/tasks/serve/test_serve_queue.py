@@ -1,17 +1,12 @@
 """The queue in front of the worker: bounded, fair among clients, and nobody is forgotten in it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tasks.runtime.jobs import QueueFullError
 from tasks.serve.queue import FairQueue
-
-
-def in_loop(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """Runs a coroutine as a test."""
-    return lambda: asyncio.run(asyncio.wait_for(test(), 20))  # type: ignore[arg-type]
+from tests.support.gateway import run_async
 
 
 async def join(queue: FairQueue, served: list[str], *names: str) -> list["asyncio.Task[None]"]:
@@ -34,7 +29,7 @@ async def serve_all(queue: FairQueue) -> None:
         await asyncio.sleep(0)
 
 
-@in_loop
+@run_async
 async def test_clients_take_turns_and_each_keeps_its_order() -> None:
     queue, served = FairQueue(20), []
     await join(queue, served, "a1", "a2", "a3", "a4", "b1", "b2", "c1")
@@ -44,7 +39,7 @@ async def test_clients_take_turns_and_each_keeps_its_order() -> None:
     assert not queue.busy and len(queue) == 0
 
 
-@in_loop
+@run_async
 async def test_one_that_comes_late_waits_for_one_of_each_other_at_most() -> None:
     queue, served = FairQueue(100), []
     await join(queue, served, *(f"a{number}" for number in range(50)))
@@ -55,7 +50,7 @@ async def test_one_that_comes_late_waits_for_one_of_each_other_at_most() -> None
     assert served.index("b1") <= 3
 
 
-@in_loop
+@run_async
 async def test_beyond_its_places_requests_are_turned_away() -> None:
     queue, served = FairQueue(2), []
     await join(queue, served, "a1", "a2", "b1")
@@ -66,7 +61,7 @@ async def test_beyond_its_places_requests_are_turned_away() -> None:
     assert served == ["a1", "a2", "b1"]
 
 
-@in_loop
+@run_async
 async def test_a_full_queue_of_one_client_makes_room_for_another() -> None:
     queue, served = FairQueue(3), []
     _, _, _, newest = await join(queue, served, "a1", "a2", "a3", "a4")
@@ -80,7 +75,7 @@ async def test_a_full_queue_of_one_client_makes_room_for_another() -> None:
     assert served == ["a1", "a2", "b1", "a3"]
 
 
-@in_loop
+@run_async
 async def test_who_leaves_gives_up_the_place() -> None:
     queue, served = FairQueue(2), []
     _, leaving, _ = await join(queue, served, "a1", "b1", "c1")
@@ -93,7 +88,7 @@ async def test_who_leaves_gives_up_the_place() -> None:
     assert served == ["a1", "c1", "d1"]
 
 
-@in_loop
+@run_async
 async def test_a_turn_that_comes_as_its_owner_leaves_goes_to_the_next() -> None:
     queue, served = FairQueue(2), []
     _, leaving, _ = await join(queue, served, "a1", "b1", "c1")
@@ -106,7 +101,7 @@ async def test_a_turn_that_comes_as_its_owner_leaves_goes_to_the_next() -> None:
     assert not queue.busy
 
 
-@in_loop
+@run_async
 async def test_clearing_sends_all_away_with_the_reason() -> None:
     queue, served = FairQueue(5), []
     _, *waiting = await join(queue, served, "a1", "a2", "b1")
