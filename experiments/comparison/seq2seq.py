@@ -1,6 +1,5 @@
 """Comparing encoder-decoders with different attention: how they are trained, timed and reported."""
 
-import dataclasses
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -127,7 +126,7 @@ class Seq2SeqKind(Kind):
     def seconds_per_example(self, cell: Cell, data: DataShape, config: CompareConfig) -> float:  # noqa: ARG002
         decided = decide(self.cell_config(config, cell))
         few = 2 * decided.batch_size
-        small = dataclasses.replace(decided, train_size=few, val_size=1, test_size=1, probe_size=1)
+        small = decided.replace(train_size=few, val_size=1, test_size=1, probe_size=1)
         training = prepare(small, devices.make_accelerator(decided.device, decided.precision))
         training.state.model.train()
         times: list[float] = []

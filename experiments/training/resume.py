@@ -1,9 +1,8 @@
 """Resuming a run that was cut off: with which configuration, from which checkpoint, and how exactly.
 
-At the end what comparisons and searches need, which have many: `go_on_with_one`.
+At the end what comparisons and searches need, which have many: `resume_first`.
 """
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ def resumed_config(config: Config, given: frozenset[str], wait: bool = False) ->
     which always passes the declared defaults, a field counts as given only if it differs from its default.
     """
     _, stored = resumable_run(config.resume, wait)
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    defaults = type(config)().model_dump()
     if set(stored) - set(defaults):
         raise ConfigError(f"resume is {config.resume!r}, and that run is not one of this entry point and version")
     # A field that came later: its default keeps the behavior that the run was started with.
@@ -46,7 +45,7 @@ def resumed_config(config: Config, given: frozenset[str], wait: bool = False) ->
                 f"leave {name} out, or start a new run"
             )
     changed = {name: getattr(config, name) for name in FREE_TO_CHANGE & (given | {"resume"})}
-    return dataclasses.replace(config, **{**stored, **changed})
+    return config.replace(**{**stored, **changed})
 
 
 def claim(run_id: str) -> BaseFileLock:
@@ -119,10 +118,10 @@ def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> 
     if differences:
         print(f"warning: not bit-exact with an uninterrupted run: {', '.join(differences)}", file=sys.stderr)
     if state.accelerator.is_main_process:
-        print(f"going on after epoch {checkpoint.epoch}")
+        print(f"resuming after epoch {checkpoint.epoch}")
 
 
-def go_on_with_one(
+def resume_first(
     run_ids: Sequence[str], train: Callable[[str], Result | None], name: str, reason: str
 ) -> Result | None:
     """Resume the first of the cut-off runs of one training that can be, and mark the others as FAILED.

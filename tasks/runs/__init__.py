@@ -19,6 +19,7 @@ from tasks.runs.attachments import AnswerTooLargeError
 from tasks.runs.reading import (
     artifact_file,
     find_run,
+    is_absent,
     local_artifacts,
     logged_steps,
     metric_values,
@@ -71,6 +72,7 @@ __all__ = [
     "find_trainings",
     "finished_trainings",
     "give_up_soon",
+    "is_absent",
     "local_artifacts",
     "log_answer",
     "logged_steps",

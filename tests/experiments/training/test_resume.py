@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_used(
     result = train_cnn.main(["--resume", cut_off.info.run_id])
     printed = capsys.readouterr()
     assert "epoch-0003/model.safetensors is damaged" in printed.err
-    assert "going on after epoch 2" in printed.out
+    assert "resuming after epoch 2" in printed.out
     uncut = train_cnn.main([*TINY, "--epochs", "4"])
     assert result is not None and uncut is not None
     assert histories(result.run_id) == histories(uncut.run_id)
