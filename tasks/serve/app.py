@@ -17,10 +17,10 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from tasks import TASKS, task_class
 from tasks.base import TaskInputError, short
@@ -43,26 +43,11 @@ from tasks.serve.responses import (
 )
 from tasks.serve.settings import Settings
 
-ERRORS = {
-    400: "what was sent cannot be used",
-    401: "the token is missing or wrong",
-    403: "asked under a name that is not this machine's own, without a token",
-    404: "there is no such task or model",
-    408: "the request did not arrive in time",
-    413: "the request is too large",
-    415: "the request is not application/json",
-    429: "too many wait; come back after Retry-After seconds",
-    500: "the model failed",
-    503: "the registry does not answer, a model is too large for the memory, or the server is shutting down",
-    504: "the answer took too long and was stopped",
+# The shape of every error; docs/serving.md lists the statuses. ("4XX" also keeps FastAPI's own 422 away.)
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "what was sent cannot be used, or not now"},
+    "5XX": {"model": ErrorBody, "description": "the model, the registry or the time did not suffice"},
 }
-
-
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": ErrorBody, "description": ERRORS[status]} for status in statuses}
-
-
-READ_ERRORS = _errors(401, 403, 500, 503)  # what also a GET without a body can be answered with
 
 
 def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastAPI:
@@ -73,7 +58,7 @@ def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastA
         yield
         await gateway.close()
 
-    app = _Application(
+    app = FastAPI(
         title="Project-DL gateway",
         version="1",
         description="Every registered task at one address.",
@@ -87,10 +72,10 @@ def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastA
     )
     app.add_middleware(Gate, settings=settings, metrics=metrics)
     routes = Routes(settings, gateway, metrics)
-    app.add_api_route("/healthz", routes.health, name="healthz", responses=READ_ERRORS)
+    app.add_api_route("/healthz", routes.health, name="healthz", responses=ERRORS)
     # The gate has asked for the token before a body is read; here it is said to `/openapi.json` that it does.
     add = partial(app.add_api_route, dependencies=[Depends(BEARER)] if settings.token else [])
-    add("/tasks", routes.tasks, name="tasks", responses=READ_ERRORS)
+    add("/tasks", routes.tasks, name="tasks", responses=ERRORS)
     for task in TASKS:
         add(
             f"/tasks/{task}",
@@ -100,7 +85,7 @@ def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastA
             summary=_summary(task),
             description=inspect.getdoc(task_class(task)) or "",
             response_model=TaskResult | list[TaskResult],
-            responses={200: _events(TaskEvent.model_json_schema()), **_errors(*ERRORS)},
+            responses={200: _events(TaskEvent.model_json_schema()), **ERRORS},
         )
     add("/tasks/{task}", _no_such_task, methods=["POST"], name="task", include_in_schema=False)
     add(
@@ -108,22 +93,12 @@ def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastA
         routes.chat,
         name="chat.completions",
         methods=["POST"],
-        responses={200: _events({"type": "object", "required": ["data"]}), **_errors(*ERRORS)},
+        responses={200: _events({"type": "object", "required": ["data"]}), **ERRORS},
     )
-    add("/v1/models", routes.models, name="models", responses=READ_ERRORS)
-    add("/v1/models/{model:path}", routes.model, name="model", responses={**READ_ERRORS, **_errors(404)})
-    add("/metrics", routes.numbers, name="metrics", response_class=Response, responses=READ_ERRORS)
+    add("/v1/models", routes.models, name="models", responses=ERRORS)
+    add("/v1/models/{model:path}", routes.model, name="model", responses=ERRORS)
+    add("/metrics", routes.numbers, name="metrics", response_class=PlainTextResponse, responses=ERRORS)
     return app
-
-
-class _Application(FastAPI):
-    def openapi(self) -> dict[str, Any]:
-        """Without the errors of FastAPI's own shape, which no answer here has."""
-        document = super().openapi()
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                operation["responses"].pop("422", None)
-        return document
 
 
 def _events(schema: dict[str, Any]) -> dict[str, Any]:
@@ -227,7 +202,7 @@ class Routes:
         self.metrics.busy.set(self.gateway.queue.busy)
         self.metrics.budget.set(held.budget_bytes)
         self.metrics.set_loaded(held.loaded)
-        return Response(generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
 def _describe(task: str, versions: Sequence[RegisteredVersion]) -> dict[str, Any]:

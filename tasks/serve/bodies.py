@@ -1,7 +1,7 @@
 """The bodies of requests and answers as pydantic models: FastAPI checks them and describes them in `/openapi.json`.
 
-Rows and parameters are checked by their task, in a thread; here they have its schema only. Lists fail at their first
-error: a body may hold millions.
+Rows and parameters are checked by their task, in a thread; here they have its schema only. Lists are bounded, and
+fail at their first error: a body may hold millions.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ COLUMNS: dict[str, tuple[Schema, Any]] = {
     "image": (PICTURE, [[0, 128, 255], [0, 128, 255], [0, 128, 255]]),
     "sequence": ({"type": "array", "items": {"type": "integer"}, "minItems": 1}, [3, 1, 4, 1, 5]),
 }
-Inputs = dict[str, Any] | Annotated[list[dict[str, Any]], Field(fail_fast=True)]
+Inputs = dict[str, Any] | Annotated[list[dict[str, Any]], Field(fail_fast=True, max_length=MAX_ROWS)]
 Reference = Annotated[
     str | None,
     Field(description="name, name@alias or name/version of a registered model; without it, the task's champion"),

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.base import Row, short
+from tasks.base import MAX_ROWS, Row, short
 from tasks.engines.generation import MAX_NEW_TOKENS
 from tasks.serve.bodies import Reference, TaskRequest
 from tasks.serve.errors import ApiError, invalid
@@ -52,7 +52,7 @@ class Message(BaseModel):
     """A message; its parts are joined by line breaks, and no content (null) is an empty text."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(fail_fast=True)] | None = None
+    content: str | Annotated[list[TextPart], Field(fail_fast=True, max_length=MAX_ROWS)] | None = None
 
     def row(self) -> dict[str, str]:
         """The message as the task takes it: `developer` is a newer name for `system`."""
@@ -74,7 +74,7 @@ class ChatBody(BaseModel):
         json_schema_extra={"examples": [{"model": TASK, "messages": [{"role": "user", "content": "Hello!"}]}]},
     )
 
-    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1)]
+    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS)]
     model: Reference = None
     max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
     max_tokens: Annotated[Whole, Field(ge=1)] | None = None

@@ -56,7 +56,8 @@ VALID = {
     "model_type": "an object",
     "model_attributes_type": "an object",
     "string_type": "text",
-    "too_short": "one or more",
+    "too_long": "a list of at most {max_length}",
+    "too_short": "a list of at least {min_length}",
 }
 
 
@@ -138,8 +139,13 @@ def _invalid_body(error: RequestValidationError) -> ApiError:
     param = str(path[0]) if path else None
     if first["type"] == "missing":
         return invalid(f"{place} is missing", param)
-    valid = [VALID.get(one["type"]) or one["msg"].removeprefix("Input should be ") for at, one in places if at == path]
+    valid = [_valid(one) for at, one in places if at == path]
     return invalid(f"{place} is {short(first['input'])}; valid: {' or '.join(dict.fromkeys(valid))}", param)
+
+
+def _valid(error: dict[str, Any]) -> str:
+    known = VALID.get(error["type"])
+    return known.format_map(error.get("ctx", {})) if known else error["msg"].removeprefix("Input should be ")
 
 
 def _place(body: Any, error: dict[str, Any]) -> list[str | int]:
