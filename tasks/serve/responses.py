@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic_core import PydanticSerializationError, from_json, to_json
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from tasks.base import Row
@@ -31,10 +31,8 @@ def dump_json(value: Any) -> bytes:
         return to_json(from_json(text), inf_nan_mode="null")
 
 
-class Json(Response):
+class Json(JSONResponse):
     """A JSON response."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         return dump_json(content)
