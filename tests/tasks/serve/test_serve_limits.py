@@ -29,6 +29,8 @@ async def test_a_token_is_asked_for_everywhere_but_at_the_health_check() -> None
             reader = Client(made.app, path, b"")
             reader.scope["method"] = "GET"
             assert (await reader.ask()).status == status
+        # A Host header with a path in it is no way around, though Starlette's URL of a request begins with it.
+        assert (await Client(made.app, "/tasks/lengths", TEXT, host="a/healthz?").ask()).status == 401
         # With a token, any name will do.
         client = Client(made.app, "/tasks/lengths", TEXT, authorization="Bearer s3cret", host="example.org")
         assert (await client.ask()).status == 200
