@@ -117,7 +117,8 @@ def _kind(module: nn.Module) -> str:
         if not isinstance(module, nn.Conv2d):
             pooling = "max-pooling" if isinstance(module, nn.MaxPool2d) else "average pooling"
             return f"{kernel} x {kernel} {pooling}" + (f", stride {stride}" if stride != kernel else "")
-        groups = {1: "", module.in_channels: ", depthwise"}.get(module.groups, f", {module.groups} groups")
+        depthwise = module.groups == module.in_channels > 1
+        groups = ", depthwise" if depthwise else f", {module.groups} groups" if module.groups > 1 else ""
         return f"{kernel} x {kernel} convolution" + (f", stride {stride}" if stride > 1 else "") + groups
     if isinstance(module, nn.Linear):
         return "fully connected"
@@ -132,7 +133,12 @@ def _kind(module: nn.Module) -> str:
 
 @dataclass(frozen=True)
 class Block:
-    """Layers that belong together: a residual block, or a layer with weights and what follows it; `times` in a row."""
+    """Layers that belong together: a residual block, or a layer with weights and what follows it.
+
+    Attributes:
+        layers: of the last one, where it repeats.
+        times: how often, in a row.
+    """
 
     layers: tuple[Layer, ...]
     times: int
@@ -147,6 +153,20 @@ class Block:
         """Whether its input, or a projection of it, is added to its output."""
         return any(layer.kind == FUNCTIONS["add"] for layer in self.layers)
 
+    @property
+    def title(self) -> str:
+        """What it is."""
+        return "residual block" if self.residual else self.layers[0].kind
+
+    @property
+    def parts(self) -> list[str]:
+        """What it does, without what every residual block does."""
+        if not self.residual:
+            return [layer.kind for layer in self.layers[1:]]
+        inside = [layer.kind for layer in self.layers if has_weights(layer) and layer.kind != "fully connected"]
+        gates = ["gates for the channels"] if any(one.kind == FUNCTIONS["mul"] for one in self.layers) else []
+        return [*inside, *gates, "+ shortcut"]
+
 
 def blocks(found: Sequence[Layer]) -> list[Block]:
     """Layers as blocks, those that repeat counted: what a figure of a paper shows."""
@@ -158,7 +178,7 @@ def blocks(found: Sequence[Layer]) -> list[Block]:
             parts.append([])
         parts[-1].append(layer)
     alike = groupby(parts, key=lambda part: [(one.kind, one.output) for one in part])
-    return [Block(tuple(same[0]), len(same)) for same in (list(group) for _, group in alike)]
+    return [Block(tuple(same[-1]), len(same)) for same in (list(group) for _, group in alike)]
 
 
 def _residual_blocks(found: Sequence[Layer]) -> list[str]:

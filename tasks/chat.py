@@ -17,7 +17,12 @@ from tasks.texts import MAX_TEXT_BYTES
 
 DEFAULTS_FILE = "generation_defaults.json"
 ROLES = ("system", "user", "assistant")
-VALID = f"a list of messages, each with role ({', '.join(ROLES)}) and content (text), the last one the user's"
+VALID = (
+    f"a list of messages, each with role ({', '.join(ROLES)}) and content (text), the last one the user's, "
+    "or the beginning of a reply"
+)
+# Tokens of the window that are kept for the reply, before messages are left out; half of it in a small one.
+RESERVED = 256
 
 Messages = list[dict[str, str]]
 
@@ -37,8 +42,10 @@ def check_messages(value: Any) -> Messages:
     if not isinstance(value, (list, tuple)) or not value:
         raise TaskInputError(f"messages is {short(value)}; valid: {VALID}")
     messages = [_check_message(f"messages[{index}]", message) for index, message in enumerate(value)]
-    if messages[-1]["role"] != "user":
-        raise TaskInputError(f"messages ends with the role {messages[-1]['role']}; valid: {VALID}")
+    while messages and is_blank(messages[-1]):  # the beginning of a reply that has not begun
+        messages.pop()
+    if not messages or messages[-1]["role"] == "system":
+        raise TaskInputError(f"messages ends without a message to answer; valid: {VALID}")
     size = sum(len(message["content"].encode()) for message in messages)
     if size > MAX_TEXT_BYTES:
         raise TaskInputError(f"messages has {size} bytes of text; valid: at most {MAX_TEXT_BYTES // 2**20} MB")
@@ -51,7 +58,21 @@ def _check_message(field: str, message: Any) -> dict[str, str]:
     role = message.get("role")
     if role not in ROLES:
         raise TaskInputError(f"{field}.role is {short(role)}; valid: {', '.join(ROLES)}")
-    return {"role": role, "content": check_text(f"{field}.content", message.get("content"))}
+    content = message.get("content")
+    if role == "assistant" and (content is None or is_blank({"role": role, "content": content})):
+        return {"role": role, "content": content or ""}  # it had nothing to say; clients send that back so, or as null
+    return {"role": role, "content": check_text(f"{field}.content", content)}
+
+
+def is_blank(message: Mapping[str, Any]) -> bool:
+    """Whether this is a turn of the assistant without text."""
+    content = message["content"]
+    return message["role"] == "assistant" and isinstance(content, str) and not content.strip()
+
+
+def begins_reply(messages: Messages) -> bool:
+    """Whether the last message is the beginning of the reply."""
+    return messages[-1]["role"] == "assistant"
 
 
 def _own_system(folder: Path) -> str:
@@ -77,7 +98,9 @@ class Chatbot(WritingTask, LanguageTask):
 
     A model without one continues the text of the messages (see its engine). What the window has no room for is left
     out: the oldest messages first, never the system message that opens the conversation. Where there is none, it is
-    the one in the folder's `generation_defaults.json`, if it has such.
+    the one in the folder's `generation_defaults.json`, if it has such. The reply ends where the window does, also
+    before `max_new_tokens`. Messages that end with the assistant's are the beginning of the reply: it is continued, and
+    `reply` is what follows.
 
     Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`.
     """
@@ -96,10 +119,13 @@ class Chatbot(WritingTask, LanguageTask):
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         messages = row["messages"]
+        messages = row["messages"]
         if self.system and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": self.system}, *messages]
-        tokens, dropped = self._fit(messages, self.room(parameters))
-        written = self.engine.write(tokens, parameters, emit, cancel, continues=False)
+        most = parameters["max_new_tokens"]
+        tokens, dropped = self._fit(messages, self.window - min(most, RESERVED, self.window // 2))
+        fitting = {**parameters, "max_new_tokens": min(most, self.window - len(tokens))}
+        written = self.engine.write(tokens, fitting, emit, cancel, continues=begins_reply(messages))
         facts = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
         return {"reply": written.text, **written.facts(), **facts}
 
@@ -116,15 +142,16 @@ class Chatbot(WritingTask, LanguageTask):
 
         # The later it begins, the shorter it is.
         place = bisect_left(begins, -room, key=lambda begin: -len(tokens(begin)))
-        if place == len(begins):
+        newest = begins[min(place, len(begins) - 1)]
+        if len(tokens(newest)) >= self.window:
             raise TaskInputError(
-                f"messages has {len(tokens(begins[-1]))} tokens in its newest message (and the system message); valid: "
-                f"at most {room}, so that with max_new_tokens it fits into this model's window of {self.window}"
+                f"messages has {len(tokens(newest))} tokens in its newest message (and the system message); valid: "
+                f"at most {self.window - 1} for this model"
             )
-        return tokens(begins[place]), begins[place]
+        return tokens(newest), newest
 
     def _tokens(self, messages: Messages) -> list[int]:
         try:
-            return self.engine.encode_chat(messages)
+            return self.engine.encode_chat(messages, continues=begins_reply(messages))
         except ChatTemplateError as error:
             raise TaskInputError(f"messages do not fit this model's chat template: {error}; valid: {VALID}") from error

@@ -106,7 +106,7 @@ class Seq2SeqKind(Kind):
         return f"{names} reversing sequences, {seeds} seed{'s' if seeds > 1 else ''}"
 
     def shape(self, dataset: str, config: CompareConfig) -> DataShape:  # noqa: ARG002  # there is one
-        found = Seq2SeqConfig(train_size=config.train_size or Seq2SeqConfig.train_size)
+        found = Seq2SeqConfig(train_size=config.train_size or Seq2SeqConfig().train_size)
         return DataShape(found.train_size, found.val_size, found.test_size)
 
     def cell_config(self, config: CompareConfig, cell: Cell) -> Seq2SeqConfig:
@@ -177,7 +177,7 @@ class Seq2SeqKind(Kind):
         return {"by_length": _length_table(by_length(cells))}
 
     def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> Figures:  # noqa: ARG002
-        names, over, trained = models_of(cells), findings.over, Seq2SeqConfig.max_length
+        names, over, trained = models_of(cells), findings.over, Seq2SeqConfig().max_length
         with_attention = [cell for cell in cells if cell.attention is not None]
         captions = {
             "sequence_accuracy": "Validation sequences reversed without a mistake, by epoch and by time",

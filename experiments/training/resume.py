@@ -30,22 +30,24 @@ def resumed_config(config: Config, given: frozenset[str], wait: bool = False) ->
     ConfigError for a run that cannot be resumed, or when a given field contradicts it. Started by `mlflow run`,
     which always passes the declared defaults, a field counts as given only if it differs from its default.
     """
-    _, stored = resumable_run(config.resume, wait)
-    defaults = type(config)().model_dump()
-    if set(stored) - set(defaults):
-        raise ConfigError(f"resume is {config.resume!r}, and that run is not one of this entry point and version")
-    # A field that came later: its default keeps the behavior that the run was started with.
-    stored = {**defaults, **stored}
+    _, written = resumable_run(config.resume, wait)
+    try:
+        # A field that came later: its default keeps the behavior that the run was started with.
+        stored = type(config)(**written)
+    except ConfigError as error:
+        text = f"resume is {config.resume!r}, and that run is not one of this entry point and version: {error}"
+        raise ConfigError(text) from None
     if "MLFLOW_RUN_ID" in os.environ:
-        given = frozenset(name for name in given if getattr(config, name) != defaults[name])
+        defaults = type(config)()
+        given = frozenset(name for name in given if getattr(config, name) != getattr(defaults, name))
     for name in sorted(given - FREE_TO_CHANGE):
-        if getattr(config, name) != stored[name]:
+        value, before = getattr(config, name), getattr(stored, name)
+        if value != before:
             raise ConfigError(
-                f"{name} is {getattr(config, name)!r}, and run {config.resume} was started with {stored[name]!r}; "
+                f"{name} is {value!r}, and run {config.resume} was started with {before!r}; "
                 f"leave {name} out, or start a new run"
             )
-    changed = {name: getattr(config, name) for name in FREE_TO_CHANGE & (given | {"resume"})}
-    return config.replace(**{**stored, **changed})
+    return stored.replace(**{name: getattr(config, name) for name in FREE_TO_CHANGE & (given | {"resume"})})
 
 
 def claim(run_id: str) -> BaseFileLock:

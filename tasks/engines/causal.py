@@ -56,17 +56,22 @@ class CausalModel(LanguageModel):
     def encode(self, text: str) -> list[int]:
         return self.tokenizer(text, verbose=False)["input_ids"]
 
-    def encode_chat(self, messages: Sequence[dict[str, str]]) -> list[int]:
+    def encode_chat(self, messages: Sequence[dict[str, str]], *, continues: bool) -> list[int]:
         if not self.has_chat_template:
             # Without special tokens in what people write: it shall not end its own message.
             options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
             texts = [self.tokenizer(message["content"], **options)["input_ids"] for message in messages]
-            return [token for text in texts for token in (*text, self.tokenizer.eos_token_id)]
+            tokens = [token for text in texts for token in (*text, self.tokenizer.eos_token_id)]
+            return tokens[:-1] if continues else tokens
         try:
             return self.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, sanitize_control_tokens=True, tokenizer_kwargs={"verbose": False}
+                messages,
+                add_generation_prompt=not continues,
+                continue_final_message=continues,
+                sanitize_control_tokens=True,
+                tokenizer_kwargs={"verbose": False},
             )["input_ids"]
-        except TemplateError as error:
+        except (TemplateError, ValueError) as error:  # ValueError: the template changes what should be continued
             raise ChatTemplateError(str(error)) from error
 
     def write(

@@ -72,10 +72,12 @@ class LanguageModel(ABC):
         """The tokens of a text, with those that begin one."""
 
     @abstractmethod
-    def encode_chat(self, messages: Sequence[dict[str, str]]) -> list[int]:
-        """The tokens of a conversation in the model's form, up to where its reply begins.
+    def encode_chat(self, messages: Sequence[dict[str, str]], *, continues: bool) -> list[int]:
+        """The tokens of a conversation in the model's form, up to where its reply begins, or goes on.
 
         What people write is text there, also where it looks like the end of a turn. Raises ChatTemplateError.
+
+        Args: continues: the last message is the beginning of the reply.
         """
 
     @abstractmethod

@@ -62,9 +62,9 @@ class LlamaModel(LanguageModel):
     def encode(self, text: str) -> list[int]:
         return self._tokens(text, special=False, begin=True)
 
-    def encode_chat(self, messages: Sequence[dict[str, str]]) -> list[int]:
+    def encode_chat(self, messages: Sequence[dict[str, str]], *, continues: bool) -> list[int]:
         if not self.has_chat_template:
-            return self.encode("".join(f"{message['content']}\n" for message in messages))
+            return self.encode("\n".join(message["content"] for message in messages) + ("" if continues else "\n"))
         written = {chr(FIRST_PRIVATE + number): text for number, text in self.control.items()}
         hidden = [{**message, "content": _replaced(message["content"], written)} for message in messages]
         try:

@@ -12,7 +12,7 @@ def test_two_networks_are_shown_side_by_side_and_can_be_changed(empty_tool, page
     assert not app.exception and not app.error
     values = [metric.value for metric in app.metric if metric.label == "Parameters"]
     assert values == ["62,006", "272,095"]
-    assert "squeeze and excitation" in app.markdown[2].value
+    assert "squeeze and excitation" in app.markdown[-1].value
     assert len(app.dataframe[0].value) == 12
 
 
@@ -32,3 +32,13 @@ def test_the_diagram_and_the_table_say_what_the_layers_are() -> None:
     assert (row["layer"], row["output"], row["receptive field"]) == ("3 x 3 convolution", "16 × 32 × 32", "3 px")
     assert table(found)[-1]["receptive field"] == "all"
     assert facts(found)["Layers with weights"] == "20" and facts(found)["FLOPs per image"] == "81.1 M"
+
+
+def test_a_registered_network_shows_what_its_blocks_make_of_a_digit(tool, page) -> None:
+    app = page("networks")
+    app.segmented_control(key="networks-view").set_value("What it sees").run()
+    assert not app.exception and not app.error
+    app.segmented_control(key="image-way").set_value("Example").run()
+    assert not app.exception and not app.error
+    assert any("Filters of the first layer" in one.value for one in app.markdown)
+    assert any("It saw the picture" in one.value for one in app.caption)

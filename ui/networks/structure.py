@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tasks.anatomy import FUNCTIONS, WHOLE, Block, Layer, blocks, has_weights
+from tasks.anatomy import WHOLE, Block, Layer, blocks, has_weights
 
 # Fill colors with enough contrast for black text, whatever the page's theme.
 PLAIN, RESIDUAL, DENSE = "#dbeafe", "#dcfce7", "#fef3c7"
@@ -27,7 +27,7 @@ def diagram(layers: Sequence[Layer], image: Sequence[int]) -> str:
     shape = image
     for number, block in enumerate(blocks(layers), 1):
         color = RESIDUAL if block.residual else DENSE if block.layers[0].kind == "fully connected" else PLAIN
-        lines.append(f'  b{number} [label="{_title(block)}", fillcolor="{color}"];')
+        lines.append(f'  b{number} [label="{_label(block)}", fillcolor="{color}"];')
         lines.append(f'  b{number - 1} -> b{number} [label=" {shape_text(shape)}"];')
         shape = block.output
     last = len(blocks(layers))
@@ -35,14 +35,9 @@ def diagram(layers: Sequence[Layer], image: Sequence[int]) -> str:
     return HEADER + "\n".join(lines) + "\n}"
 
 
-def _title(block: Block) -> str:
-    """What a box says: a residual block's convolutions, or a layer and what follows it."""
+def _label(block: Block) -> str:
     times = f" × {block.times}" if block.times > 1 else ""
-    if not block.residual:
-        return "\\n".join(layer.kind for layer in block.layers) + times
-    convolutions = [layer.kind for layer in block.layers if has_weights(layer) and "connected" not in layer.kind]
-    gate = ["gates for the channels"] if any(layer.kind == FUNCTIONS["mul"] for layer in block.layers) else []
-    return "\\n".join([f"residual block{times}", *convolutions, *gate, "+ shortcut"])
+    return "\\n".join([block.title + times, *block.parts])
 
 
 def table(layers: Sequence[Layer]) -> list[dict[str, object]]:

@@ -220,7 +220,7 @@ def test_a_folder_that_stands_for_a_model_on_the_hub_is_registered_as_that(
         (["--task", "chatbot", "--model", "/no/such/folder"], "model is '/no/such/folder'"),
         (["--task", "chatbot", "--model", ""], "model is ''"),
         (["--task", "chatbot", "--model", "a b"], "or an existing folder"),
-        (["--task", "chatbot", "--model", "a\0b"], "model is"),
+        (["--task", "chatbot", "--model", "a\0b"], "model has a NUL at character 1"),
         (["--task", "chatbot", "--revision", "../../main"], "revision '../../main'"),
         (["--task", "chatbot", "--device", "tpu"], "device is 'tpu'"),
         (["--champion", "perhaps"], "champion is 'perhaps'; valid: auto, true or false"),
