@@ -112,8 +112,8 @@ class LlamaModel(LanguageModel):
             pieces,
         )
         # Its count has the model's end in it. (Of two ways to stop it does not say which it was.)
-        tokens = pieces.tokens - (pieces.finish_reason == "stop" and not stops)
-        return Written(pieces.text, tokens, time.perf_counter() - started, pieces.finish_reason)
+        written = pieces.tokens - (pieces.finish_reason == "stop" and not stops)
+        return Written(pieces.text, written, time.perf_counter() - started, pieces.finish_reason)
 
     def read(self, prompt: list[int]) -> Callable[[Sequence[Tokens]], list[Following]]:
         return lambda paths: [self._following([*prompt, *path]) for path in paths]
