@@ -35,6 +35,7 @@ class Summarization(WritingTask):
 
     name = "summarization"
     auto_class = "AutoModelForSeq2SeqLM"
+    requirements = (*WritingTask.requirements, "sentencex")
     parameters = (
         Parameter("max_length", int, 142, "most tokens in the summary of each part of the text", 1, 1024),
         Parameter("min_length", int, 0, "fewest tokens in the summary of each part of the text", 0, 1024),

@@ -32,7 +32,8 @@ from experiments.starters.starter import Figure, Judgment, Starter
 from experiments.training.family import DataIdentity
 from experiments.training.state import Metrics, StepResult
 from tasks.engines.extractive import ExtractiveAnswers
-from tasks.texts import WORD, sentences
+from tasks.segmentation import sentences
+from tasks.texts import WORD
 
 TASK, NAME = "question-answering", "question-answering"
 # What the shipped model was trained on; other questions make another model.
