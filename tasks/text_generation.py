@@ -1,12 +1,15 @@
 """Tasks `story-completion` and `next-word-prediction`: what a language model writes after a text."""
 
+from functools import cached_property
 from typing import Any
 
 from tasks.base import Cancel, Parameter, TaskInputError, stop_if
 from tasks.engines.generation import WritingTask, sampling
-from tasks.engines.next_word import MOST_PIECES, WordSearch
+from tasks.engines.next_word import MOST_PIECES, WordSearch, continuations
 from tasks.engines.pretrained import PretrainedTask
-from tasks.engines.streaming import Emit
+from tasks.engines.streaming import Emit, Event
+
+SPACES = " \t"
 
 
 def end_of(text: str, task: PretrainedTask, room: int) -> tuple[list[int], bool]:
@@ -23,8 +26,24 @@ def end_of(text: str, task: PretrainedTask, room: int) -> tuple[list[int], bool]
     return (tokens[:begin] + tokens[begin - room :]) if room > begin else tokens[-room:], True
 
 
+def without_first_space(emit: Emit) -> Emit:
+    """Emits pieces without the space that the first of them begins with."""
+    begun = False
+
+    def emit_rest(event: Event) -> None:
+        nonlocal begun
+        piece = event["piece"] if begun else event["piece"].removeprefix(" ")
+        begun = True
+        if piece:
+            emit({"piece": piece})
+
+    return emit_rest
+
+
 class StoryCompletion(WritingTask):
     """Continues a story.
+
+    Spaces at the end of the text are not read: a word's own token brings them along. A word then follows, not a comma.
 
     Output: `completion` (what follows the text, beginning with a space where one belongs), `finish_reason`,
     `truncated` (whether only the end of the text fitted into the model's window), `prompt_tokens`, `tokens`.
@@ -35,10 +54,22 @@ class StoryCompletion(WritingTask):
     parameters = sampling(max_new_tokens=100)
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
-        tokens, truncated = end_of(row["text"], self, self.room(parameters))
-        written = self.continue_from(tokens, parameters, emit, cancel, continues=True)
+        read = row["text"].rstrip(SPACES)
+        tokens, truncated = end_of(read, self, self.room(parameters))
+        typed = read != row["text"]
+        options = {"begin_suppress_tokens": self.not_behind_a_space} if typed and not read[-1].isspace() else {}
+        written = self.continue_from(
+            tokens, parameters, without_first_space(emit) if typed else emit, cancel, continues=True, **options
+        )
         facts = {"prompt_tokens": len(tokens), "truncated": truncated}
-        return {"completion": written.text, **written.facts(), **facts}
+        completion = written.text.removeprefix(" ") if typed else written.text
+        return {"completion": completion, **written.facts(), **facts}
+
+    @cached_property
+    def not_behind_a_space(self) -> list[int]:
+        """The tokens that bring no white space along."""
+        texts, known = continuations(self.model, self.tokenizer)
+        return [token for token, text in enumerate(texts) if not text[known : known + 1].isspace()]
 
 
 class NextWordPrediction(PretrainedTask):
@@ -66,7 +97,7 @@ class NextWordPrediction(PretrainedTask):
         return results
 
     def _predict(self, text: str, top_k: int) -> dict[str, Any]:
-        tokens, truncated = end_of(text.rstrip(" \t"), self, self.window - MOST_PIECES)
+        tokens, truncated = end_of(text.rstrip(SPACES), self, self.window - MOST_PIECES)
         words = self.search.words(tokens, text, top_k)
         best = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:top_k]
         return {

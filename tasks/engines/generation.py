@@ -65,9 +65,16 @@ class WritingTask(PretrainedTask):
             return self.write(row, parameters, emit, cancel)
 
     def continue_from(
-        self, tokens: list[int], parameters: dict[str, Any], emit: Emit, cancel: Cancel, *, continues: bool
+        self,
+        tokens: list[int],
+        parameters: dict[str, Any],
+        emit: Emit,
+        cancel: Cancel,
+        *,
+        continues: bool,
+        **options: Any,
     ) -> "Written":
-        """Write on from a prompt's tokens, which with `max_new_tokens` fit into the window."""
+        """Write on from a prompt's tokens, which with `max_new_tokens` fit into the window. Options: of `generate`."""
         from tasks.engines.decoding import Reader, write_text
 
         prompt = torch.tensor([tokens], device=self.model.device)
@@ -80,6 +87,7 @@ class WritingTask(PretrainedTask):
             parameters,
             max_new_tokens=parameters["max_new_tokens"],
             repetition_penalty=parameters["repetition_penalty"],
+            **options,
         )
 
     def room(self, parameters: dict[str, Any]) -> int:

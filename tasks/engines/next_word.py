@@ -23,6 +23,17 @@ STARTS_WORD = re.compile(rf"\w|{UNFINISHED}")
 NEEDS_NO_SPACE = re.compile(rf"{UNSPACED}|{UNFINISHED}")
 
 
+def continuations(model: Any, tokenizer: Any) -> tuple[list[str], int]:
+    """What each token of the vocabulary says behind another one, and how many characters that other one has.
+
+    Decoders drop the first space of a text; behind another token it stays.
+    """
+    anchor = tokenizer.encode("a", add_special_tokens=False)
+    size = min(model.get_output_embeddings().weight.shape[0], len(tokenizer))
+    behind = [[*anchor, token] for token in range(size)]
+    return tokenizer.backend_tokenizer.decode_batch(behind, skip_special_tokens=True), len(tokenizer.decode(anchor))
+
+
 @dataclass(frozen=True)
 class Path:
     """The beginning of a word: its tokens, their text after the prompt, and their probability."""
@@ -46,12 +57,9 @@ class WordSearch:
         self.options: dict[str, Any] = {"use_cache": True}
         if "logits_to_keep" in inspect.signature(model.forward).parameters:
             self.options["logits_to_keep"] = 1
-        # Decoders drop the first space of a text; behind another token it stays.
         self.anchor = tokenizer.encode("a", add_special_tokens=False)
-        self.known = len(tokenizer.decode(self.anchor))
+        texts, self.known = continuations(model, tokenizer)
         size = model.get_output_embeddings().weight.shape[0]
-        behind_anchor = [[*self.anchor, token] for token in range(min(size, len(tokenizer)))]
-        texts = tokenizer.backend_tokenizer.decode_batch(behind_anchor, skip_special_tokens=True)
 
         def kind(pattern: re.Pattern[str]) -> torch.Tensor:
             matches = [pattern.match(text, self.known) is not None for text in texts]
