@@ -143,6 +143,10 @@ class Task(ABC):
         """Whether it gives its answer in pieces or steps, where these parameters are set."""
         return type(self).stream_answer is not Task.stream_answer
 
+    def remarks(self, row: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """What an answer says about its own row besides the output: `unknown`, say. By default nothing."""
+        return {}
+
     def memory_bytes(self) -> int:
         """Bytes of the weights in memory: those of every torch module among the task's attributes; 0 before `load`."""
         return memory_bytes(*modules_of(vars(self).values()))
@@ -157,9 +161,14 @@ class Task(ABC):
         checked_rows = self.check_rows(rows)
         checked_parameters = self.check_parameters(parameters or {})
         started = time.perf_counter()
-        results = self.answer(self._ready(checked_rows, cancel), checked_parameters, cancel)
+        rows_ready = self._ready(checked_rows, cancel)
+        results = self.answer(rows_ready, checked_parameters, cancel)
         seconds = (time.perf_counter() - started) / max(1, len(results))
-        return [{**result, "model": self.model_name, "seconds": seconds} for result in results]
+        common = {"model": self.model_name, "seconds": seconds}
+        return [
+            {**result, **self.remarks(row, checked_parameters), **common}
+            for row, result in zip(rows_ready, results, strict=True)
+        ]
 
     def stream(self, row: Row, parameters: Mapping[str, Any] | None = None, cancel: Cancel = never) -> Iterator[Row]:
         """Answer one row in pieces: partial events as they come, last the full row as `run` gives it.
@@ -181,7 +190,8 @@ class Task(ABC):
 
     def _events(self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel, started: float) -> Iterator[Row]:
         result = yield from self.stream_answer(row, parameters, cancel)
-        yield {**result, "model": self.model_name, "seconds": time.perf_counter() - started}
+        remarks = self.remarks(row, parameters)
+        yield {**result, **remarks, "model": self.model_name, "seconds": time.perf_counter() - started}
 
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row whose columns are there, with its contents checked. Raises TaskInputError, naming the column.

@@ -67,6 +67,9 @@ class Chatbot(WritingTask):
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"messages": check_messages(row["messages"])}
 
+    def texts_of(self, row: dict[str, Any]) -> list[str]:
+        return [message["content"] for message in row["messages"]]
+
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         tokens, dropped = self._fit(row["messages"], self.room(parameters))
         written = self.continue_from(tokens, parameters, emit, cancel, continues=False)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 
-from sentencex import get_sentence_boundaries
+from sentencex import get_sentence_boundaries  # pyright: ignore[reportAttributeAccessIssue]
 
 # Abbreviations that sentencex does not know. Behind a measure a small letter or a number goes on.
 MEASURES = "approx|avg|cu|doz|eds?|est|excl|hrs|incl|inst|kg|lbs|max|mins|misc|ml|pkg|pts|tbl?s|tbsp|temp|tsp|vol|wt"

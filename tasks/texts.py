@@ -1,6 +1,7 @@
 """What texts are before any model reads them: whether they can be used, their words."""
 
 import re
+from collections.abc import Iterable
 
 MAX_TEXT_BYTES = 2**20
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what decoders give for the first bytes of a character
@@ -43,6 +44,12 @@ def inert(text: str) -> str:
     """
     safe = FORMULA.sub(r"\1'", text)
     return f"'{safe}" if safe[:1] in ("\t", "\r") else safe
+
+
+def named_parts(parts: Iterable[str]) -> list[str]:
+    """Parts of a text as an answer names them: each once, the first 20, none longer than 60 characters."""
+    distinct = list(dict.fromkeys(filter(None, parts)))[:20]
+    return [part if len(part) <= 60 else f"{part[:57]}..." for part in distinct]
 
 
 def count_words(text: str) -> int:

@@ -1,5 +1,7 @@
 """What the tasks of pretrained text models share: their inputs are texts, their window is known."""
 
+import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -7,6 +9,7 @@ from typing import Any, ClassVar
 from tasks.base import Task, check_text
 from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
 from tasks.hub.source import weights_folder
+from tasks.texts import named_parts
 
 # Attention over more takes a CPU minutes; GPUs read what the model can.
 CPU_WINDOW = 4096
@@ -29,6 +32,7 @@ def context_window(model: Any, tokenizer: Any) -> int:
 class PretrainedTask(Task):
     """A task of a pretrained text model: which class of transformers it is, which columns are texts.
 
+    An answer to a text of which the tokenizer does not know everything has the field `unknown`: those parts.
     Its `lock` is held while the model answers. Servers ask from several threads at once, and a tokenizer keeps settings
     of one call (truncation, padding) in itself while another runs.
     """
@@ -56,3 +60,30 @@ class PretrainedTask(Task):
     def encode(self, text: str | list[str], **options: Any) -> Any:
         """The tokens of a text or several, however many, as the tokenizer's answer."""
         return self.tokenizer(text, verbose=False, **options)
+
+    def remarks(self, row: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        unknown = named_parts(part for text in self.texts_of(row) for part in self._unknown(text))
+        return {"unknown": unknown} if unknown else {}
+
+    def texts_of(self, row: dict[str, Any]) -> list[str]:
+        """What the tokenizer gets to see of a row."""
+        return [row[column] for column in self.texts]
+
+    def _unknown(self, text: str) -> Iterator[str]:
+        """The parts of a text that the tokenizer has one token for all of, or no token."""
+        with self.lock:
+            encoded = self.encode(text, add_special_tokens=False, return_offsets_mapping=True)
+        end = 0
+        for token, (first, last) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            yield from _visible(text[end:first])
+            if token == self.tokenizer.unk_token_id and text[first:last] != self.tokenizer.unk_token:
+                yield text[first:last].strip()
+            end = max(end, last)
+        yield from _visible(text[end:])
+
+
+def _visible(left_out: str) -> list[str]:
+    """The words and signs of what has no token; white space, accents and what cannot be seen are none."""
+    return "".join(
+        letter if letter.isalnum() or unicodedata.category(letter) == "So" else " " for letter in left_out
+    ).split()

@@ -164,6 +164,33 @@ def test_a_megabyte_of_text_takes_bounded_time(tiny_task: Get, task: str, unit: 
     assert time.process_time() - started < 30
 
 
+@pytest.mark.parametrize(("task", "model"), CASES)
+def test_what_a_tokenizer_does_not_know_is_named(tiny_task: Get, task: str, model: str) -> None:
+    loaded: Any = tiny_task(task, model)
+    # The others write any text as bytes.
+    has_unknown = {"distilbert": ["☃", "😡"], "t5": ["☃", "😡"]}.get(model.split("-")[0])
+    known, row = loaded.run([row_with(task, "The cat sat."), row_with(task, "The ☃ 😡 sat. ☃")], QUICK.get(task))
+    assert "unknown" not in known and row.get("unknown") == has_unknown
+    *_, last = loaded.stream(row_with(task, "The ☃ 😡 sat. ☃"), QUICK.get(task))
+    assert last.get("unknown") == has_unknown
+
+
+def test_what_is_unknown_is_named_in_short(tiny_task: Get) -> None:
+    loaded: Any = tiny_task("sentiment-analysis", "distilbert-sentiment")
+    many = " ".join(chr(0x2600 + number) for number in range(50))
+    [long, several] = loaded.run([{"text": "a" * 5000}, {"text": f"[UNK] {many}"}])
+    assert long["unknown"] == ["a" * 57 + "..."]
+    assert len(several["unknown"]) == 20 and "[UNK]" not in several["unknown"]
+
+
+def test_letters_without_a_token_are_unknown(tiny_task: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: Any = tiny_task("next-word-prediction", "gpt2")
+    # As a byte-pair tokenizer without a token for the unknown drops what its alphabet lacks.
+    answer = {"input_ids": [5, 6], "offset_mapping": [(0, 3), (7, 11)]}
+    monkeypatch.setattr(loaded, "encode", lambda *_args, **_options: answer)
+    assert loaded.remarks({"text": "The Ж😡  sat\u0301. é"}, {}) == {"unknown": ["Ж😡", "é"]}
+
+
 def test_rows_of_a_table_are_taken_as_they_are(tiny_task: Get) -> None:
     table = pd.DataFrame({"text": pd.array(["good", "bad"], dtype="string")})
     assert len(tiny_task("sentiment-analysis", "distilbert-sentiment").run(table.to_dict("records"))) == 2  # pyright: ignore
