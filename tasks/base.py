@@ -3,16 +3,15 @@
 This module and the tasks know nothing of MLflow; `tasks.pyfunc` wraps any of them as a registered model.
 """
 
-import itertools
-import reprlib
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import ValidationError
+
+from tasks.parameters import Parameters, explain, short
 from tasks.runtime.memory import memory_bytes, modules_of
 from tasks.texts import MAX_TEXT_BYTES, text_fault
 
@@ -45,57 +44,6 @@ def stop_if(cancel: Cancel) -> None:
         raise TaskStopped
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A setting of a task: type (int, float, str, bool), default, bounds, help. Forms and checks derive from it.
-
-    The bounds of a text are those of its length in characters.
-    """
-
-    name: str
-    kind: type
-    default: Any
-    help: str
-    minimum: float | None = None
-    maximum: float | None = None
-
-    def check(self, value: Any) -> Any:
-        """The value as the parameter's type. Raises TaskInputError for another type or a value out of range."""
-        if value is None:
-            return self.default
-        # JSON has one kind of number, and clients send 3.0 for 3.
-        if self.kind is int and isinstance(value, float) and value.is_integer():
-            value = int(value)
-        accepted = (int, float) if self.kind is float else (self.kind,)
-        if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
-            raise TaskInputError(f"{self.name} is {short(value)}; valid: {self.valid()}")
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            # Comparing is exact for integers of any size, and false for NaN; the largest float keeps infinity out.
-            low = -sys.float_info.max if self.minimum is None else self.minimum
-            high = sys.float_info.max if self.maximum is None else self.maximum
-            if not low <= value <= high:
-                raise TaskInputError(f"{self.name} is {short(value)}; valid: {self.valid()}")
-            value = self.kind(value)
-        if isinstance(value, str):
-            fault = text_fault(value)
-            if fault or not (self.minimum or 0) <= len(value) <= (self.maximum or sys.maxsize):
-                raise TaskInputError(f"{self.name} {fault or f'is {short(value)}'}; valid: {self.valid()}")
-        return value
-
-    def valid(self) -> str:
-        """What is valid, in words."""
-        name = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[self.kind]
-        if self.kind is str and self.maximum is not None:
-            return f"{name} of {self.minimum or 0:g} to {self.maximum:g} characters"
-        if self.minimum is None and self.maximum is None:
-            return name
-        if self.maximum is None:
-            return f"{name}, at least {self.minimum:g}"
-        if self.minimum is None:
-            return f"{name}, at most {self.maximum:g}"
-        return f"{name} from {self.minimum:g} to {self.maximum:g}"
-
-
 class Task(ABC):
     """A model that turns input rows into output rows: list in, list out, always.
 
@@ -106,7 +54,7 @@ class Task(ABC):
 
     name: ClassVar[str]
     inputs: ClassVar[Mapping[str, bool]]
-    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    parameters: ClassVar[type[Parameters]] = Parameters
     requirements: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, folder: Path, model_name: str, device: str = "auto") -> None:
@@ -231,12 +179,10 @@ class Task(ABC):
         """All parameters with defaults filled in. Raises TaskInputError for unknown names and values out of range."""
         if not isinstance(given, Mapping):
             raise TaskInputError(f"parameters is {short(given)}; valid: an object of names and values")
-        specs = {spec.name: spec for spec in self.parameters}
-        for name in given:
-            if name not in specs:
-                valid = f"valid: {', '.join(specs)}" if specs else f"{self.name} has no parameters"
-                raise TaskInputError(f"unknown parameter {name!r}; {valid}")
-        return {name: spec.check(given.get(name)) for name, spec in specs.items()}
+        try:
+            return self.parameters.model_validate(dict(given)).model_dump()
+        except ValidationError as error:
+            raise TaskInputError(explain(error, self.parameters)) from None
 
 
 def check_text(field: str, value: Any) -> str:
@@ -247,31 +193,6 @@ def check_text(field: str, value: Any) -> str:
     if fault:
         raise TaskInputError(f"{field} {fault}; valid: text of 1 character to {MAX_TEXT_BYTES // 2**20} MB")
     return str(value)  # pandas and NumPy have kinds of str of their own
-
-
-class _Short(reprlib.Repr):
-    """The first of everything: what a client sends may be large, and writing all of it out would take seconds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel = 4
-        self.maxstring = self.maxother = self.maxlong = 200
-        self.maxlist = self.maxtuple = self.maxdict = 20
-
-    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
-        return super().repr_dict(dict(itertools.islice(x.items(), self.maxdict)), level)  # it sorts all that it gets
-
-
-_SHORT = _Short()
-
-
-def short(value: Any) -> str:
-    """A value as it is shown in an error: in one line of at most 60 characters."""
-    try:
-        text = " ".join(_SHORT.repr(value).split())
-    except ValueError:  # Python does not print integers of more than 4,300 digits
-        text = "a very long number"
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def first_line(error: Exception) -> str:

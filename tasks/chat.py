@@ -7,8 +7,9 @@ from functools import cache
 from typing import Any
 
 from tasks.base import Cancel, TaskInputError, check_text, short
-from tasks.engines.generation import WritingTask, sampling
+from tasks.engines.generation import MAX_NEW_TOKENS, Sampling, WritingTask
 from tasks.engines.streaming import Emit
+from tasks.parameters import option
 from tasks.texts import MAX_TEXT_BYTES
 
 ROLES = ("system", "user", "assistant")
@@ -49,6 +50,12 @@ def _check_message(field: str, message: Any) -> dict[str, str]:
     return {"role": role, "content": check_text(f"{field}.content", message.get("content"))}
 
 
+class ReplyParameters(Sampling):
+    """Of the chatbot, whose replies may be longer."""
+
+    max_new_tokens: int = option(256, "most tokens to write", ge=1, le=MAX_NEW_TOKENS)
+
+
 class Chatbot(WritingTask):
     """Answers in a conversation, in the form of the model's chat template.
 
@@ -62,7 +69,7 @@ class Chatbot(WritingTask):
     inputs = {"messages": True}
     texts = ()  # they are within the messages
     auto_class = "AutoModelForCausalLM"
-    parameters = sampling(max_new_tokens=256)
+    parameters = ReplyParameters
 
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"messages": check_messages(row["messages"])}

@@ -15,11 +15,12 @@ from safetensors import SafetensorError
 from torch import nn
 
 import models
-from tasks.base import Cancel, ModelFolderError, Parameter, Task, first_line, never, stop_if
+from tasks.base import Cancel, ModelFolderError, Task, first_line, never, stop_if
 from tasks.explain import grad_cam
 from tasks.hub.checks import check_folder
 from tasks.images import check_images, decode_image, to_image_size
 from tasks.json_files import read_json
+from tasks.parameters import Parameters, option
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH_SIZE = 256
@@ -82,6 +83,12 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+class ClassificationParameters(Parameters):
+    """Of image classification."""
+
+    explain: bool = option(False, "also show which parts of the picture speak for the label")
+
+
 class ImageClassification(Task):
     """Pictures to class probabilities.
 
@@ -92,7 +99,7 @@ class ImageClassification(Task):
 
     name = "image-classification"
     inputs = {"image": True}
-    parameters = (Parameter("explain", bool, False, "also show which parts of the picture speak for the label"),)
+    parameters = ClassificationParameters
     requirements = ("torch", "pillow")
 
     def load(self) -> None:

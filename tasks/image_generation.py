@@ -8,7 +8,7 @@ import math
 import random
 import threading
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from PIL import Image, PngImagePlugin
 from tasks.base import (
     Cancel,
     ModelFolderError,
-    Parameter,
     Row,
     Task,
     TaskInputError,
@@ -34,6 +33,7 @@ from tasks.engines.streaming import Emit, Event, follow
 from tasks.hub.source import read_source, weights_folder
 from tasks.images import check_images, decode_image
 from tasks.json_files import parse_json, read_json
+from tasks.parameters import Parameters, option
 from tasks.runtime.memory import memory_bytes
 from tasks.texts import WORD, named_parts
 
@@ -68,6 +68,18 @@ class Recipe:
     precision: str
 
 
+class DrawingParameters(Parameters):
+    """Of image generation."""
+
+    steps: int = option(None, "denoising steps; more take longer (default: the model's own)", ge=1, le=150)
+    guidance: float = option(None, "how closely to follow the prompt (default: the model's own)", ge=0, le=30)
+    negative_prompt: str = option("", "what the picture should not show; needs guidance above 1", max_length=MAX_PROMPT)
+    strength: float = option(0.8, "with an image: how much of it to redraw, 1 is all", ge=0.02, le=1)
+    seed: int = option(None, "the same seed draws the same picture (default: another each time)", ge=0, le=2**32 - 1)
+    width: int = option(None, "pixels (default: the model's own)", ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_UNIT)
+    height: int = option(None, "pixels (default: the model's own)", ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_UNIT)
+
+
 class ImageGeneration(Task):
     """Text, and optionally a picture to start from, to a picture.
 
@@ -82,17 +94,7 @@ class ImageGeneration(Task):
 
     name = "image-generation"
     inputs = {"prompt": True, "image": False}
-    parameters = (
-        Parameter("steps", int, None, "denoising steps; more take longer (default: the model's own)", 1, 150),
-        Parameter("guidance", float, None, "how closely to follow the prompt (default: the model's own)", 0, 30),
-        Parameter(
-            "negative_prompt", str, "", "what the picture should not show; needs guidance above 1", 0, MAX_PROMPT
-        ),
-        Parameter("strength", float, 0.8, "with an image: how much of it to redraw, 1 is all", 0.02, 1),
-        Parameter("seed", int, None, "the same seed draws the same picture (default: another each time)", 0, 2**32 - 1),
-        Parameter("width", int, None, "pixels, a multiple of 8 (default: the model's own)", MIN_SIDE, MAX_SIDE),
-        Parameter("height", int, None, "pixels, a multiple of 8 (default: the model's own)", MIN_SIDE, MAX_SIDE),
-    )
+    parameters = DrawingParameters
     requirements = ("torch", "diffusers", "transformers", "accelerate", "huggingface-hub", "pillow")
 
     def load(self) -> None:
@@ -131,14 +133,6 @@ class ImageGeneration(Task):
             return row
         pixels = decode_image(row["image"], 3, cancel).permute(1, 2, 0).contiguous()
         return {**row, "image": Image.fromarray(pixels.numpy())}
-
-    def check_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        checked = super().check_parameters(given)
-        for name in ("width", "height"):
-            if checked[name] is not None and checked[name] % SIDE_UNIT:
-                valid = f"a multiple of {SIDE_UNIT} from {MIN_SIDE} to {MAX_SIDE}"
-                raise TaskInputError(f"{name} is {checked[name]}; valid: {valid}")
-        return checked
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         recipes = [self.recipe(row, parameters) for row in rows]

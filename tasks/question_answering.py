@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from tasks.base import Cancel, Parameter
+from tasks.base import Cancel
 from tasks.engines.pretrained import PretrainedTask
+from tasks.parameters import Parameters, option
 
 # The length of the windows that such models are trained with.
 USUAL_WINDOW = 384
+
+
+class QuestionParameters(Parameters):
+    """Of question answering."""
+
+    top_k: int = option(1, "how many answers", ge=1, le=20)
 
 
 class QuestionAnswering(PretrainedTask):
@@ -21,7 +28,7 @@ class QuestionAnswering(PretrainedTask):
     inputs = {"question": True, "context": True}
     texts = ("question", "context")
     auto_class = "AutoModelForQuestionAnswering"
-    parameters = (Parameter("top_k", int, 1, "how many answers", 1, 20),)
+    parameters = QuestionParameters
 
     def load(self) -> None:
         from tasks.engines.extractive import ExtractiveAnswers

@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
-from tasks.base import Cancel, Parameter, TaskInputError, never, stop_if
+from tasks.base import Cancel, TaskInputError, never, stop_if
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Event
 from tasks.explain import left_out, parts_to_leave_out
+from tasks.parameters import Parameters, option
 
 TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 64, 200_000
 BATCH_SIZE = 32
@@ -16,6 +17,12 @@ MAX_WINDOWS = 512
 # An explanation reads a text once for every word of it.
 EXPLAINED_AT_ONCE = 16
 MAX_EXPLAINED_WINDOWS = 8
+
+
+class SentimentParameters(Parameters):
+    """Of sentiment analysis."""
+
+    explain: bool = option(False, "tell which words moved the score; takes longer")
 
 
 class SentimentAnalysis(PretrainedTask):
@@ -30,7 +37,7 @@ class SentimentAnalysis(PretrainedTask):
 
     name = "sentiment-analysis"
     auto_class = "AutoModelForSequenceClassification"
-    parameters = (Parameter("explain", bool, False, "tell which words moved the score; takes longer"),)
+    parameters = SentimentParameters
 
     def load(self) -> None:
         from transformers import TextClassificationPipeline

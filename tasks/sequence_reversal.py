@@ -12,9 +12,10 @@ from torch import nn
 
 from models.seq2seq import BOS, EOS, PAD, SPECIALS, Seq2Seq, build
 from models.seq2seq.decoding import Decoded, beam, greedy
-from tasks.base import Cancel, ModelFolderError, Parameter, Task, TaskInputError, first_line, short, stop_if
+from tasks.base import Cancel, ModelFolderError, Task, TaskInputError, first_line, short, stop_if
 from tasks.hub.checks import check_folder
 from tasks.json_files import read_json
+from tasks.parameters import Parameters, option
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH_SIZE = 128
@@ -88,6 +89,12 @@ def load_reverser(folder: Path) -> tuple[Seq2Seq, ReverserConfig]:
     return network.eval(), config
 
 
+class ReversalParameters(Parameters):
+    """Of sequence reversal."""
+
+    beam_width: int = option(1, "hypotheses kept while decoding; 1 = greedy", ge=1, le=16)
+
+
 class SequenceReversal(Task):
     """Integers in, reversed integers and the attention matrix out.
 
@@ -99,7 +106,7 @@ class SequenceReversal(Task):
     name = "sequence-reversal"
     inputs = {"sequence": True}
     requirements = ("torch",)
-    parameters = (Parameter("beam_width", int, 1, "hypotheses kept while decoding; 1 = greedy", minimum=1, maximum=16),)
+    parameters = ReversalParameters
 
     def load(self) -> None:
         network, self.config = load_reverser(self.folder)

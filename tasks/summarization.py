@@ -1,21 +1,38 @@
 """Task `summarization`: a long text in short."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from tasks.base import Cancel, ModelFolderError, Parameter, TaskInputError
+from pydantic import model_validator
+
+from tasks.base import Cancel, ModelFolderError, TaskInputError
 from tasks.engines.generation import WritingTask
 from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
 from tasks.engines.pretrained import context_window
 from tasks.engines.streaming import Emit
 from tasks.hub.source import weights_folder
 from tasks.json_files import read_json
+from tasks.parameters import Parameters, option
 from tasks.texts import count_words
 
 # What a model's config may say about summaries besides lengths and beams, which are parameters here.
 OWN_SETTINGS = ("length_penalty", "no_repeat_ngram_size", "early_stopping", "repetition_penalty")
 SENTENCE_SCORER = "ForTokenClassification"  # how transformers calls networks with a score for each token
+
+
+class SummaryParameters(Parameters):
+    """Of summarization."""
+
+    max_length: int = option(142, "most tokens in the summary of each part of the text", ge=1, le=1024)
+    min_length: int = option(0, "fewest tokens in the summary of each part of the text", ge=0, le=1024)
+    num_beams: int = option(4, "how many summaries are pursued at once; 1 is fastest and streams", ge=1, le=8)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        least, most = self.min_length, self.max_length
+        if least > most:
+            raise ValueError(f"min_length is {least}; valid: at most max_length, which is {most}")
+        return self
 
 
 class Summarization(WritingTask):
@@ -36,11 +53,7 @@ class Summarization(WritingTask):
     name = "summarization"
     auto_class = "AutoModelForSeq2SeqLM"
     requirements = (*WritingTask.requirements, "sentencex")
-    parameters = (
-        Parameter("max_length", int, 142, "most tokens in the summary of each part of the text", 1, 1024),
-        Parameter("min_length", int, 0, "fewest tokens in the summary of each part of the text", 0, 1024),
-        Parameter("num_beams", int, 4, "how many summaries are pursued at once; 1 is fastest and streams", 1, 8),
-    )
+    parameters = SummaryParameters
 
     def load(self) -> None:
         self.takes_sentences = _scores_tokens(weights_folder(self.folder))
@@ -84,13 +97,6 @@ class Summarization(WritingTask):
             window=self.window,
             prefix=prefix,
         )
-
-    def check_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        parameters = super().check_parameters(given)
-        least, most = parameters["min_length"], parameters["max_length"]
-        if least > most:
-            raise TaskInputError(f"min_length is {least}; valid: at most max_length, which is {most}")
-        return parameters
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         most = self.window - 2

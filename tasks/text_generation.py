@@ -3,11 +3,12 @@
 from functools import cached_property
 from typing import Any
 
-from tasks.base import Cancel, Parameter, TaskInputError, stop_if
-from tasks.engines.generation import WritingTask, sampling
+from tasks.base import Cancel, TaskInputError, stop_if
+from tasks.engines.generation import Sampling, WritingTask
 from tasks.engines.next_word import MOST_PIECES, WordSearch, continuations
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Emit, Event
+from tasks.parameters import Parameters, option
 
 SPACES = " \t"
 
@@ -51,7 +52,7 @@ class StoryCompletion(WritingTask):
 
     name = "story-completion"
     auto_class = "AutoModelForCausalLM"
-    parameters = sampling(max_new_tokens=100)
+    parameters = Sampling
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         read = row["text"].rstrip(SPACES)
@@ -72,6 +73,12 @@ class StoryCompletion(WritingTask):
         return [token for token, text in enumerate(texts) if not text[known : known + 1].isspace()]
 
 
+class NextWordParameters(Parameters):
+    """Of next word prediction."""
+
+    top_k: int = option(5, "how many words", ge=1, le=50)
+
+
 class NextWordPrediction(PretrainedTask):
     """The whole words that most probably follow a text.
 
@@ -82,7 +89,7 @@ class NextWordPrediction(PretrainedTask):
     name = "next-word-prediction"
     auto_class = "AutoModelForCausalLM"
     wide_range = True
-    parameters = (Parameter("top_k", int, 5, "how many words", 1, 50),)
+    parameters = NextWordParameters
 
     def load(self) -> None:
         super().load()

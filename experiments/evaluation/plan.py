@@ -12,6 +12,7 @@ from experiments.tracking.store import opened_store
 from experiments.training import devices
 from tasks import registry, task_class
 from tasks.base import TaskInputError
+from tasks.parameters import from_text
 from tasks.registry import ModelNotFoundError, RegisteredVersion
 
 
@@ -110,29 +111,17 @@ def _settings(task: str, text: str) -> dict[str, Any]:
     """Parameters of a task from `name=value,name=value`. Raises ConfigError for unknown ones and bad values."""
     if text.strip() == "none":
         return {}
-    specs = {spec.name: spec for spec in task_class(task).parameters}
+    specs = task_class(task).parameters.specs()
     settings = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (word.strip() for word in part.partition("="))
         if name not in specs or not equals:
             valid = f"name=value with {', '.join(specs)}" if specs else f"none, since {task} has no parameters"
             raise ConfigError(f"settings has {part[:60]!r}; valid: {valid}")
-        settings[name] = _value(specs[name], value)
+        settings[name] = from_text(specs[name], value)
     try:
         # Not loaded: what goes together can be told without the model.
         task_class(task)(Path(), "none").check_parameters(settings)
     except TaskInputError as error:
         raise ConfigError(f"settings: {error}") from error
     return settings
-
-
-def _value(spec: Any, text: str) -> Any:
-    """A setting as the parameter's type; text that is none is refused by the task's own check."""
-    if spec.kind is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if spec.kind in (int, float):
-        try:
-            return spec.kind(text)
-        except ValueError:
-            return text
-    return text

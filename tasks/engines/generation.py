@@ -6,25 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tasks.base import Cancel, Parameter, TaskInputError
+from tasks.base import Cancel, TaskInputError
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Emit, Event, follow
+from tasks.parameters import Parameters, option
 
 if TYPE_CHECKING:
     from tasks.engines.decoding import Written
 
 
-def sampling(max_new_tokens: int) -> tuple[Parameter, ...]:
-    """The parameters of tasks that write on from a text, with the default length."""
-    return (
-        Parameter("max_new_tokens", int, max_new_tokens, "most tokens to write", 1, 4096),
-        Parameter("temperature", float, 0.7, "higher surprises more; 0 always takes the most probable token", 0, 5),
-        Parameter("top_p", float, 0.95, "draw among the likeliest tokens that together have this probability", 0, 1),
-        Parameter("top_k", int, 50, "draw among so many of the likeliest tokens; 0 among all", 0, 1000),
-        Parameter("repetition_penalty", float, 1.0, "above 1 avoids tokens that were there before", 0.5, 2),
-        Parameter("seed", int, 0, "the same seed gives the same text", 0, 2**32 - 1),
-        Parameter("stop", str, "", r"end before this text; several: one a line; \n stands for a line break", 0, 1000),
-    )
+MAX_NEW_TOKENS = 4096
+
+
+class Sampling(Parameters):
+    """Of the tasks that write on from a text."""
+
+    max_new_tokens: int = option(100, "most tokens to write", ge=1, le=MAX_NEW_TOKENS)
+    temperature: float = option(0.7, "higher surprises more; 0 always takes the most probable token", ge=0, le=5)
+    top_p: float = option(0.95, "draw among the likeliest tokens that together have this probability", ge=0, le=1)
+    top_k: int = option(50, "draw among so many of the likeliest tokens; 0 among all", ge=0, le=1000)
+    repetition_penalty: float = option(1.0, "above 1 avoids tokens that were there before", ge=0.5, le=2)
+    seed: int = option(0, "the same seed gives the same text", ge=0, le=2**32 - 1)
+    stop: str = option("", r"end before this text; several: one a line; \n stands for a line break", max_length=1000)
 
 
 def stop_strings(parameter: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from tasks import describe_folder, task_class
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 BASE_REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors")
-MLFLOW_KINDS = {int: "long", float: "double", str: "string", bool: "boolean"}
+MLFLOW_KINDS = {"integer": "long", "number": "double", "string": "string", "boolean": "boolean"}
 
 
 def package(
@@ -69,7 +69,9 @@ def signature(task: str) -> ModelSignature:
     """The MLflow signature of a task: its columns (their content is checked by the task) and parameters."""
     cls = task_class(task)
     columns: list[Any] = [ColSpec(AnyType(), name, required=required) for name, required in cls.inputs.items()]
-    specs = [ParamSpec(spec.name, MLFLOW_KINDS[spec.kind], spec.default) for spec in cls.parameters]
+    specs = [
+        ParamSpec(name, MLFLOW_KINDS[spec["type"]], spec["default"]) for name, spec in cls.parameters.specs().items()
+    ]
     return ModelSignature(inputs=Schema(columns), params=ParamSchema(specs) if specs else None)  # type: ignore[arg-type]
 
 

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks import TASKS, task_class
-from tasks.base import MAX_ROWS, Parameter
+from tasks.base import MAX_ROWS
+from tasks.parameters import Parameters, Schema
 from tasks.registry import RegisteredVersion
 from tasks.serve.completions import PARAMETERS
 from tasks.serve.completions import TASK as CHATBOT
 from tasks.serve.settings import Settings
 
-Schema = dict[str, Any]
-JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 TEXT: Schema = {"type": "string", "minLength": 1}
 MESSAGE: Schema = {
     "type": "object",
@@ -68,7 +67,7 @@ def describe_task(task: str, versions: Sequence[RegisteredVersion]) -> dict[str,
         "task": task,
         "description": _summary(task),
         "inputs": dict(cls.inputs),
-        "params": {spec.name: parameter_schema(spec) for spec in cls.parameters},
+        "params": parameter_schemas(cls.parameters),
         "models": [{"model": one.key, "name": one.model, "champion": one.champion} for one in versions],
     }
 
@@ -79,12 +78,9 @@ def describe_model(reference: str, version: RegisteredVersion) -> dict[str, Any]
     return {"id": reference, "object": "model", "created": created, "owned_by": version.model}
 
 
-def parameter_schema(spec: Parameter) -> Schema:
-    """JSON schema of a parameter; null stands for the default."""
-    schema: Schema = {"type": [JSON_TYPES[spec.kind], "null"], "description": spec.help, "default": spec.default}
-    names = ("minLength", "maxLength") if spec.kind is str else ("minimum", "maximum")
-    bounds = zip(names, (spec.minimum, spec.maximum), strict=True)
-    return {**schema, **{name: bound for name, bound in bounds if bound is not None}}
+def parameter_schemas(model: type[Parameters]) -> dict[str, Schema]:
+    """JSON schema of each parameter; null stands for the default."""
+    return {name: {**spec, "type": [spec["type"], "null"]} for name, spec in model.specs().items()}
 
 
 def openapi(settings: Settings) -> dict[str, Any]:
@@ -121,7 +117,7 @@ def _task_operation(task: str) -> dict[str, Any]:
     body = _object(
         {
             "inputs": {"oneOf": [row, {"type": "array", "items": row, "minItems": 1, "maxItems": MAX_ROWS}]},
-            "params": _object({spec.name: parameter_schema(spec) for spec in cls.parameters}, nullable=True),
+            "params": _object(parameter_schemas(cls.parameters), nullable=True),
             "model": _reference(),
             "stream": {"type": ["boolean", "null"], "description": "server-sent events; for one row only"},
         },
@@ -139,7 +135,7 @@ def _task_operation(task: str) -> dict[str, Any]:
 
 
 def _chat_operation() -> dict[str, Any]:
-    specs = {spec.name: parameter_schema(spec) for spec in task_class(CHATBOT).parameters}
+    specs = parameter_schemas(task_class(CHATBOT).parameters)
     messages, example = COLUMNS["messages"]
     body = _object(
         {

@@ -18,8 +18,9 @@ import pytest
 from starlette.applications import Starlette
 
 from tasks import TASKS
-from tasks.base import Cancel, Parameter, Row, Task, TaskInputError, check_text
-from tasks.engines.generation import sampling
+from tasks.base import Cancel, Row, Task, TaskInputError, check_text
+from tasks.chat import ReplyParameters
+from tasks.parameters import Parameters, option
 from tasks.registry import ModelNotFoundError, RegisteredVersion
 from tasks.runtime.worker import Worker
 from tasks.serve.app import application
@@ -34,12 +35,16 @@ from tests.support.words import PATIENCE
 GIGABYTE = 10**9
 
 
+class Plus(Parameters):
+    plus: float = option(0.0, "added", ge=-10, le=10)
+
+
 class Lengths(Task):
     """How long texts are, several at once; remembers how many at once."""
 
     name = "lengths"
     inputs = {"text": True}
-    parameters = (Parameter("plus", float, 0.0, "added", -10, 10),)
+    parameters = Plus
     batches: list[int] = []
 
     def load(self) -> None:
@@ -74,7 +79,7 @@ class Parrot(Task):
 
     name = "chatbot"
     inputs = {"messages": True}
-    parameters = sampling(max_new_tokens=256)
+    parameters = ReplyParameters
     said: list[str] = []
     asked: list[tuple[Any, dict[str, Any]]] = []
 

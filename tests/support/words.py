@@ -8,11 +8,16 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from tasks.base import Cancel, ModelFolderError, Parameter, Task
+from tasks.base import Cancel, ModelFolderError, Task
+from tasks.parameters import Parameters, option
 from tasks.runtime.jobs import Job
 
 MB = 10**6
 PATIENCE = 60  # seconds until a test that waits has failed
+
+
+class Pause(Parameters):
+    pause_ms: int = option(0, "before each word", ge=0, le=10_000)
 
 
 class Words(Task):
@@ -20,7 +25,7 @@ class Words(Task):
 
     name = "words"
     inputs = {"text": True}
-    parameters = (Parameter("pause_ms", int, 0, "before each word", 0, 10_000),)
+    parameters = Pause
     size = 10 * MB
 
     def load(self) -> None:

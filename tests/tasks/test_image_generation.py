@@ -178,7 +178,7 @@ def test_the_recipe_in_the_png_makes_the_picture_again(task: ImageGeneration) ->
         assert (recipe["model"], recipe["revision"], recipe["scheduler"]) == ("tiny-sd", None, "EulerDiscreteScheduler")
         assert (recipe["image_sha256"] is None) == (image is None)
         assert recipe["strength"] == (None if image is None else 0.8)
-        parameters = {spec.name: recipe[spec.name] for spec in task.parameters}
+        parameters = {name: recipe[name] for name in task.parameters.model_fields}
         [again] = task.run([{"prompt": recipe["prompt"], "image": image}], parameters)
         assert again["image"] == row["image"]
 

@@ -108,8 +108,8 @@ def test_inputs_that_cannot_be_used_are_refused_before_anything_is_drawn(
                 ("seed", "a whole number from 0 to", (-1, 2**32, 0.5, "1")),
                 ("width", "a whole number from 64 to 1536", (0, 63, 1537, 10**9, float("nan"))),
                 ("height", "a whole number from 64 to 1536", (-64, 2048)),
-                ("width", "a multiple of 8 from 64 to 1536", (65, 100, 513)),
-                ("height", "a multiple of 8 from 64 to 1536", (76,)),
+                ("width", "a whole number from 64 to 1536, a multiple of 8", (65, 100, 513)),
+                ("height", "a whole number from 64 to 1536, a multiple of 8", (76,)),
                 ("negative_prompt", "text of 0 to 10000 characters", (3, "a" * 10_001)),
             ]
             for value in values

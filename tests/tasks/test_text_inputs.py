@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from tasks import TASKS, task_class
-from tasks.base import Parameter, Task, TaskInputError
+from tasks.base import Task, TaskInputError
+from tasks.parameters import Schema
 from tests.support.tiny_models import TASK_MODELS
 
 Get = Callable[[str, str], Task]
@@ -89,31 +90,32 @@ def test_what_is_no_list_of_rows_is_refused(tiny_task: Get, task: str, rows: Any
         tiny_task(task, TASK_MODELS[task][0]).run(rows)
 
 
-PARAMETERS = [(task, spec) for task in TASK_MODELS for spec in task_class(task).parameters]
+PARAMETERS = [(task, name) for task in TASK_MODELS for name in task_class(task).parameters.specs()]
 
 
-@pytest.mark.parametrize(("task", "spec"), PARAMETERS, ids=lambda value: getattr(value, "name", value))
-def test_a_parameter_out_of_its_range_is_refused_with_the_range(tiny_task: Get, task: str, spec: Parameter) -> None:
+@pytest.mark.parametrize(("task", "name"), PARAMETERS)
+def test_a_parameter_out_of_its_range_is_refused_with_the_range(tiny_task: Get, task: str, name: str) -> None:
     bad: list[Any] = [[], {}, b"a", object()]
-    if spec.kind is str:
+    spec: Schema = task_class(task).parameters.specs()[name]
+    if spec["type"] == "string":
         bad += [3, 2.5, True, "a" * 1001, "a\0", "\ud800"]
-    elif spec.kind is bool:
+    elif spec["type"] == "boolean":
         bad += [1, 0.0, "true", ""]
     else:
-        assert spec.minimum is not None and spec.maximum is not None, "a number without bounds"
-        bad += [-1, spec.minimum - 1, spec.maximum + 1, 10**400, 1e308, float("nan"), float("inf"), True, "3"]
-        bad += [0.5 + spec.minimum] if spec.kind is int else []
+        least, most = spec["minimum"], spec["maximum"]
+        bad += [-1, least - 1, most + 1, 10**400, 1e308, float("nan"), float("inf"), True, "3"]
+        bad += [0.5 + least] if spec["type"] == "integer" else []
     model = tiny_task(task, TASK_MODELS[task][0])
     for value in bad:
-        with pytest.raises(TaskInputError, match=f"^{spec.name} (is|has) .*; valid: ") as error:
-            model.run([row_with(task, "fine")], {spec.name: value})
+        with pytest.raises(TaskInputError, match=f"^{name} (is|has) .*; valid: ") as error:
+            model.run([row_with(task, "fine")], {name: value})
         assert len(str(error.value)) < 200
 
 
 @pytest.mark.parametrize("task", TASK_MODELS)
 def test_an_unknown_parameter_is_refused_with_those_there_are(tiny_task: Get, task: str) -> None:
     for send in (Task.run, lambda model, rows, parameters: model.stream(rows[0], parameters)):
-        with pytest.raises(TaskInputError, match=r"unknown parameter 'max_tokens'; (valid: |.* has no parameters)"):
+        with pytest.raises(TaskInputError, match=r"unknown parameter 'max_tokens'; .*valid: "):
             send(tiny_task(task, TASK_MODELS[task][0]), [row_with(task, "fine")], {"max_tokens": 3})
 
 

@@ -86,12 +86,12 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
     draw_examples(panel, panel.examples_for(starter=version.tags.get("starter") == "true"), key)
     row = panel.row(key)
     errors = None if panel.has_entry else st.container()
-    specs = [spec for spec in panel.parameters if spec.name not in panel.hidden]
+    specs = {name: spec for name, spec in panel.specs.items() if name not in panel.hidden}
     parameters = draw_parameters(specs, f"{key}-set", panel.upfront)
 
     def ask(row: Row, **changed: Any) -> None:
         panel.fill(row, key)
-        fill_parameters(specs, {**parameters, **changed}, f"{key}-set")
+        fill_parameters(panel.parameters, {**parameters, **changed}, f"{key}-set")
         start(asked, row, {**parameters, **changed})
 
     panel.ask = ask
@@ -149,7 +149,7 @@ def use_example(panel: Panel, row: Row, key: str) -> None:
 
 def draw_batch(panel: Panel, version: RegisteredVersion, _models: Sequence[RegisteredVersion]) -> None:
     """Many rows from a file; the settings are those of the form."""
-    parameters = draw_parameters(panel.parameters, f"{form_key(panel.task)}-set", panel.upfront)
+    parameters = draw_parameters(panel.specs, f"{form_key(panel.task)}-set", panel.upfront)
     batch_panel.draw_batch(panel.task, version.key, parameters)
 
 
@@ -163,6 +163,6 @@ def reuse(asked: Asked) -> None:
     one = panel_of(asked.task)
     key = form_key(asked.task)
     one.fill(asked.row, key)
-    fill_parameters(one.parameters, asked.parameters, f"{key}-set")
+    fill_parameters(one.parameters, {**dict.fromkeys(one.specs), **asked.parameters}, f"{key}-set")
     leave(askings_of(asked.task))
     st.session_state[TAB] = ASK

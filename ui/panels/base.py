@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from tasks import task_class
-from tasks.base import Parameter, Row
+from tasks.base import Row
 from ui.plain import escaped
 
 
@@ -31,6 +31,7 @@ class Panel:
         about: what the task does, in a sentence.
         examples: inputs to click.
         starter_examples: those for the model that comes with the project, where it is too small for the others.
+        specs: the schemas of the parameters, in the order of the form.
         hidden: parameters that the form leaves out because the page sets them itself.
         upfront: how many parameters are seen at once; the others are folded away.
         has_entry: the panel asks by a control of its own (`entry`, below the answers), not by the page's button.
@@ -49,7 +50,8 @@ class Panel:
     def __init__(self, task: str) -> None:
         self.task = task
         self.inputs = dict(task_class(task).inputs)
-        self.parameters: tuple[Parameter, ...] = task_class(task).parameters
+        self.parameters = task_class(task).parameters
+        self.specs = self.parameters.specs()
 
     def examples_for(self, *, starter: bool) -> Sequence[Example]:
         """The inputs to click for a model."""

@@ -110,9 +110,9 @@ class ChatPanel(Panel):
             self.ask(self._row(messages, key), **changed)
 
     def _again(self, row: Row, key: str) -> None:
-        seed = next(spec for spec in self.parameters if spec.name == "seed")
-        used = st.session_state.get(f"{key}-set-seed", seed.default)
-        self._ask(_talk(row), key, seed=(used + NEXT_SEED) % int(seed.maximum or 2))
+        seed = self.specs["seed"]
+        used = st.session_state.get(f"{key}-set-seed", seed["default"])
+        self._ask(_talk(row), key, seed=(used + NEXT_SEED) % seed["maximum"])
 
     def _clear(self, key: str) -> None:
         self.fill(self._row([], key), key)

@@ -37,7 +37,7 @@ class ImageGenerationPanel(Panel):
 
     def __init__(self, task: str) -> None:
         super().__init__(task)
-        self.parameters = tuple(sorted(self.parameters, key=_place))
+        self.specs = {name: self.specs[name] for name in sorted(self.specs, key=_place)}
         self._picture = ""  # where the form keeps the picture to start from; known once the form is drawn
 
     def fill(self, row: Mapping[str, Any], key: str) -> None:
@@ -117,5 +117,5 @@ def _decoded(result: Row) -> bytes:
     return base64.b64decode(result["image"])
 
 
-def _place(spec: Any) -> int:
-    return ORDER.index(spec.name) if spec.name in ORDER else len(ORDER)
+def _place(name: str) -> int:
+    return ORDER.index(name) if name in ORDER else len(ORDER)

@@ -71,12 +71,12 @@ def trained_models(chosen: Sequence[RegisteredVersion]) -> dict[str, Trained]:
 def ask(chosen: Sequence[RegisteredVersion], known: Mapping[str, Trained]) -> None:
     """Draw what a person fills in, and ask all chosen models when it is sent."""
     st.session_state.setdefault(NUMBERS, " ".join(map(str, sequences.example(known.values()))))
-    beam = next(one for one in task_class(TASK).parameters if one.name == "beam_width")
+    beam = task_class(TASK).parameters.specs()["beam_width"]
     with st.form("attention-form", border=True):
         text = st.text_input("Numbers", key=NUMBERS, max_chars=4000, autocomplete="off", help=sequences.VALID)
         complaint = st.empty()
-        width = st.number_input("Beam width", int(beam.minimum or 1), int(beam.maximum or 16), int(beam.default),
-                                key="attention-beam", help=beam.help)  # fmt: skip
+        width = st.number_input("Beam width", beam["minimum"], beam["maximum"], beam["default"],
+                                key="attention-beam", help=beam["description"])  # fmt: skip
         sent = st.form_submit_button("Reverse", type="primary", icon=":material/swap_horiz:", disabled=not chosen)
     with st.container(horizontal=True):
         st.button("Random example", icon=":material/casino:", on_click=_fill, args=(known, False), disabled=not chosen)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from pydantic import create_model
 
 from experiments.config import StarterConfig, UserError
 from experiments.starters.dialogue import judge as judging
@@ -17,7 +18,7 @@ from experiments.starters.dialogue.template import ASSISTANT, USER, extended
 from experiments.starters.weights import save_small
 from experiments.training import run as training
 from experiments.training.loop import fit
-from tasks.chat import Chatbot
+from tasks.chat import Chatbot, ReplyParameters
 from tasks.hub.checks import check_folder
 from tests.experiments.starters import test_dialogue
 
@@ -118,9 +119,7 @@ def test_the_figures_of_an_untrained_model(
     folder = language_model.parent / "chatbot"
     save_small(model, tokenizer, folder)
     monkeypatch.setattr(judging, "PROMPTS", ("Hello!", "Why | so?"))
-    monkeypatch.setattr(Chatbot, "parameters", tuple(
-        dataclasses.replace(spec, default=8) if spec.name == "max_new_tokens" else spec for spec in Chatbot.parameters
-    ))  # fmt: skip
+    monkeypatch.setattr(Chatbot, "parameters", create_model("Short", __base__=ReplyParameters, max_new_tokens=(int, 8)))
     judgment = judging.judge(folder, data_dir)
     before = [float(figure.beside.rsplit(" ", 1)[1]) for figure in judgment.figures[:2]]
     assert [figure.value for figure in judgment.figures[:2]] == pytest.approx(before, rel=0.02)  # nothing was learned
