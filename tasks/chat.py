@@ -3,7 +3,7 @@
 import json
 from bisect import bisect_left
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from tasks.base import Cancel, TaskInputError, check_text, short
@@ -62,7 +62,8 @@ class Chatbot(WritingTask):
     A model without one (DialoGPT) gets the messages with its end-of-text token after each. What the window has no room
     for is left out: the oldest messages first, never the system message that opens the conversation.
 
-    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`.
+    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`; where there
+    is a system message, `system_seen`: some chat templates have no place for one.
     """
 
     name = "chatbot"
@@ -80,7 +81,9 @@ class Chatbot(WritingTask):
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         tokens, dropped = self._fit(row["messages"], self.room(parameters))
         written = self.continue_from(tokens, parameters, emit, cancel, continues=False)
-        facts = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
+        facts: dict[str, Any] = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
+        if any(message["role"] == "system" for message in row["messages"]):
+            facts["system_seen"] = self.system_seen
         return {"reply": written.text, **written.facts(), **facts}
 
     def _fit(self, messages: Messages, room: int) -> tuple[list[int], int]:
@@ -102,6 +105,13 @@ class Chatbot(WritingTask):
                 f"at most {room}, so that with max_new_tokens it fits into this model's window of {self.window}"
             )
         return tokens(begins[place]), begins[place]
+
+    @cached_property
+    def system_seen(self) -> bool:
+        """Whether what a system message says becomes part of the prompt."""
+        user = {"role": "user", "content": "a"}
+        one, other = (self._tokens([{"role": "system", "content": text}, user]) for text in "ab")
+        return one != other
 
     def _tokens(self, messages: Messages) -> list[int]:
         if self.tokenizer.chat_template is None:
