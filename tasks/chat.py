@@ -62,8 +62,8 @@ class Chatbot(WritingTask):
     A model without one (DialoGPT) gets the messages with its end-of-text token after each. What the window has no room
     for is left out: the oldest messages first, never the system message that opens the conversation.
 
-    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`; where there
-    is a system message, `system_seen`: some chat templates have no place for one.
+    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`; with a
+    system message also `system_seen`: some chat templates have no place for one.
     """
 
     name = "chatbot"
