@@ -68,8 +68,7 @@ class Judge:
         several: whether there may be several right answers, the best of which counts: a JSON list of texts in that
             column, or more columns `answer_2`, `answer_3`, ...
         measure: the metrics of a loaded task from rows.
-        headline: the metric that people read first.
-        decides: the metric by which models are compared, if it is another; it has a score for each row.
+        headline: the metric by which models are compared; it has a score for each row.
     """
 
     columns: tuple[str, ...]
@@ -77,16 +76,11 @@ class Judge:
     headline: str
     label: str | None = None
     may_be_empty: tuple[str, ...] = ()
-    decides: str = ""
     several: bool = False
 
     def further_label(self, column: str) -> bool:
         """Whether a column of a file holds another right answer."""
         return self.several and re.fullmatch(rf"{self.label}_\d+", column, re.IGNORECASE) is not None
-
-    @property
-    def deciding(self) -> str:
-        return self.decides or self.headline
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -230,42 +224,45 @@ def _reversals(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
 
 
 def _perplexity(task: Any, rows: Rows, parameters: Parameters) -> Evaluation:  # noqa: ARG001
-    """`perplexity` of a token, and `bits_per_byte`, which models with different tokens can be compared by."""
+    """`bits_per_byte`, by which models with different tokens can be compared, and `perplexity` of a token."""
     found = [_log_likelihood(task, row["text"]) for row in rows]
-    nats = -sum(score for score, _ in found)
-    tokens = sum(count for _, count in found)
+    nats = -sum(score for score, _, _ in found)
+    tokens, size = (sum(one[place] for one in found) for place in (1, 2))
     if not tokens:
         raise NoMetricError("the texts have no tokens that the model could predict")
-    sizes = [len(row["text"].encode()) for row in rows]
-    a_token = RowScores(
-        tuple(-score / max(1, count) for score, count in found), tuple(float(count) for _, count in found), True
-    )
-    bits = [-score / math.log(2) / size for (score, _), size in zip(found, sizes, strict=True)]
+    bits = [-score / math.log(2) / max(1, size) for score, _, size in found]
+    a_token = [-score / max(1, count) for score, count, _ in found]
     return Evaluation(
-        {"perplexity": math.exp(nats / tokens), "bits_per_byte": nats / math.log(2) / sum(sizes)},
-        {"perplexity": a_token, "bits_per_byte": RowScores(tuple(bits), tuple(map(float, sizes)))},
+        {"bits_per_byte": nats / math.log(2) / size, "perplexity": math.exp(nats / tokens)},
+        {
+            "bits_per_byte": RowScores(tuple(bits), tuple(float(size) for _, _, size in found)),
+            "perplexity": RowScores(tuple(a_token), tuple(float(count) for _, count, _ in found), exponential=True),
+        },
     )
 
 
-def _log_likelihood(task: Any, text: str) -> tuple[float, int]:
-    """The log-probability (natural) of a text's tokens and their number, in windows that do not overlap.
+def _log_likelihood(task: Any, text: str) -> tuple[float, int, int]:
+    """The log-probability (natural) of the tokens of a text that are predicted, their number, and their bytes.
 
-    Each window begins with the model's token for the start of a text, so that the first word is predicted too.
+    Where the tokenizer begins a text with a token of its own, so does each window, and the first word is predicted too;
+    else the first token is only read, and each later window begins with the last token of the one before.
     """
     import torch
 
-    tokenizer = task.tokenizer
-    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    begins = [] if begin is None else [begin]
-    tokens = task.encode(text, add_special_tokens=False)["input_ids"]
-    total, count, room = 0.0, 0, task.window - len(begins)
-    for start in range(0, len(tokens), room):
-        window = torch.tensor([begins + tokens[start : start + room]], device=task.model.device)
+    bos = task.tokenizer.bos_token_id
+    begins = bos is not None and task.encode("a")["input_ids"][0] == bos
+    encoded = task.encode(text, add_special_tokens=False, return_offsets_mapping=True)
+    tokens, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    first = 0 if begins else 1
+    total, room = 0.0, task.window - 1
+    for start in range(first, len(tokens), room):
+        before = [bos] if begins else tokens[start - 1 : start]
+        window = torch.tensor([before + tokens[start : start + room]], device=task.model.device)
         with torch.inference_mode():
             scores = task.model(input_ids=window).logits[0, :-1].float().log_softmax(-1)
-        predicted = scores.gather(-1, window[0, 1:, None])
-        total, count = total + float(predicted.sum()), count + predicted.numel()
-    return total, count
+        total += float(scores.gather(-1, window[0, 1:, None]).sum())
+    predicted = text if begins else text[offsets[0][1] :] if offsets else ""
+    return total, max(0, len(tokens) - first), len(predicted.encode())
 
 
 JUDGES: Mapping[str, Judge] = {
@@ -275,7 +272,7 @@ JUDGES: Mapping[str, Judge] = {
     ),
     "summarization": Judge(("text", "summary"), _summaries, "rougeL", "summary", several=True),
     "next-word-prediction": Judge(("text", "next_word"), _next_words, "accuracy", "next_word"),
-    "story-completion": Judge(("text",), _perplexity, "perplexity", decides="bits_per_byte"),
+    "story-completion": Judge(("text",), _perplexity, "bits_per_byte"),
     "image-classification": Judge(("image", "label"), _images, "accuracy", "label"),
     "sequence-reversal": Judge(("sequence",), _reversals, "sequence_accuracy"),
 }

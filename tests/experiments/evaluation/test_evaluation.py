@@ -189,7 +189,7 @@ def test_every_text_task_is_evaluated_on_its_sample(task: str, settings: str, sh
             mean = np.average(scores.values, weights=scores.weights)
             assert found.metrics[name] == pytest.approx(np.exp(mean) if scores.exponential else mean)
         assert len(found.answers) == len(sample_rows(task)) and all(isinstance(text, str) for text in found.answers)
-    assert result.board.metrics[0] == JUDGES[task].deciding
+    assert result.board.metrics[0] == JUDGES[task].headline
     answers = table(reports(result) / "answers.csv")
     assert [line[JUDGES[task].columns[0]] for line in answers] == [
         row[JUDGES[task].columns[0]] for row in sample_rows(task)
