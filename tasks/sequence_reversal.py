@@ -131,7 +131,7 @@ class SequenceReversal(Task):
             raise TaskInputError(f"sequence is not a list; {valid}")
         if not 1 <= len(sequence) <= limit:
             raise TaskInputError(f"sequence has {len(sequence)} numbers; {valid}")
-        for place, value in enumerate(sequence):
+        for place, value in enumerate(sequence, 1):
             whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
             if not whole or isinstance(value, bool) or not 0 <= value < symbols:
                 raise TaskInputError(f"sequence has {str(value)[:40]!r} at place {place}; {valid}")

@@ -29,11 +29,11 @@ def text_fault(text: str) -> str | None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        return f"has half of a surrogate pair at character {error.start}"
+        return f"has half of a surrogate pair at character {error.start + 1}"
     if size > MAX_TEXT_BYTES:
         return f"has {size} bytes"
     if "\0" in text:
-        return f"has a NUL at character {text.index(chr(0))}"
+        return f"has a NUL at character {text.index(chr(0)) + 1}"
     return None
 
 

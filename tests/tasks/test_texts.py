@@ -18,9 +18,9 @@ def test_what_people_write_has_no_fault(text: str) -> None:
     [
         ("a" * (MAX_TEXT_BYTES + 1), "has 1048577 characters"),
         ("é" * (MAX_TEXT_BYTES // 2 + 1), "has 1048578 bytes"),
-        ("ab\0c", "has a NUL at character 2"),
-        ("ab\ud83d", "has half of a surrogate pair at character 2"),
-        ("\udc00", "has half of a surrogate pair at character 0"),
+        ("ab\0c", "has a NUL at character 3"),
+        ("ab\ud83d", "has half of a surrogate pair at character 3"),
+        ("\udc00", "has half of a surrogate pair at character 1"),
     ],
     ids=lambda value: value[:20].encode(errors="replace").decode(),
 )
