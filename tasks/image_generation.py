@@ -27,8 +27,9 @@ from tasks.base import (
     first_line,
     stop_if,
 )
+from tasks.engines.devices import pick_device
 from tasks.engines.diffusion import draw, load_pipelines
-from tasks.engines.loading import pick_device, pick_dtype
+from tasks.engines.loading import pick_dtype
 from tasks.engines.streaming import Emit, Event, follow
 from tasks.hub.source import read_source, weights_folder
 from tasks.images import check_images, decode_image
@@ -121,9 +122,7 @@ class ImageGeneration(Task):
         prompt = check_text("prompt", row["prompt"])
         if len(prompt) > MAX_PROMPT:
             raise TaskInputError(f"prompt has {len(prompt)} characters; valid: 1 to {MAX_PROMPT}")
-        image = row["image"]
-        missing = isinstance(image, float) and math.isnan(image)  # so tables mark it
-        return {"prompt": prompt, "image": None if missing else image}
+        return {"prompt": prompt, "image": row["image"]}
 
     def check_total(self, rows: list[dict[str, Any]], cancel: Cancel) -> None:
         check_images((row["image"] for row in rows if row["image"] is not None), cancel)

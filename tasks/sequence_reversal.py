@@ -13,6 +13,7 @@ from torch import nn
 from models.seq2seq import BOS, EOS, PAD, SPECIALS, Seq2Seq, build
 from models.seq2seq.decoding import Decoded, beam, greedy
 from tasks.base import Cancel, ModelFolderError, Task, TaskInputError, first_line, short, stop_if
+from tasks.engines.devices import pick_device
 from tasks.hub.checks import check_folder
 from tasks.json_files import read_json
 from tasks.parameters import Parameters, option
@@ -110,7 +111,7 @@ class SequenceReversal(Task):
 
     def load(self) -> None:
         network, self.config = load_reverser(self.folder)
-        self.torch_device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        self.torch_device = pick_device(self.device)
         self.network = network.to(self.torch_device)
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:

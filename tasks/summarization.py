@@ -6,8 +6,9 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from tasks.base import Cancel, ModelFolderError, TaskInputError
+from tasks.engines.devices import pick_device
 from tasks.engines.generation import WritingTask
-from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
+from tasks.engines.loading import load_model, load_tokenizer, pick_dtype
 from tasks.engines.pretrained import context_window
 from tasks.engines.streaming import Emit
 from tasks.hub.source import weights_folder

@@ -7,7 +7,8 @@ from threading import Lock
 from typing import Any, ClassVar
 
 from tasks.base import Task, check_text
-from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
+from tasks.engines.devices import pick_device
+from tasks.engines.loading import load_model, load_tokenizer, pick_dtype
 from tasks.hub.source import weights_folder
 from tasks.texts import named_parts
 

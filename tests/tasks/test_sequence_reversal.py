@@ -86,7 +86,7 @@ VALID = "valid: 1 to 20 whole numbers from 0 to 9"
         (7, f"sequence is not a list; {VALID}"),
         ({"a": 1}, f"sequence is not a list; {VALID}"),
         (np.int64(3), f"sequence is not a list; {VALID}"),
-        (None, "column 'sequence' is missing"),
+        (None, "sequence is empty (None)"),
     ],
 )
 def test_what_cannot_be_reversed_is_refused_by_name(task: SequenceReversal, sequence: object, expected: str) -> None:

@@ -97,7 +97,7 @@ def test_messages_may_be_in_parts_and_come_from_a_developer(client: TestClient) 
         ({"stream_options": 3}, 400, "stream_options", "stream_options is 3"),
         ({"messages": []}, 400, "messages", "messages is []; valid"),
         ({"messages": "hello"}, 400, "messages", "messages[0] is 'hello'; valid: an object"),
-        ({"messages": None}, 400, None, "column 'messages' is missing"),
+        ({"messages": None}, 400, "messages", "messages is empty (None)"),
         ({"messages": [{"role": "robot", "content": "a"}]}, 400, "messages", "messages[0].role is 'robot'"),
         ({"messages": [{"role": {}, "content": "a"}]}, 400, "messages", "messages[0].role is {}"),
         ({"messages": [{"role": "assistant", "content": "a"}]}, 400, "messages", "ends with the role assistant"),

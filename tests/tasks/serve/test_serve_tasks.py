@@ -70,6 +70,7 @@ def test_sentiment_has_its_batches_where_no_explanation_is_asked_for(monkeypatch
 
     monkeypatch.setattr(asked, "answer", answer)
     monkeypatch.setattr(asked, "_explained", lambda row, cancel: pieces())
+    monkeypatch.setattr(asked, "remarks", lambda row, parameters: {})  # it is not loaded
 
     def pieces() -> Iterator[dict[str, Any]]:
         yield {"step": 1, "steps": 1}
