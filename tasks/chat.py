@@ -13,7 +13,12 @@ from tasks.parameters import option
 from tasks.texts import MAX_TEXT_BYTES
 
 ROLES = ("system", "user", "assistant")
-VALID = f"a list of messages, each with role ({', '.join(ROLES)}) and content (text), the last one the user's"
+VALID = (
+    f"a list of messages, each with role ({', '.join(ROLES)}) and content (text), the last one the user's, "
+    "or the beginning of a reply"
+)
+# Tokens of the window that are kept for the reply, before messages are left out; half of it in a small one.
+RESERVED = 256
 
 Messages = list[dict[str, str]]
 
@@ -33,8 +38,10 @@ def check_messages(value: Any) -> Messages:
     if not isinstance(value, (list, tuple)) or not value:
         raise TaskInputError(f"messages is {short(value)}; valid: {VALID}")
     messages = [_check_message(f"messages[{index}]", message) for index, message in enumerate(value)]
-    if messages[-1]["role"] != "user":
-        raise TaskInputError(f"messages ends with the role {messages[-1]['role']}; valid: {VALID}")
+    while messages and is_blank(messages[-1]):  # the beginning of a reply that has not begun
+        messages.pop()
+    if not messages or messages[-1]["role"] == "system":
+        raise TaskInputError(f"messages ends without a message to answer; valid: {VALID}")
     size = sum(len(message["content"].encode()) for message in messages)
     if size > MAX_TEXT_BYTES:
         raise TaskInputError(f"messages has {size} bytes of text; valid: at most {MAX_TEXT_BYTES // 2**20} MB")
@@ -47,7 +54,21 @@ def _check_message(field: str, message: Any) -> dict[str, str]:
     role = message.get("role")
     if role not in ROLES:
         raise TaskInputError(f"{field}.role is {short(role)}; valid: {', '.join(ROLES)}")
-    return {"role": role, "content": check_text(f"{field}.content", message.get("content"))}
+    content = message.get("content")
+    if role == "assistant" and (content is None or is_blank({"role": role, "content": content})):
+        return {"role": role, "content": content or ""}  # it had nothing to say; clients send that back so, or as null
+    return {"role": role, "content": check_text(f"{field}.content", content)}
+
+
+def is_blank(message: Mapping[str, Any]) -> bool:
+    """Whether this is a turn of the assistant without text."""
+    content = message["content"]
+    return message["role"] == "assistant" and isinstance(content, str) and not content.strip()
+
+
+def begins_reply(messages: Messages) -> bool:
+    """Whether the last message is the beginning of the reply."""
+    return messages[-1]["role"] == "assistant"
 
 
 class ReplyParameters(Sampling):
@@ -60,7 +81,9 @@ class Chatbot(WritingTask):
     """Answers in a conversation, in the form of the model's chat template.
 
     A model without one (DialoGPT) gets the messages with its end-of-text token after each. What the window has no room
-    for is left out: the oldest messages first, never the system message that opens the conversation.
+    for is left out: the oldest messages first, never the system message that opens the conversation. The reply ends
+    where the window does, also before `max_new_tokens`. Messages that end with the assistant's are the beginning of the
+    reply: it is continued, and `reply` is what follows.
 
     Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`; with a
     system message also `system_seen`: some chat templates have no place for one.
@@ -79,10 +102,13 @@ class Chatbot(WritingTask):
         return [message["content"] for message in row["messages"]]
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
-        tokens, dropped = self._fit(row["messages"], self.room(parameters))
-        written = self.continue_from(tokens, parameters, emit, cancel, continues=False)
+        messages = row["messages"]
+        most = parameters["max_new_tokens"]
+        tokens, dropped = self._fit(messages, self.window - min(most, RESERVED, self.window // 2))
+        fitting = {**parameters, "max_new_tokens": min(most, self.window - len(tokens))}
+        written = self.continue_from(tokens, fitting, emit, cancel, continues=begins_reply(messages))
         facts: dict[str, Any] = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
-        if any(message["role"] == "system" for message in row["messages"]):
+        if any(message["role"] == "system" for message in messages):
             facts["system_seen"] = self.system_seen
         return {"reply": written.text, **written.facts(), **facts}
 
@@ -99,12 +125,13 @@ class Chatbot(WritingTask):
 
         # The later it begins, the shorter it is.
         place = bisect_left(begins, -room, key=lambda begin: -len(tokens(begin)))
-        if place == len(begins):
+        newest = begins[min(place, len(begins) - 1)]
+        if len(tokens(newest)) >= self.window:
             raise TaskInputError(
-                f"messages has {len(tokens(begins[-1]))} tokens in its newest message (and the system message); valid: "
-                f"at most {room}, so that with max_new_tokens it fits into this model's window of {self.window}"
+                f"messages has {len(tokens(newest))} tokens in its newest message (and the system message); valid: "
+                f"at most {self.window - 1} for this model"
             )
-        return tokens(begins[place]), begins[place]
+        return tokens(newest), newest
 
     @cached_property
     def system_seen(self) -> bool:
@@ -118,12 +145,17 @@ class Chatbot(WritingTask):
             # Without special tokens in what people write: it shall not end its own message.
             options = {"add_special_tokens": False, "split_special_tokens": True}
             texts = [self.encode(message["content"], **options)["input_ids"] for message in messages]
-            return [token for text in texts for token in (*text, self.tokenizer.eos_token_id)]
+            tokens = [token for text in texts for token in (*text, self.tokenizer.eos_token_id)]
+            return tokens[:-1] if begins_reply(messages) else tokens
         from jinja2 import TemplateError
 
         try:
             return self.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, sanitize_control_tokens=True, tokenizer_kwargs={"verbose": False}
+                messages,
+                add_generation_prompt=not begins_reply(messages),
+                continue_final_message=begins_reply(messages),
+                sanitize_control_tokens=True,
+                tokenizer_kwargs={"verbose": False},
             )["input_ids"]
-        except TemplateError as error:
+        except (TemplateError, ValueError) as error:  # ValueError: the template changes what should be continued
             raise TaskInputError(f"messages do not fit this model's chat template: {error}; valid: {VALID}") from error

@@ -88,6 +88,7 @@ class ClassificationParameters(Parameters):
     """Of image classification."""
 
     explain: bool = option(False, "also show which parts of the picture speak for the label")
+    layers: bool = option(False, "also show what each block of the network makes of the picture")
 
 
 class ImageClassification(Task):
@@ -95,7 +96,9 @@ class ImageClassification(Task):
 
     Output: `label`, `score` (its probability) and `scores` (every class's, highest first); with `explain` also
     `seen`, the picture as the network got it, and `heatmap`, Grad-CAM of the label: gray, 255 where the picture speaks
-    most for it. Both are PNG as base64, in the size of the network's input.
+    most for it. Both are PNG as base64, in the size of the network's input. With `layers` also `filters`, those of the
+    first layer, and `layers`: for each block its `title`, the `shape` of what leaves it, and its strongest `maps`; the
+    pictures are PNG as base64.
     """
 
     name = "image-classification"
@@ -141,6 +144,10 @@ class ImageClassification(Task):
                 heat = self._heat(images)
                 extras = ({"seen": _png(seen[i]), "heatmap": _png(heat[i])} for i in range(len(seen)))
                 answers = [{**answer, **extra} for answer, extra in zip(answers, extras, strict=True)]
+            if parameters["layers"]:
+                answers = [
+                    {**answer, **self._layers(image[None])} for answer, image in zip(answers, images, strict=True)
+                ]
             results += answers
         return results
 
@@ -149,6 +156,18 @@ class ImageClassification(Task):
         scores = {self.config.classes[index]: float(probabilities[index]) for index in order}
         label = self.config.classes[order[0]]
         return {"label": label, "score": scores[label], "scores": scores}
+
+    def _layers(self, image: torch.Tensor) -> dict[str, Any]:
+        """What the blocks make of one image `(1, c, h, w)`."""
+        from tasks.feature_maps import feature_maps, filter_mosaic, mosaic  # tracing is for those who ask
+
+        config = self.config
+        found = feature_maps(self.network, config.architecture, config.stem, len(config.classes), image)
+        maps = [
+            {"title": ", ".join([block.title, *block.parts]), "shape": list(one.shape), "maps": _png(mosaic(one))}
+            for block, one in found
+        ]
+        return {"layers": maps, "filters": _png(filter_mosaic(self.network))}
 
     def _heat(self, images: torch.Tensor) -> torch.Tensor:
         """Grad-CAM of what the network predicts, uint8 `(n, 1, h, w)`."""

@@ -8,7 +8,7 @@ import itertools
 import reprlib
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -16,6 +16,7 @@ from tasks.texts import text_fault
 
 Schema = dict[str, Any]
 
+AUTO = "auto"
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 KINDS = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false"}
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
@@ -37,11 +38,11 @@ class Parameters(BaseModel):
     """Checked parameters. None stands for the default; types are strict, but a whole float is taken for an integer.
 
     Attributes:
-        automatic: how None is typed by those whose default it is; "" where it cannot be typed.
+        automatic: whether `auto` is typed for None by those whose default it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    automatic: ClassVar[str] = ""
+    automatic: ClassVar[bool] = False
 
     @classmethod
     @cache
@@ -49,6 +50,10 @@ class Parameters(BaseModel):
         """The JSON schema of each field by its name."""
         properties = cls.model_json_schema().get("properties", {})
         return {name: {key: spec[key] for key in spec if key != "title"} for name, spec in properties.items()}
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values, checked as all are."""
+        return type(self)(**{**self.model_dump(), **changes})
 
     @model_validator(mode="before")
     @classmethod
@@ -77,7 +82,7 @@ class Parameters(BaseModel):
         return value
 
 
-def valid(spec: Schema, automatic: str = "") -> str:
+def valid(spec: Schema, *, automatic: bool = False) -> str:
     """What is valid for a field."""
     if "enum" in spec:
         kind = ", ".join(spec["enum"])
@@ -86,7 +91,7 @@ def valid(spec: Schema, automatic: str = "") -> str:
     else:
         bounds = valid_range(spec)
         kind = f"{KINDS[spec['type']]}{bounds and (' ' if bounds.startswith('from') else ', ')}{bounds}"
-    return f"{kind}, or {automatic}" if automatic and spec["default"] is None else kind
+    return f"{AUTO}, {kind}" if automatic and spec["default"] is None else kind
 
 
 def valid_range(spec: Schema) -> str:
@@ -103,12 +108,12 @@ def explain(error: ValidationError, model: type[Parameters]) -> str:
     first = error.errors(include_url=False)[0]
     said = first.get("ctx", {}).get("error")
     if not first["loc"]:  # of fields that do not go together, and of unknown ones, the whole line is said
-        return str(said)
+        return str(said or first["msg"])
     name = str(first["loc"][0])
     spec = model.specs()[name]
     hint = did_you_mean(first["input"], spec.get("enum", ()))
     fault = said or f"is {short(first['input'])}"
-    return f"{name} {fault}; {hint}valid: {valid(spec, model.automatic)}"
+    return f"{name} {fault}; {hint}valid: {valid(spec, automatic=model.automatic)}"
 
 
 def did_you_mean(given: Any, names: Iterable[str]) -> str:
@@ -117,9 +122,14 @@ def did_you_mean(given: Any, names: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}? " if close else ""
 
 
-def from_text(spec: Schema, text: str, automatic: str = "") -> Any:
+def typed(value: Any) -> str:
+    """A value as users type it."""
+    return AUTO if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def from_text(spec: Schema, text: str) -> Any:
     """What a typed text means for a field; what does not fit stays text, which the model refuses."""
-    if spec["default"] is None and text == automatic:
+    if spec["default"] is None and text == AUTO:
         return None
     try:
         if spec["type"] == "boolean":

@@ -14,6 +14,7 @@ PAGES = (
     ("views/tasks.py", "Tasks", ":material/bolt:"),
     ("views/image.py", "Draw and classify", ":material/draw:"),
     ("views/compare.py", "Compare CNNs", ":material/leaderboard:"),
+    ("views/networks.py", "Inside a network", ":material/account_tree:"),
     ("views/seq2seq.py", "Attention", ":material/swap_horiz:"),
     ("views/models.py", "Models", ":material/deployed_code:"),
     ("views/runs.py", "Runs", ":material/play_circle:"),

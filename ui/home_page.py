@@ -48,7 +48,7 @@ def draw_tasks(found: Mapping[str, list[RegisteredVersion]]) -> None:
 
 def draw_first_start() -> None:
     """An empty registry: what can be put into it without a network, and the one button that does it."""
-    st.info("Nothing is registered yet. One click makes what can be made here and now, without a network:",
+    st.info("Nothing is registered yet. One click sets up everything that works offline:",
             icon=":material/rocket_launch:")  # fmt: skip
     st.markdown("\n".join(f"- {escaped(step.purpose)}" for step in first_steps()))
     if st.button("Train and register these", type="primary", key="home-first-start"):
@@ -65,8 +65,8 @@ def draw_missing(found: Mapping[str, list[RegisteredVersion]]) -> None:
     missing = [task for task in PRETRAINED_TASKS if task not in found]
     if not missing:
         return
-    with st.expander(f"{len(missing)} tasks wait for a pretrained model", icon=":material/download:"):
-        st.write("They need a network once, or a model that is a folder on this machine.")
+    with st.expander(f"{len(missing)} tasks need a model", icon=":material/download:"):
+        st.write("Download a model once, or use a local model folder.")
         for task in missing:
             model = catalog()[task].default
             st.markdown(f"**{task_title(task)}**: {escaped(f'{model.name} ({model.size()})')}")

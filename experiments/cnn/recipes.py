@@ -104,6 +104,4 @@ def resolve(config: CnnConfig) -> CnnConfig:
     }
     if config.dataset == "cifar10" and recipe.crop is not None:
         values["crop"] = recipe.crop
-    return dataclasses.replace(
-        config, **{name: value for name, value in values.items() if getattr(config, name) is None}
-    )
+    return config.filled(values)

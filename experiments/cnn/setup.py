@@ -1,6 +1,5 @@
 """A CNN training made ready: the configuration decided, data on the device, network, optimizer and batches set up."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -85,7 +84,7 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
         raise ConfigError(
             f"batch_size is {config.batch_size}; valid: at least {accelerator.num_processes}, one a process"
         )
-    config = dataclasses.replace(config, val_size=len(data.val))
+    config = config.replace(val_size=len(data.val))
     normalize = Normalize(data.mean, data.std, device)
     batches = TrainingBatches(
         data.train,

@@ -1,6 +1,5 @@
 """What a comparison consists of: its cells, checked before anything runs, and a digest that says which grid it is."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -44,7 +43,7 @@ class Grid:
         """SHA-256 of all that decides what is trained, in whatever order models and data sets were named."""
         cells = []
         for cell in sorted(self.cells):
-            fields = dataclasses.asdict(self.cell_config(cell))
+            fields = self.cell_config(cell).model_dump()
             cells.append({name: value for name, value in fields.items() if name not in FREE_TO_CHANGE})
         return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
 
@@ -62,7 +61,7 @@ def make_grid(config: CompareConfig) -> Grid:
     if config.threads:
         torch.set_num_threads(config.threads)
     data = {name: kind.shape(name, config) for name in datasets}
-    decided = dataclasses.replace(config, models=",".join(models), datasets=",".join(datasets), device=device)
+    decided = config.replace(models=",".join(models), datasets=",".join(datasets), device=device)
     # Seed by seed: if it is cut off early, all models have been trained as often as each other.
     cells = tuple(Cell(m, d, seed) for d in datasets for seed in range(config.seeds) for m in models)
     grid = Grid(kind, decided, cells, data)

@@ -1,6 +1,5 @@
 """Running a grid: find an unfinished comparison of it, train what is missing, outlive failing cells, report."""
 
-import dataclasses
 import io
 import os
 import sys
@@ -41,16 +40,16 @@ def compare(config: CompareConfig) -> CompareResult:
     grid = make_grid(config)
     opened_store()
     # A parent to resume is claimed before it is touched: it may be in the hands of another process.
-    with ExitStack() as stack:
-        parent = _named_parent(grid) if config.resume != "none" else _unfinished_parent(grid, stack)
+    with ExitStack() as claimed, ExitStack() as stack:  # the claim is given back after the run has its end
+        parent = _named_parent(grid) if config.resume != "none" else _unfinished_parent(grid, claimed)
         if parent is not None and config.resume != "none":
-            stack.enter_context(resume.claim(parent))
+            claimed.enter_context(resume.claim(parent))
         finished = _finished(parent)
         missing = [cell for cell in grid.cells if cell not in finished]
         clock = _clock(grid, missing)
         tracker = stack.enter_context(tracked_run(EXPERIMENT, parent or "none"))
         if parent is None:
-            stack.enter_context(resume.claim(tracker.run_id))
+            claimed.enter_context(resume.claim(tracker.run_id))
         _start(grid, tracker)
         failures = _train_all(grid, missing, tracker, clock)
         finished = _finished(tracker.run_id)
@@ -75,7 +74,7 @@ def _named_parent(grid: Grid) -> str:
         other = stored_config(client, run)
         if other is None:
             raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program")
-        reasons = "; ".join(differences(dataclasses.asdict(grid.config), other))
+        reasons = "; ".join(differences(grid.config.model_dump(), other))
         raise ConfigError(f"resume is {run_id!r}, and that comparison is of another grid: {reasons}")
     if _is_complete(run):
         raise ConfigError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to resume")
@@ -140,7 +139,7 @@ def _start(grid: Grid, tracker: Tracker) -> None:
     }
     name = f"compare {grid.title}"
     note = f"**{name}** is running: one nested run a training. Cut off? The same command resumes it."
-    tracker.start(name, note, dataclasses.asdict(grid.config), tags)
+    tracker.start(name, note, grid.config.model_dump(), tags)
     tracker.resumed_by = "the same command"
     print(f"{name}; parent run {tracker.run_id}")
 
@@ -184,10 +183,10 @@ def _train_cell(grid: Grid, cell: Cell, parent: str, cut_off: list[str]) -> Resu
 
     def go_on(run_id: str) -> Result | None:
         given = frozenset(resume.FREE_TO_CHANGE)
-        return grid.kind.train(dataclasses.replace(config, resume=run_id), given, parent)
+        return grid.kind.train(config.replace(resume=run_id), given, parent)
 
     reason = "cut off; another run of the same comparison took its place"
-    result = resume.go_on_with_one(cut_off, go_on, str(cell), reason)
+    result = resume.resume_first(cut_off, go_on, str(cell), reason)
     result = result or grid.kind.train(config, frozenset(), parent)
     assert result is not None  # only other processes of one training have none, and `compare` runs in one
     return result

@@ -1,6 +1,5 @@
 """Comparing encoder-decoders with different attention: how they are trained, timed and reported."""
 
-import dataclasses
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -107,7 +106,7 @@ class Seq2SeqKind(Kind):
         return f"{names} reversing sequences, {seeds} seed{'s' if seeds > 1 else ''}"
 
     def shape(self, dataset: str, config: CompareConfig) -> DataShape:  # noqa: ARG002  # there is one
-        found = Seq2SeqConfig(train_size=config.train_size or Seq2SeqConfig.train_size)
+        found = Seq2SeqConfig(train_size=config.train_size or Seq2SeqConfig().train_size)
         return DataShape(found.train_size, found.val_size, found.test_size)
 
     def cell_config(self, config: CompareConfig, cell: Cell) -> Seq2SeqConfig:
@@ -127,7 +126,7 @@ class Seq2SeqKind(Kind):
     def seconds_per_example(self, cell: Cell, data: DataShape, config: CompareConfig) -> float:  # noqa: ARG002
         decided = decide(self.cell_config(config, cell))
         few = 2 * decided.batch_size
-        small = dataclasses.replace(decided, train_size=few, val_size=1, test_size=1, probe_size=1)
+        small = decided.replace(train_size=few, val_size=1, test_size=1, probe_size=1)
         training = prepare(small, devices.make_accelerator(decided.device, decided.precision))
         training.state.model.train()
         times: list[float] = []
@@ -178,7 +177,7 @@ class Seq2SeqKind(Kind):
         return {"by_length": _length_table(by_length(cells))}
 
     def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> Figures:  # noqa: ARG002
-        names, over, trained = models_of(cells), findings.over, Seq2SeqConfig.max_length
+        names, over, trained = models_of(cells), findings.over, Seq2SeqConfig().max_length
         with_attention = [cell for cell in cells if cell.attention is not None]
         captions = {
             "sequence_accuracy": "Validation sequences reversed without a mistake, by epoch and by time",

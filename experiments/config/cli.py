@@ -1,19 +1,18 @@
-"""From a configuration dataclass to a command line: `--name value`, typed, checked, with one-line errors."""
+"""From a configuration class to a command line: `--name value`, typed, checked, with one-line errors."""
 
 import argparse
-import dataclasses
-import difflib
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
-from experiments.config import ConfigError, TrainingError, UserError, check, interrupts, valid_range
+from experiments.config import Config, ConfigError, TrainingError, UserError, interrupts
 from tasks.disk import full_disk
+from tasks.parameters import Schema, did_you_mean, from_text, short, typed, valid_range
 
-Config = TypeVar("Config")
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -21,22 +20,23 @@ class _OneLineParser(argparse.ArgumentParser):
         raise ConfigError(message)
 
 
-def parse(config_class: type[Config], argv: Sequence[str] | None = None) -> tuple[Config, frozenset[str]]:
+def parse(config_class: type[AnyConfig], argv: Sequence[str] | None = None) -> tuple[AnyConfig, frozenset[str]]:
     """Parse a command line into a checked configuration.
 
-    Returns the configuration and the names that the person gave (a default that was not typed is not among them).
+    Returns the configuration and the names that the user gave (a default that was not typed is not among them).
     Raises ConfigError, in one line, for unknown flags, values of a wrong type, choice or range.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    fields = {field.name: field for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
-    parser = _parser(config_class, fields)
-    known, unknown = parser.parse_known_args(arguments)
+    specs = config_class.specs()
+    parser = _OneLineParser(description=config_class.__doc__, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for name, spec in specs.items():
+        parser.add_argument(f"--{name}", metavar="VALUE", help=_help(spec))
+    known, unknown = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     if unknown:
-        raise ConfigError(_unknown_flag(unknown[0], list(fields)))
-    given = {name: _convert(fields[name], text) for name, text in vars(known).items()}
-    config = config_class(**given)
-    check(config)
-    return config, frozenset(given)
+        name = unknown[0].split("=")[0].lstrip("-").replace("-", "_")
+        hint = did_you_mean(name, specs) or f"valid: {', '.join(f'--{name}' for name in specs)}"
+        raise ConfigError(f"unknown argument {short(unknown[0])}; {hint.rstrip()}")
+    given = {name: from_text(specs[name], text) for name, text in vars(known).items()}
+    return config_class(**given), frozenset(given)
 
 
 def run(main: Callable[[], object]) -> None:
@@ -69,40 +69,7 @@ def run(main: Callable[[], object]) -> None:
         raise SystemExit(128 + number) from None
 
 
-def _parser(config_class: type, fields: dict[str, Any]) -> argparse.ArgumentParser:
-    parser = _OneLineParser(description=config_class.__doc__, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    for name, field in fields.items():
-        parser.add_argument(f"--{name}", metavar="VALUE", help=_help(field))
-    return parser
-
-
-def _help(field: Any) -> str:
-    default = "auto" if field.default is None else str(field.default)
-    choices = field.metadata.get("choices")
-    valid = ", ".join(choices) if choices else valid_range(field.metadata)
-    # argparse expands %, so a literal one is doubled.
-    return f"{field.metadata['help']}{f' ({valid})' if valid else ''}; default {default}".replace("%", "%%")
-
-
-def _unknown_flag(flag: str, names: list[str]) -> str:
-    name = flag.split("=")[0].lstrip("-")
-    close = difflib.get_close_matches(name.replace("-", "_"), names, n=1)
-    hint = f"did you mean --{close[0]}?" if close else f"valid: {', '.join('--' + n for n in names)}"
-    return f"unknown argument {flag!r}; {hint}"
-
-
-def _convert(field: Any, text: str) -> Any:
-    if field.default is None and text == "auto":
-        return None
-    if field.type is bool:
-        values = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-        if text.lower() not in values:
-            automatic = "auto, " if field.default is None else ""
-            raise ConfigError(f"{field.name} is {text!r}; valid: {automatic}true or false")
-        return values[text.lower()]
-    try:
-        return field.type(text)
-    except ValueError:
-        expected = {"int": "a whole number", "float": "a number"}[field.type.__name__]
-        bounds = valid_range(field.metadata)
-        raise ConfigError(f"{field.name} is {text!r}; valid: {expected}{' ' + bounds if bounds else ''}") from None
+def _help(spec: Schema) -> str:
+    valid = ", ".join(spec["enum"]) if "enum" in spec else valid_range(spec)
+    text = f"{spec['description']}{valid and f' ({valid})'}; default {typed(spec['default'])}"
+    return text.replace("%", "%%")  # argparse expands it

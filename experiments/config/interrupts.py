@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-# `torchrun` and whoever signals a group of processes send one signal twice; a user takes longer to ask again.
-SAME_SIGNAL_S = 1.0
+# `torchrun` and whoever signals a group of processes send one signal twice; a user takes longer to ask again. After
+# Ctrl-C `mlflow run` sends SIGTERM, as soon as it gets to it.
+SAME_SIGNAL_S, OTHER_SIGNAL_S = 1.0, 5.0
 PARENT_POLL_S = 1.0
 LAUNCHED = "MLFLOW_RUN_ID"  # the run that `mlflow run` made for this program, until the program has taken it over
 
@@ -83,10 +84,11 @@ def _raise_waiting() -> None:
 def _stop(number: int, _: FrameType | None) -> None:
     global _waiting
     now, asked = time.monotonic(), bool(_came)
-    if now - _came.setdefault(number, now) > SAME_SIGNAL_S:
+    first = min(_came.values(), default=now)
+    if now - _came.setdefault(number, now) > SAME_SIGNAL_S or now - first > OTHER_SIGNAL_S:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-    if asked:  # another signal of the same request: after Ctrl-C `mlflow run` sends SIGTERM
+    if asked:
         return
     stopped = Stopped(number)
     if not _held:
@@ -98,8 +100,9 @@ def _watch(parent: int) -> None:
     """MLflow's command line dies of SIGTERM without a word to the program that it started."""
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_S)
-    # To the main thread itself: what it waits for ends at once.
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    if not _came:  # else it is asked to end already, and this would count as a second signal
+        # To the main thread itself: what it waits for ends at once.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def end_launched_run() -> None:

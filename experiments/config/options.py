@@ -1,10 +1,11 @@
-"""Fields of configurations with help and bounds, their checks, and the errors that speak to the person."""
+"""The base of configurations, and the errors that speak to the user."""
 
-import dataclasses
-import difflib
-import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from pydantic import ConfigDict, ValidationError, model_validator
+
+from tasks.parameters import Parameters, did_you_mean, explain
 
 
 class UserError(Exception):
@@ -23,56 +24,32 @@ class TrainingError(Exception):
     """A run that had started cannot go on. The text says why; the run is marked FAILED."""
 
 
-def option(
-    default: Any,
-    help: str,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    choices: tuple[str, ...] | None = None,
-) -> Any:
-    """A dataclass field with what the command line, the checks and the UI need to know of it."""
-    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
-    metadata = {"help": help, "choices": choices, **{k: v for k, v in bounds.items() if v is not None}}
-    return dataclasses.field(default=default, metadata=metadata)
+class _Hidden:
+    def __get__(self, *_: object) -> Any:
+        raise AttributeError
 
 
-def valid_range(metadata: Any) -> str:
-    """The bounds of a field in words, such as "at least 1 and at most 10"; empty where it has none."""
-    words = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
-    return " and ".join(f"{text} {metadata[key]:g}" for key, text in words.items() if key in metadata)
+class Config(Parameters):
+    """The parameters of a program, checked whenever one is made. A default of None is written `auto`.
 
+    Raises ConfigError, in one line, for what is out of its bounds.
+    """
 
-def check(config: Any) -> None:
-    """Raise ConfigError for the first field of a configuration dataclass that is not a choice or out of its bounds."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if value is None and field.default is None:
-            continue
-        choices = field.metadata.get("choices")
-        if choices and value not in choices:
-            raise ConfigError(f"{field.name} is {value!r}; {_hint(value, choices)}")
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            _check_number(field.name, value, field.metadata)
+    model_config = ConfigDict(ignored_types=(_Hidden,))
+    automatic = True
+    register = _Hidden()  # every abstract class has a method of this name, which pydantic would take for the default
 
+    def filled(self, values: Mapping[str, Any]) -> Self:
+        """With these values for what was left at `auto`; those that are no fields are left out."""
+        return self.replace(**{name: value for name, value in values.items() if getattr(self, name, value) is None})
 
-def _hint(value: Any, choices: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(str(value), choices, n=1)
-    return f"{f'did you mean {close[0]!r}? ' if close else ''}valid: {', '.join(choices)}"
-
-
-def _check_number(name: str, value: float, bounds: Any) -> None:
-    inside = (
-        math.isfinite(value)
-        and value >= bounds.get("at_least", -math.inf)
-        and value > bounds.get("above", -math.inf)
-        and value <= bounds.get("at_most", math.inf)
-        and value < bounds.get("below", math.inf)
-    )
-    if not inside:
-        raise ConfigError(f"{name} is {value}; valid: {valid_range(bounds) or 'a finite number'}")
+    @model_validator(mode="wrap")
+    @classmethod
+    def _readable_errors(cls, given: Any, check: Callable[[Any], Self]) -> Self:
+        try:
+            return check(given)
+        except ValidationError as error:
+            raise ConfigError(explain(error, cls)) from None
 
 
 def names_in(
@@ -92,7 +69,6 @@ def names_in(
         raise ConfigError(f"{field} is {text!r}, which names nothing; valid: {', '.join((*groups, *valid))}")
     for name in names:
         if name not in valid:
-            close = difflib.get_close_matches(name, (*valid, *groups), n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            hint = did_you_mean(name, (*valid, *groups))
             raise ConfigError(f"{field} names {name!r}; {hint}valid: {', '.join((*groups, *valid))}")
     return list(names)

@@ -1,8 +1,5 @@
 """Parameters of the programs around trainings: compare, tune, benchmark, register."""
 
-import dataclasses
-from dataclasses import dataclass
-
 from experiments.config.names import (
     COMPARE_KINDS,
     DEVICES,
@@ -14,17 +11,18 @@ from experiments.config.names import (
     SAMPLERS,
     TUNE_KINDS,
 )
-from experiments.config.options import ConfigError, option
+from experiments.config.options import Config, ConfigError
+from tasks.parameters import option, typed
 
 
-@dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(Config):
     """Compare models: train every model on every data set with every seed, under one parent run, and report the
     differences; or (kind=task) judge registered models of one task on labeled rows.
     """
 
-    kind: str = option("cnn", "what is compared: networks in training, or registered models of a task",
-                       choices=COMPARE_KINDS)  # fmt: skip
+    kind: str = option(
+        "cnn", "what is compared: networks in training, or registered models of a task", choices=COMPARE_KINDS
+    )
     models: str = option(
         "auto",
         "names separated by commas; groups of CNNs: small, full (auto = small on a CPU, full on a GPU); of seq2seq: "
@@ -39,21 +37,21 @@ class CompareConfig:
     task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *JUDGED_TASKS))
     settings: str = option("none", "of kind task: the task's parameters, such as num_beams=1,max_length=60")
     columns: str = option("auto", "of kind task: columns of the CSV file by their use, such as text=review,label=mood")
-    seeds: int = option(1, "number of seeds: 0, 1, ...", at_least=1, at_most=1000)
-    epochs: int = option(None, "passes over the training data; auto = each recipe's", at_least=1, at_most=100_000)
-    train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", at_least=0)
+    seeds: int = option(1, "number of seeds: 0, 1, ...", ge=1, le=1000)
+    epochs: int = option(None, "passes over the training data; auto = each recipe's", ge=1, le=100_000)
+    train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", ge=0)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train, or where the models of a task answer", choices=DEVICES)
     precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
-    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
     confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
     resume: str = option("none", "id of the comparison to resume; an unfinished one of the same grid is found")
     register: bool = option(True, "register the trained models, and make the best by validation champion")
 
 
 # Fields of CompareConfig that mean something for these kinds only.
-JUDGING_FIELDS = ("task", "settings", "columns")
-TRAINING_FIELDS = ("seeds", "epochs", "train_size", "data_dir", "precision", "confirm", "resume", "register")
+_JUDGING_FIELDS = ("task", "settings", "columns")
+_TRAINING_FIELDS = ("seeds", "epochs", "train_size", "data_dir", "precision", "confirm", "resume", "register")
 
 
 def check_kind(config: CompareConfig) -> None:
@@ -62,10 +60,10 @@ def check_kind(config: CompareConfig) -> None:
     (`mlflow run` passes on the declared parameters whether a person gave them or not.)
     """
     judging = config.kind == "task"
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    for name in TRAINING_FIELDS if judging else JUDGING_FIELDS:
-        if getattr(config, name) != defaults[name]:
-            default = "auto" if defaults[name] is None else str(defaults[name]).lower()
+    defaults = CompareConfig()
+    for name in _TRAINING_FIELDS if judging else _JUDGING_FIELDS:
+        if getattr(config, name) != getattr(defaults, name):
+            default = typed(getattr(defaults, name))
             why = "nothing is trained" if judging else "networks are trained"
             raise ConfigError(
                 f"{name} is {getattr(config, name)!r}, which has no meaning for kind={config.kind}, where {why}; "
@@ -73,8 +71,7 @@ def check_kind(config: CompareConfig) -> None:
             )
 
 
-@dataclass(frozen=True)
-class TuneConfig:
+class TuneConfig(Config):
     """Search for good settings of one model on one data set by validation, then train the best ones anew over several
     seeds; the same command again resumes the study, and at the same time elsewhere joins it.
     """
@@ -87,10 +84,10 @@ class TuneConfig:
     trials: int = option(
         20,
         "finished trials (complete or pruned) of the study over all workers; each worker after the first may add one",
-        at_least=1,
-        at_most=100_000,
+        ge=1,
+        le=100_000,
     )
-    timeout: int = option(0, "seconds after which this worker begins no further trial; 0 = no limit", at_least=0)
+    timeout: int = option(0, "seconds after which this worker begins no further trial; 0 = no limit", ge=0)
     study: str = option("auto", "name of the study; auto = kind-model-dataset")
     storage: str = option(
         "auto",
@@ -104,23 +101,24 @@ class TuneConfig:
     )
     sampler: str = option("tpe", "how settings are proposed", choices=SAMPLERS)
     pruner: str = option("asha", "how hopeless trials are ended early", choices=PRUNERS)
-    seeds: int = option(3, "seeds with which the best settings are trained anew and tested; 0 = not at all",
-                        at_least=0, at_most=1000)  # fmt: skip
-    epochs: int = option(None, "passes over the training data; auto = the recipe's", at_least=1, at_most=100_000)
-    train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", at_least=0)
-    seed: int = option(0, "seed of the proposals and of every trial; the best is trained anew with others",
-                       at_least=0, below=2**30)  # fmt: skip
+    seeds: int = option(
+        3, "seeds with which the best settings are trained anew and tested; 0 = not at all", ge=0, le=1000
+    )
+    epochs: int = option(None, "passes over the training data; auto = the recipe's", ge=1, le=100_000)
+    train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", ge=0)
+    seed: int = option(
+        0, "seed of the proposals and of every trial; the best is trained anew with others", ge=0, lt=2**30
+    )
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train", choices=DEVICES)
     precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
-    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
     register: bool = option(
         True, "register what is trained anew; champion becomes the best of it if the mean validation result is better"
     )
 
 
-@dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(Config):
     """Measure training: images per second of our loop in every precision and memory format beside a plain PyTorch loop,
     and, with target_accuracy, the time that each model needs to reach it.
     """
@@ -128,26 +126,26 @@ class BenchmarkConfig:
     model: str = option("lenet5", "small, full, or names of architectures separated by commas")
     dataset: str = option("digits", "image data set; digits needs no download", choices=IMAGE_DATASETS)
     batch_sizes: str = option("64,128,256,512", "batch sizes to try, separated by commas; the best of each way counts")
-    seconds: float = option(2.0, "least time of one measurement; 3 batches at least", above=0, at_most=600)
-    repeats: int = option(3, "measurements of each setting, taken in turns; the median counts", at_least=1, at_most=100)
+    seconds: float = option(2.0, "least time of one measurement; 3 batches at least", gt=0, le=600)
+    repeats: int = option(3, "measurements of each setting, taken in turns; the median counts", ge=1, le=100)
     target_accuracy: float = option(
-        0.0, "train every model by its recipe until validation accuracy reaches this; 0 = off", at_least=0, at_most=1
+        0.0, "train every model by its recipe until validation accuracy reaches this; 0 = off", ge=0, le=1
     )
     target_precision: str = option(
         "auto", "of trainings to target_accuracy; auto = what trainings here take, all = each", choices=("auto", "all")
     )
-    budget_seconds: float = option(0.0, "longest training to target_accuracy, a model; 0 = its epochs", at_least=0)
-    seed: int = option(0, "seed of the trainings to target_accuracy", at_least=0, below=2**31)
-    train_size: int = option(0, "use so many training images; 0 = all", at_least=0)
-    device: str = option("auto", "where to train; all = the CPU, then the GPU where there is one",
-                         choices=(*DEVICES, "all"))  # fmt: skip
-    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    budget_seconds: float = option(0.0, "longest training to target_accuracy, a model; 0 = its epochs", ge=0)
+    seed: int = option(0, "seed of the trainings to target_accuracy", ge=0, lt=2**31)
+    train_size: int = option(0, "use so many training images; 0 = all", ge=0)
+    device: str = option(
+        "auto", "where to train; all = the CPU, then the GPU where there is one", choices=(*DEVICES, "all")
+    )
+    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     confirm: bool = option(False, "measure also what is estimated to take longer than 12 hours")
 
 
-@dataclass(frozen=True)
-class RegisterConfig:
+class RegisterConfig(Config):
     """Register pretrained models of the Hugging Face Hub, or of a folder, as the models that the tasks use."""
 
     task: str = option("all", "which task; all = each with its starter", choices=("all", *PRETRAINED_TASKS))
@@ -169,16 +167,16 @@ class RegisterConfig:
     device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)
 
 
-@dataclass(frozen=True)
-class OverheadConfig:
+class OverheadConfig(Config):
     """Measure the time that this project and MLflow add to the bare call of a model."""
 
     models: str = option(
         "auto", "registered models separated by commas (name, name@alias, name/version); auto = random ones made here"
     )
     tasks: str = option("auto", "of the random models: which tasks, separated by commas; auto = all that there are")
-    repeats: int = option(50, "single requests of each kind, taken in turns", at_least=2, at_most=10_000)
-    long_tokens: int = option(200, "tokens of a long generation by a random model of GPT-2's size; 0 = none",
-                              at_least=0, at_most=900)  # fmt: skip
-    long_repeats: int = option(8, "long generations of each kind, taken in turns", at_least=2, at_most=1000)
-    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    repeats: int = option(50, "single requests of each kind, taken in turns", ge=2, le=10_000)
+    long_tokens: int = option(
+        200, "tokens of a long generation by a random model of GPT-2's size; 0 = none", ge=0, le=900
+    )
+    long_repeats: int = option(8, "long generations of each kind, taken in turns", ge=2, le=1000)
+    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)

@@ -1,37 +1,36 @@
 """Parameters of the programs that make and measure the starters."""
 
-from dataclasses import dataclass
-
 from experiments.config.names import PRETRAINED_TASKS
-from experiments.config.options import option
+from experiments.config.options import Config
 from experiments.config.training import TrainConfig
+from tasks.parameters import option
 
 
-@dataclass(frozen=True)
 class StarterConfig(TrainConfig):
     """Train the small model that this project ships for a task, from public texts or pictures.
 
     A default of None is written `auto`: the task's recipe decides it.
     """
 
-    task: str = option("sentiment-analysis", "whose starter is trained; next word and story completion share one",
-                       choices=PRETRAINED_TASKS)  # fmt: skip
+    task: str = option(
+        "sentiment-analysis",
+        "whose starter is trained; next word and story completion share one",
+        choices=PRETRAINED_TASKS,
+    )
     data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
     encoder: str = option(
-        "none",
-        "of sentiment, questions and summaries: folder of a public BERT to start from; none = random weights",
+        "none", "of sentiment, questions and summaries: folder of a public BERT to start from; none = random weights"
     )
     language_model: str = option("auto", "folder of the language model that the chatbot continues; auto = the starter")
-    train_size: int = option(0, "use so many training examples; 0 = all", at_least=0)
+    train_size: int = option(0, "use so many training examples; 0 = all", ge=0)
     output: str = option("none", "also write the finished model into this folder, such as starters/sentiment")
 
 
-@dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(Config):
     """Measure the starters on held-out data: the figures of their model cards."""
 
     task: str = option("all", "whose starter is measured", choices=("all", *PRETRAINED_TASKS))
     data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
     folder: str = option("auto", "another model folder to measure with the same data; auto = the starter's")
     write: bool = option(False, "write the figures into the model cards")
-    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)

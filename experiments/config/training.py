@@ -1,7 +1,5 @@
 """Parameters of the trainings of single networks."""
 
-from dataclasses import dataclass
-
 from experiments.config.names import (
     ATTENTIONS,
     CELLS,
@@ -13,83 +11,73 @@ from experiments.config.names import (
     PRECISIONS,
     SCHEDULES,
 )
-from experiments.config.options import option
+from experiments.config.options import Config
+from tasks.parameters import option
 
 
-@dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Config):
     """What every training shares.
 
     A default of None is written `auto` on the command line: the recipe for the model and data set decides it before
     anything else sees the configuration.
     """
 
-    seed: int = option(0, "seed of weights, data order, augmentation and dropout", at_least=0, below=2**31)
-    epochs: int = option(None, "passes over the training data", at_least=1, at_most=100_000)
-    batch_size: int = option(None, "examples per optimizer step, over all processes", at_least=1)
-    learning_rate: float = option(None, "highest learning rate of the schedule", above=0, at_most=100)
-    weight_decay: float = option(None, "decay of weights; norms and biases are exempt", at_least=0, below=1)
+    seed: int = option(0, "seed of weights, data order, augmentation and dropout", ge=0, lt=2**31)
+    epochs: int = option(None, "passes over the training data", ge=1, le=100_000)
+    batch_size: int = option(None, "examples per optimizer step, over all processes", ge=1)
+    learning_rate: float = option(None, "highest learning rate of the schedule", gt=0, le=100)
+    weight_decay: float = option(None, "decay of weights; norms and biases are exempt", ge=0, lt=1)
     optimizer: str = option(None, "sgd (Nesterov momentum 0.9) or adamw", choices=OPTIMIZERS)
     schedule: str = option(None, "learning rate over time, per step", choices=SCHEDULES)
-    warmup: float = option(None, "fraction of all steps with a rising learning rate", at_least=0, below=1)
-    grad_clip: float = option(None, "largest norm of the gradient; 0 = no clipping", at_least=0)
-    ema_decay: float = option(None, "moving average of weights, for evaluation; 0 = off", at_least=0, below=1)
+    warmup: float = option(None, "fraction of all steps with a rising learning rate", ge=0, lt=1)
+    grad_clip: float = option(None, "largest norm of the gradient; 0 = no clipping", ge=0)
+    ema_decay: float = option(None, "moving average of weights, for evaluation; 0 = off", ge=0, lt=1)
     device: str = option("auto", "where to train", choices=DEVICES)
     precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
-    threads: int = option(0, "CPU threads; 0 = all cores", at_least=0, at_most=1024)
+    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
     resume: str = option("none", "id of an unfinished run to resume")
     register: bool = option(True, "register the trained model, and make it champion if it is the best by validation")
 
 
-@dataclass(frozen=True)
 class CnnConfig(TrainConfig):
     """Train one convolutional network on one image data set."""
 
     model: str = option("lenet5", "architecture", choices=CNN_MODELS)
     dataset: str = option("digits", "image data set; digits needs no download", choices=IMAGE_DATASETS)
-    label_smoothing: float = option(None, "share of the target spread over all classes", at_least=0, below=1)
-    crop: int = option(None, "random shift in pixels, both ways; 0 = off", at_least=0, at_most=16)
+    label_smoothing: float = option(None, "share of the target spread over all classes", ge=0, lt=1)
+    crop: int = option(None, "random shift in pixels, both ways; 0 = off", ge=0, le=16)
     flip: bool = option(None, "mirror every image in every other epoch")
-    cutout: int = option(None, "side of a random square set to zero; 0 = off", at_least=0, at_most=32)
-    train_size: int = option(0, "use so many training images; 0 = all", at_least=0)
-    val_size: int = option(None, "validation images; auto = 10 % of the training data, at least 200", at_least=1)
-    split_seed: int = option(0, "seed of the train/validation split, apart from `seed`", at_least=0, below=2**31)
+    cutout: int = option(None, "side of a random square set to zero; 0 = off", ge=0, le=32)
+    train_size: int = option(0, "use so many training images; 0 = all", ge=0)
+    val_size: int = option(None, "validation images; auto = 10 % of the training data, at least 200", ge=1)
+    split_seed: int = option(0, "seed of the train/validation split, apart from `seed`", ge=0, lt=2**31)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
 
 
-@dataclass(frozen=True)
 class Seq2SeqConfig(TrainConfig):
     """Train one encoder-decoder with attention to reverse sequences of integers."""
 
     attention: str = option("dot", "how a recurrent decoder looks at the source", choices=ATTENTIONS)
     cell: str = option("gru", "what encoder and decoder are made of", choices=CELLS)
     positions: str = option("sinusoidal", "how a Transformer knows positions", choices=POSITIONS)
-    vocab_size: int = option(50, "number of symbols", at_least=2, at_most=100_000)
-    min_length: int = option(1, "shortest sequence", at_least=1, at_most=1000)
-    max_length: int = option(20, "longest sequence in training", at_least=1, at_most=1000)
-    hidden_size: int = option(64, "width of the hidden states", at_least=4, at_most=4096)
-    layers: int = option(None, "layers of the encoder, and of the decoder", at_least=1, at_most=24)
-    dropout: float = option(0.0, "share of hidden values set to zero in training", at_least=0, below=1)
+    vocab_size: int = option(50, "number of symbols", ge=2, le=100_000)
+    min_length: int = option(1, "shortest sequence", ge=1, le=1000)
+    max_length: int = option(20, "longest sequence in training", ge=1, le=1000)
+    hidden_size: int = option(64, "width of the hidden states", ge=4, le=4096)
+    layers: int = option(None, "layers of the encoder, and of the decoder", ge=1, le=24)
+    dropout: float = option(0.0, "share of hidden values set to zero in training", ge=0, lt=1)
     teacher_forcing: float = option(
-        None,
-        "share of true tokens among the decoder's inputs in the last epoch; it falls from 1",
-        at_least=0,
-        at_most=1,
+        None, "share of true tokens among the decoder's inputs in the last epoch; it falls from 1", ge=0, le=1
     )
     stop_at: float = option(
-        1.0,
-        "end the training when so large a share of validation sequences is reversed; 0 = never",
-        at_least=0,
-        at_most=1,
+        1.0, "end the training when so large a share of validation sequences is reversed; 0 = never", ge=0, le=1
     )
-    beam_width: int = option(1, "hypotheses kept in decoding test sequences; 1 = greedy", at_least=1, at_most=64)
-    train_size: int = option(20_000, "training sequences", at_least=1, at_most=10_000_000)
-    val_size: int = option(1000, "validation sequences", at_least=1, at_most=1_000_000)
-    test_size: int = option(2000, "test sequences", at_least=1, at_most=1_000_000)
-    probe_size: int = option(
-        500, "test sequences of each single length, up to 5 times max_length", at_least=1, at_most=100_000
-    )
-    split_seed: int = option(0, "seed of the sequences, apart from `seed`", at_least=0, below=2**31)
+    beam_width: int = option(1, "hypotheses kept in decoding test sequences; 1 = greedy", ge=1, le=64)
+    train_size: int = option(20_000, "training sequences", ge=1, le=10_000_000)
+    val_size: int = option(1000, "validation sequences", ge=1, le=1_000_000)
+    test_size: int = option(2000, "test sequences", ge=1, le=1_000_000)
+    probe_size: int = option(500, "test sequences of each single length, up to 5 times max_length", ge=1, le=100_000)
+    split_seed: int = option(0, "seed of the sequences, apart from `seed`", ge=0, lt=2**31)
 
     @property
     def model(self) -> str:

@@ -8,7 +8,7 @@ from experiments.config import TrainingError
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one task: a version in the registry, or `failure`, which says why not.
+    """What became of one task: a version in the registry, or `failure`, which says what went wrong.
 
     Attributes:
         version: of the registered model, which has the task's name.
@@ -30,7 +30,7 @@ class Outcome:
     def columns(self) -> tuple[str, ...]:
         """The cells of its line in the table."""
         if self.failure:
-            return self.task, self.model, "-", "-", "-", f"{self.seconds:.1f}", f"not registered: {self.failure}"
+            return self.task, self.model, "-", "-", "-", f"{self.seconds:.1f}", self.failure
         version = f"{self.version}{' champion' if self.champion else ''}"
         state = "weights packaged" if self.packaged else "reference to the Hub"
         millions = f"{self.parameters / 1e6:,.1f}"
@@ -54,11 +54,11 @@ class RegisterResult:
         return "\n".join([*(_line(line, widths) for line in lines), *others])
 
     def check(self) -> None:
-        """Raise TrainingError, naming them, if some tasks were not registered."""
+        """Raise TrainingError, naming them, if some tasks failed."""
         failed = [outcome for outcome in self.outcomes if outcome.failure]
         if failed:
             names = ", ".join(outcome.task for outcome in failed)
-            raise TrainingError(f"{len(failed)} of {len(self.outcomes)} tasks were not registered: {names}")
+            raise TrainingError(f"{len(failed)} of {len(self.outcomes)} tasks failed: {names}")
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

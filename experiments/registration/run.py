@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tasks import open_task, registry
 from tasks.base import ModelFolderError, Task, TaskInputError, first_line
 from tasks.catalog import CatalogError
 from tasks.engines.devices import pick_device
+from tasks.runs import StoreUnreachableError
 from tasks.runtime.memory import give_memory_back, modules_of
 
 EXPERIMENT = "register"
@@ -53,7 +54,7 @@ def register(config: RegisterConfig) -> RegisterResult:
 
 def _params(config: RegisterConfig) -> dict[str, Any]:
     """The configuration as a person would type it."""
-    return {name: AUTO if value is None else value for name, value in asdict(config).items()}
+    return {name: AUTO if value is None else value for name, value in config.model_dump().items()}
 
 
 def _choices(config: RegisterConfig, tasks: tuple[str, ...]) -> dict[str, Choice]:
@@ -82,11 +83,28 @@ def _outcome(task: str, choice: Choice, config: RegisterConfig, parent: str | No
         with tracked_run(EXPERIMENT, parent=parent) as tracker:
             outcome = _register(task, choice, config, tracker)
     except Exception as error:  # libraries, networks and disks fail in many ways, and the other tasks shall go on
-        spoken = isinstance(error, (ModelFolderError, TaskInputError, TrainingError))
-        reason = first_line(error) if spoken else f"{type(error).__name__}: {first_line(error)}"
-        _say(f"not registered: {reason}")
-        return Outcome(task, choice.name, time.perf_counter() - started, failure=reason)
+        failure = _reason(error) if isinstance(error, _UnfinishedError) else f"not registered: {_reason(error)}"
+        _say(failure)
+        return Outcome(task, choice.name, time.perf_counter() - started, failure=failure)
     return replace(outcome, seconds=time.perf_counter() - started)
+
+
+class _UnfinishedError(TrainingError):
+    """What was to be done with a version after it had been registered failed."""
+
+
+@contextmanager
+def _registered(task: str, version: str) -> Iterator[None]:
+    """Have errors say that a version is in the registry all the same."""
+    try:
+        yield
+    except Exception as error:
+        raise _UnfinishedError(f"version {version} of {task} is registered, but then: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    spoken = isinstance(error, (ModelFolderError, TaskInputError, TrainingError, StoreUnreachableError))
+    return first_line(error) if spoken else f"{type(error).__name__}: {first_line(error)}"
 
 
 def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracker) -> Outcome:
@@ -96,7 +114,7 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / ARTIFACT
-        with _timed("weights are here"):
+        with _timed("weights ready"):
             origin = make_folder(choice, task, folder, config.package_weights)
         loaded, facts = _first_answer(folder, choice.name, origin, config.device)
         scores = _scores(loaded, config.evaluate)
@@ -114,11 +132,12 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
         give_memory_back()
         with _timed("in the registry"):
             version = _into_registry(task, choice, folder, tags, {**facts, **scores}, tracker)
+    with _registered(task, version):
         with tracker.timed():
             champion, decision = decide(task, version, bool(scores), config.champion)
-    if champion:
-        _say(decision)
-    tracker.describe(f"{_description(task, choice, origin, version)}\n\n{decision}.", tags)
+        if champion:
+            _say(decision)
+        tracker.describe(f"{_description(task, choice, origin, version)}\n\n{decision}.", tags)
     score = f"{JUDGES[task].headline} {scores[JUDGES[task].headline]:.3f}, n={scores['examples']:.0f}" if scores else ""
     return Outcome(task, choice.name, 0.0, version, parameters, score, champion, origin.packaged, decision)
 

@@ -54,7 +54,4 @@ SEQ2SEQ_RECIPES: dict[str, Seq2SeqRecipe] = {
 
 def resolve_seq2seq(config: Seq2SeqConfig) -> Seq2SeqConfig:
     """The configuration with every `auto` that the recipe knows filled in."""
-    values = dataclasses.asdict(SEQ2SEQ_RECIPES[config.model])
-    return dataclasses.replace(
-        config, **{name: value for name, value in values.items() if getattr(config, name) is None}
-    )
+    return config.filled(dataclasses.asdict(SEQ2SEQ_RECIPES[config.model]))

@@ -1,6 +1,5 @@
 """A sequence-to-sequence training made ready: configuration decided, sequences drawn, network and optimizer set up."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -113,7 +112,7 @@ def decide(config: Seq2SeqConfig) -> Seq2SeqConfig:
     """The configuration with every `auto` decided for this machine, and its thread count in force."""
     if config.precision == "auto" and devices.resolve_device(config.device) == "cpu":
         # Tensors this small do not gain from bf16: what the recurrent layers and casts cost eats up what it saves.
-        config = dataclasses.replace(config, precision="fp32")
+        config = config.replace(precision="fp32")
     config = devices.settled(config)
     if config.cell == "lstm" and (config.device, config.precision) == ("cpu", "bf16") and not devices.cpu_runs_bf16():
         raise ConfigError("precision is 'bf16', which this CPU has no LSTM for; valid here: auto, fp32")

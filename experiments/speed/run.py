@@ -1,6 +1,5 @@
 """A benchmark from its configuration to what MLflow shows: throughput of every model, then time to accuracy."""
 
-import dataclasses
 import gc
 import tempfile
 import time
@@ -95,7 +94,7 @@ def _start(plan: Plan, tracker: Tracker) -> None:
         **devices.describe(plan.devices[-1]),  # the GPU's names the CPU too
     }
     note = f"**{name}**: images per second of training beside a plain PyTorch loop, settings measured in turns."
-    tracker.start(name, note, dataclasses.asdict(config), tags)
+    tracker.start(name, note, config.model_dump(), tags)
     tracker.log_dataset(data.name, data.origin, data.sha256)
 
 

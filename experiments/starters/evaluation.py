@@ -1,6 +1,5 @@
 """Measuring starters on held-out data; each in a run of its own, so that one that fails holds up no other."""
 
-import dataclasses
 import re
 import tempfile
 from pathlib import Path
@@ -51,7 +50,7 @@ def _measure(starter: Starter, folder: Path, config: EvaluateConfig) -> Judgment
     with tracked_run(EXPERIMENT) as tracker:
         tags = {"task": starter.tasks[0], "model": starter.name, "git_commit": git_commit(), **devices.describe("cpu")}
         description = f"`{folder.name}` on held-out data."
-        tracker.start(f"{starter.name}: held-out data", description, dataclasses.asdict(config), tags)
+        tracker.start(f"{starter.name}: held-out data", description, config.model_dump(), tags)
         print(f"{starter.name} ({', '.join(starter.tasks)})", flush=True)
         judgment = starter.judge(folder, Path(config.data_dir))
         print(table(judgment))

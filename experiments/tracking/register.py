@@ -18,7 +18,7 @@ LogMetrics = Callable[[Mapping[str, float], int, str], None]
 
 @dataclass(frozen=True)
 class Registration:
-    """Which version of which registered model: tags, and the metric that decides about the champion's place.
+    """Which version of which registered model: tags, and which of them is the metric that makes a champion.
 
     Attributes:
         promote: whether it becomes champion if it is better; else that is somebody else's business.
@@ -27,7 +27,6 @@ class Registration:
     name: str
     tags: dict[str, str]
     metric: str
-    value: float
     promote: bool
 
 

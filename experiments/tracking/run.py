@@ -22,17 +22,19 @@ from experiments.tracking.calls import Background, Direct
 from experiments.tracking.store import (
     CONFIG_FILE,
     LONG_S,
+    answering,
     artifact_disk,
     checkpoint_store,
     git_commit,
     is_server,
+    known_run,
     opened_store,
     resumable_run,
     store_folder,
 )
 from experiments.tracking.tracker import Tracker, now
 from tasks.disk import full_disk
-from tasks.runs import StoreUnreachableError, logged_steps, readable_errors
+from tasks.runs import StoreUnreachableError, logged_steps, open_store, readable_errors
 
 __all__ = [
     "CONFIG_FILE",
@@ -69,20 +71,22 @@ def tracked_run(
 
     A new run goes to the experiment that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID name, else to `experiment`.
     """
-    client = opened_store(wait=parent is not None)  # nobody waits for the next one of many
-    known_epochs = logged_steps(client, resume, "val_loss") if resume != "none" else set()
+    wait = parent is not None  # nobody waits for the next one of many
+    client = opened_store(wait)
     with interrupts.held():
         launched = os.environ.pop(interrupts.LAUNCHED, None)
         # A nested run is never the one that `mlflow run` made: that is its parent.
         run_id = resume if resume != "none" else launched
-        if run_id:
-            client.update_run(run_id, status=RUNNING)
-        else:
-            # Nested runs are shown under their parent only within its experiment.
-            place = client.get_run(parent).info.experiment_id if parent else _experiment(client, experiment)
-            nested = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
-            run_id = _create(client, place, {"entry_point": experiment, **nested, **(tags or {})})
-        run = client.get_run(run_id)
+        with answering(wait):
+            known_epochs = logged_steps(client, resume, "val_loss") if resume != "none" else set()
+            if run_id:
+                client.update_run(run_id, status=RUNNING)
+            else:
+                # Nested runs are shown under their parent only within its experiment.
+                place = client.get_run(parent).info.experiment_id if parent else _experiment(client, experiment)
+                nested = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+                run_id = _create(client, place, {"entry_point": experiment, **nested, **(tags or {})})
+            run = client.get_run(run_id)
         server = is_server(client.tracking_uri)
         calls = Background(client.tracking_uri, LONG_S if parent else 0.0) if server else Direct()
         tracker = Tracker(client, run, known_epochs, calls)
@@ -114,25 +118,28 @@ def shared_run(experiment: str, run_id: str | None = None) -> Tracker:
     """
     client = opened_store()
     launched = os.environ.pop(interrupts.LAUNCHED, None)
-    if run_id is None:
-        run_id = launched or _create(client, _experiment(client, experiment), {"entry_point": experiment})
-    else:
-        if launched and launched != run_id:
-            _refer(client, launched, client.get_run(run_id))
-        client.update_run(run_id, status=RUNNING)
-    return Tracker(client, client.get_run(run_id), set(), Direct(wait=True))
+    with answering():
+        if run_id is None:
+            run_id = launched or _create(client, _experiment(client, experiment), {"entry_point": experiment})
+        else:
+            if launched and launched != run_id:
+                _refer(client, launched, client.get_run(run_id))
+            client.update_run(run_id, status=RUNNING)
+        return Tracker(client, client.get_run(run_id), set(), Direct(wait=True))
 
 
 def end_shared_run(run_id: str, status: str, tags: Mapping[str, str] | None = None) -> None:
     """Give a run that is active nowhere its final status: FINISHED, FAILED (a tag `error` says why) or KILLED."""
-    client = opened_store(wait=True)
-    client.log_batch(run_id, tags=[RunTag(key, value[:5000]) for key, value in (tags or {}).items()])
-    client.set_terminated(run_id, status)
+    with answering(wait=True):
+        client = open_store()
+        client.log_batch(run_id, tags=[RunTag(key, value[:5000]) for key, value in (tags or {}).items()])
+        client.set_terminated(run_id, status)
 
 
 def abandon_run(run_id: str, reason: str) -> None:
     """Mark a cut-off run that nobody will resume as FAILED, and say why; a finished one stays as it is."""
-    if opened_store(wait=True).get_run(run_id).info.status != FINISHED:
+    run = known_run(run_id, wait=True)
+    if run is not None and run.info.status != FINISHED:
         end_shared_run(run_id, FAILED, {"error": reason})
 
 

@@ -32,8 +32,7 @@ from tasks.runs import (
 )
 
 CONFIG_FILE = "config.json"
-# Tags of runs that this program makes, and of those that `mlflow run` makes for it.
-ENTRY_POINT = {"entry_point", "mlflow.project.entryPoint"}
+ROOT = Path(__file__).resolve().parents[2]
 CUT_OFF = "cut off before it had begun"
 # How long a server may take to say that it is there; how often it is asked, and for how long by a user who waits, and
 # by one training of many, for which nobody does.
@@ -156,16 +155,22 @@ def resumable_run(run_id: str, wait: bool = False) -> tuple[Any, dict[str, Any]]
 def refuse_cut_off(client: Any, run: Any, wait: bool = False) -> None:
     """Raise ConfigError for a run that was killed before it had a configuration, and mark it as KILLED.
 
-    Runs that neither this program nor `mlflow run` made are left to who made them.
+    Runs that neither this program nor `mlflow run` made for it are left to who made them.
     """
     begun = "val_loss" in run.data.metrics or stored_config(client, run, wait) is not None
-    if begun or not ENTRY_POINT & set(run.data.tags):
+    if begun or not ("entry_point" in run.data.tags or _launched_here(run)):
         return
     named = f"resume is {run.info.run_id!r}, and that run"
     with answering(wait):
         if run.info.status == "RUNNING" and not end_abandoned(client, run, CUT_OFF):
             raise RunUnavailableError(f"{named} is just being started by another process")
     raise ConfigError(f"{named} was {CUT_OFF}: there is nothing to resume; start it anew")
+
+
+def _launched_here(run: Any) -> bool:
+    """Whether `mlflow run` made a run for this checkout; of a project within a repository it notes both."""
+    repository, _, folder = run.data.tags.get("mlflow.source.name", "").removeprefix("file://").partition("#")
+    return "mlflow.project.entryPoint" in run.data.tags and (Path(repository) / folder).resolve() == ROOT
 
 
 def stored_config(client: Any, run: Any, wait: bool = False) -> dict[str, Any] | None:
@@ -181,8 +186,7 @@ def stored_config(client: Any, run: Any, wait: bool = False) -> dict[str, Any] |
 
 def git_commit() -> str:
     """The commit of this checkout, with `-dirty` when files differ from it; `unknown` outside a checkout."""
-    root = Path(__file__).resolve().parents[2]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -1,6 +1,5 @@
 """Where and in which arithmetic to train: from what a person asked for to what the machine has."""
 
-import dataclasses
 import os
 import platform
 from pathlib import Path
@@ -25,7 +24,7 @@ def settled(config: Config) -> Config:
     precision = resolve_precision(config.precision, device)
     if config.threads:
         torch.set_num_threads(config.threads)
-    return dataclasses.replace(config, device=device, precision=precision)
+    return config.replace(device=device, precision=precision)
 
 
 def resolve_device(name: str) -> str:

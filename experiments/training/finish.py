@@ -59,4 +59,4 @@ def _registration(training: Training, saved: SavedModel, metrics: Metrics, promo
         "split_sha256": data.split_sha256,
         "data_verified": str(data.verified).lower(),
     }
-    return Registration(saved.registered_name, tags, metric, metrics[metric], promote)
+    return Registration(saved.registered_name, tags, metric, promote)

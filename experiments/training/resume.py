@@ -1,9 +1,8 @@
 """Resuming a run that was cut off: with which configuration, from which checkpoint, and how exactly.
 
-At the end what comparisons and searches need, which have many: `go_on_with_one`.
+At the end what comparisons and searches need, which have many: `resume_first`.
 """
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -31,22 +30,24 @@ def resumed_config(config: Config, given: frozenset[str], wait: bool = False) ->
     ConfigError for a run that cannot be resumed, or when a given field contradicts it. Started by `mlflow run`,
     which always passes the declared defaults, a field counts as given only if it differs from its default.
     """
-    _, stored = resumable_run(config.resume, wait)
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    if set(stored) - set(defaults):
-        raise ConfigError(f"resume is {config.resume!r}, and that run is not one of this entry point and version")
-    # A field that came later: its default keeps the behavior that the run was started with.
-    stored = {**defaults, **stored}
+    _, written = resumable_run(config.resume, wait)
+    try:
+        # A field that came later: its default keeps the behavior that the run was started with.
+        stored = type(config)(**written)
+    except ConfigError as error:
+        text = f"resume is {config.resume!r}, and that run is not one of this entry point and version: {error}"
+        raise ConfigError(text) from None
     if "MLFLOW_RUN_ID" in os.environ:
-        given = frozenset(name for name in given if getattr(config, name) != defaults[name])
+        defaults = type(config)()
+        given = frozenset(name for name in given if getattr(config, name) != getattr(defaults, name))
     for name in sorted(given - FREE_TO_CHANGE):
-        if getattr(config, name) != stored[name]:
+        value, before = getattr(config, name), getattr(stored, name)
+        if value != before:
             raise ConfigError(
-                f"{name} is {getattr(config, name)!r}, and run {config.resume} was started with {stored[name]!r}; "
+                f"{name} is {value!r}, and run {config.resume} was started with {before!r}; "
                 f"leave {name} out, or start a new run"
             )
-    changed = {name: getattr(config, name) for name in FREE_TO_CHANGE & (given | {"resume"})}
-    return dataclasses.replace(config, **{**stored, **changed})
+    return stored.replace(**{name: getattr(config, name) for name in FREE_TO_CHANGE & (given | {"resume"})})
 
 
 def claim(run_id: str) -> BaseFileLock:
@@ -119,10 +120,10 @@ def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> 
     if differences:
         print(f"warning: not bit-exact with an uninterrupted run: {', '.join(differences)}", file=sys.stderr)
     if state.accelerator.is_main_process:
-        print(f"going on after epoch {checkpoint.epoch}")
+        print(f"resuming after epoch {checkpoint.epoch}")
 
 
-def go_on_with_one(
+def resume_first(
     run_ids: Sequence[str], train: Callable[[str], Result | None], name: str, reason: str
 ) -> Result | None:
     """Resume the first of the cut-off runs of one training that can be, and mark the others as FAILED.

@@ -3,7 +3,6 @@
 `train` goes all the way; `try_out` stops at validation: what a search does with the settings that it tries.
 """
 
-import dataclasses
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -56,12 +55,12 @@ def train(
     if checkpoint is None:
         _check_space(training, family.name, wait)
     # A run to be resumed is claimed before it is touched: it may be in the hands of another process.
-    with ExitStack() as stack:
+    with ExitStack() as claimed, ExitStack() as stack:  # the claim is given back after the run has its end
         if config.resume != "none":
-            stack.enter_context(resume.claim(config.resume))
+            claimed.enter_context(resume.claim(config.resume))
         tracker = stack.enter_context(tracked_run(family.name, config.resume, parent=parent, tags=labels))
         if config.resume == "none":
-            stack.enter_context(resume.claim(tracker.run_id))
+            claimed.enter_context(resume.claim(tracker.run_id))
         _start(training, family.name, tracker)
         training.snapshots = tracker.snapshots
         if checkpoint is not None:
@@ -88,7 +87,7 @@ def try_out(
     Returns the best epoch by validation, and its metrics. Raises UserError or TrainingError as `train` does.
     """
     training = family.prepare(config, devices.make_accelerator(config.device, config.precision))
-    tracker.start(name, f"**{name}** is training.", dataclasses.asdict(training.config), _tags(training))
+    tracker.start(name, f"**{name}** is training.", training.config.model_dump(), _tags(training))
     ended = False
 
     def on_epoch_end(epoch: int, metrics: Metrics) -> None:
@@ -134,7 +133,7 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     task = getattr(config, "task", "")  # chooses the recipe of a starter
     command = f"mlflow run . -e {entry_point}{task and f' -P task={task}'} -P resume={tracker.run_id}"
     note = f"**{name}** is training. Cut off? `{command}` resumes it."
-    tracker.start(name, note, dataclasses.asdict(config), _tags(training))
+    tracker.start(name, note, config.model_dump(), _tags(training))
     tracker.resumed_by = command
     tracker.log_dataset(data.name, data.origin, data.sha256)
     if not data.verified:

@@ -1,6 +1,5 @@
 """What is tuned: a family of models, the configuration that every trial starts from, the space, the data."""
 
-import dataclasses
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,11 +72,11 @@ class Job:
 
     def trial_config(self, values: Mapping[str, Any]) -> Any:
         """The training of a trial."""
-        return dataclasses.replace(self.base, **values, register=False)
+        return self.base.replace(**values, register=False)
 
     def identity(self) -> dict[str, Any]:
         """All that decides what a trial's values mean: the same for every worker of a study."""
-        fields = dataclasses.asdict(self.base)
+        fields = self.base.model_dump()
         free = FREE_TO_CHANGE | set(self.space)
         return {
             "kind": self.config.kind,
@@ -99,18 +98,18 @@ def make_job(config: TuneConfig) -> Job:
     name = f"{config.kind}-{model}-{dataset}" if config.study == "auto" else config.study
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise ConfigError(f"study is {name!r}; valid: letters, digits, '-', '_' and '.', not first")
-    config = dataclasses.replace(config, model=model, dataset=dataset, study=name)
+    config = config.replace(model=model, dataset=dataset, study=name)
     module, attribute = kind.family.split(":")
     family = getattr(importlib.import_module(module), attribute)
     base = family.decide(_base(config))
     space, fixed = make_space(config.kind, dataset, config.search, base)
-    base = dataclasses.replace(base, **fixed)
+    base = base.replace(**fixed)
     accelerator = devices.make_accelerator(base.device, base.precision)
     # Whatever is fixed must build, whatever batch size is searched must fit the data.
-    prepared = family.prepare(dataclasses.replace(base, batch_size=1), accelerator)
+    prepared = family.prepare(base.replace(batch_size=1), accelerator)
     space, base = limit_batch_size(space, base, len(prepared.data.train), config.search)
     for size in getattr(space.get("hidden_size"), "values", ()):
-        family.prepare(dataclasses.replace(base, hidden_size=size, train_size=base.batch_size), accelerator)
+        family.prepare(base.replace(hidden_size=size, train_size=base.batch_size), accelerator)
     registered = kind.registered.format(dataset=dataset)
     recipe = recipe_in(space, base)
     return Job(config, family, base, space, recipe, prepared.identity, prepared.selected_by, family.name, registered)

@@ -1,7 +1,6 @@
 """The report of a study: figures, trials as CSV, the best settings as a command, one HTML page, all on its run."""
 
 import csv
-import dataclasses
 import io
 import json
 import shlex
@@ -23,6 +22,7 @@ from experiments.tuning.job import Job
 from experiments.tuning.retrain import Retrained
 from experiments.tuning.space import shown
 from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study, parameter_importance
+from tasks.parameters import typed
 
 PAGE = "reports/study.html"
 NOTES = (
@@ -135,15 +135,14 @@ def report(
 
 def command_line(job: Job, params: Mapping[str, Any]) -> str:
     """What to type to train with these settings: all that differs from the recipe."""
-    config = dataclasses.replace(job.base, **params)
+    config = job.base.replace(**params)
     identity = ("model", "dataset") if job.config.kind == "cnn" else ("cell", "attention", "positions")
     standard = job.family.decide(type(config)(**{name: getattr(config, name) for name in identity}))
     left_out = (FREE_TO_CHANGE - {"data_dir"}) | {"seed"}
     parts = f"mlflow run . -e {job.entry_point} --env-manager local --experiment-name {job.entry_point}".split()
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in identity or (field.name not in left_out and value != getattr(standard, field.name)):
-            parts += ["-P", f"{field.name}={str(value).lower() if isinstance(value, bool) else value}"]
+    for name, value in config.model_dump().items():
+        if name in identity or (name not in left_out and value != getattr(standard, name)):
+            parts += ["-P", f"{name}={typed(value)}"]
     return shlex.join(parts)
 
 

@@ -1,6 +1,5 @@
 """The best settings of a study, retrained over several seeds, and whether one of these becomes champion."""
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -61,16 +60,16 @@ def _metric_name(job: Job) -> str:
 
 
 def _train(job: Job, trial: FrozenTrial, seed: int, parent: str, cut_off: Sequence[str]) -> str:
-    config = dataclasses.replace(job.base, **trial.params, seed=seed, register=job.config.register)
+    config = job.base.replace(**trial.params, seed=seed, register=job.config.register)
     labels = {LABEL: str(trial.number), SEED_LABEL: str(seed)}
 
     def go_on(run_id: str) -> Result | None:
-        again = dataclasses.replace(config, resume=run_id)
+        again = config.replace(resume=run_id)
         return train(job.family, again, frozenset(resume.FREE_TO_CHANGE), parent, promote=False)
 
     reason = "cut off; another run of the same study took its place"
     with redirect_stdout(StringIO()), redirect_stderr(_Warnings()):  # one display: that of the study
-        result = resume.go_on_with_one(cut_off, go_on, f"seed {seed}", reason)
+        result = resume.resume_first(cut_off, go_on, f"seed {seed}", reason)
         result = result or train(job.family, config, frozenset(), parent, labels, promote=False)
     assert result is not None  # only other processes of one training have none
     return result.run_id

@@ -1,7 +1,7 @@
 """Working on a study until it has its trials; then one worker retrains the best settings over seeds and reports."""
 
-import dataclasses
 import os
+import sys
 import time
 import warnings
 
@@ -20,6 +20,7 @@ from experiments.tuning.retrain import promote, retrain
 from experiments.tuning.storage import open_storage, reason, shown, storage_url, study_lock
 from experiments.tuning.study import PARENT, Study, open_study
 from experiments.tuning.trial import Worker, settle_runs
+from tasks.base import first_line
 
 EXPERIMENT = "tune"
 POLL_SECONDS = 1.0
@@ -109,7 +110,7 @@ def _start(study: Study, tracker: Tracker) -> None:
     }
     name = f"tune {job.config.model} on {job.config.dataset}"
     note = f"**{name}** is running: one nested run a trial. The same command resumes or joins it."
-    params = {**dataclasses.asdict(job.config), "storage": shown(study.url)}  # never with a password
+    params = {**job.config.model_dump(), "storage": shown(study.url)}  # never with a password
     tracker.start(name, note, params, tags)
 
 
@@ -121,8 +122,8 @@ def _see_through(study: Study, tracker: Tracker) -> TuneResult | None:
             worker.work()
             return _finish(study, tracker, worker.tracking_seconds)
     except KeyboardInterrupt as stopped:
-        _leave(study, tracker, "KILLED", {})
         stopped.add_note("to resume: the same command")
+        _leave(study, tracker, "KILLED", {})
         raise
     except Exception as error:
         _leave(study, tracker, "FAILED", {"error": f"{type(error).__name__}: {error}"})
@@ -132,8 +133,12 @@ def _see_through(study: Study, tracker: Tracker) -> TuneResult | None:
 
 
 def _leave(study: Study, tracker: Tracker, status: str, tags: dict[str, str]) -> None:
-    if not study.counts().running:
-        end_shared_run(tracker.run_id, status, tags)
+    """End the study's run unless another worker is at it. What hinders that does not replace why this one ended."""
+    try:
+        if not study.counts().running:
+            end_shared_run(tracker.run_id, status, tags)
+    except (UserError, StorageInternalError) as error:
+        print(f"warning: run {tracker.run_id} stays RUNNING: {first_line(error)}", file=sys.stderr)
 
 
 def _finish(study: Study, tracker: Tracker, tracking: float) -> TuneResult | None:

@@ -3,15 +3,14 @@
 Every name is a field of the family's configuration class, whose bounds hold here as well.
 """
 
-import dataclasses
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 
-from experiments.config import ConfigError, TrainConfig, check
+from experiments.config import ConfigError, TrainConfig
+from tasks.parameters import AUTO, did_you_mean, from_text
 
 
 @dataclass(frozen=True)
@@ -122,14 +121,12 @@ def make_space(kind: str, dataset: str, text: str, base: TrainConfig) -> tuple[S
         if not equals or not values:
             raise ConfigError(f"search has {part.strip()!r}; valid: {HOW}, separated by commas")
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ConfigError(f"search names {name!r}; {hint}valid: {', '.join(known)}")
+            raise ConfigError(f"search names {name!r}; {did_you_mean(name, known)}valid: {', '.join(known)}")
         if name in seen:
             raise ConfigError(f"search names {name} twice")
         seen.add(name)
         space.pop(name, None)
-        if values != "auto":
+        if values != AUTO:
             read = _read(name, values, known[name], base)
             if isinstance(read, Choice) and len(read.values) == 1:
                 fixed[name] = read.values[0]
@@ -162,18 +159,12 @@ def _read(name: str, text: str, standard: Range | Choice, base: TrainConfig) -> 
 
 def _value(name: str, text: str, base: TrainConfig) -> Any:
     """A value of a field, of its type and within its bounds."""
-    (field,) = (field for field in dataclasses.fields(base) if field.name == name)
-    kind: Any = field.type
-    words = {"true": True, "false": False}
+    if text == AUTO:
+        raise ConfigError(f"search has {AUTO} among the values of {name}; valid: {name}={AUTO} alone")
     try:
-        value = words[text.lower()] if kind is bool else kind(text)
-        check(dataclasses.replace(base, **{name: value}))
-    except (ValueError, KeyError):
-        expected = {int: "whole numbers", float: "numbers", bool: "true or false"}[kind]
-        raise ConfigError(f"search has {text!r} for {name}; valid: {expected}") from None
+        return getattr(base.replace(**{name: from_text(base.specs()[name], text)}), name)
     except ConfigError as error:
         raise ConfigError(f"search: {error}") from None
-    return value
 
 
 def limit_batch_size(space: Space, base: TrainConfig, examples: int, search: str) -> tuple[Space, TrainConfig]:
@@ -191,7 +182,7 @@ def limit_batch_size(space: Space, base: TrainConfig, examples: int, search: str
     if len(possible) > 1:
         return {**space, "batch_size": Choice(possible)}, base
     others = {name: values for name, values in space.items() if name != "batch_size"}
-    return others, dataclasses.replace(base, batch_size=min((*possible, examples)))
+    return others, base.replace(batch_size=min((*possible, examples)))
 
 
 def recipe_in(space: Space, base: TrainConfig) -> dict[str, Any] | None:

@@ -25,15 +25,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from tasks.registry.scores import better, metric_title, same_data, score
-from tasks.runs import open_store
+from tasks.runs import is_absent, open_store
 
 CHAMPION = "champion"
 PROMOTION = "promotion"
 NOTE = re.compile(r"(?P<state>open|closed) since (?P<since>\d{1,9})(?: with (?P<metric>\w+) (?P<value>\S+))?")
 # A promotion takes seconds. One of a version so much older than the own is regarded as dead.
 OVERDUE_MS = 10 * 60 * 1000
-# What MLflow says of a model or version that is not there, and of an alias that is not there.
-ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 class _Entry(NamedTuple):
@@ -53,11 +51,6 @@ class _Entry(NamedTuple):
 def champion(name: str) -> ModelVersion | None:
     """The version with the alias `champion`, or None. Raises what reaching the registry raises."""
     return _champion(open_store(), name)
-
-
-def absent(error: MlflowException) -> bool:
-    """Whether the registry answered that there is no such thing; a registry that did not answer says nothing."""
-    return error.error_code in ABSENT
 
 
 def all_versions(client: MlflowClient, query: str = "", page_size: int = 200) -> list[ModelVersion]:
@@ -92,7 +85,10 @@ def promote_if_better(name: str, version: str | int, metric: str = "", value: fl
         # In this order: what a version that is closed did to the alias is then seen.
         entries = _entries(client, name)
         present = _champion(client, name)
-        mine = next(entry for entry in entries if entry.number == str(version))
+        mine = next((entry for entry in entries if entry.number == str(version)), None)
+        if mine is None:  # its tag was changed meanwhile
+            _contend(client, name, str(version), metric, value)
+            continue
         best = _best(entries, mine, present)
         if present is not None and best == str(present.version):
             break
@@ -105,7 +101,7 @@ def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
     try:
         return client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException as error:
-        if absent(error):
+        if is_absent(error):
             return None
         raise
 

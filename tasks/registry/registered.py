@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException
 
 from tasks import open_task
 from tasks.base import ModelFolderError, Task
-from tasks.registry.champions import CHAMPION, absent, all_versions
-from tasks.runs import open_store, readable_errors
+from tasks.registry.champions import CHAMPION, all_versions
+from tasks.runs import is_absent, open_store, readable_errors
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -93,7 +93,7 @@ def find(reference: str) -> RegisteredVersion:
         else:
             found = client.get_model_version_by_alias(match["name"], match["alias"] or CHAMPION)
     except MlflowException as error:
-        if not absent(error):
+        if not is_absent(error):
             raise
         names = sorted({one.name for one in versions()})
         there = f"registered: {', '.join(names)}" if names else "nothing is registered yet"

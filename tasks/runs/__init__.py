@@ -19,6 +19,7 @@ from tasks.runs.attachments import AnswerTooLargeError
 from tasks.runs.reading import (
     artifact_file,
     find_run,
+    is_absent,
     local_artifacts,
     local_path,
     logged_steps,
@@ -75,6 +76,7 @@ __all__ = [
     "find_trainings",
     "finished_trainings",
     "give_up_soon",
+    "is_absent",
     "local_artifacts",
     "local_path",
     "log_answer",

@@ -12,7 +12,8 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from tasks.runs.store import readable_errors
 
-# What MLflow says of something that is not there; the second, before it asks the store, of what cannot be an id.
+# What MLflow says of something that is not there; the second of an alias, and, before it asks the store, of what cannot
+# be an id.
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 

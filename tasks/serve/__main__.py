@@ -5,11 +5,15 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
+from pydantic import ValidationError
+
+from tasks.parameters import explain, from_text
 from tasks.runtime.budget import MEMORY_SWITCH, memory_budget
 from tasks.serve.listening import listen
-from tasks.serve.settings import TOKEN_SWITCH, Settings, SettingsError, check, is_loopback
+from tasks.serve.settings import TOKEN_SWITCH, Options, Settings, SettingsError, is_loopback
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -25,23 +29,21 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
         f"A bearer token that clients must send is taken from the environment ({TOKEN_SWITCH}).",
         allow_abbrev=False,
     )
-    default = Settings()
-    add = parser.add_argument
-    add("--host", default=default.host, help=f"address to listen at; default {default.host}, this machine only")
-    add("--port", type=int, default=default.port, help=f"0 takes a free one; default {default.port}")
-    add("--memory_gb", help=f"gigabytes for loaded models; default {MEMORY_SWITCH}, or half of this machine's")
-    add("--queue", type=int, default=default.queue, help=f"requests that may wait; default {default.queue}")
-    add("--timeout", type=float, default=default.timeout, metavar="SECONDS",
-        help=f"for an answer, waiting and loading the model included; default {default.timeout:g}")  # fmt: skip
-    add("--body_mb", type=float, default=default.body_mb, help=f"most megabytes a request; default {default.body_mb:g}")
+    for name, spec in Options.specs().items():
+        help_ = f"{spec['description']}; default {spec['default']}"
+        parser.add_argument(f"--{name}", default=str(spec["default"]), type=partial(from_text, spec), help=help_)
+    parser.add_argument("--memory_gb", help=f"gigabytes for loaded models; default {MEMORY_SWITCH}, or half")
     given = vars(parser.parse_args(argv))
+    token = os.environ.get(TOKEN_SWITCH, "")
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise SettingsError(f"{TOKEN_SWITCH} cannot be sent in a header; valid: letters, digits and signs, no spaces")
     try:
         budget = memory_budget(given.pop("memory_gb"))
+        return Settings(**given, memory_bytes=budget, token=token)
+    except ValidationError as error:
+        raise SettingsError(explain(error, Settings)) from None
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    settings = Settings(**given, memory_bytes=budget, token=os.environ.get(TOKEN_SWITCH) or None)
-    check(settings)
-    return settings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.setswitchinterval(0.0005)
     host, port = listening.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    if settings.token is None and not is_loopback(host):
+    if not settings.token and not is_loopback(host):
         print(f"warning: everybody who reaches {host} can use it; {TOKEN_SWITCH} sets a token", file=sys.stderr)
     from tasks.runs import StoreUnreachableError, give_up_soon
     from tasks.serve.server import serve

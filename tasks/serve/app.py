@@ -6,130 +6,157 @@
 | `GET /tasks` | tasks with their columns, parameters and registered models |
 | `POST /v1/chat/completions`, `GET /v1/models` | the chatbot, as OpenAI's clients ask for it |
 | `GET /healthz`, `/metrics`, `/openapi.json` | that it lives; numbers for Prometheus; all of this, for programs |
-
-Starlette, the part of FastAPI that does the work: FastAPI's own checks answer with the input that they found wrong, and
-the checks of the tasks are needed anyway.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import wraps
+from functools import partial
+from typing import Any
 
-import psutil
-from starlette.applications import Starlette
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse, Response
 
-from tasks import TASKS
+from tasks import TASKS, task_class
 from tasks.base import TaskInputError, short
-from tasks.registry import ModelNotFoundError
-from tasks.serve import completions
-from tasks.serve.completions import Completion, in_openai_words, read_chat
-from tasks.serve.description import describe_model, describe_task, openapi
-from tasks.serve.gate import Gate
+from tasks.registry import ModelNotFoundError, RegisteredVersion
+from tasks.serve.bodies import TaskEvent, TaskRequest, TaskResult, parameter_schemas, task_body
+from tasks.serve.completions import TASK as CHATBOT
+from tasks.serve.completions import ChatBody, ChatFormat
+from tasks.serve.errors import ApiError, ErrorBody, invalid
+from tasks.serve.gate import BEARER, Gate
 from tasks.serve.gateway import Gateway
-from tasks.serve.metrics import CONTENT_TYPE, Metrics
-from tasks.serve.reading import Order, read_json, read_order
-from tasks.serve.refusals import Refusal, refusal
-from tasks.serve.replies import LEFT, ClientLeft, EventStream, Json, Style, TaskStyle, refused, unless_left
+from tasks.serve.metrics import Metrics
+from tasks.serve.responses import (
+    AnswerFormat,
+    AnswerStream,
+    ClientLeft,
+    Json,
+    TaskFormat,
+    error_response,
+    unless_left,
+)
 from tasks.serve.settings import Settings
 
-Handler = Callable[["Routes", Request], Awaitable[Response]]
+# The shape of every error; docs/serving.md lists the statuses. ("4XX" also keeps FastAPI's own 422 away.)
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "what was sent cannot be used, or not now"},
+    "5XX": {"model": ErrorBody, "description": "the model, the registry or the time did not suffice"},
+}
 
 
-def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> Starlette:
+def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastAPI:
     """The ASGI application; it closes the gateway at its end."""
-    routes = Routes(settings, gateway, metrics)
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await gateway.close()
 
-    app = Starlette(
-        routes=[
-            Route("/tasks", routes.tasks),
-            Route("/tasks/{task}", routes.task, methods=["POST"]),
-            Route("/v1/chat/completions", routes.chat, methods=["POST"]),
-            Route("/v1/models", routes.models),
-            Route("/v1/models/{reference:path}", routes.model),
-            Route("/healthz", routes.health),
-            Route("/metrics", routes.numbers),
-            Route("/openapi.json", routes.openapi),
-        ],
-        middleware=[Middleware(Gate, settings=settings, metrics=metrics)],
-        exception_handlers={HTTPException: no_such_route},
+    app = FastAPI(
+        title="Project-DL gateway",
+        version="1",
+        description="Every registered task at one address.",
+        docs_url=None,  # both pages load a CDN
+        redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
+        default_response_class=Json,
+        generate_unique_id_function=lambda route: route.name,
+        exception_handlers={HTTPException: _on_error, RequestValidationError: _on_error},
     )
-    app.router.redirect_slashes = False
+    app.add_middleware(Gate, settings=settings, metrics=metrics)
+    routes = Routes(settings, gateway, metrics)
+    app.add_route("/healthz", routes.health, name="healthz")  # Starlette's: asked often, it has nothing to check
+    # The gate has asked for the token before a body is read; here it is said to `/openapi.json` that it does.
+    add = partial(app.add_api_route, dependencies=[Depends(BEARER)] if settings.token else [])
+    add("/tasks", routes.tasks, name="tasks", responses=ERRORS)
+    for task in TASKS:
+        add(
+            f"/tasks/{task}",
+            routes.of_task(task),
+            name=task,
+            methods=["POST"],
+            summary=_summary(task),
+            description=inspect.getdoc(task_class(task)) or "",
+            response_model=TaskResult | list[TaskResult],
+            responses={200: _events(TaskEvent.model_json_schema()), **ERRORS},
+        )
+    add("/tasks/{task}", _no_such_task, methods=["POST"], name="task", include_in_schema=False)
+    add(
+        "/v1/chat/completions",
+        routes.chat,
+        name="chat.completions",
+        methods=["POST"],
+        responses={200: _events({"type": "object", "required": ["data"]}), **ERRORS},
+    )
+    add("/v1/models", routes.models, name="models", responses=ERRORS)
+    add("/v1/models/{model:path}", routes.model, name="model", responses=ERRORS)
+    add("/metrics", routes.numbers, name="metrics", response_class=PlainTextResponse, responses=ERRORS)
     return app
 
 
-async def no_such_route(_: Request, error: Exception) -> Response:
-    """What Starlette refuses by itself: an address or a method that there is not."""
-    assert isinstance(error, HTTPException)
-    code, text = ("method_not_allowed", "this address does not take this method") if error.status_code == 405 else (
-        "no_such_address", "there is nothing at this address; GET /openapi.json lists all")  # fmt: skip
-    return refused(Refusal(error.status_code, code, text, headers=dict(error.headers or {})))
+def _events(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of an answer that may be a stream: in OpenAPI 3.1 the schema of each event."""
+    return {"content": {"text/event-stream": {"schema": schema}}}
 
 
-def spoken(route: str) -> Callable[[Handler], Callable[["Routes", Request], Awaitable[Response]]]:
-    """Names a handler for the metrics, and turns the errors that leave it into responses."""
+def _summary(task: str) -> str:
+    return (inspect.getdoc(task_class(task)) or task).splitlines()[0]
 
-    def around(handler: Handler) -> Callable[["Routes", Request], Awaitable[Response]]:
-        @wraps(handler)
-        async def handle(self: "Routes", request: Request) -> Response:
-            request.scope["route_name"] = route
-            try:
-                return await handler(self, request)
-            except (ClientLeft, ClientDisconnect):
-                return Response(status_code=LEFT)
-            except Exception as error:
-                return refused(refusal(error))
 
-        return handle
+async def _on_error(_: Request, error: Exception) -> Response:
+    if isinstance(error.__cause__, ClientDisconnect):
+        raise ClientLeft
+    return error_response(error)
 
-    return around
+
+async def _no_such_task(task: str) -> Response:
+    raise ApiError(404, "unknown_task", f"unknown task {short(task)}; valid: {', '.join(TASKS)}")
 
 
 class Routes:
-    """The handlers; they share a gateway and the metrics."""
+    """The handlers; they share a gateway and the metrics. Errors that leave them become responses in the gate."""
 
     def __init__(self, settings: Settings, gateway: Gateway, metrics: Metrics) -> None:
         self.settings, self.gateway, self.metrics = settings, gateway, metrics
 
-    @spoken("task")
-    async def task(self, request: Request) -> Response:
-        task = request.path_params["task"]
-        if task not in TASKS:
-            raise Refusal(404, "unknown_task", f"unknown task {short(task)}; valid: {', '.join(TASKS)}")
-        request.scope["route_name"] = task
-        order = read_order(await read_json(request))
-        return await unless_left(request.receive, self._reply(request, task, order, lambda _: TaskStyle()))
+    def of_task(self, task: str) -> Callable[..., Awaitable[Response]]:
+        """The handler of requests to a task."""
+        body_type = task_body(task)
 
-    @spoken("chat.completions")
-    async def chat(self, request: Request) -> Response:
-        body = await read_json(request)
-        order, include_usage = read_chat(body)
-        style = lambda model: Completion(model, include_usage)  # noqa: E731
+        async def handle(request: Request, body: body_type) -> Response:  # type: ignore[valid-type]
+            asked = body.request()
+            return await unless_left(request.receive, self._reply(request, task, asked, lambda _: TaskFormat()))
+
+        return handle
+
+    async def chat(self, request: Request, body: ChatBody) -> Response:
+        """The next reply of a conversation, as OpenAI's API has it."""
+        asked = body.request()
+        formatted = lambda model: ChatFormat(model, body.include_usage)  # noqa: E731
         try:
-            return await unless_left(request.receive, self._reply(request, completions.TASK, order, style))
+            return await unless_left(request.receive, self._reply(request, CHATBOT, asked, formatted))
         except TaskInputError as error:
-            raise in_openai_words(error, body) from None
+            name = str(error).replace("[", " ").split()[0]
+            raise invalid(str(error), name if name in ChatBody.model_fields else None) from None
 
-    async def _reply(self, request: Request, task: str, order: Order, style: Callable[[str], Style]) -> Response:
+    async def _reply(
+        self, request: Request, task: str, asked: TaskRequest, format_of: Callable[[str], AnswerFormat]
+    ) -> Response:
         """Wait for the whole answer, or for the first event of one that streams: what fails before has its status."""
         deadline = asyncio.get_running_loop().time() + self.settings.timeout
         client = request.client.host if request.client else ""
         async with asyncio.timeout_at(deadline):
-            await self.gateway.check(task, order.rows, order.parameters)
-            version = await self.gateway.directory.resolve(task, order.model)
+            await self.gateway.check(task, asked.rows, asked.parameters)
+            version = await self.gateway.directory.resolve(task, asked.model)
             answer = await self.gateway.begin(
-                client, version, order.rows, order.parameters, many=order.many, pieces=order.stream
+                client, version, asked.rows, asked.parameters, deadline, many=asked.many, pieces=asked.stream
             )
             try:
                 first = await answer.next()
@@ -137,52 +164,59 @@ class Routes:
                 answer.leave()
                 raise
         assert first is not None  # a job that gives nothing has failed
-        if order.stream:
-            return EventStream(answer, first, style(version.key), deadline)
-        return Json(style(version.key).whole(first))
+        if asked.stream:
+            return AnswerStream(answer, first, format_of(version.key))
+        answer.leave()
+        return Json(format_of(version.key).whole(first))
 
-    @spoken("tasks")
-    async def tasks(self, _: Request) -> Response:
+    async def tasks(self) -> Response:
+        """Tasks with their columns (true: required), parameters and registered models."""
         found = await self.gateway.directory.listed()
-        return Json([describe_task(task, [one for one in found if one.task == task]) for task in TASKS])
+        return Json([_describe(task, [one for one in found if one.task == task]) for task in TASKS])
 
-    @spoken("models")
-    async def models(self, _: Request) -> Response:
-        found = await self.gateway.directory.listed(completions.TASK)
+    async def models(self) -> Response:
+        """Models of the chatbot, as OpenAI lists them."""
+        found = await self.gateway.directory.listed(CHATBOT)
         names = {version.name: version for version in reversed(found) if version.champion}
-        entries = [describe_model(name, version) for name, version in names.items()]
-        return Json({"object": "list", "data": entries + [describe_model(version.key, version) for version in found]})
+        entries = [_describe_model(name, version) for name, version in names.items()]
+        return Json({"object": "list", "data": entries + [_describe_model(version.key, version) for version in found]})
 
-    @spoken("models")
-    async def model(self, request: Request) -> Response:
-        reference = request.path_params["reference"]
+    async def model(self, model: str) -> Response:
+        """A model of the chatbot."""
         try:
-            version = await self.gateway.directory.resolve(completions.TASK, reference)
+            version = await self.gateway.directory.resolve(CHATBOT, model)
         except TaskInputError as error:  # in a path, what cannot be a name is only not found
             raise ModelNotFoundError(str(error)) from None
-        return Json(describe_model(reference, version))
+        return Json(_describe_model(model, version))
 
-    @spoken("healthz")
     async def health(self, _: Request) -> Response:
+        """Whether the server lives."""
         if self.gateway.stopping:
             return Json({"status": "stopping"}, 503)
         return Json({"status": "ok"})
 
-    @spoken("metrics")
-    async def numbers(self, _: Request) -> Response:
+    async def numbers(self) -> Response:
+        """Numbers for Prometheus."""
         held = self.gateway.worker.statistics()
-        text = self.metrics.text(
-            [
-                ("requests_waiting", "Requests that wait for their turn.", [("", {}, len(self.gateway.line))]),
-                ("worker_busy", "1 while a model is loaded or works.", [("", {}, int(self.gateway.line.busy))]),
-                ("model_bytes", "Bytes of the weights in memory.",
-                 [("", {"model": key}, size) for key, size in held.loaded.items()]),
-                ("model_budget_bytes", "What loaded models may take together.", [("", {}, held.budget_bytes)]),
-                ("process_bytes", "Memory of the whole process.", [("", {}, psutil.Process().memory_info().rss)]),
-            ]
-        )  # fmt: skip
-        return Response(text, headers={"Content-Type": CONTENT_TYPE})
+        self.metrics.waiting.set(len(self.gateway.queue))
+        self.metrics.busy.set(self.gateway.queue.busy)
+        self.metrics.budget.set(held.budget_bytes)
+        self.metrics.set_loaded(held.loaded)
+        return Response(generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
-    @spoken("openapi")
-    async def openapi(self, _: Request) -> Response:
-        return Json(openapi(self.settings))
+
+def _describe(task: str, versions: Sequence[RegisteredVersion]) -> dict[str, Any]:
+    cls = task_class(task)
+    return {
+        "task": task,
+        "description": _summary(task),
+        "inputs": dict(cls.inputs),
+        "params": parameter_schemas(cls),
+        "models": [{"model": one.key, "name": one.model, "champion": one.champion} for one in versions],
+    }
+
+
+def _describe_model(reference: str, version: RegisteredVersion) -> dict[str, Any]:
+    """A registered version as OpenAI lists its models."""
+    created = int(version.created.timestamp())
+    return {"id": reference, "object": "model", "created": created, "owned_by": version.model}

@@ -1,99 +1,128 @@
 """OpenAI's chat completions in terms of the task `chatbot`, so that programs written for that API work here.
 
-https://platform.openai.com/docs/api-reference/chat. What the task cannot do is refused by name; what would change
-nothing here (a `user`, `store`) is ignored, and so are settings of features that are not there, at their neutral value.
+https://platform.openai.com/docs/api-reference/chat; docs/serving.md says of each field what becomes of it. What would
+change the kind of the answer and cannot be done is refused by name; every other field that is not known is ignored.
 """
 
+import secrets
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from tasks.base import Row, TaskInputError, short
-from tasks.serve.reading import Order, read_flag, read_model
-from tasks.serve.refusals import Refusal, invalid
-from tasks.serve.replies import is_output, sent_event
+from fastapi.sse import format_sse_event
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.base import MAX_ROWS, Row, short
+from tasks.engines.generation import MAX_NEW_TOKENS
+from tasks.serve.bodies import Reference, TaskRequest
+from tasks.serve.errors import ApiError, invalid
+from tasks.serve.responses import AnswerFormat, is_output, sent_event
 
 TASK = "chatbot"
-DONE = b"data: [DONE]\n\n"
-# Fields of the API and the task's parameters that they are; the last two are not OpenAI's.
-PARAMETERS = {
-    "max_completion_tokens": "max_new_tokens",
-    "max_tokens": "max_new_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "seed": "seed",
-    "top_k": "top_k",
-    "repetition_penalty": "repetition_penalty",
-}
-OWN = ("model", "messages", "stream", "stream_options", "stop", *PARAMETERS)
-IGNORED = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
+DONE = format_sse_event(data_str="[DONE]")
+SEEDS = 2**32
+# Of fields that cannot be honored, the values that change nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,), "presence_penalty": (0,), "frequency_penalty": (0,), "logit_bias": ({},), "logprobs": (False,),
-    "tools": ([],), "tool_choice": ("none", "auto"), "response_format": ({"type": "text"},), "modalities": (["text"],),
-}  # fmt: skip
-ROLES = {"developer": "system"}  # a newer name for the same
+    "n": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+}
+# JSON has one kind of number, and clients send 3.0 for 3.
+Whole = Annotated[int, Field(strict=False)]
 
 
-def read_chat(body: dict[str, Any]) -> tuple[Order, bool]:
-    """What a chat completion asks of the task, and whether its stream shall end with counts of tokens."""
-    for name, value in body.items():
-        if value is None or name in OWN or name in IGNORED or value in NEUTRAL.get(name, ()):
-            continue
-        what = f"{name} is not supported here" if name in NEUTRAL else f"unknown field {short(name)}"
-        raise invalid(f"{what}; valid: {', '.join(OWN)}", name if name in NEUTRAL else None)
-    options = body.get("stream_options") or {}
-    if not isinstance(options, dict):
-        raise invalid(f"stream_options is {short(options)}; valid: an object with include_usage", "stream_options")
-    parameters = {PARAMETERS[name]: body[name] for name in reversed(PARAMETERS) if body.get(name) is not None}
-    if body.get("stop") is not None:
-        parameters["stop"] = _stop(body["stop"])
-    row = {"messages": _messages(body.get("messages"))}
-    order = Order([row], False, parameters, read_model(body), read_flag(body, "stream"))
-    return order, read_flag(options, "include_usage")
+class TextPart(BaseModel):
+    """A part of a message. (A picture's parts cannot be read by the models here.)"""
+
+    type: Literal["text"]
+    text: str
 
 
-def _stop(value: Any) -> str:
+class Message(BaseModel):
+    """A message; its parts are joined by line breaks, and no content (null) is an empty text."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[TextPart], Field(fail_fast=True, max_length=MAX_ROWS)] | None = None
+
+    def row(self) -> dict[str, str]:
+        """The message as the task takes it: `developer` is a newer name for `system`."""
+        content = self.content or ""
+        text = content if isinstance(content, str) else "\n".join(part.text for part in content)
+        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool | None = None
+
+
+class ChatBody(BaseModel):
+    """A request for the next reply of a conversation. The last two fields before `stream` are not OpenAI's."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="allow",
+        json_schema_extra={"examples": [{"model": TASK, "messages": [{"role": "user", "content": "Hello!"}]}]},
+    )
+
+    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS)]
+    model: Reference = None
+    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: Whole | None = None
+    stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
+    top_k: Whole | None = None
+    repetition_penalty: float | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with counts of tokens."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def request(self) -> TaskRequest:
+        """What is asked of the task. Raises ApiError for a field that cannot be honored."""
+        for name, neutral in NEUTRAL.items():
+            value = (self.model_extra or {}).get(name)
+            if value is not None and value not in neutral:
+                raise invalid(f"{name} is {short(value)}; valid: {short(neutral[0])}, or leave it out", name)
+        parameters = self.model_dump(include={"temperature", "top_p", "top_k", "repetition_penalty"}, exclude_none=True)
+        # The task writes fewer where its model's window leaves less.
+        parameters["max_new_tokens"] = min(
+            self.max_completion_tokens or self.max_tokens or MAX_NEW_TOKENS, MAX_NEW_TOKENS
+        )
+        if self.seed is not None:
+            parameters["seed"] = self.seed % SEEDS if self.seed >= 0 else secrets.randbelow(SEEDS)
+        if self.stop:
+            parameters["stop"] = _stop([self.stop] if isinstance(self.stop, str) else self.stop)
+        row = {"messages": [message.row() for message in self.messages]}
+        return TaskRequest([row], False, parameters, self.model, bool(self.stream))
+
+
+def _stop(strings: list[str]) -> str:
     """Stop strings as the task takes them: one a line, a line break written out."""
-    strings = [value] if isinstance(value, str) else value
-    if not isinstance(strings, list) or not all(isinstance(one, str) and one for one in strings):
-        raise invalid(f"stop is {short(value)}; valid: a text, or a list of texts", "stop")
+    if not all(strings):
+        raise invalid("stop has an empty text; valid: texts of 1 character or more", "stop")
     if any("\\n" in one for one in strings):
         raise invalid("stop has a backslash before an n, which cannot be given here", "stop")
     return "\n".join(one.replace("\n", "\\n") for one in strings)
 
 
-def _messages(value: Any) -> Any:
-    """Messages whose contents are texts, as the task takes them; what is wrong with them it says itself."""
-    if not isinstance(value, list):
-        return value if value is None else [value]
-    return [_message(f"messages[{index}]", one) for index, one in enumerate(value)]
-
-
-def _message(place: str, message: Any) -> Any:
-    if not isinstance(message, Mapping):
-        return message
-    role, content = message.get("role"), message.get("content")
-    if isinstance(content, list):
-        for part in content:
-            if not (isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)):
-                raise invalid(f"{place}.content has a part that is no text; valid: parts of the type text", "messages")
-        content = "\n".join(part["text"] for part in content)
-    return {"role": ROLES.get(role, role) if isinstance(role, str) else role, "content": content}
-
-
-def in_openai_words(error: TaskInputError, body: Mapping[str, Any]) -> Refusal:
-    """What the task says of its parameters, by the names that the API has for them."""
-    name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
-    text = str(error).replace("max_new_tokens", name)
-    first = text.replace("[", " ").split()[0]
-    return invalid(text, first if first in OWN else None)
-
-
 @dataclass(frozen=True)
-class Completion:
-    """Writes one answer in the API's shapes: whole, or as the events of a stream (it is a `Style`)."""
+class ChatFormat(AnswerFormat):
+    """Writes one answer in the API's shapes: whole, or as the chunks of a stream."""
 
     model: str
     include_usage: bool = False
@@ -116,7 +145,7 @@ class Completion:
             end += sent_event({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(event)})
         return end + DONE
 
-    def error(self, error: Refusal) -> bytes:
+    def error(self, error: ApiError) -> bytes:
         return sent_event(error.body()) + DONE
 
     def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> bytes:

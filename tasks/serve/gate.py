@@ -7,16 +7,20 @@ import re
 import time
 from collections.abc import Iterable
 
+from fastapi.security import HTTPBearer
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tasks.serve.errors import ApiError
 from tasks.serve.metrics import Metrics
-from tasks.serve.refusals import Refusal
-from tasks.serve.replies import LEFT, refused
+from tasks.serve.responses import ClientLeft, error_response
 from tasks.serve.settings import BODIES_AT_ONCE, MEGABYTE, Settings, is_loopback
 
+LEFT = 499  # what nginx calls it: nobody is there to read an answer, but the metrics count it
 DISCARD_S = 5.0
 HOST = re.compile(rb"(\[[0-9a-fA-F]*:[0-9a-fA-F:.]*\]|[\w.-]+)(?::[0-9]*)?")
 OPEN = ("/healthz",)  # for those who only ask whether the server lives
+BEARER = HTTPBearer(scheme_name="token", auto_error=False)
 
 
 class Gate:
@@ -28,54 +32,64 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
-        self.names_checked = settings.token is None and is_loopback(settings.host)
+        self.names_checked = not settings.token and is_loopback(settings.host)
         self.held_bytes = 0  # of the bodies of all requests that are not answered yet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.perf_counter(), LEFT
+        started, status, complete = time.perf_counter(), LEFT, False
         body = _Body(self, receive, scope)
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
-                await body.discard()
+                if not body.whole:
+                    await body.discard()
                 if not body.whole:
                     message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
+            complete = message["type"] == "http.response.body" and not message.get("more_body")
 
-        self.metrics.running += 1
+        self.metrics.open.inc()
         try:
-            try:
-                self._admit(scope)
-                body.announce(header(scope, b"content-length"))
-            except Refusal as error:
-                await refused(error)(scope, receive, noted)
-            else:
-                await self.app(scope, body.receive, noted)
+            await self._admit(Request(scope))
+            body.announce(header(scope, b"content-length"))
+            await self.app(scope, body.receive, noted)
+        except ClientLeft:
+            pass
+        except Exception as error:
+            if status != LEFT:  # it has begun to answer
+                raise
+            await error_response(error)(scope, receive, noted)
         finally:
             self.held_bytes -= body.size
-            self.metrics.running -= 1
-            seconds = time.perf_counter() - started
-            self.metrics.count(scope.get("route_name", "other"), LEFT if scope.get("left") else status, seconds)
+            self.metrics.open.dec()
+            route = getattr(scope.get("route"), "name", "other")
+            self.metrics.count(route, status if complete else LEFT, time.perf_counter() - started)
 
-    def _admit(self, scope: Scope) -> None:
-        hosts = [value for key, value in scope["headers"] if key == b"host"]
+    async def _admit(self, request: Request) -> None:
+        """Raises ApiError for whom is not answered, or what is not taken, whatever the body."""
+        hosts = [value for key, value in request.headers.raw if key == b"host"]
         if self.names_checked and not (len(hosts) == 1 and is_loopback(host_name(hosts[0]))):
-            raise Refusal(
+            raise ApiError(
                 403, "wrong_host", "this server answers only under a name of its own machine, or with a token"
             )
         token = self.settings.token
-        if token is None or scope["path"] in OPEN:
-            return
-        kind, _, given = header(scope, b"authorization").partition(b" ")
-        if kind.lower() != b"bearer" or not hmac.compare_digest(given.strip(), token.encode()):
-            raise Refusal(
-                401, "unauthorized", "the bearer token is missing or wrong", headers={"WWW-Authenticate": "Bearer"}
-            )
+        if token and request.scope["path"] not in OPEN:
+            given = await BEARER(request)
+            if given is None or not hmac.compare_digest(given.credentials.strip().encode(), token.encode()):
+                headers = {"WWW-Authenticate": "Bearer"}
+                raise ApiError(401, "unauthorized", "the bearer token is missing or wrong", headers=headers)
+        if request.method == "POST":
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind != "application/json":
+                text = "the content type is not application/json, the only one taken"
+                raise ApiError(415, "unsupported_media_type", text)
+            if request.headers.get("content-encoding", "identity").lower() != "identity":
+                raise ApiError(415, "unsupported_media_type", "the content is encoded; send it as it is")
 
 
 class _Body:
@@ -95,7 +109,7 @@ class _Body:
             raise self._too_large()
 
     async def receive(self) -> Message:
-        """The next message. Raises Refusal for a body that is too large or too slow, or too much with all others."""
+        """The next message. Raises ApiError for a body that is too large or too slow, or too much with all others."""
         if self.whole:
             return await self._receive()
         loop = asyncio.get_running_loop()
@@ -107,7 +121,7 @@ class _Body:
         except TimeoutError:
             self._comes = False
             seconds = self.settings.body_timeout
-            raise Refusal(408, "body_too_slow", f"the request was not there after {seconds:g} s") from None
+            raise ApiError(408, "body_too_slow", f"the request was not there after {seconds:g} s") from None
         self._comes = self._comes or bool(message.get("body"))
         self.whole = not message.get("more_body", False)
         size = len(message.get("body", b""))
@@ -117,7 +131,7 @@ class _Body:
             raise self._too_large()
         if self.gate.held_bytes > BODIES_AT_ONCE * self.settings.body_bytes:
             text = "the server holds too many large requests; try again later"
-            raise Refusal(429, "too_much_at_once", text, headers={"Retry-After": "5"})
+            raise ApiError(429, "too_much_at_once", text, headers={"Retry-After": "5"})
         return message
 
     async def discard(self) -> None:
@@ -127,9 +141,9 @@ class _Body:
                 while self._comes and not self.whole:
                     self.whole = not (await self._receive()).get("more_body", False)
 
-    def _too_large(self) -> Refusal:
+    def _too_large(self) -> ApiError:
         most = self.settings.body_bytes / MEGABYTE
-        return Refusal(413, "body_too_large", f"the request is larger than {most:g} MB, the most that is taken")
+        return ApiError(413, "body_too_large", f"the request is larger than {most:g} MB, the most that is taken")
 
 
 def header(scope: Scope, name: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""From a checked request to the events of its answer: the line, the worker, and the thread that reads the worker."""
+"""From a checked request to the events of its answer: the queue, the worker, and the thread that reads the worker."""
 
 import asyncio
 import math
@@ -10,12 +10,12 @@ from typing import Any
 from tasks import task_class
 from tasks.base import Row
 from tasks.registry import RegisteredVersion
-from tasks.runtime.jobs import Job
+from tasks.runtime.jobs import Job, QueueFullError
 from tasks.runtime.worker import Worker
 from tasks.serve.directory import Directory
-from tasks.serve.line import Line, LineFullError
+from tasks.serve.errors import ApiError
 from tasks.serve.metrics import Metrics
-from tasks.serve.refusals import Refusal, refusal
+from tasks.serve.queue import FairQueue
 from tasks.serve.rows import check_work, work
 
 LONGEST_RETRY_S = 600
@@ -28,12 +28,14 @@ CHECKS_AT_ONCE = 2
 class Answer:
     """The answer to a request while it is made. Whoever has one must `leave` it in the end."""
 
-    def __init__(self, task: str, job: Job) -> None:
+    def __init__(self, task: str, job: Job, deadline: float) -> None:
+        """Args: deadline: by the event loop's clock; the job is cancelled then, and `next` raises TimeoutError."""
         self.task = task
         self._job = job
         self.tokens = 0  # that the output rows speak of
         self.begun = time.monotonic()
         self._events: asyncio.Queue[Row | Exception | None] = asyncio.Queue()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
 
     async def next(self) -> Row | None:
         """The next event; None after the last. Raises the error that ended the job."""
@@ -49,16 +51,21 @@ class Answer:
 
     def leave(self, reason: str = "cancelled: its client left") -> None:
         """Nobody reads on: the job is cancelled unless it is over."""
+        self._timer.cancel()
         self._job.cancel(reason)
+
+    def _expire(self) -> None:
+        self.put(TimeoutError())
+        self.leave("cancelled: it took too long")
 
 
 class Gateway:
     """What the routes share. Made and used in one event loop; `stop` ends all work, `close` gives the models back."""
 
-    def __init__(self, worker: Worker, directory: Directory, metrics: Metrics, places: int) -> None:
-        """Args: worker: one whose tasks are `RequestTask`s; places: how many requests may wait."""
+    def __init__(self, worker: Worker, directory: Directory, metrics: Metrics, capacity: int) -> None:
+        """Args: worker: one whose tasks are `RequestTask`s; capacity: how many requests may wait."""
         self.worker, self.directory, self.metrics = worker, directory, metrics
-        self.line = Line(places)
+        self.queue = FairQueue(capacity)
         self.stopping = False
         self._seconds = 1.0  # that a request takes the worker, on average of the last ones
         self._current: Answer | None = None
@@ -76,36 +83,38 @@ class Gateway:
         version: RegisteredVersion,
         rows: Sequence[Row],
         parameters: Mapping[str, Any],
+        deadline: float,
         *,
         many: bool = False,
         pieces: bool = False,
     ) -> Answer:
-        """Wait for one's turn and start. Raises Refusal where the line is full, or the server is shutting down.
+        """Wait for one's turn and start. Raises ApiError where the queue is full, or the server is shutting down.
 
         Args:
             client: who asks; clients take turns.
+            deadline: for the answer, by the event loop's clock; waiting is not bounded by it.
             many: the rows came as a list, and the only event is `{"rows": [...]}`.
             pieces: also give the events before the last.
         """
         if self.stopping:
-            raise Refusal(503, "stopped", CLOSING)
+            raise ApiError(503, "stopped", CLOSING)
         try:
-            await self.line.turn(client)
-        except LineFullError as error:
+            await self.queue.acquire(client)
+        except QueueFullError as error:
             raise self._full(error) from None
         try:
             job = self.worker.submit(version.key, work(rows, many=many), parameters)
-            answer = self._current = Answer(version.task, job)
+            answer = self._current = Answer(version.task, job, deadline)
             self._reader.submit(self._read, job, answer, pieces, asyncio.get_running_loop())
         except BaseException:
-            self.line.pass_on()
+            self.queue.release()
             raise
         return answer
 
     async def stop(self) -> None:
-        """Take no more requests, send those that wait away, and end the one that is served at its next token."""
+        """Take no more requests, fail those that wait, and end the one that is served at its next token."""
         self.stopping = True
-        self.line.clear(Refusal(503, "stopped", CLOSING))
+        self.queue.fail_all(ApiError(503, "stopped", CLOSING))
         if self._current is not None:
             self._current.leave(CLOSING)
 
@@ -128,13 +137,12 @@ class Gateway:
 
     def _over(self, answer: Answer, error: Exception | None) -> None:
         self._seconds += PACE_WEIGHT * (time.monotonic() - answer.begun - self._seconds)
-        self.metrics.count_tokens(answer.task, answer.tokens)
+        self.metrics.tokens.labels(answer.task).inc(answer.tokens)
         answer.put(error)
-        self.line.pass_on()
+        self.queue.release()
 
-    def _full(self, error: LineFullError) -> Refusal:
+    def _full(self, error: QueueFullError) -> ApiError:
         """A 429 that says when to come back: after half of those that wait have been served, by the latest pace."""
-        wait = math.ceil(self._seconds * len(self.line) / 2)
-        told = refusal(error)
-        told.headers["Retry-After"] = str(min(max(wait, 1), LONGEST_RETRY_S))
-        return told
+        wait = math.ceil(self._seconds * len(self.queue) / 2)
+        headers = {"Retry-After": str(min(max(wait, 1), LONGEST_RETRY_S))}
+        return ApiError(429, "queue_full", str(error), headers=headers)

@@ -1,73 +1,42 @@
-"""Counts and times of the gateway in Prometheus's text format, version 0.0.4. (Its client library is not needed else.)
+"""Counts and times of the gateway, for Prometheus."""
 
-https://prometheus.io/docs/instrumenting/exposition_formats/
-"""
+from collections.abc import Mapping
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds
-PREFIX = "project_dl"
-Sample = tuple[str, dict[str, str], float]  # name's ending, labels, value
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 class Metrics:
     """What is counted. Routes are named by what they are for, never by what a client wrote."""
 
     def __init__(self) -> None:
-        self.running = 0
-        self._requests: Counter[tuple[str, int]] = Counter()
-        self._tokens: Counter[str] = Counter()
-        self._seconds: Counter[str] = Counter()
-        self._buckets: dict[str, list[int]] = {}
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        own = {"namespace": "project_dl", "registry": self.registry}
+        self.requests = Counter(
+            "requests", "Requests by route and status; 499: the client left.", ["route", "status"], **own
+        )
+        self.seconds = Histogram(
+            "request_seconds", "From the request to the end of its answer.", ["route"], buckets=SECONDS, **own
+        )
+        self.tokens = Counter("tokens", "Tokens that models wrote (or read, where they do not write).", ["task"], **own)
+        self.open = Gauge("requests_open", "Requests that are not answered yet.", **own)
+        self.waiting = Gauge("requests_waiting", "Requests in the queue.", **own)
+        self.busy = Gauge("worker_busy", "1 while a model is loaded or works.", **own)
+        self.budget = Gauge("model_budget_bytes", "What loaded models may take together.", **own)
+        self._loaded = Gauge("model_bytes", "Bytes of the weights in memory.", ["model"], **own)
+        process = Gauge("process_bytes", "Memory of the whole process.", **own)
+        process.set_function(lambda: psutil.Process().memory_info().rss)
 
     def count(self, route: str, status: int, seconds: float) -> None:
         """A request has been answered."""
-        self._requests[route, status] += 1
-        self._seconds[route] += seconds  # type: ignore[assignment]  # a sum of floats
-        self._buckets.setdefault(route, [0] * (len(BOUNDS) + 1))[bisect_left(BOUNDS, seconds)] += 1
+        self.requests.labels(route, status).inc()
+        self.seconds.labels(route).observe(seconds)
 
-    def count_tokens(self, task: str, tokens: int) -> None:
-        """A model has written, or read where it does not write, tokens."""
-        if tokens:
-            self._tokens[task] += tokens
-
-    def text(self, gauges: Iterable[tuple[str, str, list[Sample]]]) -> str:
-        """All of it, with the given gauges (name, help, samples) of the moment."""
-        lines: list[str] = []
-
-        def add(name: str, kind: str, help_: str, samples: Iterable[Sample]) -> None:
-            lines.append(f"# HELP {PREFIX}_{name} {help_}")
-            lines.append(f"# TYPE {PREFIX}_{name} {kind}")
-            lines.extend(f"{PREFIX}_{name}{ending}{_labels(labels)} {value:.10g}" for ending, labels, value in samples)
-
-        requests = sorted(self._requests.items())
-        add("requests_total", "counter", "Requests by route and status; 499: the client left.",
-            [("", {"route": route, "status": str(status)}, count) for (route, status), count in requests])  # fmt: skip
-        add("request_seconds", "histogram", "From the request to the end of its answer.", self._histogram())
-        add("tokens_total", "counter", "Tokens that models wrote (or read, where they do not write).",
-            [("", {"task": task}, count) for task, count in sorted(self._tokens.items())])  # fmt: skip
-        add("requests_open", "gauge", "Requests that are not answered yet.", [("", {}, self.running)])
-        for name, help_, samples in gauges:
-            add(name, "gauge", help_, samples)
-        return "\n".join(lines) + "\n"
-
-    def _histogram(self) -> Iterable[Sample]:
-        for route, buckets in sorted(self._buckets.items()):
-            total = 0
-            for bound, count in zip((*map(str, BOUNDS), "+Inf"), buckets, strict=True):
-                total += count
-                yield "_bucket", {"route": route, "le": bound}, total
-            yield "_sum", {"route": route}, self._seconds[route]
-            yield "_count", {"route": route}, total
-
-
-def _labels(labels: dict[str, str]) -> str:
-    if not labels:
-        return ""
-    escaped = {
-        name: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for name, value in labels.items()
-    }
-    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"
+    def set_loaded(self, bytes_of: Mapping[str, int]) -> None:
+        """The models that are in memory, and no others."""
+        self._loaded.clear()
+        for model, size in bytes_of.items():
+            self._loaded.labels(model).set(size)

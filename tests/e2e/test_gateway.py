@@ -91,8 +91,9 @@ def test_openais_client_holds_a_streamed_chat(server: Server) -> None:
     import openai
 
     client = openai.OpenAI(base_url=f"{server.address}/v1", api_key=TOKEN, max_retries=0)
-    settings: Any = {"model": "chatbot", "max_tokens": 12, "temperature": 0.8, "top_p": 0.9, "seed": 3}
-    messages: Any = list(CHAT)
+    settings: Any = {"model": "chatbot", "max_tokens": 12, "temperature": 0.8, "top_p": 0.9, "seed": 3, "user": "me"}
+    parts = [{"type": "text", "text": text} for text in ("Hello", "there")]
+    messages: Any = [{"role": "developer", "content": "Be kind."}, {"role": "user", "content": parts}]
     for _ in range(2):
         chunks = list(
             client.chat.completions.create(
@@ -104,11 +105,25 @@ def test_openais_client_holds_a_streamed_chat(server: Server) -> None:
         assert whole.choices[0].message.content == said and said
         assert chunks[-1].usage == whole.usage and whole.usage and whole.usage.completion_tokens <= 12
         assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason == "length"
+        end = said[len(said) // 2 :][:2]
+        stopped = client.chat.completions.create(messages=messages, stop=["is not said", end], **settings)
+        assert stopped.choices[0].message.content == said[: said.index(end)]
+        assert stopped.choices[0].finish_reason == "stop"
         messages += [{"role": "assistant", "content": said}, {"role": "user", "content": "And then?"}]
+    free = client.chat.completions.create(model="chatbot", messages=CHAT, temperature=0)  # type: ignore[arg-type]
+    more = client.chat.completions.create(
+        model="chatbot",
+        messages=CHAT,
+        temperature=0,
+        max_completion_tokens=10**6,  # type: ignore[arg-type]
+    )
+    assert free.choices[0].message.content == more.choices[0].message.content
+    begun = client.chat.completions.create(messages=[*CHAT, {"role": "assistant", "content": "Good"}], **settings)
+    assert begun.usage and begun.usage.prompt_tokens > 0 and begun.choices[0].message.content
     assert "chatbot" in [model.id for model in client.models.list()]
     assert client.models.retrieve("chatbot/1").owned_by == "tiny qwen2"
-    with pytest.raises(openai.BadRequestError, match="max_tokens is 5000; valid"):
-        client.chat.completions.create(messages=messages, **{**settings, "max_tokens": 5000})
+    with pytest.raises(openai.BadRequestError, match="temperature is 9"):
+        client.chat.completions.create(messages=messages, **{**settings, "temperature": 9})
     with pytest.raises(openai.NotFoundError, match="no registered model gpt-4"):
         client.chat.completions.create(messages=messages, **{**settings, "model": "gpt-4"})
 
@@ -176,6 +191,7 @@ def crowd(server: Server, seconds: float, clients: int = 32) -> None:
     end = time.monotonic() + seconds
     served: list[int] = [0] * clients
     statuses: list[int] = []
+    answered = threading.Condition()
 
     def keep_asking(number: int) -> None:
         turn = number
@@ -187,15 +203,19 @@ def crowd(server: Server, seconds: float, clients: int = 32) -> None:
                 assert b"event: error" not in answer if isinstance(answer, bytes) else answer["model"]
                 served[number] += 1
                 turn += 1
+                with answered:
+                    answered.notify_all()
             else:
-                time.sleep(min(float(headers["retry-after"]), 1))
+                with answered:  # then there is room in the queue
+                    answered.wait(float(headers["retry-after"]))
 
     threads = [threading.Thread(target=keep_asking, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
-        most = max(most, process.memory_info().rss)
-        time.sleep(0.05)
+    for thread in threads:
+        while thread.is_alive():
+            most = max(most, process.memory_info().rss)
+            thread.join(0.05)
     print(f"{clients} clients, {seconds:g} s: {sum(served)} answers, from {min(served)} to {max(served)} a client, "
           f"{statuses.count(429)} times 429, {(most - before) / 1e6:.0f} MB more")  # fmt: skip
     assert set(statuses) <= {200, 429}

@@ -1,6 +1,5 @@
 """Stand-ins for the trainings of a study: curves in no time, and processes that work on a study and can be killed."""
 
-import dataclasses
 import importlib
 import math
 import multiprocessing
@@ -39,7 +38,7 @@ def fake_try_out(
     family: Any, config: Any, tracker: Tracker, name: str, watch: Watch, seconds: float = 0.0
 ) -> tuple[int, Metrics]:
     """As `experiments.training.run.try_out`, with an epoch of `seconds` that trains nothing."""
-    tracker.start(name, "a stand-in", dataclasses.asdict(config), {"model": config.model})
+    tracker.start(name, "a stand-in", config.model_dump(), {"model": config.model})
     epoch, metrics = 0, Metrics()
     for epoch in range(1, config.epochs + 1):
         time.sleep(seconds)

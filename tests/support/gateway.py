@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
+from fastapi import FastAPI
 
 from tasks import TASKS
 from tasks.base import Cancel, Row, Task, TaskInputError, check_text
@@ -75,7 +75,7 @@ class Lengths(Task):
 
 
 class Parrot(Task):
-    """A chatbot that says the last message again, word by word, each after `seed` milliseconds; it counts them."""
+    """A chatbot that says the last message again, word by word; the last digit of `seed`: milliseconds before each."""
 
     name = "chatbot"
     inputs = {"messages": True}
@@ -108,10 +108,10 @@ class Parrot(Task):
         self.asked.append((row["messages"], parameters))
         words = row["messages"][-1]["content"].split(" ")
         if words[0] == "broken":
-            raise TaskInputError("max_new_tokens is too large for this model; valid: less")
+            raise TaskInputError("messages has 9 tokens; valid: at most 8 for this model")
         said: list[str] = []
         for word in words[: parameters["max_new_tokens"]]:
-            time.sleep(parameters["seed"] / 1000)
+            time.sleep(parameters["seed"] % 10 / 1000)
             if cancel():
                 break
             if word == "fail":
@@ -170,7 +170,7 @@ def load(key: str) -> Task:
 
 @dataclass
 class Parts:
-    app: Starlette
+    app: FastAPI
     gateway: Gateway
     metrics: Metrics
     registry: Registry
@@ -208,7 +208,7 @@ def no_weights() -> Iterator[None]:
 class Client:
     """One request to an ASGI application, by hand: it can send slowly, read slowly, and leave."""
 
-    def __init__(self, app: Starlette, path: str, body: Any, client: str = "127.0.0.1", **headers: str) -> None:
+    def __init__(self, app: FastAPI, path: str, body: Any, client: str = "127.0.0.1", **headers: str) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.app = app
         self.chunks = [content]
@@ -269,6 +269,16 @@ def sent_events(content: bytes) -> list[tuple[str, Any]]:
             data = fields["data"]
             events.append((fields.get("event", ""), data if data == "[DONE]" else json.loads(data)))
     return events
+
+
+def run_async(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Runs a coroutine as a test."""
+
+    def run() -> None:
+        Parrot.said.clear()
+        asyncio.run(asyncio.wait_for(test(), PATIENCE))  # type: ignore[arg-type]
+
+    return run
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -35,6 +35,9 @@ def templated(tiny_task: Get) -> Any:
 
 def prompt_of(chat: Any, messages: list[dict[str, str]]) -> list[int]:
     """The tokens that a conversation becomes, by other means than the task's."""
+    if messages[-1]["role"] == "assistant":
+        opened, text = prompt_of(chat, messages[:-1]), messages[-1]["content"]
+        return opened + chat.tokenizer(text, add_special_tokens=False)["input_ids"]
     if chat.tokenizer.chat_template is None:
         text = "".join(message["content"] + chat.tokenizer.eos_token for message in messages)
     else:
@@ -68,9 +71,10 @@ def test_a_reply_is_what_generate_writes_after_the_models_form(chat: Any, settin
         pd.DataFrame({"messages": [TALK]}).to_dict("records")[0]["messages"],
         json.dumps(TALK),
         [{**message, "name": "ignored"} for message in TALK],
+        [*TALK, {"role": "assistant", "content": " "}, {"role": "assistant"}],
         [pd.Series(message) for message in TALK],
     ],
-    ids=["tuple", "array", "table", "json", "more fields", "series"],
+    ids=["tuple", "array", "table", "json", "more fields", "an empty reply", "series"],
 )
 def test_messages_come_as_any_list(given: Any) -> None:
     if isinstance(given, list) and isinstance(given[0], pd.Series):
@@ -103,8 +107,8 @@ def test_messages_come_as_any_list(given: Any) -> None:
         ([*HELLO, {"role": "user", "content": "\ud800"}], r"messages\[1\]\.content has half of a surrogate pair"),
         ([{"role": "user", "content": "a" * (2**20 + 1)}], r"messages\[0\]\.content has 1048577 characters"),
         ([{"role": "user", "content": "a" * 2**19}] * 3, "messages has 1572864 bytes of text; valid: at most 1 MB"),
-        (TALK[:3], "messages ends with the role assistant; valid: .* the last one the user's"),
-        (TALK[:1], "messages ends with the role system"),
+        ([TALK[0], {"role": "assistant", "content": ""}], "messages ends without a message to answer; valid"),
+        ([{"role": "assistant", "content": None}], "messages ends without a message to answer; valid"),
     ],
     ids=lambda value: repr(value)[:30],
 )
@@ -140,8 +144,9 @@ def test_the_oldest_messages_make_room_and_it_shows(chat: Any, turns: int) -> No
 
 def test_a_newest_message_past_the_window_is_refused_with_the_room_there_is(chat: Any) -> None:
     talk = [TALK[0], {"role": "user", "content": "and more " * 200}]
-    room = chat.window - GREEDY["max_new_tokens"]
-    with pytest.raises(TaskInputError, match=f"messages has .* tokens in its newest message .* most {room},"):
+    with pytest.raises(
+        TaskInputError, match=f"messages has .* tokens in its newest message .* most {chat.window - 1} "
+    ):
         chat.run([{"messages": talk}], GREEDY)
 
 
@@ -156,6 +161,34 @@ def test_a_system_message_that_the_template_drops_is_said(tiny_task: Get, monkey
     [row] = chat.run([{"messages": TALK}], GREEDY)
     assert row["system_seen"] is False
     monkeypatch.delitem(chat.__dict__, "system_seen")
+
+
+@pytest.mark.parametrize("turns", [0, 40])
+def test_a_reply_ends_where_the_window_does(chat: Any, turns: int) -> None:
+    [row] = chat.run([{"messages": long_talk(turns)}], {"temperature": 0, "max_new_tokens": 4096})
+    room = chat.window - row["prompt_tokens"]
+    assert row["tokens"] <= room and (row["finish_reason"] == "stop" or row["tokens"] == room)
+    # Long talks leave half of a small window to the reply, and short ones all that there is.
+    assert room >= chat.window // 2 and (row["dropped_messages"] > 0) == (turns > 0)
+
+
+def test_a_newest_message_that_fits_leaves_less_to_the_reply(chat: Any) -> None:
+    message = {"role": "user", "content": "and more"}
+    while len(prompt_of(chat, [message])) < chat.window * 3 // 4:
+        message["content"] += " and more"
+    [row] = chat.run([{"messages": [message]}], {"temperature": 0, "max_new_tokens": 256})
+    assert row["prompt_tokens"] == len(prompt_of(chat, [message]))
+    assert 1 <= row["tokens"] <= chat.window - row["prompt_tokens"] < chat.window // 2
+
+
+def test_a_reply_that_has_begun_is_continued(chat: Any) -> None:
+    talk = [*TALK, {"role": "assistant", "content": "Good"}]
+    [row] = chat.run([{"messages": talk}], GREEDY)
+    tokens = prompt_of(chat, talk)
+    options = {"do_sample": False, "repetition_penalty": 1.0, "max_new_tokens": 10}
+    whole = chat.model.generate(torch.tensor([tokens]), **options)[0]
+    assert row["prompt_tokens"] == len(tokens)
+    assert row["reply"] == chat.tokenizer.decode(whole[len(tokens) :], skip_special_tokens=True)
 
 
 def test_control_tokens_that_people_write_are_text(chat: Any) -> None:

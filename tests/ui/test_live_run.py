@@ -77,7 +77,7 @@ def test_progress_is_the_last_count_of_the_log(log: str, expected: tuple[float, 
 
 def test_a_failure_is_told_in_its_own_words() -> None:
     assert reason(a_process(FAILED), "epoch 1/3\nerror: no space left\n\n") == "error: no space left"
-    log = "[1/1] chatbot: x\n      not registered: the Hub cannot be reached\nerror: 1 of 1 tasks were not registered"
+    log = "[1/1] chatbot: x\n      not registered: the Hub cannot be reached\nerror: 1 of 1 tasks failed"
     assert reason(a_process(FAILED, "register"), log) == "not registered: the Hub cannot be reached"
     assert "exit code -9" in reason(a_process(FAILED, code=-9), "")
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from experiments.config import ConfigError
+from tasks.parameters import typed
 from tests.conftest import PROJECT_ROOT
 from ui.running import processes
 from ui.running.live_run import duration, live_run
@@ -177,8 +178,8 @@ def test_ids_that_are_not_ours_are_refused(store: Path, name: str) -> None:
     ("entry", "values", "words"),
     [
         ("../cnn", {}, "entry point is '../cnn'; valid: cnn, seq2seq"),
-        ("cnn", {"epochs": "0"}, "epochs is 0; valid: at least 1"),
-        ("cnn", {"epochs": "three"}, "epochs is 'three'; valid: a whole number at least 1 and at most 100000, or auto"),
+        ("cnn", {"epochs": "0"}, "epochs is 0; valid: auto, a whole number from 1"),
+        ("cnn", {"epochs": "three"}, "epochs is 'three'; valid: auto, a whole number from 1 to 100000"),
         ("cnn", {"model": "lenet"}, "did you mean 'lenet5'"),
         ("cnn", {"learning_rate": "nan"}, "learning_rate is nan"),
         ("cnn", {"flip": "maybe"}, "flip is 'maybe'; valid: auto, true or false"),
@@ -209,11 +210,10 @@ def test_problems_are_told_field_by_field() -> None:
 def test_every_default_can_be_started_as_it_stands() -> None:
     assert {"cnn", "seq2seq", "compare", "benchmark", "register"} <= set(programs())
     for one in programs().values():
-        typed = {name: "auto" if field.default is None else str(field.default).lower() for name, field in
-                 one.fields.items()}  # fmt: skip
-        assert problems(one, typed) == {} and changed(one, typed) == {}
+        texts = {name: typed(spec["default"]) for name, spec in one.specs.items()}
+        assert problems(one, texts) == {} and changed(one, texts) == {}
         assert (PROJECT_ROOT / f"{one.module.replace('.', '/')}.py").exists()
-        assert set(one.headline) <= set(one.fields)
+        assert set(one.headline) <= set(one.specs)
 
 
 def test_the_command_line_is_safe_to_paste() -> None:

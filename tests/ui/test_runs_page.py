@@ -48,7 +48,7 @@ def test_every_program_has_a_form_whose_defaults_can_be_started(empty_tool, page
         assert not app.button(key="runs-start").disabled
         assert app.code[-1].value.startswith(f"mlflow run . -e {name} ")
         keys = {widget.key for widget in (*app.text_input, *app.selectbox, *app.toggle)}
-        assert {f"run-{name}-{field}" for field in program.fields} <= keys
+        assert {f"run-{name}-{field}" for field in program.specs} <= keys
         labels = [widget.label for widget in (*app.text_input, *app.selectbox, *app.toggle, *app.button)]
         assert all(labels)
 
@@ -80,10 +80,10 @@ def test_start_gives_the_program_what_was_typed(empty_tool, page, monkeypatch: p
 @pytest.mark.parametrize(
     ("field", "typed", "words"),
     [
-        ("epochs", "0", "epochs is 0; valid: at least 1"),
-        ("epochs", "<script>alert(1)</script>", "epochs is '<script>alert(1)</script>'; valid: a whole number"),
+        ("epochs", "0", "epochs is 0; valid: auto, a whole number from 1"),
+        ("epochs", "<script>alert(1)</script>", "epochs is '<script>alert(1)</script>'; valid: auto, a whole number"),
         ("seed", "", "seed is empty; its default is 0"),
-        ("learning_rate", "1e9", "learning_rate is 1000000000.0; valid: above 0 and at most 100"),
+        ("learning_rate", "1e9", "learning_rate is 1000000000.0; valid: auto, a number, above 0 and at most 100"),
     ],
 )
 def test_a_wrong_value_is_said_in_words_and_kept(empty_tool, page, field: str, typed: str, words: str) -> None:

@@ -137,7 +137,7 @@ def test_a_conversation_goes_on_is_answered_again_edited_and_cleared(tool, page)
     assert [one["content"] for one in second] == ["cat", first.result["reply"], "dog"]
     assert len(app.chat_message) == 4
 
-    button(app, "Answer again").click().run()
+    button(app, "Regenerate").click().run()
     again = fine(app).session_state["history"][0]
     assert again.row["messages"] == second and again.parameters["seed"] == 1
     assert app.number_input(key="tasks-chatbot-set-seed").value == 1

@@ -150,7 +150,7 @@ class Asking:
                 self.tokens is not None and f"{self.tokens:,} {'token' if self.tokens == 1 else 'tokens'}",
                 speed is not None and f"{speed:.1f} tokens/s",
                 in_seconds(took),
-                waited >= 1 and f"after {in_seconds(waited)} of waiting and loading",
+                waited >= 1 and f"waited and loaded for {in_seconds(waited)}",
                 self.over and device(),
                 f"{self.model} ({self.reference})",
             )

@@ -20,7 +20,7 @@ def draw_starter_note(version: RegisteredVersion) -> None:
     at_work = any(one.active and dict(one.values) == values for one in processes())
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge("starter", icon=":material/eco:", color="green")
-        st.caption("Small, and trained by this project, so that this task works without a network.", width="content")
+        st.caption("Small, and trained by this project, so that this task works offline.", width="content")
         st.button(escaped(f"Getting {better.name}" if at_work else f"Get {better.name}"), key=note, on_click=launch,
                   args=("register", values, note), icon=":material/download:", type="tertiary", disabled=at_work,
                   help=escaped(f"Registers {better.hub_id} ({better.size()}). It needs a network. "

@@ -32,7 +32,7 @@ def choose_task(found: Mapping[str, list[RegisteredVersion]]) -> str:
             if any(one.key == model for one in found[task]):
                 st.session_state[model_key(task)] = model
         elif task or model:
-            st.warning(escaped(f"There is no registered model for the address's task {task or model}."))
+            st.warning(escaped(f"Unknown task in the link: {task or model}."))
     if st.session_state.get(TASK) not in found:
         st.session_state[TASK] = next(iter(found))
     return st.selectbox("Task", list(found), format_func=task_title, key=TASK, persist_state="session")

@@ -88,7 +88,7 @@ class ChatPanel(Panel):
     def entry(self, row: Row, key: str, *, busy: bool) -> None:
         if _talk(row):
             with st.container(horizontal=True):
-                st.button("Answer again", key=f"{key}-again", icon=":material/refresh:", disabled=busy,
+                st.button("Regenerate", key=f"{key}-again", icon=":material/refresh:", disabled=busy,
                           on_click=self._again, args=(row, key), help="With the next seed.")  # fmt: skip
                 st.button("Edit last message", key=f"{key}-edit", icon=":material/edit:", disabled=busy,
                           on_click=_edit, args=(key,))  # fmt: skip

@@ -7,6 +7,7 @@ import streamlit as st
 
 from tasks.base import Row
 from ui.panels.base import Panel
+from ui.pictures.block_maps import draw_maps
 from ui.pictures.class_bars import draw_class_bars
 from ui.pictures.drawing import pixels_of
 from ui.pictures.heatmaps import enlarged, overlaid
@@ -35,6 +36,8 @@ class ImageClassificationPanel(Panel):
         draw_class_bars(result["scores"])
         if "heatmap" in result:
             draw_attention_on_picture(result)
+        if "layers" in result:
+            draw_maps(result)
 
 
 def draw_label(result: Row) -> None:

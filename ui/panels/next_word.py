@@ -41,7 +41,7 @@ class NextWordPanel(Panel):
         if not result["candidates"]:
             st.caption("The model expects no word here, but a mark or the end of the text.")
         if result["truncated"]:
-            st.caption("Only the end of the text fitted into the model's window.")
+            st.caption("The text was too long; only its end was used.")
         draw_candidates(self, row["text"], result["candidates"], key)
 
 

@@ -16,7 +16,7 @@ STRONGEST = 0.45  # the opacity behind the word with the largest weight
 class SentimentPanel(Panel):
     """Text in, classes out."""
 
-    about = "Tells how a text feels: every class that the model knows, with its probability."
+    about = "Classifies the sentiment of a text: every class that the model knows, with its probability."
     examples = (
         Example("A film to love", {"text": "A wonderful film: funny, warm, and over much too soon."}),
         Example("A long wait", {"text": "We waited two hours, and the food was cold. Never again."}),
@@ -53,7 +53,7 @@ def draw_words(text: str, words: Sequence[Mapping[str, Any]], label: str) -> Non
         return
     st.html(words_html(text, words))
     name = escaped(label)
-    st.caption(f"Solid line: speaks for {name}. Dashed line: speaks against it. The stronger the tint, the more.")
+    st.caption(f"Solid line: speaks for {name}. Dashed line: speaks against it. Stronger color = more weight.")
     with st.expander("Words by their weight"):
         strongest = sorted(words, key=lambda word: -abs(word["weight"]))
         st.dataframe(

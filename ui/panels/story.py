@@ -15,7 +15,7 @@ MODELS_OWN = "background:rgba(61,125,219,0.16);border-radius:3px;padding:0.1em 0
 class StoryPanel(Panel):
     """The beginning of a story in, its continuation out."""
 
-    about = "Continues a story. Continue adds to what was written; change the beginning and run it again at will."
+    about = "Continues a story. Continue adds to what was written; edit the beginning and run it again at any time."
     examples = (
         Example("The lighthouse", {"text": "The lamp of the lighthouse had not been lit for ten years, until that"}),
         Example("A cat and the moon", {"text": "Once upon a time there was a cat who looked at the moon and"}),
@@ -40,9 +40,9 @@ class StoryPanel(Panel):
     def draw(self, row: Row, result: Row, key: str) -> None:  # noqa: ARG002
         draw_story(row["text"], result["completion"])
         if result["truncated"]:
-            st.caption("Only the end of the text fitted into the model's window: it did not see the rest.")
-        ends = {"length": "It ended at the length limit.", "stop": "The model came to an end by itself."}
-        st.caption(f"Tinted: written by the model. {ends.get(result['finish_reason'], '')}")
+            st.caption("The text was too long; only its end was used.")
+        ends = {"length": "It stopped at the length limit.", "stop": "It finished."}
+        st.caption(f"Highlighted text was written by the model. {ends.get(result['finish_reason'], '')}")
 
 
 def draw_story(beginning: str, completion: str) -> None:

@@ -34,7 +34,7 @@ BEES = (
 class SummarizationPanel(Panel):
     """A long text in, a short one out."""
 
-    about = "Says a long text in a few sentences. A text of any length is read part by part."
+    about = "Summarizes a long text in a few sentences. Texts of any length are read part by part."
     examples = (Example("A closed bridge", {"text": BRIDGE}), Example("Dancing bees", {"text": BEES}))
 
     def row(self, key: str) -> dict[str, Any]:

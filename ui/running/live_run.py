@@ -100,7 +100,7 @@ def reason(process: Process, log: str) -> str:
     """Why a process failed, in its own last words."""
     lines = [line.strip() for line in log.split("\n") if line.strip()]
     if process.entry == "register":  # whose last line only counts
-        why = [line for line in lines if line.startswith("not registered: ")]
+        why = [line for line in lines if line.startswith("not registered: ") or " is registered, but then: " in line]
         if why:
             return "\n".join(why)
     return lines[-1] if lines else f"it ended without a word (exit code {process.code})"

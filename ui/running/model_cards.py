@@ -164,7 +164,7 @@ def _draw_offer(offer: CatalogModel, values: Mapping[str, str], present: str, at
                       key=f"register-{values['task']}-{offer.name}", icon=":material/download:", on_click=launch,
                       args=("register", {**values, "model": offer.name}, f"{REGISTERING}-{offer.name}"))  # fmt: skip
             if offer.source:
-                st.link_button("Where this was looked up", offer.source, icon=":material/open_in_new:", type="tertiary")
+                st.link_button("Source", offer.source, icon=":material/open_in_new:", type="tertiary")
         draw_note(f"{REGISTERING}-{offer.name}")
 
 
@@ -193,8 +193,8 @@ def draw_memory() -> None:
                     {name: f"{size / GIGABYTE:.2f} GB" for name, size in now.loaded.items()})  # fmt: skip
     else:
         st.caption("No model is loaded; the first question to a model loads it.")
-    st.caption(escaped(f"{f'{now.running} is answering' if now.running else 'No model is answering'}, "
-                       f"{now.queued} questions wait"))  # fmt: skip
+    state = f"{now.running} is answering" if now.running else "Idle"
+    st.caption(escaped(f"{state}, {f'{now.queued} queued' if now.queued else 'queue empty'}"))
     st.caption("When the memory is used up, the model unused for longest makes room. "
                "PROJECT_DL_MEMORY_GB sets how much there is.")  # fmt: skip
-    st.button("Look again", key="models-memory", icon=":material/refresh:")
+    st.button("Refresh", key="models-memory", icon=":material/refresh:")

@@ -118,7 +118,7 @@ def _draw(process: Process, note: str) -> None:
 
 def _when(process: Process) -> str:
     if process.state == WAITING:
-        return f"waits for a free place, {duration(process)} so far"
+        return f"queued for {duration(process)}"
     return f"{'for' if process.state == RUNNING else 'after'} {duration(process)}"
 
 
@@ -176,8 +176,8 @@ def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
                       help="It is asked to end; a training can be resumed later.")  # fmt: skip
         else:
             if process.entry in RESUMABLE and process.state != FINISHED:
-                st.button("Go on", key=f"again-{process.id}", icon=":material/play_circle:", on_click=_go_on,
-                          args=(process, note), help="Go on from its last good checkpoint.")  # fmt: skip
+                st.button("Resume", key=f"again-{process.id}", icon=":material/play_circle:", on_click=_resume,
+                          args=(process, note), help="Resume from its last good checkpoint.")  # fmt: skip
             st.button("Remove", key=f"forget-{process.id}", icon=":material/delete:", type="tertiary",
                       on_click=_try, args=(forget, process.id, note),
                       help="Remove it from this list, with its log. Its run in MLflow stays.")  # fmt: skip
@@ -186,7 +186,7 @@ def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
                            type="tertiary")  # fmt: skip
 
 
-def _go_on(process: Process, note: str) -> None:
+def _resume(process: Process, note: str) -> None:
     """Resume what was cut off: a training with its run, a comparison by the same command."""
     try:
         run = live_run(process)

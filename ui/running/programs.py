@@ -3,7 +3,6 @@
 Values are texts, as a person types them on the command line. No Streamlit here.
 """
 
-import dataclasses
 import re
 import shlex
 from collections.abc import Mapping
@@ -15,10 +14,10 @@ from typing import Any
 import yaml
 
 from experiments import config as configurations
-from experiments.config import ConfigError, check, check_kind, names_in, valid_range
+from experiments.config import Config, ConfigError, check_kind, names_in
+from tasks.parameters import AUTO, Schema, from_text, typed
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-AUTO = "auto"
 MOST_CHARACTERS = 1000
 # Declared in MLproject, but seldom what a person comes for; and the other way round.
 NOT_HEADLINE = ("data_dir", "resume")
@@ -32,20 +31,20 @@ class Program:
 
     Attributes:
         module: what `python -m` runs.
-        configuration: the dataclass of its parameters.
+        configuration: the class of its parameters.
         headline: the parameters that a form shows first.
     """
 
     name: str
     module: str
-    configuration: type
+    configuration: type[Config]
     headline: tuple[str, ...]
 
     @property
-    def fields(self) -> dict[str, Any]:
-        """The dataclass fields by name, the headline first."""
-        fields = {field.name: field for field in dataclasses.fields(self.configuration)}
-        return {name: fields[name] for name in self.headline} | fields
+    def specs(self) -> dict[str, Schema]:
+        """The schemas of the parameters by name, the headline first."""
+        specs = self.configuration.specs()
+        return {name: specs[name] for name in self.headline} | specs
 
     @property
     def purpose(self) -> str:
@@ -59,14 +58,14 @@ def programs() -> dict[str, Program]:
     classes = {
         name.removesuffix("Config").lower(): value
         for name, value in vars(configurations).items()
-        if name.endswith("Config") and isinstance(value, type) and dataclasses.is_dataclass(value)
+        if isinstance(value, type) and issubclass(value, Config)
     }
     entries = yaml.safe_load((PROJECT_ROOT / "MLproject").read_text())["entry_points"]
     found = {}
     for name, entry in entries.items():
         module = MODULE.match(entry["command"])
         if module and name in classes:
-            fields = {field.name for field in dataclasses.fields(classes[name])}
+            fields = classes[name].model_fields
             declared = [key for key in entry["parameters"] if key in fields and key not in NOT_HEADLINE]
             also = [key for key in ALSO_HEADLINE if key in fields and key not in declared]
             found[name] = Program(name, module[1], classes[name], (*declared, *also))
@@ -80,48 +79,29 @@ def program(name: str) -> Program:
     return programs()[name]
 
 
-def default_text(field: Any) -> str:
-    """A field's default as it is typed."""
-    return _text(field.default)
-
-
-def value_of(field: Any, text: str) -> Any:
+def value_of(program: Program, name: str, text: str) -> Any:
     """What a text means for a field. Raises ConfigError, which names the field and what is valid."""
-    text = text.strip()
+    spec, text = program.specs[name], text.strip()
     if len(text) > MOST_CHARACTERS:
-        raise ConfigError(f"{field.name} has {len(text):,} characters; valid: {MOST_CHARACTERS:,} at most")
+        raise ConfigError(f"{name} has {len(text):,} characters; valid: {MOST_CHARACTERS:,} at most")
     if not text.isprintable():
-        raise ConfigError(f"{field.name} has characters that are not seen (a line break, say); valid: one line of text")
-    if field.default is None and text in ("", AUTO):
-        return None
-    if not text:
-        raise ConfigError(f"{field.name} is empty; its default is {default_text(field)}")
-    if field.type is bool:
-        if text not in ("true", "false"):
-            automatic = f"{AUTO}, " if field.default is None else ""
-            raise ConfigError(f"{field.name} is {text!r}; valid: {automatic}true or false")
-        return text == "true"
-    try:
-        return field.type(text)
-    except ValueError:
-        expected = {int: "a whole number", float: "a number"}[field.type]
-        bounds = valid_range(field.metadata)
-        valid = f"{expected}{f' {bounds}' if bounds else ''}{', or auto' if field.default is None else ''}"
-        raise ConfigError(f"{field.name} is {text!r}; valid: {valid}") from None
+        raise ConfigError(f"{name} has characters that are not seen (a line break, say); valid: one line of text")
+    if not text and spec["default"] is not None:
+        raise ConfigError(f"{name} is empty; its default is {typed(spec['default'])}")
+    return getattr(program.configuration(**{name: from_text(spec, text or AUTO)}), name)
 
 
-def problems(program: Program, typed: Mapping[str, str]) -> dict[str, str]:
+def problems(program: Program, texts: Mapping[str, str]) -> dict[str, str]:
     """What is wrong with typed values, by field; {} if they can be tried. Fields not typed have their defaults.
 
     What only the program can know (files, devices, free space), it says itself.
     """
-    wrong, values, fields = {}, {}, program.fields
-    for name, text in typed.items():
+    wrong, values, specs = {}, {}, program.specs
+    for name, text in texts.items():
         try:
-            if name not in fields:
-                raise ConfigError(f"{name[:60]!r} is no parameter of {program.name}; valid: {', '.join(fields)}")
-            values[name] = value_of(fields[name], text)
-            check(program.configuration(**{name: values[name]}))
+            if name not in specs:
+                raise ConfigError(f"{name[:60]!r} is no parameter of {program.name}; valid: {', '.join(specs)}")
+            values[name] = value_of(program, name, text)
         except ConfigError as error:
             wrong[name] = str(error)
     if not wrong:
@@ -129,7 +109,7 @@ def problems(program: Program, typed: Mapping[str, str]) -> dict[str, str]:
             _check_together(program.configuration(**values))
         except ConfigError as error:
             text = str(error)
-            wrong[next((name for name in fields if text.startswith(f"{name} ")), "")] = text
+            wrong[next((name for name in specs if text.startswith(f"{name} ")), "")] = text
     return wrong
 
 
@@ -150,11 +130,10 @@ def _check_together(config: Any) -> None:
             names_in("datasets", config.datasets, configurations.SEQ2SEQ_DATASETS, {}, "reversal")
 
 
-def changed(program: Program, typed: Mapping[str, str]) -> dict[str, str]:
+def changed(program: Program, texts: Mapping[str, str]) -> dict[str, str]:
     """The typed values that differ from their defaults, written as the command line wants them."""
-    fields = program.fields
-    values = {name: value_of(fields[name], text) for name, text in typed.items()}
-    return {name: _text(value) for name, value in values.items() if value != fields[name].default}
+    values = {name: value_of(program, name, text) for name, text in texts.items()}
+    return {name: typed(value) for name, value in values.items() if value != program.specs[name]["default"]}
 
 
 def arguments(values: Mapping[str, str]) -> list[str]:
@@ -168,9 +147,3 @@ def command_line(program: Program, values: Mapping[str, str]) -> str:
     for name, text in values.items():
         parts += ["-P", f"{name}={text}"]
     return shlex.join(parts)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return AUTO
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -183,8 +183,4 @@ RECIPES = {
 
 def resolve(config: StarterConfig) -> StarterConfig:
     """The configuration with every `auto` that the recipe knows filled in."""
-    recipe = dataclasses.asdict(RECIPES[config.task])
-    known = {name: value for name, value in recipe.items() if hasattr(config, name)}
-    return dataclasses.replace(
-        config, **{name: value for name, value in known.items() if getattr(config, name) is None}
-    )
+    return config.filled(dataclasses.asdict(RECIPES[config.task]))

@@ -64,8 +64,7 @@ LANGUAGE_MODEL = Recipe(epochs=4, learning_rate=2e-3)
 
 def resolve(config: StarterConfig, recipe: Recipe) -> StarterConfig:
     """The configuration with every `auto` decided by a recipe and this machine, and its thread count in force."""
-    auto = {name: value for name, value in dataclasses.asdict(recipe).items() if getattr(config, name) is None}
-    return dataclasses.replace(devices.settled(config), **auto)
+    return devices.settled(config).filled(dataclasses.asdict(recipe))
 
 
 def decide(config: StarterConfig) -> StarterConfig:

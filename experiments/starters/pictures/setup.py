@@ -138,8 +138,7 @@ class PictureTraining(Training):
 
 def decide(config: StarterConfig) -> StarterConfig:
     """The configuration with every `auto` decided for this machine, and its thread count in force."""
-    auto = {name: value for name, value in dataclasses.asdict(RECIPE).items() if getattr(config, name) is None}
-    return dataclasses.replace(devices.settled(config), **auto)
+    return devices.settled(config).filled(dataclasses.asdict(RECIPE))
 
 
 def prepare(config: StarterConfig, accelerator: Accelerator) -> PictureTraining:

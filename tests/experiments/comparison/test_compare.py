@@ -220,7 +220,7 @@ def test_when_all_cells_fail_the_parent_is_failed(store: Path, monkeypatch: pyte
         (["--models", "lenet5,resnet21"], ConfigError, "models names 'resnet21'; did you mean 'resnet20'"),
         (["--models", " , "], ConfigError, "which names nothing; valid"),
         (["--datasets", "digits,minst"], ConfigError, "datasets names 'minst'; did you mean 'mnist'"),
-        (["--seeds", "0"], ConfigError, "seeds is 0; valid: at least 1"),
+        (["--seeds", "0"], ConfigError, "seeds is 0; valid: a whole number from 1 to 1000"),
         (["--kind", "images"], ConfigError, "kind is 'images'; valid: cnn"),
         (["--train_size", "5000"], ConfigError, "train_size is 5000; valid for this data set"),
         (["--train_size", "50"], ConfigError, "train_size is 50; valid: at least 128, the batch size of lenet5"),

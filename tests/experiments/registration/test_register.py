@@ -21,7 +21,9 @@ from experiments.evaluation import text_metrics
 from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
 from experiments.evaluation.tasks import JUDGES, NoMetricError, evaluate, sample_rows
 from experiments.registration import choice
+from experiments.tracking.tracker import Tracker
 from tasks import catalog, registry, task_class
+from tasks.runs import StoreUnreachableError
 from tests.support import tiny_diffusion, tiny_models
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -130,7 +132,7 @@ def test_all_tasks_are_registered_as_references_and_what_is_missing_is_said(
     assert ended.value.code == 1
     told = capsys.readouterr()
     assert "Traceback" not in told.err
-    assert "error: 3 of 7 tasks were not registered: summarization, question-answering, image-generation" in told.err
+    assert "error: 3 of 7 tasks failed: summarization, question-answering, image-generation" in told.err
     for task in PRETRAINED_TASKS:
         entry = catalog.catalog()[task].default
         [line] = [line for line in told.out.splitlines() if line.startswith(f"{task} ")]
@@ -216,7 +218,7 @@ def test_a_folder_that_stands_for_a_model_on_the_hub_is_registered_as_that(
         (["--task", "chatbot", "--model", "/no/such/folder"], "model is '/no/such/folder'"),
         (["--task", "chatbot", "--model", ""], "model is ''"),
         (["--task", "chatbot", "--model", "a b"], "or an existing folder"),
-        (["--task", "chatbot", "--model", "a\0b"], "model is"),
+        (["--task", "chatbot", "--model", "a\0b"], "model has a NUL at character 1"),
         (["--task", "chatbot", "--revision", "../../main"], "revision '../../main'"),
         (["--task", "chatbot", "--device", "tpu"], "device is 'tpu'"),
         (["--champion", "perhaps"], "champion is 'perhaps'; valid: auto, true or false"),
@@ -321,7 +323,7 @@ def test_a_folder_with_pickles_code_or_links_out_of_it_is_refused(
 def test_a_model_for_another_task_is_not_registered(
     store: Path, tiny: Folders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(TrainingError, match="1 of 1 tasks were not registered: question-answering"):
+    with pytest.raises(TrainingError, match="1 of 1 tasks failed: question-answering"):
         register.main(["--task", "question-answering", "--model", str(tiny("distilbert-sentiment"))])
     line = one_line(capsys, "question-answering")
     assert "tiny-distilbert-sentiment does not hold a model for this task: its weights lack qa_outputs" in line
@@ -453,3 +455,17 @@ def test_a_folder_without_permission_is_one_clear_error(tmp_path: Path, monkeypa
     monkeypatch.setattr(choice, "check_folder", forbidden)
     with pytest.raises(ConfigError, match="which cannot be read: Permission denied; valid for chatbot"):
         choice.choose("chatbot", str(tmp_path), None)
+
+
+def test_what_fails_after_the_registration_does_not_deny_it(
+    store: Path, tiny: Folders, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreUnreachableError("the store went away")
+
+    monkeypatch.setattr(Tracker, "describe", fail)
+    with pytest.raises(TrainingError, match="1 of 1 tasks failed: sentiment-analysis"):
+        register.main(["--task", "sentiment-analysis", "--model", str(tiny("distilbert-sentiment"))])
+    line = one_line(capsys, "sentiment-analysis")
+    assert "version 1 of sentiment-analysis is registered, but then: the store went away" in line
+    assert str(champion("sentiment-analysis").version) == "1"

@@ -84,8 +84,8 @@ def test_the_delay_of_the_first_piece_is_counted_from_its_token() -> None:
         (["--models", "nobody"], "models names 'nobody': there is no registered model nobody; nothing is registered"),
         (["--models", ","], "names nothing"),
         (["--tasks", "chat"], "tasks names 'chat'; valid: sentiment-analysis"),
-        (["--repeats", "1"], "repeats is 1; valid: at least 2"),
-        (["--long_tokens", "5000"], "long_tokens is 5000; valid: at least 0 and at most 900"),
+        (["--repeats", "1"], "repeats is 1; valid: a whole number from 2 to 10000"),
+        (["--long_tokens", "5000"], "long_tokens is 5000; valid: a whole number from 0 to 900"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], expected: str, store: Path) -> None:

@@ -101,4 +101,4 @@ def test_a_batch_larger_than_the_data_is_refused(data_dir: Path, accelerator: Ac
 def test_the_recipe_fills_in_what_is_left_open(data_dir: Path) -> None:
     config = STARTER.family.decide(StarterConfig(data_dir=str(data_dir), task="story-completion", learning_rate=0.5))
     assert (config.learning_rate, config.epochs) == (0.5, setup.LANGUAGE_MODEL.epochs)
-    assert all(getattr(config, field.name) is not None for field in dataclasses.fields(config))
+    assert None not in config.model_dump().values()

@@ -91,10 +91,28 @@ def test_a_run_killed_before_it_had_begun_is_marked_when_it_is_to_be_resumed(sto
 
 
 def test_running_runs_of_other_programs_are_left_to_them(store: Path) -> None:
-    foreign = MlflowClient().create_run("0").info.run_id
-    with pytest.raises(ConfigError, match=r"has no config\.json"):
-        train_cnn.main(["--resume", foreign])
-    assert MlflowClient().get_run(foreign).info.status == "RUNNING"
+    launched = {"mlflow.project.entryPoint": "main", "mlflow.source.name": f"file://{store}#other"}
+    for tags in ({}, launched):
+        foreign = MlflowClient().create_run("0", tags=tags).info.run_id
+        with pytest.raises(ConfigError, match=r"has no config\.json"):
+            train_cnn.main(["--resume", foreign])
+        assert MlflowClient().get_run(foreign).info.status == "RUNNING"
+
+
+def test_a_run_has_its_end_before_others_may_have_it(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_terminated, ended = MlflowClient.set_terminated, []
+
+    def held_meanwhile(self: MlflowClient, run_id: str, status: str | None = None, *rest: int) -> None:
+        if status == "FINISHED":
+            with pytest.raises(RunUnavailableError):
+                claim(run_id)
+            ended.append(run_id)
+        set_terminated(self, run_id, status, *rest)
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", held_meanwhile)
+    train_cnn.main(TINY)
+    assert ended == [only_run().info.run_id]
+    claim(ended[0]).release()
 
 
 def program(code: str, **environment: str) -> subprocess.Popen[str]:
@@ -118,16 +136,17 @@ def main():
 """
 
 
-def test_a_second_signal_ends_a_program_that_does_not_come_to_its_end(store: Path) -> None:
-    with program(STUBBORN) as stubborn:
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=["the same", "another"])
+def test_a_second_signal_ends_a_program_that_does_not_come_to_its_end(second: signal.Signals, store: Path) -> None:
+    with program(f"from experiments.config import interrupts\ninterrupts.OTHER_SIGNAL_S = 0.5\n{STUBBORN}") as stubborn:
         assert stubborn.stdout and stubborn.stdout.readline() == "at work\n"
         stubborn.send_signal(signal.SIGTERM)
         assert stubborn.stdout.readline() == "ending\n"
         ended = threading.Event()
         threading.Thread(target=lambda: (stubborn.wait(), ended.set()), daemon=True).start()
         while not ended.wait(0.05):  # at first it counts as the same signal, sent on by somebody
-            stubborn.send_signal(signal.SIGTERM)
-        assert stubborn.returncode == -signal.SIGTERM
+            stubborn.send_signal(second)
+        assert stubborn.returncode == -second
 
 
 def test_another_signal_on_top_of_ctrl_c_is_no_second_one(store: Path) -> None:

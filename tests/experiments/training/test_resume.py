@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_used(
     result = train_cnn.main(["--resume", cut_off.info.run_id])
     printed = capsys.readouterr()
     assert "epoch-0003/model.safetensors is damaged" in printed.err
-    assert "going on after epoch 2" in printed.out
+    assert "resuming after epoch 2" in printed.out
     uncut = train_cnn.main([*TINY, "--epochs", "4"])
     assert result is not None and uncut is not None
     assert histories(result.run_id) == histories(uncut.run_id)
@@ -138,7 +138,10 @@ def test_a_checkpoint_of_another_network_is_refused(cut_off: Run) -> None:
         train_cnn.main(["--resume", cut_off.info.run_id])
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "3", "null", "{"], ids=lambda content: content[:4])
+FOREIGN = ["[" * 100_000, "[]", "3", "null", "{", '{"surplus": 1}', '{"epochs": -3}', '{"model": 3}']
+
+
+@pytest.mark.parametrize("content", FOREIGN, ids=lambda content: content[:9])
 def test_a_configuration_that_is_none_is_refused_in_one_line(cut_off: Run, content: str) -> None:
     (artifacts(cut_off) / "config.json").write_text(content)
     with pytest.raises(ConfigError, match=r"that run (has no config\.json|is not one) of this") as caught:

@@ -134,7 +134,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_metrics_and_animation(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--vocab_size", "1"], "vocab_size is 1; valid: at least 2"),
+        (["--vocab_size", "1"], "vocab_size is 1; valid: a whole number from 2 to 100000"),
         (["--min_length", "9", "--max_length", "5"], "min_length is 9; valid: at most 5, which is max_length"),
         (["--attention", "dott"], "attention is 'dott'; did you mean 'dot'"),
         (["--cell", "rnn"], "cell is 'rnn'; valid: gru, lstm, transformer"),
@@ -142,7 +142,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_metrics_and_animation(
         (["--cell", "transformer", "--hidden_size", "30"], "hidden_size"),
         (["--batch_size", "300", "--train_size", "200"], "batch_size is 300; valid: 1 to 200"),
         (["--vocab_size", "2", "--max_length", "3"], "different sequences"),
-        (["--stop_at", "1.5"], "stop_at is 1.5; valid: at least 0 and at most 1"),
+        (["--stop_at", "1.5"], "stop_at is 1.5; valid: a number from 0 to 1"),
         (["--learning_rate", "nan"], "learning_rate is nan"),
     ],
 )

@@ -60,7 +60,7 @@ def test_two_processes_go_on_with_what_one_began(store: Path) -> None:
     assert train_and_die("in an epoch", 2, ARGUMENTS, "train_seq2seq") == -signal.SIGKILL
     run_id = only_run().info.run_id
     done = on_two_processes(["--resume", run_id], port=29621)
-    assert "going on after epoch 1" in done.stdout
+    assert "resuming after epoch 1" in done.stdout
     assert "not bit-exact with an uninterrupted run: processes 1 -> 2" in done.stderr
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
     assert_as_alone(run_id)

@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from experiments import tune
-from experiments.config import TrainingError
+from experiments.config import RunUnavailableError, TrainingError
 from experiments.training.loop import DivergedError
 from experiments.tuning import run as tune_run
 from experiments.tuning import trial as tune_trial
@@ -74,6 +74,23 @@ def test_ctrl_c_gives_the_trial_back_and_the_same_command_goes_on(store: Path, m
     assert result is not None and (result.counts.finished, result.counts.failed) == (2, 1)
     trials = load_study().trials
     assert trials[1].params == trials[0].params and trials[1].system_attrs["retry_history"] == [0]
+
+
+def test_a_store_that_is_away_does_not_hide_that_the_user_stopped_the_study(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(family: Any, config: Any, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    def away(*_: object) -> None:
+        raise RunUnavailableError("MLflow's store does not answer")
+
+    monkeypatch.setattr(tune_trial, "try_out", interrupted)
+    monkeypatch.setattr(tune_run, "end_shared_run", away)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        tune.main([*FAKE, "--trials", "2"])
+    assert stopped.value.__notes__[-1] == "to resume: the same command"
+    assert "stays RUNNING: MLflow's store does not answer" in capsys.readouterr().err
 
 
 def test_a_trial_taken_for_dead_does_not_count_twice(

@@ -15,7 +15,7 @@ from tests.support.fake_trials import FAKE, TINY, all_runs, load_study
 @pytest.mark.parametrize(
     ("arguments", "error", "expected"),
     [
-        (["--trials", "0"], ConfigError, "trials is 0; valid: at least 1"),
+        (["--trials", "0"], ConfigError, "trials is 0; valid: a whole number from 1 to 100000"),
         (["--search", "lr=0.1:1"], ConfigError, "search names 'lr'"),
         (["--search", "learning_rate=1:0.1"], ConfigError, "the smaller number first"),
         (["--search", "batch_size=300|400"], ConfigError, "search has batch_size=400; valid: at most 200"),

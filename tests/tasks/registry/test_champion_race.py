@@ -7,7 +7,7 @@ import pytest
 
 from tasks import registry
 from tasks.registry import champions
-from tests.scheduled_registry import DiedError, Registry, Turns
+from tests.support.scheduled_registry import DiedError, Registry, Turns
 
 METRIC = "val_accuracy"
 SEEDS = 300
@@ -68,7 +68,7 @@ def test_a_choice_by_hand_is_replaced_by_what_is_new_and_better_only(model) -> N
         for value in (0.3, 0.95):
             promoter(made, value)()
         assert made.alias == "2"
-        made.alias = "1"  # as in MLflow's own pages
+        made.alias = "1"  # as in Open MLflow
         values = [made.turns.draw.choice((0.2, 0.4, 0.6)) for _ in range(3)]
         made.turns.run(*(promoter(made, value) for value in values))
         assert accuracy(made, made.alias) == max(0.3, *values), f"seed {seed}"

@@ -35,7 +35,7 @@ def test_settings_come_from_the_command_line_and_the_environment(monkeypatch: py
     assert settings.body_bytes == 2_000_000 and settings.host == "127.0.0.1"
     assert parse(["--memory_gb", "0.5"]).memory_bytes == 500_000_000
     monkeypatch.setenv(TOKEN_SWITCH, "")
-    assert parse([]).token is None
+    assert parse([]).token == ""
 
 
 def test_a_store_that_does_not_answer_is_one_line(
@@ -59,10 +59,10 @@ def test_a_store_that_does_not_answer_is_one_line(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--port", "70000"], "port is 70000; valid: a number from 0 to 65535"),
-        (["--port", "x"], "argument --port: invalid int value: 'x'"),
-        (["--queue", "0"], "queue is 0; valid: a number from 1 to 10000"),
-        (["--timeout", "0"], "timeout is 0; valid: a number from 0.001"),
+        (["--port", "70000"], "port is 70000; valid: a whole number from 0 to 65535"),
+        (["--port", "x"], "port is 'x'; valid: a whole number from 0"),
+        (["--queue", "0"], "queue is 0; valid: a whole number from 1 to 10000"),
+        (["--timeout", "0"], "timeout is 0.0; valid: a number from 0.001"),
         (["--timeout", "nan"], "timeout is nan; valid"),
         (["--memory_gb", "none"], "memory_gb is 'none'; valid: a number of gigabytes above 0"),
         (["--memory_gb", "inf"], "memory_gb is 'inf'; valid"),

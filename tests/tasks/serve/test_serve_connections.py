@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import Mock
@@ -13,8 +13,7 @@ import uvicorn
 
 from tasks.serve import connections
 from tasks.serve.connections import BoundedProtocol, BoundedServer, Connections, most_connections
-from tests.support.gateway import until
-from tests.support.words import PATIENCE
+from tests.support.gateway import run_async, until
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 HALF = HEAD[:-4]
@@ -91,15 +90,6 @@ async def serving(app: App, most: int = 100) -> AsyncIterator[Served]:
         await task
 
 
-def soon(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """Runs a coroutine as a test."""
-
-    def run() -> None:
-        asyncio.run(asyncio.wait_for(test(), PATIENCE))  # type: ignore[arg-type]
-
-    return run
-
-
 async def closed(reader: asyncio.StreamReader) -> None:
     """Returns when the server has closed a connection, without a word."""
     with contextlib.suppress(ConnectionResetError):
@@ -112,7 +102,7 @@ async def answered(reader: asyncio.StreamReader) -> None:
     assert await reader.readexactly(2) == bytes(2)
 
 
-@soon
+@run_async
 async def test_the_oldest_without_a_request_makes_room_for_a_new_connection() -> None:
     async with serving(App(), most=3) as served:
         silent, half = await served.connect(), await served.connect(HALF)
@@ -125,7 +115,7 @@ async def test_the_oldest_without_a_request_makes_room_for_a_new_connection() ->
             assert served.open == 3
 
 
-@soon
+@run_async
 async def test_one_that_is_being_answered_is_never_closed_for_another() -> None:
     app = App()
     async with serving(app, most=2) as served:
@@ -139,7 +129,7 @@ async def test_one_that_is_being_answered_is_never_closed_for_another() -> None:
         await answered(await served.connect(HEAD))  # an idle one has left
 
 
-@soon
+@run_async
 async def test_whose_body_is_on_its_way_leaves_after_those_without_headers() -> None:
     app = App()
     async with serving(app, most=2) as served:
@@ -154,7 +144,7 @@ async def test_whose_body_is_on_its_way_leaves_after_those_without_headers() -> 
         await answered(late)
 
 
-@soon
+@run_async
 async def test_headers_are_waited_for_only_so_long() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "HEAD_S", 0.05)
@@ -177,7 +167,7 @@ async def test_headers_are_waited_for_only_so_long() -> None:
             await answered(asking)
 
 
-@soon
+@run_async
 async def test_an_answer_that_nobody_reads_is_given_up() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "UNREAD_S", 0.05)
