@@ -3,7 +3,7 @@
 import json
 from bisect import bisect_left
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,8 @@ class Chatbot(WritingTask, LanguageTask):
     before `max_new_tokens`. Messages that end with the assistant's are the beginning of the reply: it is continued, and
     `reply` is what follows.
 
-    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`.
+    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`; with a
+    system message also `system_seen`: some chat templates have no place for one.
     """
 
     name = "chatbot"
@@ -117,8 +118,10 @@ class Chatbot(WritingTask, LanguageTask):
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"messages": check_messages(row["messages"])}
 
+    def texts_of(self, row: dict[str, Any]) -> list[str]:
+        return [message["content"] for message in row["messages"]]
+
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
-        messages = row["messages"]
         messages = row["messages"]
         if self.system and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": self.system}, *messages]
@@ -126,7 +129,9 @@ class Chatbot(WritingTask, LanguageTask):
         tokens, dropped = self._fit(messages, self.window - min(most, RESERVED, self.window // 2))
         fitting = {**parameters, "max_new_tokens": min(most, self.window - len(tokens))}
         written = self.engine.write(tokens, fitting, emit, cancel, continues=begins_reply(messages))
-        facts = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
+        facts: dict[str, Any] = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
+        if any(message["role"] == "system" for message in row["messages"]):
+            facts["system_seen"] = self.system_seen
         return {"reply": written.text, **written.facts(), **facts}
 
     def _fit(self, messages: Messages, room: int) -> tuple[list[int], int]:
@@ -149,6 +154,13 @@ class Chatbot(WritingTask, LanguageTask):
                 f"at most {self.window - 1} for this model"
             )
         return tokens(newest), newest
+
+    @cached_property
+    def system_seen(self) -> bool:
+        """Whether what a system message says becomes part of the prompt."""
+        user = {"role": "user", "content": "a"}
+        one, other = (self._tokens([{"role": "system", "content": text}, user]) for text in "ab")
+        return one != other
 
     def _tokens(self, messages: Messages) -> list[int]:
         try:

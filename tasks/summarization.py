@@ -6,15 +6,9 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from tasks.base import Cancel, ModelFolderError, TaskInputError
+from tasks.engines.devices import pick_device
 from tasks.engines.generation import WritingTask
-from tasks.engines.loading import (
-    context_window,
-    load_model,
-    load_tokenizer,
-    pick_device,
-    pick_dtype,
-    prepare_writing,
-)
+from tasks.engines.loading import context_window, load_model, load_tokenizer, pick_dtype, prepare_writing
 from tasks.engines.streaming import Emit
 from tasks.hub.source import weights_folder
 from tasks.json_files import read_json
@@ -58,6 +52,7 @@ class Summarization(WritingTask):
 
     name = "summarization"
     auto_class = "AutoModelForSeq2SeqLM"
+    requirements = (*WritingTask.requirements, "sentencex")
     parameters = SummaryParameters
 
     def load(self) -> None:

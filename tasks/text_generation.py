@@ -6,8 +6,10 @@ from tasks.base import Cancel, TaskInputError, stop_if
 from tasks.engines.generation import LanguageTask, Sampling, WritingTask
 from tasks.engines.language_model import LanguageModel
 from tasks.engines.next_word import MOST_PIECES, WordSearch
-from tasks.engines.streaming import Emit
+from tasks.engines.streaming import Emit, Event
 from tasks.parameters import Parameters, option
+
+SPACES = " \t"
 
 
 def end_of(text: str, model: LanguageModel, room: int) -> tuple[list[int], bool]:
@@ -24,8 +26,24 @@ def end_of(text: str, model: LanguageModel, room: int) -> tuple[list[int], bool]
     return (tokens[:begin] + tokens[begin - room :]) if room > begin else tokens[-room:], True
 
 
+def without_first_space(emit: Emit) -> Emit:
+    """Emits pieces without the space that the first of them begins with."""
+    begun = False
+
+    def emit_rest(event: Event) -> None:
+        nonlocal begun
+        piece = event["piece"] if begun else event["piece"].removeprefix(" ")
+        begun = True
+        if piece:
+            emit({"piece": piece})
+
+    return emit_rest
+
+
 class StoryCompletion(WritingTask, LanguageTask):
     """Continues a story.
+
+    Spaces at the end of the text are not read: a word's own token brings them along. A word then follows, not a comma.
 
     Output: `completion` (what follows the text, beginning with a space where one belongs), `finish_reason`,
     `truncated` (whether only the end of the text fitted into the model's window), `prompt_tokens`, `tokens`.
@@ -35,10 +53,20 @@ class StoryCompletion(WritingTask, LanguageTask):
     parameters = Sampling
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
-        tokens, truncated = end_of(row["text"], self.engine, self.room(parameters))
-        written = self.engine.write(tokens, parameters, emit, cancel, continues=True)
+        read = row["text"].rstrip(SPACES)
+        tokens, truncated = end_of(read, self.engine, self.room(parameters))
+        typed = read != row["text"]
+        written = self.engine.write(
+            tokens,
+            parameters,
+            without_first_space(emit) if typed else emit,
+            cancel,
+            continues=True,
+            spaced=typed and not read[-1].isspace(),
+        )
         facts = {"prompt_tokens": len(tokens), "truncated": truncated}
-        return {"completion": written.text, **written.facts(), **facts}
+        completion = written.text.removeprefix(" ") if typed else written.text
+        return {"completion": completion, **written.facts(), **facts}
 
 
 class NextWordParameters(Parameters):
@@ -70,7 +98,7 @@ class NextWordPrediction(LanguageTask):
         return results
 
     def _predict(self, text: str, top_k: int) -> dict[str, Any]:
-        tokens, truncated = end_of(text.rstrip(" \t"), self.engine, self.window - MOST_PIECES)
+        tokens, truncated = end_of(text.rstrip(SPACES), self.engine, self.window - MOST_PIECES)
         words = self.search.words(tokens, text, top_k)
         best = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:top_k]
         return {

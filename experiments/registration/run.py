@@ -19,7 +19,7 @@ from experiments.tracking.run import Tracker, git_commit, tracked_run
 from tasks import open_task, registry
 from tasks.base import ModelFolderError, Task, TaskInputError, first_line
 from tasks.catalog import CatalogError
-from tasks.engines.loading import pick_device
+from tasks.engines.devices import pick_device
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.memory import give_memory_back, modules_of
 

@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jinja2 import TemplateError
 
 from tasks.base import Cancel
 from tasks.engines.decoding import Reader, write_text
+from tasks.engines.devices import pick_device
 from tasks.engines.language_model import (
     ChatTemplateError,
     Following,
@@ -21,7 +23,8 @@ from tasks.engines.language_model import (
     stop_strings,
     windows,
 )
-from tasks.engines.loading import context_window, load_model, load_tokenizer, pick_device, pick_dtype, prepare_writing
+from tasks.engines.loading import context_window, load_model, load_tokenizer, pick_dtype, prepare_writing
+from tasks.engines.pretrained import unknown_parts
 from tasks.engines.streaming import Emit
 from tasks.runtime.memory import memory_bytes
 
@@ -75,8 +78,16 @@ class CausalModel(LanguageModel):
             raise ChatTemplateError(str(error)) from error
 
     def write(
-        self, tokens: list[int], parameters: dict[str, Any], emit: Emit, cancel: Cancel, *, continues: bool
+        self,
+        tokens: list[int],
+        parameters: dict[str, Any],
+        emit: Emit,
+        cancel: Cancel,
+        *,
+        continues: bool,
+        spaced: bool = False,
     ) -> Written:
+        options = {"begin_suppress_tokens": self._unspaced} if spaced else {}
         prompt = torch.tensor([tokens], device=self.model.device)
         return write_text(
             self.model,
@@ -87,7 +98,18 @@ class CausalModel(LanguageModel):
             parameters,
             max_new_tokens=parameters["max_new_tokens"],
             repetition_penalty=parameters["repetition_penalty"],
+            **options,
         )
+
+    @cached_property
+    def _unspaced(self) -> list[int]:
+        """The tokens that bring no white space along."""
+        every = [(token,) for token in range(min(self.vocabulary_size, len(self.tokenizer)))]
+        special = set(self.tokenizer.all_special_ids)
+        texts = self.texts_of(every)
+        return [
+            token for (token,), text in zip(every, texts, strict=True) if token in special or not text[:1].isspace()
+        ]
 
     def read(self, prompt: list[int]) -> Callable[[Sequence[Tokens]], list[Following]]:
         with torch.inference_mode():
@@ -108,18 +130,23 @@ class CausalModel(LanguageModel):
         whole = [[*self.anchor, *(token for token in path if token < known)] for path in paths]
         return [text[self.known :] for text in self.tokenizer.backend_tokenizer.decode_batch(whole)]
 
-    def log_likelihood(self, text: str) -> tuple[float, int]:
-        begin = self.bos if self.bos is not None else self.eos
-        begins = [] if begin is None else [begin]
-        tokens = self.tokenizer(text, verbose=False, add_special_tokens=False)["input_ids"]
-        total, count = 0.0, 0
-        for part in windows(tokens, self.window - len(begins)):
-            window = torch.tensor([[*begins, *part]], device=self.model.device)
+    def log_likelihood(self, text: str) -> tuple[float, int, int]:
+        begins = self.bos is not None and self.encode("a")[0] == self.bos
+        encoded = self.tokenizer(text, verbose=False, add_special_tokens=False, return_offsets_mapping=True)
+        tokens, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        first = 0 if begins else 1
+        total, room = 0.0, self.window - 1
+        for start in range(first, len(tokens), room):
+            before = [self.bos] if begins else tokens[start - 1 : start]
+            window = torch.tensor([before + tokens[start : start + room]], device=self.model.device)
             with torch.inference_mode():
                 scores = self.model(input_ids=window).logits[0, :-1].float().log_softmax(-1)
-            predicted = scores.gather(-1, window[0, 1:, None])
-            total, count = total + float(predicted.sum()), count + predicted.numel()
-        return total, count
+            total += float(scores.gather(-1, window[0, 1:, None]).sum())
+        predicted = text if begins else text[offsets[0][1] :] if offsets else ""
+        return total, max(0, len(tokens) - first), len(predicted.encode())
+
+    def unknown_parts(self, text: str) -> list[str]:
+        return unknown_parts(self.tokenizer, text)
 
     def memory_bytes(self) -> int:
         return memory_bytes(self.model)

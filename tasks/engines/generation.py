@@ -64,6 +64,9 @@ class LanguageTask(PretrainedTask):
         self.engine = open_language_model(self.folder, self.device)
         self.window = self.engine.window
 
+    def unknown_parts(self, text: str) -> list[str]:
+        return self.engine.unknown_parts(text)
+
     def memory_bytes(self) -> int:
         return self.engine.memory_bytes() if hasattr(self, "engine") else 0
 

@@ -82,13 +82,21 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def write(
-        self, tokens: list[int], parameters: dict[str, Any], emit: Emit, cancel: Cancel, *, continues: bool
+        self,
+        tokens: list[int],
+        parameters: dict[str, Any],
+        emit: Emit,
+        cancel: Cancel,
+        *,
+        continues: bool,
+        spaced: bool = False,
     ) -> Written:
         """Continue a prompt that with `max_new_tokens` fits into the window, and emit the pieces as they come.
 
         Args:
             parameters: those of `tasks.engines.generation.Sampling`.
             continues: the text goes on from the prompt's, so that a first space counts.
+            spaced: the first token is one that brings white space along.
         """
 
     @abstractmethod
@@ -100,11 +108,16 @@ class LanguageModel(ABC):
         """What tokens say as the continuation of a text. Of tokens that `read` told of."""
 
     @abstractmethod
-    def log_likelihood(self, text: str) -> tuple[float, int]:
-        """The log-probability (natural) of a text's tokens and their number, in windows that do not overlap.
+    def log_likelihood(self, text: str) -> tuple[float, int, int]:
+        """The log-probability (natural) of the tokens of a text that are predicted, their number, and their bytes.
 
-        Each window begins with the model's token for the start of a text, so that the first word is predicted too.
+        Where the tokenizer begins a text with a token of its own, so does each window, and the first word is predicted
+        too; else the first token is only read, and each later window begins with the last token of the one before.
         """
+
+    def unknown_parts(self, text: str) -> list[str]:  # noqa: ARG002
+        """The parts of a text that the model does not know; by default none, as of tokenizers that know all bytes."""
+        return []
 
     @abstractmethod
     def memory_bytes(self) -> int:

@@ -22,7 +22,6 @@ from tasks.engines.language_model import (
     Tokens,
     Written,
     stop_strings,
-    windows,
 )
 from tasks.engines.llama_server import LlamaRefusalError, LlamaServer
 from tasks.engines.streaming import Emit
@@ -33,6 +32,7 @@ TOLD = 500  # of so many tokens `read` tells the probability: a tenth of a secon
 REMEMBERED = 256  # tokens that two prompts share before the second is not read from its start
 RANDOM_SEED = 2**32 - 1  # llama.cpp takes this seed for "any"
 CERTAIN = 1e6  # added to a token's score, nothing else can be drawn
+SPACED = r"root ::= [ \t\n] [^\x00]*"  # a text that begins with white space, in llama.cpp's own grammars
 # Where people wrote what looks like a control token, it stands for it until the conversation has its form.
 FIRST_PRIVATE = 0xF0000
 
@@ -85,6 +85,7 @@ class LlamaModel(LanguageModel):
         cancel: Cancel,
         *,
         continues: bool,  # noqa: ARG002 - llama.cpp keeps a first space in any case
+        spaced: bool = False,
     ) -> Written:
         started = time.perf_counter()
         if cancel():
@@ -108,6 +109,7 @@ class LlamaModel(LanguageModel):
                 "cache_prompt": self._shares_enough(tokens),
                 "stream": True,
                 "timings_per_token": True,
+                **({"grammar": SPACED} if spaced else {}),
             },
             pieces,
         )
@@ -121,16 +123,17 @@ class LlamaModel(LanguageModel):
     def texts_of(self, paths: Sequence[Tokens]) -> list[str]:
         return [b"".join(self._bytes[token] for token in path).decode(errors="replace") for path in paths]
 
-    def log_likelihood(self, text: str) -> tuple[float, int]:
-        begin = self.bos if self.bos is not None else self.eos
-        begins = [] if begin is None else [begin]
-        tokens = self._tokens(text, special=False, begin=False)
-        total, count = 0.0, 0
-        for part in windows(tokens, self.window - len(begins)):
-            whole = [*begins, *part]
-            for place in range(1, len(whole)):
-                total, count = total + self._log_probability(whole[:place], whole[place]), count + 1
-        return total, count
+    def log_likelihood(self, text: str) -> tuple[float, int, int]:
+        tokens = self.encode(text)
+        begins = bool(tokens) and tokens[0] == self.bos
+        begin, room = tokens[:1] if begins else [], self.window - 1
+        total, first = 0.0, ""
+        for start in range(1, len(tokens), room):
+            window = [*(begin or tokens[start - 1 : start]), *tokens[start : start + room]]
+            total += sum(self._log_probability(window[:place], window[place]) for place in range(1, len(window)))
+        if tokens and not begins:
+            first = self._server.ask("/detokenize", {"tokens": tokens[:1]})["content"]
+        return total, max(0, len(tokens) - 1), len(text.encode()) - len(first.encode())
 
     def memory_bytes(self) -> int:
         return self.file.file_bytes + self.file.cache_bytes(self.window)

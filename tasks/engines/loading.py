@@ -14,17 +14,6 @@ from tasks.hub.checks import check_config
 CPU_WINDOW = 4096
 
 
-def pick_device(name: str) -> torch.device:
-    """The device of a name; `auto` takes a GPU if there is one. Raises ValueError for one that is not there."""
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(device for device in ("cuda", "mps", "cpu") if present[device])
-    if not present.get(name):
-        usable = ", ".join(["auto", *(device for device, there in present.items() if there)])
-        raise ValueError(f"device is {name!r}; valid on this machine: {usable}")
-    return torch.device(name)
-
-
 def pick_dtype(device: torch.device, *, wide_range: bool) -> torch.dtype:
     """The type for a pretrained model's weights.
 

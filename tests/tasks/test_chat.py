@@ -150,6 +150,19 @@ def test_a_newest_message_past_the_window_is_refused_with_the_room_there_is(chat
         chat.run([{"messages": talk}], GREEDY)
 
 
+def test_a_system_message_that_the_template_drops_is_said(tiny_task: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    for model in ("qwen2", "gpt2"):
+        seen, without = tiny_task("chatbot", model).run([{"messages": TALK}, {"messages": HELLO}], GREEDY)
+        assert seen["system_seen"] is True and "system_seen" not in without
+    chat = tiny_task("chatbot", "qwen2")
+    template = "{% for message in messages if message.role != 'system' %}{{ message.content }}{% endfor %}"
+    monkeypatch.setattr(chat.tokenizer, "chat_template", template)
+    monkeypatch.delitem(chat.__dict__, "system_seen")
+    [row] = chat.run([{"messages": TALK}], GREEDY)
+    assert row["system_seen"] is False
+    monkeypatch.delitem(chat.__dict__, "system_seen")
+
+
 @pytest.mark.parametrize("turns", [0, 40])
 def test_a_reply_ends_where_the_window_does(chat: Any, turns: int) -> None:
     [row] = chat.run([{"messages": long_talk(turns)}], {"temperature": 0, "max_new_tokens": 4096})

@@ -10,6 +10,7 @@ import torch
 
 from tasks.base import TaskInputError
 from tasks.engines.next_word import Path, _Beam
+from tests.support.tiny_models import LINES
 
 MODELS = ("gpt2", "llama")
 PROMPT = "Once upon a time there was"
@@ -100,6 +101,23 @@ def test_a_stream_is_the_pieces_and_last_the_row_of_run(story: Any) -> None:
     assert lasting(last) == lasting(row)
     assert len(pieces) > 3 and all(list(event) == ["piece"] and event["piece"] for event in pieces)
     assert "".join(event["piece"] for event in pieces) == row["completion"]
+
+
+@pytest.mark.parametrize("spaces", [" ", "   ", "\t "])
+def test_a_space_that_was_typed_already_is_followed_by_a_word(story: Any, spaces: str) -> None:
+    [row] = story.run([{"text": "Once upon a time" + spaces}], GREEDY)
+    assert row["completion"].startswith("there was a")
+    # Behind some of these words a mark is likeliest, and not behind a space.
+    texts = [LINES[1][: space.start()] for space in re.finditer(r"(?=[ ,.!])", LINES[1])]
+    alone = story.run([{"text": text} for text in texts], GREEDY)
+    spaced = story.run([{"text": text + spaces} for text in texts], GREEDY)
+    marks = sum(not row["completion"].startswith(" ") for row in alone)
+    assert marks or story.model.config.model_type == "llama"  # which has learned no marks
+    assert all(row["completion"][0].isalnum() for row in spaced)
+    *pieces, last = story.stream({"text": texts[0] + spaces}, GREEDY)
+    assert "".join(event["piece"] for event in pieces) == last["completion"] == spaced[0]["completion"]
+    [same] = story.run([{"text": PROMPT + "\n"}], GREEDY)
+    assert story.run([{"text": PROMPT + "\n" + spaces}], GREEDY)[0]["completion"] == same["completion"].lstrip(" ")
 
 
 def test_pieces_are_there_while_the_model_writes(story: Any) -> None:

@@ -75,6 +75,8 @@ class ChatPanel(Panel):
             st.markdown(escaped(result["reply"]) or "The model said nothing.")
             if result["dropped_messages"]:
                 st.caption(f"The model did not see the {result['dropped_messages']} oldest messages: no room.")
+            if not result.get("system_seen", True):
+                st.caption("This model's chat template has no place for a system prompt: the model did not see yours.")
             if result["finish_reason"] == "length":
                 st.caption("It ended at the length limit: raise max new tokens to hear more.")
 

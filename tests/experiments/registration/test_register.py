@@ -385,16 +385,25 @@ def test_samples_fit_their_task_and_give_its_metrics(task: str, tiny: Folders, t
     assert all(value >= 0 for value in scores.values())
 
 
-def test_perplexity_is_that_of_the_model_s_own_loss(tiny: Folders, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["gpt2", "llama"])
+def test_perplexity_is_that_of_the_model_s_own_loss(model: str, tiny: Folders, tmp_path: Path) -> None:
+    import math
+
     import torch
 
-    folder = Path(shutil.copytree(tiny("gpt2"), tmp_path / "model"))
+    folder = Path(shutil.copytree(tiny(model), tmp_path / "model"))
     task: Any = tiny_models.opened(folder, "story-completion")
     text = "Once upon a time there was a cat"
-    tokens = [task.engine.tokenizer.bos_token_id, *task.engine.tokenizer(text, add_special_tokens=False)["input_ids"]]
-    loss = task.engine.model(input_ids=torch.tensor([tokens]), labels=torch.tensor([tokens])).loss
+    # As its tokenizer makes them: of the two only Llama's begins with a token for the beginning.
+    tokens = task.engine.tokenizer(text)["input_ids"]
+    assert (tokens[0] == task.engine.tokenizer.bos_token_id) == (model == "llama")
+    loss = float(task.engine.model(input_ids=torch.tensor([tokens]), labels=torch.tensor([tokens])).loss.detach())
     scores = evaluate(task, [{"text": text}])
-    assert scores["perplexity"] == pytest.approx(float(loss.detach().exp()), rel=1e-4)
+    assert scores["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
+    # Per byte of what is predicted.
+    read = "" if model == "llama" else task.engine.tokenizer.decode(tokens[:1])
+    size = len(text.removeprefix(read).encode())
+    assert scores["bits_per_byte"] == pytest.approx(loss * (len(tokens) - 1) / math.log(2) / size, rel=1e-4)
     long = evaluate(task, [{"text": text * 20}])  # several windows
     assert 1 < long["perplexity"] < 1e6
     # A line that the model has learned surprises it less than one of the same letters in another order.

@@ -63,6 +63,16 @@ def test_sentiment_tells_praise_from_blame() -> None:
     assert [row["label"] for row in loaded("sentiment-analysis").run(rows)] == ["POSITIVE", "NEGATIVE"]
 
 
+def test_what_a_starter_does_not_know_is_named() -> None:
+    rows = [{"text": "😡"}, {"text": "a" * 5000}, {"text": "A warm and clever film."}]
+    angry, letters, known = loaded("sentiment-analysis").run(rows)
+    assert angry["unknown"] == ["😡"] and len(letters["unknown"]) == 1 and "unknown" not in known
+    drawing = loaded("image-generation")
+    for prompt, unknown in {"a cat": ["cat"], "red": ["red"], "draw a pair of boots, please": None}.items():
+        (answer,) = drawing.run([{"prompt": prompt}], {"steps": 1})
+        assert answer.get("unknown") == unknown
+
+
 def test_an_answer_is_found_in_its_text() -> None:
     row = {"question": "When was the lamp lit again?", "context": STORY}
     assert "Saturday" in loaded("question-answering").run([row])[0]["answer"]

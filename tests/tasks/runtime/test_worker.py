@@ -13,7 +13,7 @@ import torch
 
 from tasks.base import Task, TaskInputError
 from tasks.runtime.jobs import JobCancelled
-from tasks.runtime.memory import DeviceFullError
+from tasks.runtime.memory import DeviceFullError, is_full
 from tasks.runtime.worker import ModelTooLargeError, Worker
 from tests.conftest import PROJECT_ROOT
 from tests.support.words import MB, PATIENCE, Loads, Words, text, until
@@ -130,6 +130,13 @@ def test_the_error_of_a_job_does_not_keep_its_model_alive(loads: Loads, caplog: 
         assert ask(worker, "b-100") == ["b-100"]
         gc.collect()
         assert [task.model_name for task in loads.tasks] == ["b-100"]
+
+
+def test_a_full_device_is_told_from_other_failures() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**15)
+    assert is_full(caught.value) and is_full(torch.OutOfMemoryError("CUDA out of memory")) and is_full(MemoryError())
+    assert not is_full(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) and not is_full(OSError("full"))
 
 
 @pytest.mark.parametrize("others", [True, False])
