@@ -91,6 +91,11 @@ class Task(ABC):
         """Whether it gives its answer in pieces or steps, where these parameters are set."""
         return type(self).stream_answer is not Task.stream_answer
 
+    @classmethod
+    def needs(cls, folder: Path) -> tuple[str, ...]:  # noqa: ARG003
+        """Packages that a registered model in a folder needs besides the common ones."""
+        return cls.requirements
+
     def memory_bytes(self) -> int:
         """Bytes of the weights in memory: those of every torch module among the task's attributes; 0 before `load`."""
         return memory_bytes(*modules_of(vars(self).values()))

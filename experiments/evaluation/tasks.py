@@ -207,7 +207,7 @@ def _reversals(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
 
 def _perplexity(task: Any, rows: Rows, parameters: Parameters) -> Evaluation:  # noqa: ARG001
     """`perplexity` of a token, and `bits_per_byte`, which models with different tokens can be compared by."""
-    found = [_log_likelihood(task, row["text"]) for row in rows]
+    found = [task.engine.log_likelihood(row["text"]) for row in rows]
     nats = -sum(score for score, _ in found)
     tokens = sum(count for _, count in found)
     if not tokens:
@@ -221,27 +221,6 @@ def _perplexity(task: Any, rows: Rows, parameters: Parameters) -> Evaluation:  #
         {"perplexity": math.exp(nats / tokens), "bits_per_byte": nats / math.log(2) / sum(sizes)},
         {"perplexity": a_token, "bits_per_byte": RowScores(tuple(bits), tuple(map(float, sizes)))},
     )
-
-
-def _log_likelihood(task: Any, text: str) -> tuple[float, int]:
-    """The log-probability (natural) of a text's tokens and their number, in windows that do not overlap.
-
-    Each window begins with the model's token for the start of a text, so that the first word is predicted too.
-    """
-    import torch
-
-    tokenizer = task.tokenizer
-    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    begins = [] if begin is None else [begin]
-    tokens = task.encode(text, add_special_tokens=False)["input_ids"]
-    total, count, room = 0.0, 0, task.window - len(begins)
-    for start in range(0, len(tokens), room):
-        window = torch.tensor([begins + tokens[start : start + room]], device=task.model.device)
-        with torch.inference_mode():
-            scores = task.model(input_ids=window).logits[0, :-1].float().log_softmax(-1)
-        predicted = scores.gather(-1, window[0, 1:, None])
-        total, count = total + float(predicted.sum()), count + predicted.numel()
-    return total, count
 
 
 JUDGES: Mapping[str, Judge] = {

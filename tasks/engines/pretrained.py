@@ -5,25 +5,7 @@ from threading import Lock
 from typing import Any, ClassVar
 
 from tasks.base import Task, check_text
-from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
 from tasks.hub.source import weights_folder
-
-# Attention over more takes a CPU minutes; GPUs read what the model can.
-CPU_WINDOW = 4096
-
-
-def context_window(model: Any, tokenizer: Any) -> int:
-    """How many tokens, special ones included, a model reads (and writes, if it generates) at once."""
-    config = model.config
-    limits = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
-    limits.append(tokenizer.model_max_length)  # 1e30 if its files do not say
-    for name, module in model.named_modules():
-        # RoBERTa and its kin count positions from behind the padding's index: 514 of them are for 512 tokens.
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            limits.append(module.num_embeddings - module.padding_idx - 1)
-    if model.device.type == "cpu":
-        limits.append(CPU_WINDOW)
-    return min(int(limit) for limit in limits if limit)
 
 
 class PretrainedTask(Task):
@@ -44,6 +26,8 @@ class PretrainedTask(Task):
         self.lock = Lock()
 
     def load(self) -> None:
+        from tasks.engines.loading import context_window, load_model, load_tokenizer, pick_device, pick_dtype
+
         folder = weights_folder(self.folder)
         device = pick_device(self.device)
         self.model = load_model(folder, self.auto_class, device, pick_dtype(device, wide_range=self.wide_range))

@@ -10,7 +10,7 @@ import torch
 from transformers import Pipeline
 
 from tasks.base import Cancel
-from tasks.engines.decoding import Written
+from tasks.engines.language_model import Written
 from tasks.engines.streaming import Emit
 from tasks.engines.summaries import parts_of
 from tasks.texts import sentences

@@ -7,7 +7,8 @@ import torch
 from transformers import Pipeline, StoppingCriteria, StoppingCriteriaList
 
 from tasks.base import Cancel, TaskInputError
-from tasks.engines.decoding import Reader, Written, write_text
+from tasks.engines.decoding import Reader, write_text
+from tasks.engines.language_model import Written
 from tasks.engines.streaming import Emit, Event
 from tasks.texts import divide
 

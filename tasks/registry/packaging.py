@@ -42,7 +42,7 @@ def package(
     """
     describe_folder(folder, task, model_name)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    needed = BASE_REQUIREMENTS + task_class(task).requirements
+    needed = BASE_REQUIREMENTS + task_class(task).needs(folder)
     requirements = [f"{package}=={installed_version(package)}" for package in needed]
     return mlflow.pyfunc.log_model(
         name=name,

@@ -27,9 +27,7 @@ def test_a_starter_has_examples_of_what_it_knows_where_there_are_such(task: str)
     one = panel(task)
     assert one.examples_for(starter=False) == one.examples
     assert one.examples_for(starter=True) == (one.starter_examples or one.examples)
-    assert bool(one.starter_examples) == (
-        task in ("chatbot", "image-generation", "next-word-prediction", "story-completion")
-    )
+    assert bool(one.starter_examples) == (task == "image-generation")
 
 
 def test_a_task_that_nobody_made_a_panel_for_has_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,11 +32,6 @@ class ChatPanel(Panel):
         ("Explain overfitting", "Explain overfitting to a beginner in three sentences."),
         ("A short poem", "Write a poem of four lines about the sea."),
     )
-    starter_examples = _openings(
-        ("Movies", "Do you like scary movies?"),
-        ("Music", "What kind of music do you listen to?"),
-        ("The game", "Did you see the game yesterday?"),
-    )
     upfront = 2
     has_entry = True
 

@@ -388,7 +388,7 @@ def test_memory_counts_shared_weights_once() -> None:
 
 def test_a_task_knows_its_memory_once_it_is_loaded(tiny_task: Callable[..., Any], tmp_path: Path) -> None:
     task = tiny_task("story-completion", "gpt2")
-    assert task.memory_bytes() == sum(parameter.nbytes for parameter in task.model.parameters())
+    assert task.memory_bytes() == sum(parameter.nbytes for parameter in task.engine.model.parameters())
     assert type(task)(tmp_path, "not loaded").memory_bytes() == 0
 
 

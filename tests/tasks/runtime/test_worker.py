@@ -231,12 +231,3 @@ def processor_time_of_idling() -> float:
     time.sleep(0.3)
     later = next(entry for entry in psutil.Process().threads() if entry.id == thread.native_id)
     return later.user_time + later.system_time - processor.user_time - processor.system_time
-
-
-def test_what_prepares_the_worker_comes_before_the_first_model_and_may_fail(loads: Loads) -> None:
-    def prepare() -> None:
-        assert not loads.keys
-        raise OSError("a library is missing")
-
-    with Worker(loads, 100 * MB, prepare=prepare) as worker:
-        assert ask(worker, "a-40") == ["a-40"]
