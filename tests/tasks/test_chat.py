@@ -156,7 +156,7 @@ def test_a_system_message_that_the_template_drops_is_said(tiny_task: Get, monkey
         assert seen["system_seen"] is True and "system_seen" not in without
     chat = tiny_task("chatbot", "qwen2")
     template = "{% for message in messages if message.role != 'system' %}{{ message.content }}{% endfor %}"
-    monkeypatch.setattr(chat.tokenizer, "chat_template", template)
+    monkeypatch.setattr(chat.engine.tokenizer, "chat_template", template)
     monkeypatch.delitem(chat.__dict__, "system_seen")
     [row] = chat.run([{"messages": TALK}], GREEDY)
     assert row["system_seen"] is False

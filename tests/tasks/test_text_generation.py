@@ -112,7 +112,7 @@ def test_a_space_that_was_typed_already_is_followed_by_a_word(story: Any, spaces
     alone = story.run([{"text": text} for text in texts], GREEDY)
     spaced = story.run([{"text": text + spaces} for text in texts], GREEDY)
     marks = sum(not row["completion"].startswith(" ") for row in alone)
-    assert marks or story.model.config.model_type == "llama"  # which has learned no marks
+    assert marks or story.engine.model.config.model_type == "llama"  # which has learned no marks
     assert all(row["completion"][0].isalnum() for row in spaced)
     *pieces, last = story.stream({"text": texts[0] + spaces}, GREEDY)
     assert "".join(event["piece"] for event in pieces) == last["completion"] == spaced[0]["completion"]

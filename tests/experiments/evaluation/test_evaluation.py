@@ -302,7 +302,7 @@ def test_sequences_are_evaluated(shelf: Path) -> None:
         (["--task", "summarization", "--datasets", "."], "which is a folder; valid: auto, or a CSV file with"),
         (["--task", "summarization", "--datasets", ""], "there is no such file"),
         (["--task", "summarization", "--datasets", "~nosuchuser/x.csv"], "which cannot be read: .*; valid: auto, or"),
-        (["--task", "summarization", "--datasets", "a\0b"], "there is no such file"),
+        (["--task", "summarization", "--datasets", "a\0b"], "datasets has a NUL at character 2"),
         (["--task", "summarization", "--datasets", "x" * 300], "which cannot be read"),
         (["--task", "summarization", "--datasets", "/dev/zero"], "which is no plain file"),
     ],

@@ -104,9 +104,7 @@ def test_every_task_is_registered_from_a_folder_and_answers(task: str, store: Pa
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors")} <= model_files(task)
     row, parameters = CONVERSATION if task == "chatbot" else INPUT_EXAMPLES[task], FIRST_PARAMETERS.get(task)
     [answer] = model.predict([row], params=parameters)
-    # MLflow takes a list in a single row for a column of several rows: a conversation goes in as a column of one.
-    streamed = {"messages": [row["messages"]]} if task == "chatbot" else row
-    *events, last = model.predict_stream(streamed, params=parameters)
+    *events, last = model.predict_stream(row, params=parameters)
     assert isinstance(answer[OUTPUTS[task]], str) and answer["model"] == folder.name
     assert last[OUTPUTS[task]] == answer[OUTPUTS[task]]
     if task in ("story-completion", "chatbot"):
@@ -220,7 +218,7 @@ def test_a_folder_that_stands_for_a_model_on_the_hub_is_registered_as_that(
         (["--task", "chatbot", "--model", "/no/such/folder"], "model is '/no/such/folder'"),
         (["--task", "chatbot", "--model", ""], "model is ''"),
         (["--task", "chatbot", "--model", "a b"], "or an existing folder"),
-        (["--task", "chatbot", "--model", "a\0b"], "model has a NUL at character 1"),
+        (["--task", "chatbot", "--model", "a\0b"], "model has a NUL at character 2"),
         (["--task", "chatbot", "--revision", "../../main"], "revision '../../main'"),
         (["--task", "chatbot", "--device", "tpu"], "device is 'tpu'"),
         (["--champion", "perhaps"], "champion is 'perhaps'; valid: auto, true or false"),
