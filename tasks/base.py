@@ -91,6 +91,10 @@ class Task(ABC):
         """Whether it gives its answer in pieces or steps, where these parameters are set."""
         return type(self).stream_answer is not Task.stream_answer
 
+    def limits(self) -> dict[str, int]:
+        """The largest values of parameters that the loaded model can follow, where they are below the task's own."""
+        return {}
+
     def memory_bytes(self) -> int:
         """Bytes of the weights in memory: those of every torch module among the task's attributes; 0 before `load`."""
         return memory_bytes(*modules_of(vars(self).values()))

@@ -35,6 +35,9 @@ class StoryCompletion(WritingTask):
     auto_class = "AutoModelForCausalLM"
     parameters = Sampling
 
+    def limits(self) -> dict[str, int]:
+        return {"max_new_tokens": self.longest}
+
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         tokens, truncated = end_of(row["text"], self, self.room(parameters))
         written = self.continue_from(tokens, parameters, emit, cancel, continues=True)

@@ -22,6 +22,12 @@ PAGES = (
 
 ICON = Path(__file__).with_name("icon.png")
 
+# Less above what the page is for: Streamlit leaves 96 pixels above the title and 36 around it.
+STYLE = """<style>
+[data-testid=stStatusWidget] {display: none}
+[data-testid=stMainBlockContainer] {padding-top: 3.5rem}
+[data-testid=stHeading] h1 {padding: 0}
+</style>"""
 logger = logging.getLogger("ui")
 
 
@@ -33,7 +39,7 @@ def main() -> None:
     pages = [st.Page(path, title=title, icon=icon, default=path == PAGES[0][0]) for path, title, icon in PAGES]
     page = st.navigation(pages)
     # Streamlit's own Stop would end the drawing and let the model write on; the pages have one that stops the model.
-    st.html("<style>[data-testid=stStatusWidget] {display: none}</style>")
+    st.html(STYLE)
     try:
         with errors_in_words():
             page.run()

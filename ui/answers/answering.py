@@ -37,9 +37,9 @@ def askings_of(task: str) -> list[Asking]:
 def start(versions: Sequence[RegisteredVersion], row: Row, parameters: Mapping[str, Any]) -> None:
     """Ask these versions, instead of what was asked before. What is wrong with the input is kept for `refusal`."""
     askings = askings_of(versions[0].task)
+    leave(askings)  # first: below what is refused, the last answer would be taken for one to it
     try:
         check(versions[0].task, row, parameters)
-        leave(askings)
         for version in versions:
             job = services().submit(version.key, row, parameters)
             _own_jobs().append(job)

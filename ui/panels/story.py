@@ -26,7 +26,6 @@ class StoryPanel(Panel):
         Example("Lily and the rain", {"text": "One day, Lily saw that it was raining. She"}),
         Example("A red ball", {"text": "Tom had a big red ball. He took it to the park and"}),
     )
-    upfront = 2
 
     def row(self, key: str) -> dict[str, Any]:
         return {"text": text_field("Beginning", f"{key}-text", placeholder="Once upon a time")}

@@ -111,7 +111,7 @@ def draw_answers(registered: Sequence[RegisteredVersion], known: Mapping[str, Tr
     if asked is None:
         return
     _wait(asked.jobs.values())
-    st.subheader("Answers")
+    st.header("Answers")
     st.caption("The numbers as typed")
     st.html(sequences.chips(asked.source))
     waiting = not asked.over
@@ -172,7 +172,7 @@ def _draw_answer(source: Sequence[int], key: str, job: Job, trained: Trained | N
 
 def draw_lengths(chosen: Sequence[RegisteredVersion], known: Mapping[str, Trained]) -> None:
     """Accuracy by length, as the trainings that registered the models logged it."""
-    st.subheader("Accuracy by length")
+    st.header("Accuracy by length")
     names = sequences.labels(chosen)
     rows = sequences.length_rows({names[key]: one for key, one in known.items() if key in names})
     if not rows:

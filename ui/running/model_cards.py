@@ -34,7 +34,7 @@ def draw_model(name: str, versions: Sequence[RegisteredVersion]) -> None:
     """A registered model: its champion, then its other versions, the newest first."""
     champion = next((one for one in versions if one.champion), None)
     with st.container(border=True, key=f"model-{name}"):
-        st.markdown(f"#### {escaped(name)}")
+        st.header(escaped(name))
         st.caption(escaped(task_title(versions[0].task)))
         if champion is None:
             st.warning("It has no champion, so the serve command cannot find it. Choose one.", icon=":material/flag:")
@@ -105,7 +105,7 @@ def _promote(version: RegisteredVersion) -> None:
 
 @st.dialog("Details", width="medium", icon=":material/list:")
 def _draw_details(version: RegisteredVersion) -> None:
-    st.markdown(f"#### {escaped(f'{version.name}, version {version.version}')}")
+    st.markdown(f"**{escaped(f'{version.name}, version {version.version}')}**")
     if version.description:
         st.write(escaped(version.description))
     with errors_in_words("details"):
