@@ -45,7 +45,7 @@ def test_all_models_are_listed_with_their_champion(tool, page) -> None:
     shown = texts(app)
     for name in ("chatbot", "cnn-digits", "seq2seq-reverse", "image-generation"):
         assert name in headings(app)
-    assert "licence mit" in shown and "validation accuracy 0.5000" in shown
+    assert "license mit" in shown and "validation accuracy 0.5000" in shown
     app.selectbox(key="models-filter").set_value("image-classification").run()
     assert headings(app) == {"cnn-digits", "cnn-mnist"}
 
@@ -178,7 +178,7 @@ def test_the_catalogue_registers_as_a_process(tool, page, monkeypatch: pytest.Mo
     app.toggle(key="models-package").set_value(True).run()
     app.selectbox(key="models-champion").set_value("true").run()
     shown = texts(app)
-    assert "facebook/bart-large-cnn" in shown and "406 M parameters" in shown and "licence mit" in shown
+    assert "facebook/bart-large-cnn" in shown and "406 M parameters" in shown and "license mit" in shown
     app.button(key="register-summarization-t5-small").click().run()
     values = {"task": "summarization", "package_weights": "true", "champion": "true", "model": "t5-small"}
     assert started == [("register", values)]

@@ -104,11 +104,12 @@ def fits(spec: Schema, value: Any) -> bool:
 
 
 def limited(specs: Specs, limits: Mapping[str, int]) -> dict[str, Schema]:
-    """Schemas whose largest values are those of a loaded model, where these are smaller."""
-    return {
-        name: {**spec, "maximum": min(limits[name], spec["maximum"])} if name in limits else spec
-        for name, spec in specs.items()
-    }
+    """Schemas whose largest values and defaults are those of a loaded model, where these are smaller."""
+    found = dict(specs)
+    for name in limits.keys() & specs.keys():
+        most = min(limits[name], specs[name]["maximum"])
+        found[name] = {**specs[name], "maximum": most, "default": min(most, specs[name]["default"])}
+    return found
 
 
 def hint(spec: Schema) -> str:

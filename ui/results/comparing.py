@@ -36,7 +36,7 @@ MOST_REPORTS = 3
 def nothing_yet() -> None:
     """What to do where no training has finished."""
     st.write("No training of a CNN has finished yet. This trains six small ones on handwritten digits, in minutes:")
-    st.code(COMMAND, language="bash")
+    st.code(COMMAND, language=None)
     st.page_link("views/runs.py", label="Start and watch a run here", icon=":material/play_circle:")
 
 

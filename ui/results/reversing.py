@@ -46,7 +46,7 @@ def nothing_yet() -> None:
     """What to do where no network is registered."""
     st.info("No network that reverses numbers is registered yet.", icon=":material/info:")
     st.write("This trains one with attention and registers it, in minutes:")
-    st.code(COMMAND, language="bash")
+    st.code(COMMAND, language=None)
     st.page_link("views/runs.py", label="Start and watch a run here", icon=":material/play_circle:")
 
 
