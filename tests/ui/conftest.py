@@ -44,7 +44,7 @@ def _forget() -> None:
 
 
 @pytest.fixture
-def page() -> Callable[..., "AppTest"]:  # noqa: F821
+def page() -> Callable[..., Any]:
     """A function that opens a page of the app, such as `page("tasks")`."""
     from streamlit.testing.v1 import AppTest
 
