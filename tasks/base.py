@@ -3,9 +3,11 @@
 This module and the tasks know nothing of MLflow; `tasks.pyfunc` wraps any of them as a registered model.
 """
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +25,14 @@ Cancel = Callable[[], bool]
 
 class TaskInputError(ValueError):
     """An input or parameter that cannot be used. The text names the field and says what is valid."""
+
+
+class TaskRowError(TaskInputError):
+    """One of several rows cannot be used: `row`, counted from 1; `fault` is what is wrong with it."""
+
+    def __init__(self, row: int, count: int, fault: str) -> None:
+        super().__init__(f"row {row} of {count}: {fault}")
+        self.row, self.fault = row, fault
 
 
 class TaskStopped(Exception):  # noqa: N818
@@ -95,6 +105,15 @@ class Task(ABC):
         """The largest values of parameters that the loaded model can follow, where they are below the task's own."""
         return {}
 
+    @classmethod
+    def needs(cls, folder: Path) -> tuple[str, ...]:  # noqa: ARG003
+        """Packages that a registered model in a folder needs besides the common ones."""
+        return cls.requirements
+
+    def remarks(self, row: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """What an answer says about its own row besides the output: `unknown`, say. By default nothing."""
+        return {}
+
     def memory_bytes(self) -> int:
         """Bytes of the weights in memory: those of every torch module among the task's attributes; 0 before `load`."""
         return memory_bytes(*modules_of(vars(self).values()))
@@ -109,9 +128,14 @@ class Task(ABC):
         checked_rows = self.check_rows(rows)
         checked_parameters = self.check_parameters(parameters or {})
         started = time.perf_counter()
-        results = self.answer(self._ready(checked_rows, cancel), checked_parameters, cancel)
+        rows_ready = self._ready(checked_rows, cancel)
+        results = self.answer(rows_ready, checked_parameters, cancel)
         seconds = (time.perf_counter() - started) / max(1, len(results))
-        return [{**result, "model": self.model_name, "seconds": seconds} for result in results]
+        common = {"model": self.model_name, "seconds": seconds}
+        return [
+            {**result, **self.remarks(row, checked_parameters), **common}
+            for row, result in zip(rows_ready, results, strict=True)
+        ]
 
     def stream(self, row: Row, parameters: Mapping[str, Any] | None = None, cancel: Cancel = never) -> Iterator[Row]:
         """Answer one row in pieces: partial events as they come, last the full row as `run` gives it.
@@ -129,11 +153,16 @@ class Task(ABC):
 
     def _ready(self, rows: list[dict[str, Any]], cancel: Cancel) -> list[dict[str, Any]]:
         self.check_total(rows, cancel)
-        return [self.open_row(row, cancel) for row in rows]
+        opened = []
+        for number, row in enumerate(rows, 1):
+            with _naming_row(number, len(rows)):
+                opened.append(self.open_row(row, cancel))
+        return opened
 
     def _events(self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel, started: float) -> Iterator[Row]:
         result = yield from self.stream_answer(row, parameters, cancel)
-        yield {**result, "model": self.model_name, "seconds": time.perf_counter() - started}
+        remarks = self.remarks(row, parameters)
+        yield {**result, **remarks, "model": self.model_name, "seconds": time.perf_counter() - started}
 
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row whose columns are there, with its contents checked. Raises TaskInputError, naming the column.
@@ -161,13 +190,29 @@ class Task(ABC):
             raise TaskInputError(f"the input is {short(rows)}; valid: a list of rows")
         if not 1 <= len(rows) <= MAX_ROWS:
             raise TaskInputError(f"{len(rows)} rows; valid: 1 to {MAX_ROWS}")
-        for row in rows:
-            if not isinstance(row, Mapping):
-                raise TaskInputError(f"a row is {short(row)}; valid: an object with {', '.join(self.inputs)}")
-            missing = [column for column, required in self.inputs.items() if required and row.get(column) is None]
-            if missing:
-                raise TaskInputError(f"column {missing[0]!r} is missing; {self.name} takes {', '.join(self.inputs)}")
-        return [self.check_row({column: row.get(column) for column in self.inputs}) for row in rows]
+        checked = []
+        for number, row in enumerate(rows, 1):
+            with _naming_row(number, len(rows)):
+                checked.append(self.check_row(self._columns(row)))
+        return checked
+
+    def _columns(self, row: Any) -> dict[str, Any]:
+        """The task's columns of a row. Raises TaskInputError if there is nothing in a required one."""
+        takes = f"{self.name} takes {', '.join(self.inputs)}"
+        if not isinstance(row, Mapping):
+            raise TaskInputError(f"a row is {short(row)}; valid: an object with {', '.join(self.inputs)}")
+        columns = {}
+        for column, required in self.inputs.items():
+            value = row.get(column)
+            missing = value is None or (isinstance(value, float) and math.isnan(value))  # so tables mark it
+            if missing and required:
+                raise TaskInputError(
+                    f"column {column!r} is missing; {takes}"
+                    if column not in row
+                    else f"{column} is empty ({value}); {takes}"
+                )
+            columns[column] = None if missing else value
+        return columns
 
     def check_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters with defaults filled in. Raises TaskInputError for unknown names and values out of range."""
@@ -177,6 +222,17 @@ class Task(ABC):
             return self.parameters.model_validate(dict(given)).model_dump()
         except ValidationError as error:
             raise TaskInputError(explain(error, self.parameters)) from None
+
+
+@contextmanager
+def _naming_row(number: int, count: int) -> Iterator[None]:
+    """Errors in one of several rows say in which."""
+    try:
+        yield
+    except TaskInputError as error:
+        if count == 1:
+            raise
+        raise TaskRowError(number, count, str(error)) from error
 
 
 def check_text(field: str, value: Any) -> str:

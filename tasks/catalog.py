@@ -1,4 +1,4 @@
-"""The catalogue of pretrained models: which models of the Hub each task offers, and what is known of them.
+"""The catalogue of pretrained models: which models each task offers, of the Hub or in a package, and what is known.
 
 `catalog.yaml` holds the facts; what nobody looked up says `unverified` there and is None here. Knows no torch and no
 MLflow, so that forms can list models at once.
@@ -13,12 +13,22 @@ from typing import Any
 
 import yaml
 
+from tasks.hub.package import PackageSource
+
 CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 UNVERIFIED = "unverified"
 BYTES_A_PARAMETER = 4  # on a CPU weights are float32; on a GPU half of that
-MODEL_FIELDS = ("hub_id", "revision", "licence", "disk_mb", "parameters_m", "source")  # all required
-OPTIONAL_FIELDS = ("default", "note")
+KNOWN_FIELDS = ("licence", "disk_mb", "parameters_m", "source")
+HUB_FIELDS = ("hub_id", "revision", *KNOWN_FIELDS)  # all required
+PACKAGE_FIELDS = ("package", "version", "file", "sha256", "name", *KNOWN_FIELDS)  # all required
+PACKAGED = {
+    "package": r"[A-Za-z0-9][\w.-]*",
+    "version": r"\d[\w.]*",
+    "file": r"[A-Za-z0-9][\w./-]*\.gguf",
+    "sha256": r"[0-9a-f]{64}",
+}
+OPTIONAL_FIELDS = ("default", "note", "system")
 PRETRAINED_TASKS = (
     "sentiment-analysis", "summarization", "next-word-prediction", "story-completion", "question-answering", "chatbot",
     "image-generation",
@@ -31,18 +41,21 @@ class CatalogError(Exception):
 
 @dataclass(frozen=True)
 class CatalogModel:
-    """A model of the Hub that a task offers.
+    """A model that a task offers, of the Hub or in a package of the package index.
 
     Attributes:
-        revision: the commit, tag or branch to fetch; `main` is whatever is newest.
+        model_id: the id on the Hub, or the name of a model in a package.
+        revision: the commit, tag or branch to fetch; `main` is whatever is newest. Empty for a package.
+        package: where its file is; None for a model of the Hub.
         licence: as the model's page names it; None: nobody looked it up.
         disk_bytes: of the files that are fetched; None: unknown.
         parameters: how many; None: unknown.
         source: where the facts were looked up.
         note: what a person should know before choosing it.
+        system: what a chat model is told where the conversation does not tell it anything.
     """
 
-    hub_id: str
+    model_id: str
     revision: str
     licence: str | None
     disk_bytes: int | None
@@ -50,22 +63,31 @@ class CatalogModel:
     source: str | None
     default: bool
     note: str
+    system: str
+    package: PackageSource | None = None
 
     @property
     def name(self) -> str:
         """The name in the catalogue: the Hub id without its owner."""
-        return self.hub_id.split("/")[-1]
+        return self.model_id.split("/")[-1]
 
     @property
     def memory_bytes(self) -> int | None:
-        """What the weights take in memory as float32, as on a CPU; None: unknown. Half of that on a GPU."""
+        """What the weights take in memory as float32, as on a CPU; None: unknown. Half of that on a GPU.
+
+        Weights in a package are quantized and stay so.
+        """
+        if self.package is not None:
+            return self.disk_bytes
         return None if self.parameters is None else self.parameters * BYTES_A_PARAMETER
 
     def size(self) -> str:
         """What is known of its size, in words."""
         known = [
             f"{self.parameters / 1e6:,.0f} M parameters" if self.parameters else "",
-            f"{self.disk_bytes / 1e9:.2f} GB to download" if self.disk_bytes else "",
+            f"{self.disk_bytes / 1e9:.2f} GB {'installed' if self.package else 'to download'}"
+            if self.disk_bytes
+            else "",
             f"{self.memory_bytes / 1e9:.2f} GB of memory on a CPU" if self.memory_bytes else "",
         ]
         return ", ".join(filter(None, known)) or "size not looked up"
@@ -88,9 +110,20 @@ class TaskCatalog:
         """The starter's folder if it is there; an installation may go without."""
         return self.starter if self.starter is not None and self.starter.is_dir() else None
 
+    @property
+    def packaged(self) -> CatalogModel | None:
+        """The model in a package, if the task has one: the first that a new user meets, where it is installed."""
+        return next((model for model in self.models if model.package is not None), None)
+
+    @property
+    def ready_offline(self) -> bool:
+        """Whether a model of it is on this machine from the start."""
+        packaged = self.packaged
+        return self.starter_here is not None or bool(packaged and packaged.package and packaged.package.find())
+
     def find(self, name: str) -> CatalogModel | None:
         """A model by its name or Hub id."""
-        return next((model for model in self.models if name in (model.name, model.hub_id)), None)
+        return next((model for model in self.models if name in (model.name, model.model_id)), None)
 
 
 @cache
@@ -136,25 +169,35 @@ def _starter(task: str, value: Any) -> Path | None:
 
 def _model(place: str, entry: Any) -> CatalogModel:
     if not isinstance(entry, dict):
-        raise CatalogError(f"{place} is {entry!r}; valid: fields {', '.join(MODEL_FIELDS)}")
-    for name in MODEL_FIELDS:
+        raise CatalogError(f"{place} is {entry!r}; valid: fields {', '.join(HUB_FIELDS)}")
+    fields = PACKAGE_FIELDS if "package" in entry else HUB_FIELDS
+    for name in fields:
         if name not in entry:
             raise CatalogError(f"{place} has no {name}; what was not looked up is written {UNVERIFIED}")
     for name in entry:
-        if name not in MODEL_FIELDS + OPTIONAL_FIELDS:
-            raise CatalogError(f"{place}: unknown field {name}; valid: {', '.join(MODEL_FIELDS + OPTIONAL_FIELDS)}")
+        if name not in fields + OPTIONAL_FIELDS:
+            raise CatalogError(f"{place}: unknown field {name}; valid: {', '.join(fields + OPTIONAL_FIELDS)}")
     megabytes, millions = (_number(place, name, entry[name]) for name in ("disk_mb", "parameters_m"))
     if not isinstance(entry.get("default", False), bool):
         raise CatalogError(f"{place}: default is {entry['default']!r}; valid: true or false")
+    if "package" in entry:
+        package = PackageSource(**{field: _text(place, field, entry[field], form) for field, form in PACKAGED.items()})
+        model_id, revision = _text(place, "name", entry["name"], r"[A-Za-z0-9][\w.-]*"), ""
+    else:
+        package = None
+        model_id = _text(place, "hub_id", entry["hub_id"], r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+        revision = _text(place, "revision", entry["revision"], r"[A-Za-z0-9][\w./-]*")
     return CatalogModel(
-        hub_id=_text(place, "hub_id", entry["hub_id"], r"[A-Za-z0-9][\w.-]*/[\w.-]+"),
-        revision=_text(place, "revision", entry["revision"], r"[A-Za-z0-9][\w./-]*"),
+        model_id=model_id,
+        revision=revision,
         licence=_known(_text(place, "licence", entry["licence"])),
         disk_bytes=None if megabytes is None else round(megabytes * 1e6),
         parameters=None if millions is None else round(millions * 1e6),
         source=_known(_text(place, "source", entry["source"], rf"https://\S+|{UNVERIFIED}")),
         default=entry.get("default", False),
         note=_text(place, "note", entry.get("note", "none")).removeprefix("none"),
+        system=_text(place, "system", entry.get("system", "none")).removeprefix("none"),
+        package=package,
     )
 
 

@@ -3,15 +3,19 @@
 import json
 from bisect import bisect_left
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
-from tasks.base import Cancel, TaskInputError, check_text, short
-from tasks.engines.generation import MAX_NEW_TOKENS, Sampling, WritingTask
+from tasks.base import Cancel, ModelFolderError, TaskInputError, check_text, first_line, short
+from tasks.engines.generation import MAX_NEW_TOKENS, TEMPERATURE_HELP, LanguageTask, Sampling, WritingTask
+from tasks.engines.language_model import ChatTemplateError
 from tasks.engines.streaming import Emit
+from tasks.json_files import read_json
 from tasks.parameters import option
 from tasks.texts import MAX_TEXT_BYTES
 
+DEFAULTS_FILE = "generation_defaults.json"
 ROLES = ("system", "user", "assistant")
 VALID = (
     f"a list of messages, each with role ({', '.join(ROLES)}) and content (text), the last one the user's, "
@@ -71,39 +75,63 @@ def begins_reply(messages: Messages) -> bool:
     return messages[-1]["role"] == "assistant"
 
 
+def _own_system(folder: Path) -> str:
+    """The system message that a model's folder suggests; empty without one. Raises ModelFolderError."""
+    path = folder / DEFAULTS_FILE
+    if not path.exists():
+        return ""
+    try:
+        return check_text("system", read_json(path).get("system"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelFolderError(f"{path} cannot be used: {first_line(error)}") from error
+
+
 class ReplyParameters(Sampling):
-    """Of the chatbot, whose replies may be longer."""
+    """Of the chatbot, whose replies may be longer, and shall keep to the facts."""
 
     max_new_tokens: int = option(256, "most tokens to write", ge=1, le=MAX_NEW_TOKENS)
+    temperature: float = option(0.2, TEMPERATURE_HELP, ge=0, le=5)
 
 
-class Chatbot(WritingTask):
+class Chatbot(WritingTask, LanguageTask):
     """Answers in a conversation, in the form of the model's chat template.
 
-    A model without one (DialoGPT) gets the messages with its end-of-text token after each. What the window has no room
-    for is left out: the oldest messages first, never the system message that opens the conversation. The reply ends
-    where the window does, also before `max_new_tokens`. Messages that end with the assistant's are the beginning of the
-    reply: it is continued, and `reply` is what follows.
+    A model without one continues the text of the messages (see its engine). What the window has no room for is left
+    out: the oldest messages first, never the system message that opens the conversation. Where there is none, it is
+    the one in the folder's `generation_defaults.json`, if it has such. The reply ends where the window does, also
+    before `max_new_tokens`. Messages that end with the assistant's are the beginning of the reply: it is continued, and
+    `reply` is what follows.
 
-    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`.
+    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`; with a
+    system message also `system_seen`: some chat templates have no place for one.
     """
 
     name = "chatbot"
     inputs = {"messages": True}
     texts = ()  # they are within the messages
-    auto_class = "AutoModelForCausalLM"
     parameters = ReplyParameters
+
+    def load(self) -> None:
+        super().load()
+        self.system = _own_system(self.folder)
 
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"messages": check_messages(row["messages"])}
 
+    def texts_of(self, row: dict[str, Any]) -> list[str]:
+        return [message["content"] for message in row["messages"]]
+
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         messages = row["messages"]
+        if self.system and messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": self.system}, *messages]
         most = parameters["max_new_tokens"]
         tokens, dropped = self._fit(messages, self.window - min(most, RESERVED, self.window // 2))
         fitting = {**parameters, "max_new_tokens": min(most, self.window - len(tokens))}
-        written = self.continue_from(tokens, fitting, emit, cancel, continues=begins_reply(messages))
-        facts = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
+        written = self.engine.write(tokens, fitting, emit, cancel, continues=begins_reply(messages))
+        facts: dict[str, Any] = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
+        if any(message["role"] == "system" for message in row["messages"]):
+            facts["system_seen"] = self.system_seen
         return {"reply": written.text, **written.facts(), **facts}
 
     def _fit(self, messages: Messages, room: int) -> tuple[list[int], int]:
@@ -127,22 +155,15 @@ class Chatbot(WritingTask):
             )
         return tokens(newest), newest
 
-    def _tokens(self, messages: Messages) -> list[int]:
-        if self.tokenizer.chat_template is None:
-            # Without special tokens in what people write: it shall not end its own message.
-            options = {"add_special_tokens": False, "split_special_tokens": True}
-            texts = [self.encode(message["content"], **options)["input_ids"] for message in messages]
-            tokens = [token for text in texts for token in (*text, self.tokenizer.eos_token_id)]
-            return tokens[:-1] if begins_reply(messages) else tokens
-        from jinja2 import TemplateError
+    @cached_property
+    def system_seen(self) -> bool:
+        """Whether what a system message says becomes part of the prompt."""
+        user = {"role": "user", "content": "a"}
+        one, other = (self._tokens([{"role": "system", "content": text}, user]) for text in "ab")
+        return one != other
 
+    def _tokens(self, messages: Messages) -> list[int]:
         try:
-            return self.tokenizer.apply_chat_template(
-                messages,
-                add_generation_prompt=not begins_reply(messages),
-                continue_final_message=begins_reply(messages),
-                sanitize_control_tokens=True,
-                tokenizer_kwargs={"verbose": False},
-            )["input_ids"]
-        except (TemplateError, ValueError) as error:  # ValueError: the template changes what should be continued
+            return self.engine.encode_chat(messages, continues=begins_reply(messages))
+        except ChatTemplateError as error:
             raise TaskInputError(f"messages do not fit this model's chat template: {error}; valid: {VALID}") from error

@@ -16,6 +16,7 @@ from torch import nn
 
 import models
 from tasks.base import Cancel, ModelFolderError, Task, first_line, never, stop_if
+from tasks.engines.devices import pick_device
 from tasks.explain import grad_cam
 from tasks.hub.checks import check_folder
 from tasks.images import check_images, decode_image, to_image_size
@@ -107,7 +108,7 @@ class ImageClassification(Task):
 
     def load(self) -> None:
         network, self.config = load_classifier(self.folder)
-        device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        device = pick_device(self.device)
         self.network = network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.mean = torch.tensor(self.config.mean, device=device).view(-1, 1, 1)
         self.std = torch.tensor(self.config.std, device=device).view(-1, 1, 1)

@@ -27,17 +27,20 @@ from tasks.base import (
     first_line,
     stop_if,
 )
+from tasks.engines.devices import pick_device
 from tasks.engines.diffusion import draw, load_pipelines
-from tasks.engines.loading import pick_device, pick_dtype
+from tasks.engines.loading import pick_dtype
 from tasks.engines.streaming import Emit, Event, follow
 from tasks.hub.source import read_source, weights_folder
 from tasks.images import check_images, decode_image
 from tasks.json_files import parse_json, read_json
 from tasks.parameters import Parameters, option
 from tasks.runtime.memory import memory_bytes
+from tasks.texts import WORD, named_parts
 
 DEFAULTS_FILE = "generation_defaults.json"
 SUGGESTIBLE = ("steps", "guidance", "width", "height")
+WORDS = "words"
 RECIPE = "recipe"  # the text chunk of the PNG
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 MAX_PROMPT = 10_000
@@ -84,10 +87,10 @@ class ImageGeneration(Task):
     Output: `image` (PNG as base64, with its recipe in the text chunk `recipe`), `width`, `height`, `steps`, `seed`,
     `tokens` (read of the prompt), `truncated` and `ignored` (the end of a prompt that is longer than the model reads),
     `finish_reason` (`stop`, or `cancelled`, and then no image); where the model has a safety checker, which blackens
-    what it finds bad, `flagged`.
+    what it finds bad, `flagged`; where it is known which words mean something to the model, `unknown`: the others.
 
     Steps, guidance and size that are not given are the model's own: from `generation_defaults.json` in its folder, or
-    what its configuration implies.
+    what its configuration implies. That file may also list, as `words`, all that the model understands.
     """
 
     name = "image-generation"
@@ -102,7 +105,8 @@ class ImageGeneration(Task):
         dtype = pick_dtype(device, wide_range=False)
         self.precision = str(dtype).removeprefix("torch.")
         self.pipelines = load_pipelines(weights, device, dtype)
-        self.suggested = {**self.pipelines.suggested(), **self._own_defaults(weights)}
+        own, self.words = self._own_defaults(weights)
+        self.suggested = {**self.pipelines.suggested(), **own}
         self._one_at_a_time = threading.Lock()  # a scheduler counts the steps of one picture
 
     def memory_bytes(self) -> int:
@@ -118,9 +122,7 @@ class ImageGeneration(Task):
         prompt = check_text("prompt", row["prompt"])
         if len(prompt) > MAX_PROMPT:
             raise TaskInputError(f"prompt has {len(prompt)} characters; valid: 1 to {MAX_PROMPT}")
-        image = row["image"]
-        missing = isinstance(image, float) and math.isnan(image)  # so tables mark it
-        return {"prompt": prompt, "image": None if missing else image}
+        return {"prompt": prompt, "image": row["image"]}
 
     def check_total(self, rows: list[dict[str, Any]], cancel: Cancel) -> None:
         check_images((row["image"] for row in rows if row["image"] is not None), cancel)
@@ -210,19 +212,28 @@ class ImageGeneration(Task):
         height = width / ratio if height is None else height
         return _side(width), _side(height)
 
-    def _own_defaults(self, weights: Path) -> dict[str, Any]:
-        """What the file beside the weights, or in the folder that stands for them, suggests; checked as parameters."""
+    def remarks(self, row: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+        if not self.words:
+            return {}
+        texts = (row["prompt"], parameters["negative_prompt"])
+        unknown = named_parts(word for text in texts for word in WORD.findall(text) if word.lower() not in self.words)
+        return {"unknown": unknown} if unknown else {}
+
+    def _own_defaults(self, weights: Path) -> tuple[dict[str, Any], frozenset[str]]:
+        """What the file beside the weights, or in the folder that stands for them, suggests, checked as parameters;
+        and the words that it says the model understands."""
         for path in (self.folder / DEFAULTS_FILE, weights / DEFAULTS_FILE):
             if path.exists():
                 try:
                     given = read_json(path)
+                    words = frozenset(map(str, given.pop(WORDS, ()) if isinstance(given, dict) else ()))
                     checked = self.check_parameters(given)
                     if other := set(given) - set(SUGGESTIBLE):
-                        raise ValueError(f"it suggests {min(other)}; valid: {', '.join(SUGGESTIBLE)}")
-                except (OSError, ValueError) as error:  # TaskInputError is a ValueError
+                        raise ValueError(f"it suggests {min(other)}; valid: {', '.join((*SUGGESTIBLE, WORDS))}")
+                except (OSError, ValueError, TypeError) as error:  # TaskInputError is a ValueError
                     raise ModelFolderError(f"{path} cannot be used: {first_line(error)}") from error
-                return {name: checked[name] for name in given}
-        return {}
+                return {name: checked[name] for name in given}, words
+        return {}, frozenset()
 
 
 def encode_png(picture: Image.Image, recipe: Recipe) -> bytes:

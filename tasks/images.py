@@ -180,7 +180,7 @@ def _identify(content: bytes, cancel: Cancel) -> ImageFile.ImageFile:
 
 
 def _open(content: bytes, cancel: Cancel) -> Image.Image:
-    """Decode a PNG or JPEG upright, the first frame of an animated one, transparent pixels on black."""
+    """Decode a PNG or JPEG upright, the first frame of an animated one, transparent pixels on black or white."""
     with _readable():
         picture = _identify(content, cancel)
         picture.decodermaxblock = BLOCK
@@ -191,9 +191,17 @@ def _open(content: bytes, cancel: Cancel) -> Image.Image:
     stop_if(cancel)
     if "A" in upright.getbands() or "transparency" in upright.info:
         layers = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", layers.size, (0, 0, 0, 255)), layers)
+        upright = Image.alpha_composite(Image.new("RGBA", layers.size, _ground(layers)), layers)
         stop_if(cancel)
     return upright
+
+
+def _ground(layers: Image.Image) -> tuple[int, int, int, int]:
+    """Black or white, whichever shows more of what is not transparent."""
+    small = layers.resize((64, 64), Image.Resampling.BOX)
+    gray, opacity = np.asarray(small.convert("L")), np.asarray(small.getchannel("A"))
+    dark = opacity.any() and np.average(gray, weights=opacity) < 128
+    return (255, 255, 255, 255) if dark else (0, 0, 0, 255)
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -219,7 +227,10 @@ def _from_rows(value: Any, cancel: Cancel) -> np.ndarray:
     _size(value, cancel)
     try:
         strips = range(0, len(value) or 1, STRIP)
-        pixels = np.concatenate([_strip(value[start : start + STRIP], len(value), cancel) for start in strips])
+        rows, highest = zip(
+            *(_strip(value[start : start + STRIP], len(value), cancel) for start in strips), strict=True
+        )
+        pixels = np.concatenate(rows)
     except TaskInputError:  # is a ValueError
         raise
     except (TypeError, ValueError, OverflowError) as error:
@@ -227,11 +238,15 @@ def _from_rows(value: Any, cancel: Cancel) -> np.ndarray:
             "image has rows of unequal length or pixels that are not numbers; valid: rows of pixels from 0 to 255"
         ) from error
     _check_size(pixels.shape[1], pixels.shape[0])
+    if 0 < max(highest) <= 1:
+        raise TaskInputError("image has pixels from 0 to 1 only; valid: pixels from 0 to 255 (multiply yours by 255)")
+    if 0 < max(highest) <= 16 and pixels.shape[:2] == (8, 8):  # the scale of scikit-learn's digits
+        raise TaskInputError("image has pixels from 0 to 16; valid: pixels from 0 to 255 (multiply yours by 255 / 16)")
     return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
 
 
-def _strip(value: Any, height: int, cancel: Cancel) -> np.ndarray:
-    """Some rows of an image of `height` rows."""
+def _strip(value: Any, height: int, cancel: Cancel) -> tuple[np.ndarray, float]:
+    """Some rows of an image of `height` rows, and the highest number in them as it was given."""
     stop_if(cancel)
     rows = np.asarray(value)
     if rows.dtype.kind not in "buifO":  # NumPy would read numbers out of texts and drop imaginary parts
@@ -242,4 +257,4 @@ def _strip(value: Any, height: int, cancel: Cancel) -> np.ndarray:
         raise TaskInputError(f"image has shape {shape}; valid: (height, width) gray or (height, width, 3) color")
     if not np.isfinite(rows).all() or rows.min() < 0 or rows.max() > 255:
         raise TaskInputError("image has pixels outside 0 to 255")
-    return np.round(rows).astype(np.uint8)
+    return np.round(rows).astype(np.uint8), float(rows.max())

@@ -54,11 +54,26 @@ class TaskModel(_TaskModel, PythonModel):  # pyright: ignore[reportIncompatibleM
 
 def _rows(model_input: Any) -> list[dict[str, Any]]:
     if isinstance(model_input, pd.DataFrame):
-        return model_input.to_dict("records")  # type: ignore[return-value]
+        rows = [{str(column): _cell(value) for column, value in row.items()} for row in model_input.to_dict("records")]
+        return _columns_apart(rows[0]) if len(rows) == 1 else rows
     rows = [model_input] if isinstance(model_input, dict) else model_input
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise TaskInputError("the input is not a table or a list of rows; valid: rows that map column names to values")
     return rows
+
+
+def _cell(value: Any) -> Any:
+    """A cell of a table; None for all that pandas takes for missing."""
+    return None if pd.api.types.is_scalar(value) and pd.isna(value) else value
+
+
+def _columns_apart(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `{"inputs": {"image": ["...", "..."]}}`, which MLflow takes for one row of lists of texts."""
+    columns = [value.tolist() if hasattr(value, "tolist") else value for value in row.values()]
+    lists = all(isinstance(column, list) and all(isinstance(cell, str) for cell in column) for column in columns)
+    if not lists or len(set(map(len, columns))) != 1:
+        return [row]
+    return [dict(zip(row, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
 @contextmanager

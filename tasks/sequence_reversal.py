@@ -13,6 +13,7 @@ from torch import nn
 from models.seq2seq import BOS, EOS, PAD, SPECIALS, Seq2Seq, build
 from models.seq2seq.decoding import Decoded, beam, greedy
 from tasks.base import Cancel, ModelFolderError, Task, TaskInputError, first_line, short, stop_if
+from tasks.engines.devices import pick_device
 from tasks.hub.checks import check_folder
 from tasks.json_files import read_json
 from tasks.parameters import Parameters, option
@@ -110,7 +111,7 @@ class SequenceReversal(Task):
 
     def load(self) -> None:
         network, self.config = load_reverser(self.folder)
-        self.torch_device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        self.torch_device = pick_device(self.device)
         self.network = network.to(self.torch_device)
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
@@ -131,7 +132,7 @@ class SequenceReversal(Task):
             raise TaskInputError(f"sequence is not a list; {valid}")
         if not 1 <= len(sequence) <= limit:
             raise TaskInputError(f"sequence has {len(sequence)} numbers; {valid}")
-        for place, value in enumerate(sequence):
+        for place, value in enumerate(sequence, 1):
             whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
             if not whole or isinstance(value, bool) or not 0 <= value < symbols:
                 raise TaskInputError(f"sequence has {str(value)[:40]!r} at place {place}; {valid}")

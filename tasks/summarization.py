@@ -6,9 +6,9 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from tasks.base import Cancel, ModelFolderError, TaskInputError
+from tasks.engines.devices import pick_device
 from tasks.engines.generation import WritingTask
-from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
-from tasks.engines.pretrained import context_window
+from tasks.engines.loading import context_window, load_model, load_tokenizer, pick_dtype, prepare_writing
 from tasks.engines.streaming import Emit
 from tasks.hub.source import weights_folder
 from tasks.json_files import read_json
@@ -52,6 +52,7 @@ class Summarization(WritingTask):
 
     name = "summarization"
     auto_class = "AutoModelForSeq2SeqLM"
+    requirements = (*WritingTask.requirements, "sentencex")
     parameters = SummaryParameters
 
     def load(self) -> None:
@@ -83,6 +84,7 @@ class Summarization(WritingTask):
         from tasks.engines.summaries import Summaries
 
         super().load()
+        prepare_writing(self.model)
         config = self.model.config
         suggested = (getattr(config, "task_specific_params", None) or {}).get("summarization", {})
         own = {name: suggested[name] for name in OWN_SETTINGS if name in suggested}

@@ -3,20 +3,22 @@
 from typing import Any
 
 from tasks.base import Cancel, TaskInputError, stop_if
-from tasks.engines.generation import Sampling, WritingTask
+from tasks.engines.generation import LanguageTask, Sampling, WritingTask
+from tasks.engines.language_model import LanguageModel
 from tasks.engines.next_word import MOST_PIECES, WordSearch
-from tasks.engines.pretrained import PretrainedTask
-from tasks.engines.streaming import Emit
+from tasks.engines.streaming import Emit, Event
 from tasks.parameters import Parameters, option
 
+SPACES = " \t"
 
-def end_of(text: str, task: PretrainedTask, room: int) -> tuple[list[int], bool]:
+
+def end_of(text: str, model: LanguageModel, room: int) -> tuple[list[int], bool]:
     """The tokens of a text, the last ones if it has more than there is room for, and whether some were left out.
 
     Raises TaskInputError if the text has no tokens: tokenizers drop some characters that cannot be seen.
     """
-    tokens = task.encode(text)["input_ids"]
-    begin = 1 if tokens and tokens[0] == task.tokenizer.bos_token_id else 0
+    tokens = model.encode(text)
+    begin = 1 if tokens and tokens[0] == model.bos else 0
     if len(tokens) == begin:
         raise TaskInputError("text has nothing in it that this model knows; valid: text with letters")
     if len(tokens) <= room:
@@ -24,25 +26,50 @@ def end_of(text: str, task: PretrainedTask, room: int) -> tuple[list[int], bool]
     return (tokens[:begin] + tokens[begin - room :]) if room > begin else tokens[-room:], True
 
 
-class StoryCompletion(WritingTask):
+def without_first_space(emit: Emit) -> Emit:
+    """Emits pieces without the space that the first of them begins with."""
+    begun = False
+
+    def emit_rest(event: Event) -> None:
+        nonlocal begun
+        piece = event["piece"] if begun else event["piece"].removeprefix(" ")
+        begun = True
+        if piece:
+            emit({"piece": piece})
+
+    return emit_rest
+
+
+class StoryCompletion(WritingTask, LanguageTask):
     """Continues a story.
+
+    Spaces at the end of the text are not read: a word's own token brings them along. A word then follows, not a comma.
 
     Output: `completion` (what follows the text, beginning with a space where one belongs), `finish_reason`,
     `truncated` (whether only the end of the text fitted into the model's window), `prompt_tokens`, `tokens`.
     """
 
     name = "story-completion"
-    auto_class = "AutoModelForCausalLM"
     parameters = Sampling
 
     def limits(self) -> dict[str, int]:
         return {"max_new_tokens": self.longest}
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
-        tokens, truncated = end_of(row["text"], self, self.room(parameters))
-        written = self.continue_from(tokens, parameters, emit, cancel, continues=True)
+        read = row["text"].rstrip(SPACES)
+        tokens, truncated = end_of(read, self.engine, self.room(parameters))
+        typed = read != row["text"]
+        written = self.engine.write(
+            tokens,
+            parameters,
+            without_first_space(emit) if typed else emit,
+            cancel,
+            continues=True,
+            spaced=typed and not read[-1].isspace(),
+        )
         facts = {"prompt_tokens": len(tokens), "truncated": truncated}
-        return {"completion": written.text, **written.facts(), **facts}
+        completion = written.text.removeprefix(" ") if typed else written.text
+        return {"completion": completion, **written.facts(), **facts}
 
 
 class NextWordParameters(Parameters):
@@ -51,7 +78,7 @@ class NextWordParameters(Parameters):
     top_k: int = option(5, "how many words", ge=1, le=50)
 
 
-class NextWordPrediction(PretrainedTask):
+class NextWordPrediction(LanguageTask):
     """The whole words that most probably follow a text.
 
     Output: `next_word`, `candidates` (word, probability; the most probable first; see `WordSearch`), `truncated`
@@ -59,13 +86,11 @@ class NextWordPrediction(PretrainedTask):
     """
 
     name = "next-word-prediction"
-    auto_class = "AutoModelForCausalLM"
-    wide_range = True
     parameters = NextWordParameters
 
     def load(self) -> None:
         super().load()
-        self.search = WordSearch(self.model, self.tokenizer)
+        self.search = WordSearch(self.engine)
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         results = []
@@ -76,7 +101,7 @@ class NextWordPrediction(PretrainedTask):
         return results
 
     def _predict(self, text: str, top_k: int) -> dict[str, Any]:
-        tokens, truncated = end_of(text.rstrip(" \t"), self, self.window - MOST_PIECES)
+        tokens, truncated = end_of(text.rstrip(SPACES), self.engine, self.window - MOST_PIECES)
         words = self.search.words(tokens, text, top_k)
         best = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:top_k]
         return {

@@ -1,12 +1,10 @@
-"""What texts are before any model reads them: whether they can be used, their words, their sentences."""
+"""What texts are before any model reads them: whether they can be used, their words."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 
 MAX_TEXT_BYTES = 2**20
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what decoders give for the first bytes of a character
-# A sentence ends at its mark and closing quotes before white space, at the full-width marks, or at a line's end.
-SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")
 # What spreadsheets take for the beginning of a formula, some of them also in its other widths.
 SIGNS, DASHES = "=+@＝＋＠﹦﹢﹫⁼⁺₌₊", r"\-－﹣−"
 # White space, controls, and characters without a width: a spreadsheet may pass over them.
@@ -31,11 +29,11 @@ def text_fault(text: str) -> str | None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        return f"has half of a surrogate pair at character {error.start}"
+        return f"has half of a surrogate pair at character {error.start + 1}"
     if size > MAX_TEXT_BYTES:
         return f"has {size} bytes"
     if "\0" in text:
-        return f"has a NUL at character {text.index(chr(0))}"
+        return f"has a NUL at character {text.index(chr(0)) + 1}"
     return None
 
 
@@ -48,35 +46,12 @@ def inert(text: str) -> str:
     return f"'{safe}" if safe[:1] in ("\t", "\r") else safe
 
 
-def sentences(text: str) -> list[str]:
-    """The sentences of a text with what follows them, so that joined they are the text again."""
-    borders = [match.end() for match in SENTENCE_END.finditer(text)]
-    starts = [0, *borders]
-    return [part for start, end in zip(starts, [*borders, len(text)], strict=True) if (part := text[start:end])]
+def named_parts(parts: Iterable[str]) -> list[str]:
+    """Parts of a text as an answer names them: each once, the first 20, none longer than 60 characters."""
+    distinct = list(dict.fromkeys(filter(None, parts)))[:20]
+    return [part if len(part) <= 60 else f"{part[:57]}..." for part in distinct]
 
 
 def count_words(text: str) -> int:
     """How many words a text has."""
     return len(WORD.findall(text))
-
-
-def divide(text: str, room: int, count: Callable[[str], int]) -> list[str]:
-    """A text in parts of about equal length with at most `room` tokens each, divided between sentences where possible.
-
-    Where a sentence is too long, it is divided between words, and a word between characters. Joined, the parts are the
-    text again. Args: count: how many tokens a text has.
-    """
-    tokens = count(text)
-    if tokens <= room or len(text) == 1:
-        return [text]
-    for pieces in (sentences(text), re.findall(r"\s*\S+\s*", text), list(text)):
-        groups = [""] * -(-tokens // room)
-        end = 0
-        for piece in pieces:
-            middle = end + len(piece) / 2
-            groups[int(middle / len(text) * len(groups))] += piece
-            end += len(piece)
-        parts = [group for group in groups if group]
-        if len(parts) > 1:
-            return [smaller for part in parts for smaller in divide(part, room, count)]
-    return [text]

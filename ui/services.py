@@ -12,7 +12,7 @@ from tasks.registry import RegisteredVersion, find, load, versions
 from tasks.runs import readable_errors
 from tasks.runtime.budget import memory_budget
 from tasks.runtime.jobs import Job
-from tasks.runtime.worker import Worker, load_libraries
+from tasks.runtime.worker import Worker
 
 MLFLOW_UI_SWITCH = "PROJECT_DL_MLFLOW_UI"
 MLFLOW_UI = "http://127.0.0.1:5000"
@@ -24,7 +24,7 @@ class Services:
 
     def __init__(self, budget_bytes: int | None = None) -> None:
         """Args: budget_bytes: what loaded models may take together; None: see `memory_budget`."""
-        self.worker = Worker(load, budget_bytes or memory_budget(), expected_bytes, prepare=load_libraries)
+        self.worker = Worker(load, budget_bytes or memory_budget(), expected_bytes)
 
     def submit(self, reference: str, row: Row, parameters: Mapping[str, Any] | None = None) -> Job:
         """Queue a row for a registered version; read its events, or cancel it.

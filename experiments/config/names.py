@@ -38,3 +38,5 @@ PRETRAINED_TASKS = (
     "sentiment-analysis", "summarization", "next-word-prediction", "story-completion", "question-answering", "chatbot",
     "image-generation",
 )  # fmt: skip
+# Those whose starter is trained here; the others have a model in a package.
+STARTER_TASKS = ("sentiment-analysis", "summarization", "question-answering", "image-generation")

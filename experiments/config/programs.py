@@ -36,6 +36,7 @@ class CompareConfig(Config):
     )
     task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *JUDGED_TASKS))
     settings: str = option("none", "of kind task: the task's parameters, such as num_beams=1,max_length=60")
+    columns: str = option("auto", "of kind task: columns of the CSV file by their use, such as text=review,label=mood")
     seeds: int = option(1, "number of seeds: 0, 1, ...", ge=1, le=1000)
     epochs: int = option(None, "passes over the training data; auto = each recipe's", ge=1, le=100_000)
     train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", ge=0)
@@ -49,7 +50,7 @@ class CompareConfig(Config):
 
 
 # Fields of CompareConfig that mean something for these kinds only.
-_JUDGING_FIELDS = ("task", "settings")
+_JUDGING_FIELDS = ("task", "settings", "columns")
 _TRAINING_FIELDS = ("seeds", "epochs", "train_size", "data_dir", "precision", "confirm", "resume", "register")
 
 

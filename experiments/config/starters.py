@@ -1,6 +1,6 @@
 """Parameters of the programs that make and measure the starters."""
 
-from experiments.config.names import PRETRAINED_TASKS
+from experiments.config.names import STARTER_TASKS
 from experiments.config.options import Config
 from experiments.config.training import TrainConfig
 from tasks.parameters import option
@@ -14,14 +14,13 @@ class StarterConfig(TrainConfig):
 
     task: str = option(
         "sentiment-analysis",
-        "whose starter is trained; next word and story completion share one",
-        choices=PRETRAINED_TASKS,
+        "whose starter is trained",
+        choices=STARTER_TASKS,
     )
     data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
     encoder: str = option(
         "none", "of sentiment, questions and summaries: folder of a public BERT to start from; none = random weights"
     )
-    language_model: str = option("auto", "folder of the language model that the chatbot continues; auto = the starter")
     train_size: int = option(0, "use so many training examples; 0 = all", ge=0)
     output: str = option("none", "also write the finished model into this folder, such as starters/sentiment")
 
@@ -29,7 +28,7 @@ class StarterConfig(TrainConfig):
 class EvaluateConfig(Config):
     """Measure the starters on held-out data: the figures of their model cards."""
 
-    task: str = option("all", "whose starter is measured", choices=("all", *PRETRAINED_TASKS))
+    task: str = option("all", "whose starter is measured", choices=("all", *STARTER_TASKS))
     data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
     folder: str = option("auto", "another model folder to measure with the same data; auto = the starter's")
     write: bool = option(False, "write the figures into the model cards")

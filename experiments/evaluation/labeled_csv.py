@@ -1,8 +1,6 @@
 """The labeled rows that models are judged on: the project's sample, or a person's own CSV file, all of it checked."""
 
-import csv
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from experiments.config import ConfigError
 from experiments.evaluation.tasks import JUDGES, request, rows_sha256, sample_rows
 from tasks import task_class
 from tasks.base import TaskInputError
+from tasks.csv_files import TableError, read_table
 from tasks.images import MAX_BYTES, decode_image
 from tasks.texts import text_fault
 
@@ -28,8 +27,10 @@ class LabeledRows:
     sha256: str
 
 
-def read_rows(task: str, datasets: str) -> LabeledRows:
+def read_rows(task: str, datasets: str, chosen: Mapping[str, str] | None = None) -> LabeledRows:
     """The rows that `datasets` names for a task: `auto` for the sample, or a CSV file.
+
+    Args: chosen: columns of the file that stand for the task's.
 
     Raises ConfigError, in one line, for a file that cannot be used, naming the line of a row that cannot be.
     """
@@ -43,13 +44,11 @@ def read_rows(task: str, datasets: str) -> LabeledRows:
         return LabeledRows("sample", tuple(rows), rows_sha256(rows))
     path = _file(datasets, columns)
     rows = []
-    for line, cells in _lines(path, task):
+    for line, cells in _lines(path, task, chosen or {}):
         try:
             rows.append(_row(task, cells, path.parent))
         except (TaskInputError, ValueError) as error:
             raise ConfigError(f"datasets: line {line} of {path.name}: {error}") from error
-    if not rows:
-        raise ConfigError(f"datasets: {path.name} has no rows under its header; valid: 1 to {MAX_ROWS:,}")
     return LabeledRows(path.name, tuple(rows), rows_sha256(rows))
 
 
@@ -74,54 +73,31 @@ def _file(datasets: str, columns: str) -> Path:
     return path
 
 
-def _lines(path: Path, task: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _lines(path: Path, task: str, chosen: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Each row of a CSV file with the number of the line on which it ends. Raises ConfigError for what is none."""
     judge = JUDGES[task]
     try:
-        # Spreadsheets begin their UTF-8 files with a mark, which the codec leaves out.
-        with _long_cells(), path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            missing = [column for column in judge.columns if column not in header]
-            if missing:
-                there = ", ".join(name[:40] for name in header[:10]) if any(header) else "nothing"
-                raise ConfigError(
-                    f"datasets: {path.name} has no column {missing[0]!r}; {task} takes {', '.join(judge.columns)}, "
-                    f"separated by commas, and the first line has {there}"
-                )
-            twice = next((name for name in judge.columns if header.count(name) > 1), None)
-            if twice:
-                raise ConfigError(f"datasets: {path.name} has two columns {twice!r}; valid: each once")
-            count = 0
-            for cells in reader:
-                if not cells:  # an empty line
-                    continue
-                count += 1
-                if count > MAX_ROWS:
-                    raise ConfigError(f"datasets: {path.name} has more than {MAX_ROWS:,} rows, the most that are taken")
-                if len(cells) != len(header):
-                    raise ConfigError(
-                        f"datasets: line {reader.line_num} of {path.name} has {len(cells)} cells and the first line "
-                        f'{len(header)}; texts with commas are put in double quotes: "so, like this"'
-                    )
-                named = dict(zip(header, cells, strict=True))
-                yield reader.line_num, {column: named[column] for column in judge.columns}
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"datasets: {path.name} is not UTF-8 text; save it as CSV UTF-8") from error
-    except csv.Error as error:
-        raise ConfigError(f"datasets: {path.name} is not CSV: {error}") from error
+        table = read_table(path.read_bytes(), judge.columns, max_rows=MAX_ROWS, max_bytes=MAX_FILE_BYTES)
+        more = [name.casefold() for name in table.header if judge.further_label(name)]
+        places = table.places(dict.fromkeys(judge.columns, True) | dict.fromkeys(more, False), chosen)
+    except TableError as error:
+        raise ConfigError(f"datasets: {path.name}: {error}") from error
     except OSError as error:
         raise ConfigError(f"datasets: {path.name} cannot be read: {error.strerror}") from error
+    for line, cells in table.rows:
+        yield line, {column: cells[place] for column, place in places.items()}
 
 
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    """Let cells be as long as a file may be, where csv takes 131,072 characters, for texts and images in base64."""
-    usual = csv.field_size_limit(MAX_FILE_BYTES)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(usual)
+def read_columns(task: str, text: str) -> dict[str, str]:
+    """Which columns of a file stand for a task's, from `name=column,name=column`. Raises ConfigError."""
+    chosen = {}
+    for part in filter(None, (part.strip() for part in text.split(","))) if text.strip() != AUTO else ():
+        name, _, column = (word.strip() for word in part.partition("="))
+        if name not in JUDGES[task].columns or not column:
+            one_of = ", ".join(JUDGES[task].columns)
+            raise ConfigError(f"columns has {part[:60]!r}; valid: auto, or name=column with {one_of}")
+        chosen[name] = column
+    return chosen
 
 
 def _row(task: str, cells: Mapping[str, str], folder: Path) -> dict[str, Any]:
@@ -139,17 +115,9 @@ def _row(task: str, cells: Mapping[str, str], folder: Path) -> dict[str, Any]:
         row["image"] = _image(cells["image"], folder)
         decode_image(request(task, row)["image"], 3)
         return row
-    if task == "sequence-reversal":
-        _check_integers(cells["sequence"])
     # Not loaded: what a model itself does not take is said where it is asked.
     task_class(task)(folder, "none").check_rows([request(task, row)])
     return row
-
-
-def _check_integers(sequence: str) -> None:
-    for number in sequence.split():
-        if not number.isdecimal() or len(number) > 9:
-            raise ValueError(f"sequence has {number[:40]!r}; valid: whole numbers from 0, separated by spaces")
 
 
 def _image(cell: str, folder: Path) -> Path | str:

@@ -49,9 +49,9 @@ class Leaderboard:
 
 def make_leaderboard(plan: Plan, measured: Sequence[Measured], failures: Mapping[str, str]) -> Leaderboard:
     """The leaderboard of the models that could be evaluated, at least one."""
-    deciding = plan.judge.deciding
+    deciding = plan.judge.headline
     metrics = [name for name in measured[0].evaluation.metrics if name != "examples"]
-    metrics.sort(key=lambda name: (name != deciding, name != plan.judge.headline))  # the others as they come
+    metrics.sort(key=lambda name: name != deciding)  # the others as they come
     sign = 1 if deciding in LOWER_IS_BETTER else -1
     rows = sorted((_row(one, metrics) for one in measured), key=lambda row: sign * row.quality[deciding].mean)
     scores = {row.name: row.measured.evaluation.scores[deciding] for row in rows}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import CompareConfig, ConfigError
-from experiments.evaluation.labeled_csv import AUTO, LabeledRows, read_rows
+from experiments.evaluation.labeled_csv import AUTO, LabeledRows, read_columns, read_rows
 from experiments.evaluation.tasks import JUDGES, Judge
 from experiments.tracking.store import opened_store
 from experiments.training import devices
@@ -48,7 +48,9 @@ def make_plan(config: CompareConfig) -> Plan:
     versions = _versions(config.models, config.task)
     task = versions[0].task
     settings = _settings(task, config.settings)
-    return Plan(task, tuple(versions), read_rows(task, config.datasets), settings, device)
+    return Plan(
+        task, tuple(versions), read_rows(task, config.datasets, read_columns(task, config.columns)), settings, device
+    )
 
 
 def label(version: RegisteredVersion) -> str:

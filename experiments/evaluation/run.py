@@ -76,7 +76,7 @@ def _measure_all(plan: Plan, config: CompareConfig, parent: Tracker) -> tuple[li
     for number, version in enumerate(plan.versions, start=1):
         try:
             measured.append(_measure_one(plan, config, version, parent.run_id))
-            metric = plan.judge.deciding
+            metric = plan.judge.headline
             value = shown(metric, measured[-1].evaluation.metrics[metric])
             outcome = f"{metric.replace('_', ' ')} {value}, median {measured[-1].latency:.4f} s"
         except Exception as error:  # libraries, networks and memory fail in many ways; the others go on

@@ -6,7 +6,9 @@ good models is better.
 
 import csv
 import hashlib
+import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 from experiments.evaluation import text_metrics as metrics
 from tasks.base import Task
+from tasks.csv_files import read_integers
 
 SAMPLES = Path(__file__).with_name("samples")
 NEXT_WORDS = 5
@@ -62,9 +65,10 @@ class Judge:
     Attributes:
         columns: of its labeled rows; those that may be empty are in `may_be_empty`.
         label: the column with the right answer; None where the text itself is what a model should expect.
+        several: whether there may be several right answers, the best of which counts: a JSON list of texts in that
+            column, or more columns `answer_2`, `answer_3`, ...
         measure: the metrics of a loaded task from rows.
-        headline: the metric that people read first.
-        decides: the metric by which models are compared, if it is another; it has a score for each row.
+        headline: the metric by which models are compared; it has a score for each row.
     """
 
     columns: tuple[str, ...]
@@ -72,11 +76,11 @@ class Judge:
     headline: str
     label: str | None = None
     may_be_empty: tuple[str, ...] = ()
-    decides: str = ""
+    several: bool = False
 
-    @property
-    def deciding(self) -> str:
-        return self.decides or self.headline
+    def further_label(self, column: str) -> bool:
+        """Whether a column of a file holds another right answer."""
+        return self.several and re.fullmatch(rf"{self.label}_\d+", column, re.IGNORECASE) is not None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -127,7 +131,7 @@ def request(task: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """What a model of a task is given of a labeled row."""
     given = {column: row[column] for column in JUDGES[task].inputs}
     if task == "sequence-reversal":
-        return {"sequence": [int(number) for number in given["sequence"].split()]}
+        return {"sequence": read_integers(given["sequence"])}
     if task == "image-classification" and isinstance(given["image"], Path):
         return {"image": given["image"].read_bytes()}
     return given
@@ -170,22 +174,36 @@ def _some(names: set[str], most: int = 10) -> str:
 
 
 def _texts(
-    said: Sequence[str], right: Sequence[str], metric: Callable[[list[str], list[str]], dict[str, float]]
+    task: Task, rows: Rows, parameters: Parameters, metric: Callable[[list[str], list[str]], dict[str, float]]
 ) -> Evaluation:
-    """Texts by a metric that is a mean over rows."""
-    each = [metric([one], [other]) for one, other in zip(said, right, strict=True)]
+    """Texts by a metric that is a mean over rows: of each, that beside the right answer where it is highest."""
+    label = JUDGES[task.name].label or ""
+    said = [answer[label] for answer in _ask(task, rows, parameters)]
+    each = []
+    for one, row in zip(said, rows, strict=True):
+        beside = [metric([one], [right]) for right in right_answers(row, label)]
+        each.append({name: max(scores[name] for scores in beside) for name in beside[0]})
     totals, scores = _means({name: [row[name] for row in each] for name in each[0]})
     return Evaluation(totals, scores, tuple(said))
 
 
+def right_answers(row: Mapping[str, Any], label: str) -> list[str]:
+    """All right answers of a labeled row; an empty one alone, if there is none (SQuAD 2.0 counts likewise)."""
+    try:
+        listed = json.loads(row[label])
+    except ValueError:
+        listed = None
+    texts = listed if isinstance(listed, list) and all(isinstance(text, str) for text in listed) else [row[label]]
+    further = [text for column, text in row.items() if column.startswith(f"{label}_")]
+    return [text for text in (*texts, *further) if text.strip()] or [""]
+
+
 def _answers(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
-    found = _ask(task, rows, parameters)
-    return _texts([answer["answer"] for answer in found], [row["answer"] for row in rows], metrics.squad)
+    return _texts(task, rows, parameters, metrics.squad)
 
 
 def _summaries(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
-    written = _ask(task, rows, parameters)
-    return _texts([answer["summary"] for answer in written], [row["summary"] for row in rows], metrics.rouge)
+    return _texts(task, rows, parameters, metrics.rouge)
 
 
 def _next_words(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
@@ -206,50 +224,31 @@ def _reversals(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
 
 
 def _perplexity(task: Any, rows: Rows, parameters: Parameters) -> Evaluation:  # noqa: ARG001
-    """`perplexity` of a token, and `bits_per_byte`, which models with different tokens can be compared by."""
-    found = [_log_likelihood(task, row["text"]) for row in rows]
-    nats = -sum(score for score, _ in found)
-    tokens = sum(count for _, count in found)
+    """`bits_per_byte`, by which models with different tokens can be compared, and `perplexity` of a token."""
+    found = [task.engine.log_likelihood(row["text"]) for row in rows]
+    nats = -sum(score for score, _, _ in found)
+    tokens, size = (sum(one[place] for one in found) for place in (1, 2))
     if not tokens:
         raise NoMetricError("the texts have no tokens that the model could predict")
-    sizes = [len(row["text"].encode()) for row in rows]
-    a_token = RowScores(
-        tuple(-score / max(1, count) for score, count in found), tuple(float(count) for _, count in found), True
-    )
-    bits = [-score / math.log(2) / size for (score, _), size in zip(found, sizes, strict=True)]
+    bits = [-score / math.log(2) / max(1, size) for score, _, size in found]
+    a_token = [-score / max(1, count) for score, count, _ in found]
     return Evaluation(
-        {"perplexity": math.exp(nats / tokens), "bits_per_byte": nats / math.log(2) / sum(sizes)},
-        {"perplexity": a_token, "bits_per_byte": RowScores(tuple(bits), tuple(map(float, sizes)))},
+        {"bits_per_byte": nats / math.log(2) / size, "perplexity": math.exp(nats / tokens)},
+        {
+            "bits_per_byte": RowScores(tuple(bits), tuple(float(size) for _, _, size in found)),
+            "perplexity": RowScores(tuple(a_token), tuple(float(count) for _, count, _ in found), exponential=True),
+        },
     )
-
-
-def _log_likelihood(task: Any, text: str) -> tuple[float, int]:
-    """The log-probability (natural) of a text's tokens and their number, in windows that do not overlap.
-
-    Each window begins with the model's token for the start of a text, so that the first word is predicted too.
-    """
-    import torch
-
-    tokenizer = task.tokenizer
-    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    begins = [] if begin is None else [begin]
-    tokens = task.encode(text, add_special_tokens=False)["input_ids"]
-    total, count, room = 0.0, 0, task.window - len(begins)
-    for start in range(0, len(tokens), room):
-        window = torch.tensor([begins + tokens[start : start + room]], device=task.model.device)
-        with torch.inference_mode():
-            scores = task.model(input_ids=window).logits[0, :-1].float().log_softmax(-1)
-        predicted = scores.gather(-1, window[0, 1:, None])
-        total, count = total + float(predicted.sum()), count + predicted.numel()
-    return total, count
 
 
 JUDGES: Mapping[str, Judge] = {
     "sentiment-analysis": Judge(("text", "label"), _sentiment, "accuracy", "label"),
-    "question-answering": Judge(("question", "context", "answer"), _answers, "f1", "answer", may_be_empty=("answer",)),
-    "summarization": Judge(("text", "summary"), _summaries, "rougeL", "summary"),
+    "question-answering": Judge(
+        ("question", "context", "answer"), _answers, "f1", "answer", may_be_empty=("answer",), several=True
+    ),
+    "summarization": Judge(("text", "summary"), _summaries, "rougeL", "summary", several=True),
     "next-word-prediction": Judge(("text", "next_word"), _next_words, "accuracy", "next_word"),
-    "story-completion": Judge(("text",), _perplexity, "perplexity", decides="bits_per_byte"),
+    "story-completion": Judge(("text",), _perplexity, "bits_per_byte"),
     "image-classification": Judge(("image", "label"), _images, "accuracy", "label"),
     "sequence-reversal": Judge(("sequence",), _reversals, "sequence_accuracy"),
 }

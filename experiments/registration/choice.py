@@ -6,7 +6,9 @@ from pathlib import Path
 from experiments.config import ConfigError
 from tasks.base import ModelFolderError, short
 from tasks.catalog import CatalogModel, catalog
-from tasks.hub.checks import cached_repository, check_folder
+from tasks.engines.gguf import read_gguf
+from tasks.hub.checks import GGUF, cached_repository, check_folder
+from tasks.hub.package import PackageSource
 from tasks.hub.source import Source, read_source
 
 AUTO = "auto"
@@ -16,7 +18,7 @@ MAIN = "main"
 
 @dataclass(frozen=True)
 class Choice:
-    """A model, either on the Hub (`source`) or in a folder of this machine (`folder`).
+    """A model: elsewhere (`source`), in a folder of this machine (`folder`), or in a GGUF file there (`file`).
 
     Attributes:
         entry: its catalogue entry, if it has one.
@@ -24,8 +26,9 @@ class Choice:
     """
 
     name: str
-    source: Source | None = None
+    source: Source | PackageSource | None = None
     folder: Path | None = None
+    file: Path | None = None
     entry: CatalogModel | None = None
     starter: bool = False
 
@@ -34,8 +37,8 @@ def choose(task: str, model: str, revision: str | None) -> Choice:
     """The model that a name stands for: the catalogue comes first, then folders, then the Hub.
 
     Args:
-        model: name of the catalogue, Hub id, folder; `auto` for the task's starter, and where it has none for the
-            catalogue's default; `hub` for that in any case.
+        model: name of the catalogue, Hub id, folder, GGUF file; `auto` for the task's starter, or its model in a
+            package, and where it has neither for the catalogue's default; `hub` for that in any case.
         revision: commit, tag or branch on the Hub; None: the catalogue's, or `main`.
 
     Raises ConfigError, naming what is valid, for what can be none of these.
@@ -43,13 +46,20 @@ def choose(task: str, model: str, revision: str | None) -> Choice:
     offers = catalog()[task]
     if model == AUTO and offers.starter_here is not None and revision is None:
         return Choice(f"starter-{offers.starter_here.name}", folder=offers.starter_here, starter=True)
-    entry = offers.default if model in (AUTO, HUB) else offers.find(model)
+    first = offers.packaged if model == AUTO and revision is None else None
+    entry = first or offers.default if model in (AUTO, HUB) else offers.find(model)
+    if entry is not None and entry.package is not None:
+        if revision is not None:
+            raise ConfigError(f"revision is {revision!r}; valid: auto, since {entry.name} is in a package")
+        return Choice(entry.name, source=entry.package, entry=entry)
     if entry is not None:
-        return Choice(entry.hub_id, source=_source(entry.hub_id, revision or entry.revision, task), entry=entry)
+        return Choice(entry.model_id, source=_source(entry.model_id, revision or entry.revision, task), entry=entry)
     try:
         folder = Path(model).expanduser()
         if model.strip() and "\0" not in model and folder.is_dir():
             return _of_folder(folder.resolve(), revision)
+        if folder.suffix == GGUF and folder.is_file():
+            return _of_file(folder.resolve(), revision)
     except (OSError, RuntimeError) as error:  # a name that is too long, a folder that may not be read, an unknown ~user
         raise ConfigError(
             f"model is {short(model)}, which cannot be read: {getattr(error, 'strerror', None) or error}; "
@@ -67,7 +77,20 @@ def _of_folder(folder: Path, revision: str | None) -> Choice:
         source = read_source(folder)
     except ModelFolderError as error:
         raise ConfigError(f"model: {error}") from error
-    return Choice(source.hub_id, source=source) if source else Choice(_name(folder), folder=folder)
+    if source is None:
+        return Choice(_name(folder), folder=folder)
+    return Choice(source.hub_id if isinstance(source, Source) else Path(source.file).stem, source=source)
+
+
+def _of_file(file: Path, revision: str | None) -> Choice:
+    """A GGUF file."""
+    if revision is not None:
+        raise ConfigError(f"revision is {revision!r}; valid: auto, since a file has no revisions")
+    try:
+        read_gguf(file)
+    except ModelFolderError as error:
+        raise ConfigError(f"model: {error}") from error
+    return Choice(file.stem, file=file)
 
 
 def _name(folder: Path) -> str:
@@ -86,4 +109,7 @@ def _source(hub_id: str, revision: str, task: str) -> Source:
 def _valid(task: str) -> str:
     """Which models there are for a task, in words."""
     names = ", ".join(model.name for model in catalog()[task].models)
-    return f"valid for {task}: {names}, the id of a model on the Hugging Face Hub (owner/name), or an existing folder"
+    return (
+        f"valid for {task}: {names}, the id of a model on the Hugging Face Hub (owner/name), or an existing folder or "
+        ".gguf file"
+    )

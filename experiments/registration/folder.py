@@ -1,5 +1,6 @@
 """The folder of a pretrained model that goes into the registry: a reference to a commit of the Hub, or the weights."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ from huggingface_hub import model_info
 
 from experiments.registration.choice import Choice
 from tasks import describe_folder
+from tasks.chat import DEFAULTS_FILE
+from tasks.engines.gguf import read_gguf
 from tasks.hub.checks import check_folder, model_files
+from tasks.hub.package import PackageSource
 from tasks.hub.source import Source, download, write_source
 
 UNKNOWN = "unknown"
@@ -27,6 +31,7 @@ class Origin:
         packaged: whether the registry holds the weights itself.
         weights: the folder that they are from.
         starter: whether it is a small model that comes with this project.
+        package: the package of the package index, with its version, that holds the weights; else empty.
     """
 
     hub_id: str
@@ -35,6 +40,7 @@ class Origin:
     packaged: bool
     weights: Path
     starter: bool = False
+    package: str = ""
 
     def tags(self) -> dict[str, str]:
         return {
@@ -43,6 +49,7 @@ class Origin:
             "licence": self.licence,
             "packaged": str(self.packaged).lower(),
             **({"starter": "true"} if self.starter else {}),
+            **({"package": self.package} if self.package else {}),
         }
 
 
@@ -53,6 +60,14 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
     ModelFolderError, in one line, for what cannot be had or is never loaded.
     """
     ignored = _not_needed(task)
+    if isinstance(choice.source, PackageSource):
+        return _from_package(choice, choice.source, task, folder, package_weights)
+    if choice.file is not None:
+        folder.mkdir(parents=True)
+        shutil.copyfile(choice.file, folder / choice.file.name)
+        describe_folder(folder, task, choice.name)
+        licence = read_gguf(choice.file).licence or UNKNOWN
+        return Origin("none", "none", licence, packaged=True, weights=choice.file)
     if choice.folder is not None:
         check_folder(choice.folder)
         _copy(choice.folder, folder, ignored)
@@ -69,6 +84,21 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
     describe_folder(folder, task, choice.name)
     known = choice.entry.licence if choice.entry else None
     return Origin(pinned.hub_id, pinned.revision, known or _licence(pinned), package_weights, weights)
+
+
+def _from_package(choice: Choice, source: PackageSource, task: str, folder: Path, package_weights: bool) -> Origin:
+    """A reference to a file of a package, or the file."""
+    weights = source.locate()
+    folder.mkdir(parents=True)
+    if package_weights:
+        shutil.copyfile(weights, folder / weights.name)
+    else:
+        write_source(folder, source)
+    describe_folder(folder, task, choice.name)
+    if choice.entry and choice.entry.system and task == "chatbot":
+        (folder / DEFAULTS_FILE).write_text(json.dumps({"system": choice.entry.system}) + "\n")
+    licence = (choice.entry and choice.entry.licence) or read_gguf(weights).licence or UNKNOWN
+    return Origin("none", "none", licence, package_weights, weights, package=f"{source.package}=={source.version}")
 
 
 def _not_needed(task: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ def score_tags(task: str, scores: Mapping[str, float]) -> dict[str, str]:
     """Tags by which a version can be compared with others: the deciding metric and the sample; {} if not measured."""
     if not scores:
         return {}
-    deciding = JUDGES[task].deciding
+    deciding = JUDGES[task].headline
     return {SAMPLE_SHA256: rows_sha256(sample_rows(task)), f"{SAMPLE}{deciding}": repr(scores[deciding])}
 
 
@@ -29,7 +29,7 @@ def decide(task: str, version: str, measured: bool, wanted: bool | None) -> tupl
     if wanted:
         registry.promote(task, version)
         return True, f"version {version} of {task} becomes champion, as champion=true says"
-    metric = f"{SAMPLE}{JUDGES[task].deciding}" if measured else ""
+    metric = f"{SAMPLE}{JUDGES[task].headline}" if measured else ""
     decision = registry.promote_if_better(task, version, metric)
     present = registry.champion(task)
     if present is not None and str(present.version) == version:

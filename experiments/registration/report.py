@@ -32,7 +32,7 @@ class Outcome:
         if self.failure:
             return self.task, self.model, "-", "-", "-", f"{self.seconds:.1f}", self.failure
         version = f"{self.version}{' champion' if self.champion else ''}"
-        state = "weights packaged" if self.packaged else "reference to the Hub"
+        state = "weights packaged" if self.packaged else "by reference"
         millions = f"{self.parameters / 1e6:,.1f}"
         return self.task, self.model, version, millions, self.score or "-", f"{self.seconds:.1f}", state
 

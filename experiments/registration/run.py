@@ -19,7 +19,7 @@ from experiments.tracking.run import Tracker, git_commit, tracked_run
 from tasks import open_task, registry
 from tasks.base import ModelFolderError, Task, TaskInputError, first_line
 from tasks.catalog import CatalogError
-from tasks.engines.loading import pick_device
+from tasks.engines.devices import pick_device
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.memory import give_memory_back, modules_of
 
@@ -72,7 +72,8 @@ def _choices(config: RegisterConfig, tasks: tuple[str, ...]) -> dict[str, Choice
 def _words(choice: Choice) -> str:
     if choice.entry:
         return f"{choice.name} ({choice.entry.size()})"
-    place = "it comes with the project" if choice.starter else "folder" if choice.folder else "Hugging Face Hub"
+    local = "folder" if choice.folder else "GGUF file" if choice.file else ""
+    place = "it comes with the project" if choice.starter else local or "Hugging Face Hub"
     return f"{choice.name} ({place})"
 
 
@@ -197,14 +198,18 @@ def _into_registry(
 
 def _count_parameters(task: Any) -> int:
     """Parameters of all networks of a loaded task; those that are shared count once."""
+    if hasattr(task, "engine"):
+        return task.engine.parameters
     networks = task.pipelines.modules if hasattr(task, "pipelines") else modules_of(vars(task).values())
     return sum({id(weight): weight.numel() for network in networks for weight in network.parameters()}.values())
 
 
 def _description(task: str, choice: Choice, origin: Origin, version: str) -> str:
-    place = "its weights are in the registry" if origin.packaged else "its weights are read from the Hub's cache"
+    elsewhere = f"the package `{origin.package}`" if origin.package else "the Hub's cache"
+    place = "its weights are in the registry" if origin.packaged else f"its weights are read from {elsewhere}"
     where = f"[{origin.hub_id}](https://huggingface.co/{origin.hub_id}) at `{origin.revision}`"
-    model = f"`{choice.name}`, a folder" if choice.folder else where
+    local = "a folder" if choice.folder else "a GGUF file" if choice.file or origin.package else ""
+    model = f"`{choice.name}`, {local}" if local else where
     return f"Version {version} of `{task}`: {model}; licence: {origin.licence}; {place}."
 
 

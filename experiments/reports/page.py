@@ -10,7 +10,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader
 
 from experiments.reports.statistics import SIGNIFICANT, Interval, Pair
-from tasks.runs import open_store
+from tasks.runs import local_path, open_store
 
 ENVIRONMENT = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
 RANKED = (
@@ -102,4 +102,4 @@ def pairs_table(pairs: Sequence[Pair], items: str, show: Callable[[float], str])
 def artifact_path(run_id: str, name: str) -> str:
     """Where a run keeps an artifact: a path where it is on this machine, else an address."""
     uri = open_store().get_run(run_id).info.artifact_uri or ""
-    return f"{uri.removeprefix('file://')}/{name}"
+    return f"{local_path(uri) or uri}/{name}"

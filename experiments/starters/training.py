@@ -20,10 +20,7 @@ from experiments.training.family import Family, Result, SavedModel, Training
 RECIPES = {
     "sentiment-analysis": "experiments.starters.encoders.sentiment",
     "summarization": "experiments.starters.encoders.summaries",
-    "next-word-prediction": "experiments.starters.language.recipe",
-    "story-completion": "experiments.starters.language.recipe",
     "question-answering": "experiments.starters.encoders.questions",
-    "chatbot": "experiments.starters.dialogue.recipe",
     "image-generation": "experiments.starters.pictures.report",
 }
 

@@ -22,10 +22,13 @@ from tasks.runs import (
     StoreUnreachableError,
     artifact_file,
     checkpoint_folder,
+    database_answers,
     end_abandoned,
     find_run,
+    local_path,
     open_store,
     readable_errors,
+    sqlite_file,
 )
 
 CONFIG_FILE = "config.json"
@@ -59,6 +62,8 @@ def answering(wait: bool = False) -> Iterator[None]:
     try:
         if is_server(uri):
             _reach(uri, LONG_S if wait else SHORT_S)
+        elif wait:
+            _await_database(uri)
         with readable_errors():
             yield
     except StoreUnreachableError as error:
@@ -73,6 +78,13 @@ def _reach(server: str, seconds: float) -> None:
     while not answers(server):
         if time.monotonic() >= end:
             raise StoreUnreachableError(re.sub(r"//[^/@\s]*@", "//", f"MLflow's store at {server} does not answer"))
+        time.sleep(POLL_S)
+
+
+def _await_database(uri: str) -> None:
+    """Wait for a database server; what is wrong with one that has not come is said where it is opened."""
+    end = time.monotonic() + LONG_S
+    while not database_answers(uri) and time.monotonic() < end:
         time.sleep(POLL_S)
 
 
@@ -105,15 +117,14 @@ def artifact_disk(experiment: str, wait: bool = False) -> Path:
     else:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", experiment)
         found = client.get_experiment_by_name(name)
-        location = (found.artifact_location if found else "").removeprefix("file://")
-        folder = Path(location if location.startswith("/") else ".")
+        folder = local_path(found.artifact_location if found else "") or Path()
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def store_folder() -> Path:
     """The folder of the tracking store; the working directory where the store is behind a server."""
-    uri = opened_store().tracking_uri
-    return Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else Path()
+    file = sqlite_file(opened_store().tracking_uri)
+    return file.parent if file else Path()
 
 
 def checkpoint_store(run: Any) -> CheckpointStore:

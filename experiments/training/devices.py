@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from experiments.config import ConfigError, TrainConfig
+from tasks.engines.devices import pick_device
 
 MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 Config = TypeVar("Config", bound=TrainConfig)
@@ -28,13 +29,10 @@ def settled(config: Config) -> Config:
 
 def resolve_device(name: str) -> str:
     """`auto` becomes cuda, mps or cpu; ConfigError for a device that this machine lacks."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return next(device for device, there in available.items() if there)
-    if not available[name]:
-        valid = ", ".join(["auto", *(device for device, there in available.items() if there)])
-        raise ConfigError(f"device is {name!r}, which this machine does not have; valid here: {valid}")
-    return name
+    try:
+        return pick_device(name).type
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def resolve_precision(name: str, device: str) -> str:

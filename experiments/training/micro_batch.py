@@ -14,6 +14,7 @@ from torch import nn
 
 from experiments.config import TrainingError
 from experiments.training.state import Step, StepResult
+from tasks.runtime.memory import is_full
 
 # The items of a batch from one place to another, as a batch; what it says of the global batch stays as it is.
 Divide = Callable[[Any, int, int], Any]
@@ -73,7 +74,9 @@ class MicroBatches:
                 return self._run(batch)
             items = _items(batch)
             results = [self._run(self.divide(batch, at, at + self.size)) for at in range(0, items, self.size)]
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not is_full(error):
+                raise
             return None
         whole = results[0]
         for result in results[1:]:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,29 +16,9 @@ from transformers import (
 )
 
 from tasks.base import Cancel
+from tasks.engines.language_model import COLDEST, Written
 from tasks.engines.streaming import Emit
 from tasks.texts import UNFINISHED
-
-# Below it the most probable token has all the probability, and dividing by it overflows.
-COLDEST = 1e-3
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a model wrote: `finish_reason` is `stop` (its own end, or a stop string), `length` or `cancelled`."""
-
-    text: str
-    tokens: int
-    seconds: float
-    finish_reason: str
-
-    def facts(self) -> dict[str, Any]:
-        """What an output row says besides the text."""
-        return {
-            "tokens": self.tokens,
-            "tokens_per_second": self.tokens / max(self.seconds, 1e-9),
-            "finish_reason": self.finish_reason,
-        }
 
 
 class Draw(LogitsProcessor):

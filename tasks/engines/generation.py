@@ -2,27 +2,26 @@
 
 from abc import abstractmethod
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
-
-import torch
+from pathlib import Path
+from typing import Any
 
 from tasks.base import Cancel, TaskInputError
+from tasks.engines.language_model import LanguageModel
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Emit, Event, follow
+from tasks.hub.checks import GGUF
+from tasks.hub.source import runs_on_llama, weights
 from tasks.parameters import Parameters, option
 
-if TYPE_CHECKING:
-    from tasks.engines.decoding import Written
-
-
 MAX_NEW_TOKENS = 4096
+TEMPERATURE_HELP = "higher surprises more; 0 always takes the most probable token"
 
 
 class Sampling(Parameters):
     """Of the tasks that write on from a text."""
 
     max_new_tokens: int = option(100, "most tokens to write", ge=1, le=MAX_NEW_TOKENS)
-    temperature: float = option(0.7, "higher surprises more; 0 always takes the most probable token", ge=0, le=5)
+    temperature: float = option(0.7, TEMPERATURE_HELP, ge=0, le=5)
     top_p: float = option(0.95, "draw among the likeliest tokens that together have this probability", ge=0, le=1)
     top_k: int = option(50, "draw among so many of the likeliest tokens; 0 among all", ge=0, le=1000)
     repetition_penalty: float = option(1.0, "above 1 avoids tokens that were there before", ge=0.5, le=2)
@@ -30,24 +29,10 @@ class Sampling(Parameters):
     stop: str = option("", r"end before this text; several: one a line; \n stands for a line break", max_length=1000)
 
 
-def stop_strings(parameter: str) -> tuple[str, ...]:
-    """The texts named by the parameter `stop`: one a line, `\\n` written out for a line break."""
-    return tuple(line.replace("\\n", "\n") for line in parameter.split("\n") if line)
-
-
 class WritingTask(PretrainedTask):
     """A task whose model writes text. A subclass says how in `write`; asked for a stream, it comes in pieces."""
 
     wide_range = True
-
-    def load(self) -> None:
-        super().load()
-        config = self.model.generation_config
-        # The tasks say how much to write in new tokens; a total length beside it makes transformers warn.
-        config.max_length = config.min_length = None
-        if config.pad_token_id is None:
-            ends = config.eos_token_id
-            config.pad_token_id = ends[0] if isinstance(ends, list) else ends
 
     @abstractmethod
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
@@ -67,23 +52,23 @@ class WritingTask(PretrainedTask):
         with self.lock:
             return self.write(row, parameters, emit, cancel)
 
-    def continue_from(
-        self, tokens: list[int], parameters: dict[str, Any], emit: Emit, cancel: Cancel, *, continues: bool
-    ) -> "Written":
-        """Write on from a prompt's tokens, which with `max_new_tokens` fit into the window."""
-        from tasks.engines.decoding import Reader, write_text
 
-        prompt = torch.tensor([tokens], device=self.model.device)
-        return write_text(
-            self.model,
-            {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)},
-            Reader(self.tokenizer, stop_strings(parameters["stop"]), continues=continues),
-            emit,
-            cancel,
-            parameters,
-            max_new_tokens=parameters["max_new_tokens"],
-            repetition_penalty=parameters["repetition_penalty"],
-        )
+class LanguageTask(PretrainedTask):
+    """A task of a language model, which either engine runs."""
+
+    @classmethod
+    def needs(cls, folder: Path) -> tuple[str, ...]:
+        return ("xllamacpp", "psutil") if runs_on_llama(folder) else cls.requirements
+
+    def load(self) -> None:
+        self.engine = open_language_model(self.folder, self.device)
+        self.window = self.engine.window
+
+    def unknown_parts(self, text: str) -> list[str]:
+        return self.engine.unknown_parts(text)
+
+    def memory_bytes(self) -> int:
+        return self.engine.memory_bytes() if hasattr(self, "engine") else 0
 
     @property
     def longest(self) -> int:
@@ -97,3 +82,18 @@ class WritingTask(PretrainedTask):
             given = parameters["max_new_tokens"]
             raise TaskInputError(f"max_new_tokens is {given}; valid: a whole number from 1 to {most} for this model")
         return self.window - parameters["max_new_tokens"]
+
+
+def open_language_model(folder: Path, device: str) -> LanguageModel:
+    """The loaded model of a task's folder: a GGUF file runs on llama.cpp, safetensors on transformers.
+
+    Raises ModelFolderError, in one line, if that is not possible.
+    """
+    place = weights(folder)
+    if place.suffix == GGUF:
+        from tasks.engines.llama import open_gguf
+
+        return open_gguf(place, device)
+    from tasks.engines.causal import CausalModel
+
+    return CausalModel(place, device)

@@ -10,16 +10,8 @@ import torch
 from tasks.base import ModelFolderError, first_line
 from tasks.hub.checks import check_config
 
-
-def pick_device(name: str) -> torch.device:
-    """The device of a name; `auto` takes a GPU if there is one. Raises ValueError for one that is not there."""
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(device for device in ("cuda", "mps", "cpu") if present[device])
-    if not present.get(name):
-        usable = ", ".join(["auto", *(device for device, there in present.items() if there)])
-        raise ValueError(f"device is {name!r}; valid on this machine: {usable}")
-    return torch.device(name)
+# Attention over more takes a CPU minutes; GPUs read what the model can.
+CPU_WINDOW = 4096
 
 
 def pick_dtype(device: torch.device, *, wide_range: bool) -> torch.dtype:
@@ -78,6 +70,30 @@ def load_model(folder: Path, auto_class: str, device: torch.device, dtype: torch
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise ModelFolderError(f"{folder} does not hold a model for this task: its weights lack {missing}")
     return model.to(device).eval()
+
+
+def context_window(model: Any, tokenizer: Any) -> int:
+    """How many tokens, special ones included, a model reads (and writes, if it generates) at once."""
+    config = model.config
+    limits = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
+    limits.append(tokenizer.model_max_length)  # 1e30 if its files do not say
+    for name, module in model.named_modules():
+        # RoBERTa and its kin count positions from behind the padding's index: 514 of them are for 512 tokens.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            limits.append(module.num_embeddings - module.padding_idx - 1)
+    if model.device.type == "cpu":
+        limits.append(CPU_WINDOW)
+    return min(int(limit) for limit in limits if limit)
+
+
+def prepare_writing(model: Any) -> None:
+    """Set what a model's own generation config must not decide, or leaves open."""
+    config = model.generation_config
+    # The tasks say how much to write in new tokens; a total length beside it makes transformers warn.
+    config.max_length = config.min_length = None
+    if config.pad_token_id is None:
+        ends = config.eos_token_id
+        config.pad_token_id = ends[0] if isinstance(ends, list) else ends
 
 
 @contextmanager

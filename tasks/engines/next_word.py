@@ -1,23 +1,22 @@
 """The search for the whole words that a language model expects after a text, whose tokens are pieces of words."""
 
-import copy
-import inspect
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
+import numpy as np
 
+from tasks.engines.language_model import Following, LanguageModel, windows
 from tasks.texts import UNFINISHED
 
 MOST_PIECES = 8  # tokens of a word that is looked for
-CACHE_BYTES = 256 * 2**20  # for the copies of what the model remembers of the prompt
 # Chinese and Japanese are written without spaces: there each token is taken for a word.
 UNSPACED = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 LETTER = rf"(?!{UNSPACED})\w"
 WORD = re.compile(rf"{UNSPACED}+|(?:{LETTER})+(?:['’](?:{LETTER})+)*")
 # What may still become part of the word: the first bytes of a character, or an apostrophe before more letters.
 OPEN_END = re.compile(rf"['’]?{UNFINISHED}*")
+SPACE = re.compile(r"\s")
 GOES_ON = re.compile(rf"{LETTER}|{UNFINISHED}|['’](?:\w|$)")
 STARTS_WORD = re.compile(rf"\w|{UNFINISHED}")
 NEEDS_NO_SPACE = re.compile(rf"{UNSPACED}|{UNFINISHED}")
@@ -40,106 +39,104 @@ class WordSearch:
     rest. Paths less probable than the words already found are not followed: the sums may lack what they would add.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        """Learn of every token what it is as the continuation of a text: kinds as bool `(vocabulary,)`."""
-        self.model, self.tokenizer = model, tokenizer
-        self.options: dict[str, Any] = {"use_cache": True}
-        if "logits_to_keep" in inspect.signature(model.forward).parameters:
-            self.options["logits_to_keep"] = 1
-        # Decoders drop the first space of a text; behind another token it stays.
-        self.anchor = tokenizer.encode("a", add_special_tokens=False)
-        self.known = len(tokenizer.decode(self.anchor))
-        size = model.get_output_embeddings().weight.shape[0]
-        behind_anchor = [[*self.anchor, token] for token in range(min(size, len(tokenizer)))]
-        texts = tokenizer.backend_tokenizer.decode_batch(behind_anchor, skip_special_tokens=True)
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+        # What each token is as the continuation of a text, learned when it is first met: bool `(vocabulary,)`.
+        self.met, self.space, self.starts_word, self.goes_on, self.needs_no_space = np.zeros(
+            (5, model.vocabulary_size), dtype=bool
+        )
 
-        def kind(pattern: re.Pattern[str]) -> torch.Tensor:
-            matches = [pattern.match(text, self.known) is not None for text in texts]
-            return torch.tensor(matches + [False] * (size - len(texts)), device=model.device)
-
-        self.space = kind(re.compile(r"\s"))
-        self.starts_word, self.goes_on = kind(STARTS_WORD), kind(GOES_ON)
-        self.needs_no_space = kind(NEEDS_NO_SPACE)
-
-    @torch.inference_mode()
     def words(self, tokens: list[int], text: str, count: int) -> dict[str, float]:
         """At least the `count` most probable words after a text, with their probabilities.
 
         Args: tokens: those of the text without the spaces at its end, which a word's own token brings along.
         """
-        prompt = self.model(torch.tensor([tokens], device=self.model.device), **self.options)
-        following = prompt.logits[:, -1].float().softmax(dim=-1)
+        following = self.model.read(tokens)
+        (first,) = following([()])
+        self._meet(first.tokens)
+        shares = first.probabilities
         if text[-1] in " \t":  # given that a space follows, as it was typed already
-            following = following * self.space
-            following /= following.sum().clamp_min(1e-30)
+            shares = shares * self.space[first.tokens]
+            shares = shares / max(shares.sum(), 1e-30)
         # Behind a letter a word needs a space; behind a quotation mark, say, it does not.
         glued = text[-1] not in " \t" and re.fullmatch(LETTER, text[-1]) is None
-        following = following * (self.space | self.needs_no_space | (self.starts_word & glued))
-        search = _Beam(self, glued, max(16, 2 * count))
-        paths = search.extend([Path((), "", 1.0)], following)
+        possible = self.space | self.needs_no_space | (self.starts_word & glued)
+        beam = _Beam(self.model, glued, max(16, 2 * count))
+        paths = beam.extend([(Path((), "", 1.0), first.tokens, shares * possible[first.tokens])])
         for _ in range(MOST_PIECES - 1):
-            best = sorted(search.words.values(), reverse=True)
-            paths = [path for path in paths if len(best) < count or path.probability > best[count - 1]]
-            if not paths:
+            longer = []
+            for part in windows(paths, self.model.paths_at_once):  # the most probable first
+                best = sorted(beam.words.values(), reverse=True)
+                part = [path for path in part if len(best) < count or path.probability > best[count - 1]]
+                if not part:
+                    break
+                after = following([path.tokens for path in part])
+                longer += [self._onward(beam, path, next_) for path, next_ in zip(part, after, strict=True)]
+            if not longer:
                 break
-            following = self._after(prompt.past_key_values, paths)
-            search.end(paths, 1 - (following * self.goes_on).sum(dim=-1))
-            begun = torch.tensor([bool(path.text.strip()) for path in paths], device=following.device)[:, None]
-            paths = search.extend(paths, following * torch.where(begun, self.goes_on, self.space | self.starts_word))
-        return search.words
+            paths = beam.extend(longer)
+        return beam.words
 
-    def text_of(self, tokens: tuple[int, ...]) -> str:
-        """What tokens say as the continuation of a text."""
-        return self.tokenizer.decode([*self.anchor, *tokens], clean_up_tokenization_spaces=False)[self.known :]
+    def _onward(self, beam: "_Beam", path: Path, following: Following) -> "_Onward":
+        """Count the word that ends at a path; returns the path with what may belong to its word."""
+        tokens, shares = following.tokens, following.probabilities
+        self._meet(tokens)
+        beam.end(path, 1 - float((shares * self.goes_on[tokens]).sum()))
+        possible = self.goes_on if path.text.strip() else self.space | self.starts_word
+        return path, tokens, shares * possible[tokens]
 
-    def _after(self, cache: Any, paths: list[Path]) -> torch.Tensor:
-        """Probabilities of the token after each path (all of one length) behind the prompt, `(paths, vocabulary)`."""
-        size = sum(tensor.nbytes for layer in cache.layers for tensor in (layer.keys, layer.values))
-        rows = max(1, CACHE_BYTES // max(1, size))
-        found = []
-        for start in range(0, len(paths), rows):
-            batch = torch.tensor([path.tokens for path in paths[start : start + rows]], device=self.model.device)
-            copies = copy.deepcopy(cache)
-            copies.batch_repeat_interleave(len(batch))
-            logits = self.model(batch, past_key_values=copies, **self.options).logits
-            found.append(logits[:, -1].float().softmax(dim=-1))
-        return torch.cat(found)
+    def _meet(self, tokens: np.ndarray) -> None:
+        """Learn of tokens what they are."""
+        new = tokens[~self.met[tokens]]
+        if not len(new):
+            return
+        texts = self.model.texts_of([(token,) for token in new.tolist()])
+        for kind, pattern in (
+            (self.space, SPACE),
+            (self.starts_word, STARTS_WORD),
+            (self.goes_on, GOES_ON),
+            (self.needs_no_space, NEEDS_NO_SPACE),
+        ):
+            kind[new] = [pattern.match(text) is not None for text in texts]
+        self.met[new] = True
+
+
+_Onward = tuple[Path, np.ndarray, np.ndarray]
 
 
 class _Beam:
     """The words found so far, and how paths grow."""
 
-    def __init__(self, search: WordSearch, glued: bool, width: int) -> None:
+    def __init__(self, model: LanguageModel, glued: bool, width: int) -> None:
         """Args: glued: whether a word may follow the text without a space."""
-        self.search, self.glued, self.width = search, glued, width
+        self.model, self.glued, self.width = model, glued, width
         self.words: dict[str, float] = {}
 
-    def extend(self, paths: list[Path], following: torch.Tensor) -> list[Path]:
+    def extend(self, onward: "Sequence[_Onward]") -> list[Path]:
         """The most probable paths that are one token longer; those that hold more than a word are done.
 
-        Args: following: probabilities of the tokens that are possible after each path, `(paths, vocabulary)`.
+        Args: onward: paths, the tokens that are possible after each `(n,)`, and their probabilities `(n,)`.
         """
-        weights = torch.tensor([path.probability for path in paths], device=following.device)
-        joint = (following * weights[:, None]).flatten()
-        best, places = joint.topk(min(self.width, len(joint)))
+        joint = np.concatenate([path.probability * shares for path, _, shares in onward])
+        owners = np.repeat(np.arange(len(onward)), [len(tokens) for _, tokens, _ in onward])
+        tokens = np.concatenate([tokens for _, tokens, _ in onward])
+        width = min(self.width, len(joint))
+        best = np.argpartition(-joint, width - 1)[:width]
+        best = sorted((int(place) for place in best if joint[place] > 0), key=lambda place: -joint[place])
+        found = [(*onward[owners[place]][0].tokens, int(tokens[place])) for place in best]
         longer = []
-        for probability, place in zip(best.tolist(), places.tolist(), strict=True):
-            if probability <= 0:
-                break
-            tokens = (*paths[place // following.shape[-1]].tokens, place % following.shape[-1])
-            text = self.search.text_of(tokens)
+        for path, text, place in zip(found, self.model.texts_of(found), best, strict=True):
             word, rest = self._split(text)
             if rest:
-                self._add(word, probability)
+                self._add(word, float(joint[place]))
             elif word is not None:
-                longer.append(Path(tokens, text, probability))
+                longer.append(Path(path, text, float(joint[place])))
         return longer
 
-    def end(self, paths: list[Path], shares: torch.Tensor) -> None:
-        """Count the words that end here. Args: shares: the probability of an end after each path `(paths,)`."""
-        for path, share in zip(paths, shares.tolist(), strict=True):
-            if not path.text.endswith(UNFINISHED):
-                self._add(self._split(path.text)[0], path.probability * max(share, 0.0))
+    def end(self, path: Path, share: float) -> None:
+        """Count the word of a path. Args: share: the probability of its end there."""
+        if not path.text.endswith(UNFINISHED):
+            self._add(self._split(path.text)[0], path.probability * max(share, 0.0))
 
     def _add(self, word: str | None, probability: float) -> None:
         if word:

@@ -1,34 +1,19 @@
 """What the tasks of pretrained text models share: their inputs are texts, their window is known."""
 
+import unicodedata
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
 from tasks.base import Task, check_text
-from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
 from tasks.hub.source import weights_folder
-
-# Attention over more takes a CPU minutes; GPUs read what the model can.
-CPU_WINDOW = 4096
-
-
-def context_window(model: Any, tokenizer: Any) -> int:
-    """How many tokens, special ones included, a model reads (and writes, if it generates) at once."""
-    config = model.config
-    limits = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
-    limits.append(tokenizer.model_max_length)  # 1e30 if its files do not say
-    for name, module in model.named_modules():
-        # RoBERTa and its kin count positions from behind the padding's index: 514 of them are for 512 tokens.
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            limits.append(module.num_embeddings - module.padding_idx - 1)
-    if model.device.type == "cpu":
-        limits.append(CPU_WINDOW)
-    return min(int(limit) for limit in limits if limit)
+from tasks.texts import named_parts
 
 
 class PretrainedTask(Task):
     """A task of a pretrained text model: which class of transformers it is, which columns are texts.
 
+    An answer to a text of which the tokenizer does not know everything has the field `unknown`: those parts.
     Its `lock` is held while the model answers. Servers ask from several threads at once, and a tokenizer keeps settings
     of one call (truncation, padding) in itself while another runs.
     """
@@ -44,6 +29,9 @@ class PretrainedTask(Task):
         self.lock = Lock()
 
     def load(self) -> None:
+        from tasks.engines.devices import pick_device
+        from tasks.engines.loading import context_window, load_model, load_tokenizer, pick_dtype
+
         folder = weights_folder(self.folder)
         device = pick_device(self.device)
         self.model = load_model(folder, self.auto_class, device, pick_dtype(device, wide_range=self.wide_range))
@@ -56,3 +44,35 @@ class PretrainedTask(Task):
     def encode(self, text: str | list[str], **options: Any) -> Any:
         """The tokens of a text or several, however many, as the tokenizer's answer."""
         return self.tokenizer(text, verbose=False, **options)
+
+    def remarks(self, row: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        with self.lock:
+            unknown = named_parts(part for text in self.texts_of(row) for part in self.unknown_parts(text))
+        return {"unknown": unknown} if unknown else {}
+
+    def texts_of(self, row: dict[str, Any]) -> list[str]:
+        """What the tokenizer gets to see of a row."""
+        return [row[column] for column in self.texts]
+
+    def unknown_parts(self, text: str) -> list[str]:
+        """The parts of a text that the model does not know."""
+        return unknown_parts(self.tokenizer, text)
+
+
+def unknown_parts(tokenizer: Any, text: str) -> list[str]:
+    """The parts of a text that a tokenizer has one token for all of, or no token."""
+    encoded = tokenizer(text, verbose=False, add_special_tokens=False, return_offsets_mapping=True)
+    parts, end = [], 0
+    for token, (first, last) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        parts += _visible(text[end:first])
+        if token == tokenizer.unk_token_id and text[first:last] != tokenizer.unk_token:
+            parts.append(text[first:last].strip())
+        end = max(end, last)
+    return [*parts, *_visible(text[end:])]
+
+
+def _visible(left_out: str) -> list[str]:
+    """The words and signs of what has no token; white space, accents and what cannot be seen are none."""
+    return "".join(
+        letter if letter.isalnum() or unicodedata.category(letter) == "So" else " " for letter in left_out
+    ).split()

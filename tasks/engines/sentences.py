@@ -1,5 +1,6 @@
 """Summaries made of a text's own sentences: an encoder says how much each belongs into a summary."""
 
+import re
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -10,10 +11,10 @@ import torch
 from transformers import Pipeline
 
 from tasks.base import Cancel
-from tasks.engines.decoding import Written
+from tasks.engines.language_model import Written
 from tasks.engines.streaming import Emit
 from tasks.engines.summaries import parts_of
-from tasks.texts import sentences
+from tasks.segmentation import sentences
 
 SHARE = 0.25  # of the tokens of each part of a text go into its summary
 
@@ -58,7 +59,7 @@ class Extracts(Pipeline):
                 if size < sizes[number]:
                     end, size = cut(part, number, size)
                 tokens += size
-                emit({"piece": (" " if taken else "") + input_tensors["text"][start:end]})
+                emit({"piece": (" " if taken else "") + unwrapped(input_tensors["text"][start:end])})
                 taken.append({"start": start, "end": end, "score": scores[number]})
         return {**input_tensors, "taken": taken, "reason": reason, "tokens": tokens,
                 "seconds": time.perf_counter() - started}  # fmt: skip
@@ -66,7 +67,7 @@ class Extracts(Pipeline):
     def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`summary`, where its sentences stand in the text, and what it took."""
         text, taken, parts = model_outputs["text"], model_outputs["taken"], model_outputs["parts"]
-        summary = " ".join(text[one["start"] : one["end"]] for one in taken)
+        summary = " ".join(unwrapped(text[one["start"] : one["end"]]) for one in taken)
         written = Written(summary, model_outputs["tokens"], model_outputs["seconds"], model_outputs["reason"])
         return {
             "summary": summary,
@@ -75,6 +76,11 @@ class Extracts(Pipeline):
             "chunks": len(parts),
             "sentences": taken,
         }
+
+
+def unwrapped(sentence: str) -> str:
+    """A sentence in one line."""
+    return re.sub(r"\s*[\r\n]\s*", " ", sentence)
 
 
 def read_part(text: str, start: int, tokenizer: Any) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import torch
 from transformers import Pipeline, StoppingCriteria, StoppingCriteriaList
 
 from tasks.base import Cancel, TaskInputError
-from tasks.engines.decoding import Reader, Written, write_text
+from tasks.engines.decoding import Reader, write_text
+from tasks.engines.language_model import Written
 from tasks.engines.streaming import Emit, Event
-from tasks.texts import divide
+from tasks.segmentation import divide
 
 MAX_PARTS = 64
 

@@ -9,7 +9,8 @@ from typing import Any
 from tasks.base import ModelFolderError, first_line, short
 from tasks.json_files import read_json
 
-LOADED = (".safetensors", ".json", ".txt", ".model", ".jinja")
+GGUF = ".gguf"
+LOADED = (".safetensors", ".json", ".txt", ".model", ".jinja", GGUF)
 # Copies of the weights for other programs.
 SKIPPED = ("onnx/*", "openvino/*", "original/*", "consolidated*", "coreml/*")
 # Repositories of the Hub have these beside the safetensors, for other programs. Some are pickles.
@@ -24,13 +25,15 @@ def check_folder(folder: Path) -> None:
 
     Raises ModelFolderError.
     """
-    weights = any(path.suffix == ".safetensors" for path in model_files(folder))
+    weights = any(path.suffix in (".safetensors", GGUF) for path in model_files(folder))
     for path in _walk(folder):
         kind = path.suffix.lower()
         if kind in DANGEROUS:
             raise ModelFolderError(f"{path} is not loaded: a model's folder may not hold code or pickles")
         if kind in OTHER_WEIGHTS and not weights:
-            raise ModelFolderError(f"{path} is not loaded: weights are read as safetensors, and the folder has none")
+            raise ModelFolderError(
+                f"{path} is not loaded: weights are read as safetensors or GGUF, and the folder has neither"
+            )
 
 
 def model_files(folder: Path, ignore: Iterable[str] = ()) -> list[Path]:

@@ -1,21 +1,23 @@
-"""Where a pretrained model's weights come from: its own folder, or the Hugging Face Hub.
+"""Where a pretrained model's weights come from: its own folder, an installed package, or the Hugging Face Hub.
 
-A model's folder holds the weights themselves, or names a model of the Hugging Face Hub in `source.json`, which is then
-read from the Hub's cache, or downloaded into it.
+A model's folder holds the weights themselves, or says in `source.json` where they are: in a file of a package, or in a
+model of the Hugging Face Hub, which is then read from the Hub's cache, or downloaded into it.
 """
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.base import ModelFolderError, first_line
-from tasks.hub.checks import LOADED, SKIPPED, check_folder, model_files
+from tasks.base import ModelFolderError, first_line, short
+from tasks.hub.checks import GGUF, LOADED, SKIPPED, check_folder, model_files
+from tasks.hub.package import PackageSource
 from tasks.json_files import read_json
 
 SOURCE_FILE = "source.json"
 HUB_ID = re.compile(r"[A-Za-z0-9]([\w.-]*/)?[\w.-]+")
+LATER_PART = re.compile(r"-(?!00001-)\d{5}-of-\d{5}\.gguf$")
 REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
 
 
@@ -33,36 +35,65 @@ class Source:
                 raise ModelFolderError(f"{name} is {value!r}; valid: what the Hub calls models and commits")
 
 
-def write_source(folder: Path, source: Source) -> None:
-    """Make a folder stand for a model on the Hub."""
+def write_source(folder: Path, source: Source | PackageSource) -> None:
+    """Make a folder stand for a model elsewhere."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SOURCE_FILE).write_text(json.dumps(asdict(source), indent=1) + "\n")
 
 
-def read_source(folder: Path) -> Source | None:
-    """The model on the Hub that a folder stands for; None if it holds the weights itself."""
+def read_source(folder: Path) -> Source | PackageSource | None:
+    """The model elsewhere that a folder stands for; None if it holds the weights itself."""
     path = folder / SOURCE_FILE
     if not path.exists():
         return None
     try:
         fields = read_json(path)
+        if "package" in fields:
+            return PackageSource(*(str(fields[name]) for name in ("package", "version", "file", "sha256")))
         return Source(fields["hub_id"], fields["revision"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFolderError(f"{path} does not name a hub_id and a revision: {error}") from error
+        raise ModelFolderError(f"{path} does not name a hub_id and a revision, or a package: {error}") from error
 
 
-def weights_folder(folder: Path, ignore: Iterable[str] = ()) -> Path:
-    """The folder with the weights of a model's folder: itself, or the Hub's cached copy, downloaded if need be.
+def weights(folder: Path, ignore: Iterable[str] = ()) -> Path:
+    """Where the weights of a model's folder are: a GGUF file, or a folder with safetensors, downloaded if need be.
 
     Raises ModelFolderError, in one line, for pickles, code, links out of the folder, and for what cannot be had.
     """
     check_folder(folder)
     source = read_source(folder)
-    if source is None:
-        return folder
-    weights = download(source, ignore)
-    model_files(weights, ignore)
-    return weights
+    if isinstance(source, PackageSource):
+        return source.locate()
+    place = folder if source is None else download(source, ignore)
+    return gguf_file(model_files(place, ignore)) or place
+
+
+def gguf_file(files: Sequence[Path]) -> Path | None:
+    """The GGUF file among a model's files, the first part of one in parts; None if there is none.
+
+    Raises ModelFolderError for several.
+    """
+    found = [path for path in files if path.suffix == GGUF and not LATER_PART.search(path.name)]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ModelFolderError(f"{found[0].parent} holds {len(found)} models as GGUF: {short(names)}; valid: one")
+    return found[0] if found else None
+
+
+def weights_folder(folder: Path, ignore: Iterable[str] = ()) -> Path:
+    """The folder with the weights as safetensors of a model's folder. Raises ModelFolderError as `weights` does."""
+    place = weights(folder, ignore)
+    if place.suffix == GGUF:
+        raise ModelFolderError(f"{place} is GGUF, which this task does not run; valid: safetensors")
+    return place
+
+
+def runs_on_llama(folder: Path) -> bool:
+    """Whether a model's folder holds, or names, a GGUF file. Nothing is downloaded. Raises ModelFolderError."""
+    source = read_source(folder)
+    if isinstance(source, PackageSource):
+        return source.file.endswith(GGUF)
+    return source is None and gguf_file(model_files(folder)) is not None
 
 
 def download(source: Source, ignore: Iterable[str] = ()) -> Path:
@@ -79,7 +110,9 @@ def download(source: Source, ignore: Iterable[str] = ()) -> Path:
         found = snapshot_download(
             source.hub_id,
             revision=source.revision,
-            allow_patterns=[f"*{suffix}" for suffix in LOADED],  # its pickles and code never reach this machine
+            allow_patterns=[
+                f"*{suffix}" for suffix in LOADED if suffix != GGUF
+            ],  # its pickles and code never reach this machine
             ignore_patterns=[*SKIPPED, *ignore],
             local_files_only=offline,
         )

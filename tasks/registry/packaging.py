@@ -11,12 +11,18 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
-from mlflow.types.schema import AnyType, ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from tasks import describe_folder, task_class
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 BASE_REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors")
+# Of texts: string. MLflow reads CSV and lists of texts only into columns that have a type.
+COLUMN_TYPES: Mapping[tuple[str, str], Any] = {
+    ("chatbot", "messages"): Array(AnyType()),  # of objects that may have more fields than MLflow's own type allows
+    ("sequence-reversal", "sequence"): Array(DataType.long),
+    ("image-classification", "image"): AnyType(),  # base64 or rows of pixels
+}
 MLFLOW_KINDS = {"integer": "long", "number": "double", "string": "string", "boolean": "boolean"}
 
 
@@ -42,7 +48,7 @@ def package(
     """
     describe_folder(folder, task, model_name)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    needed = BASE_REQUIREMENTS + task_class(task).requirements
+    needed = BASE_REQUIREMENTS + task_class(task).needs(folder)
     requirements = [f"{package}=={installed_version(package)}" for package in needed]
     return mlflow.pyfunc.log_model(
         name=name,
@@ -68,7 +74,10 @@ def _example(row: Mapping[str, Any] | None, parameters: Mapping[str, Any] | None
 def signature(task: str) -> ModelSignature:
     """The MLflow signature of a task: its columns (their content is checked by the task) and parameters."""
     cls = task_class(task)
-    columns: list[Any] = [ColSpec(AnyType(), name, required=required) for name, required in cls.inputs.items()]
+    columns: list[Any] = [
+        ColSpec(COLUMN_TYPES.get((task, name), DataType.string), name, required=required)
+        for name, required in cls.inputs.items()
+    ]
     specs = [
         ParamSpec(name, MLFLOW_KINDS[spec["type"]], spec["default"]) for name, spec in cls.parameters.specs().items()
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from tasks.runs.store import readable_errors
 
@@ -33,10 +34,14 @@ def find_run(client: MlflowClient, run_id: str) -> Run | None:
 
 def local_artifacts(run: Run) -> Path | None:
     """The folder of a run's artifacts where it is on this machine's disk, else None."""
-    uri = run.info.artifact_uri or ""
-    if uri.startswith("file://"):
-        uri = uri.removeprefix("file://")
-    return Path(uri) if uri.startswith("/") else None
+    return local_path(run.info.artifact_uri or "")
+
+
+def local_path(uri: str) -> Path | None:
+    """The place of an artifact location where it is on this machine's disk, else None."""
+    # In a file's URI blanks and other letters are percent-encoded, in a plain path they are not.
+    path = local_file_uri_to_path(uri) if uri.startswith("file:") else uri
+    return Path(path) if path.startswith("/") else None
 
 
 def logged_steps(client: MlflowClient, run_id: str, key: str) -> set[int]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from tasks.disk import full_disk
 
 # A model whose pickle was slipped into the store must not run code when it is loaded. Ours have none.
 PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+DATABASES = ("postgresql", "mysql", "mssql")
+DATABASE_S = 5.0  # for a database server to take a connection
+_reached: set[str] = set()  # database servers that have answered this process
 # MLflow retries for minutes while a server is down; a training shall wait, people at a page shall not.
 IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
@@ -37,8 +41,10 @@ def readable_errors() -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, OSError, SQLAlchemyError) as error:
+    except (MlflowException, OSError, ImportError, SQLAlchemyError) as error:
         reason = full_disk(error) or " ".join(str(error).split())[:300]
+        if isinstance(error, ImportError):
+            reason = f"the driver for its database is not installed ({reason})"
         if "Max retries exceeded" in reason:  # what urllib3 has to say about it is long, and says no more
             reason = "nothing answers at that address"
         text = f"MLflow's store at {mlflow.get_tracking_uri()} does not answer: {reason}"
@@ -55,16 +61,65 @@ def open_store() -> MlflowClient:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It prints every failure with its traceback, and raises it besides.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    _use_plain_path()
+    _reach_database(mlflow.get_tracking_uri())
     with store_lock():
         client = MlflowClient()  # which alone may already migrate the store
         client.search_experiments(max_results=1)
     return client
 
 
+def _use_plain_path() -> None:
+    """Name a store in SQLite by its plain path.
+
+    By itself MLflow percent-encodes it, and then makes a folder `My%20Projects` beside `My Projects`.
+    """
+    file = sqlite_file(mlflow.get_tracking_uri())
+    plain = f"sqlite:///{file}"
+    if file is not None and plain != mlflow.get_tracking_uri() and sqlite_file(plain) == file:
+        mlflow.set_tracking_uri(plain)
+
+
+def database_answers(uri: str) -> bool:
+    """Whether the database of a tracking URI takes a connection within seconds; True for what is no database server."""
+    try:
+        _reach_database(uri)
+    except StoreUnreachableError:
+        return False
+    return True
+
+
+def _reach_database(uri: str) -> None:
+    """Raise StoreUnreachableError for a database server that does not answer: MLflow tries for most of an hour."""
+    if uri in _reached or not uri.startswith(DATABASES):
+        return
+    found: list[BaseException | None] = []
+
+    def connect() -> None:
+        import sqlalchemy
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect():
+                found.append(None)
+        except (ImportError, OSError, SQLAlchemyError) as error:
+            found.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(DATABASE_S)
+    with readable_errors():
+        if not found:
+            raise TimeoutError(f"no connection within {DATABASE_S:.0f} s")
+        if found[0] is not None:
+            raise found[0]
+    _reached.add(uri)
+
+
 @contextmanager
 def store_lock() -> Iterator[None]:
     """Hold the store's file lock; a store behind a server needs none."""
-    database = _sqlite_file(mlflow.get_tracking_uri())
+    database = sqlite_file(mlflow.get_tracking_uri())
     if database is None:
         yield
         return
@@ -73,5 +128,10 @@ def store_lock() -> Iterator[None]:
         yield
 
 
-def _sqlite_file(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a store in SQLite; None for any other store."""
+    from sqlalchemy import make_url
+
+    # In a URL blanks and other letters may be percent-encoded.
+    database = make_url(uri).database if uri.startswith("sqlite:///") else None
+    return Path(database) if database else None

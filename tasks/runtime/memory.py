@@ -11,14 +11,24 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+FULL = ("DefaultCPUAllocator", "MPS backend out of memory", "CUDA error: out of memory")
+
+
 class DeviceFullError(Exception):
     """A model, or its answer, does not fit into what is free of its device's memory. The text says what to do."""
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error is torch's for a device without enough free memory (torch need not be loaded to know)."""
+    """Whether an error is torch's for a device without enough free memory (torch need not be loaded to know).
+
+    On a CPU, and on Apple's GPUs, that is a plain RuntimeError, told by its text only.
+    """
+    if isinstance(error, MemoryError):
+        return True
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+    if torch is None or not isinstance(error, RuntimeError):
+        return False
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in FULL)
 
 
 def forget_frames(error: BaseException) -> None:

@@ -6,7 +6,6 @@ two at once would share the same cores and be no faster.
 """
 
 import atexit
-import importlib
 import logging
 import threading
 import traceback
@@ -28,8 +27,6 @@ class ModelTooLargeError(Exception):
     """A model does not fit into the memory budget, even alone."""
 
 
-# What text models are made of. `import transformers` alone loads little: each part comes when it is first asked for.
-LIBRARIES = ("torch", "transformers", "transformers.generation.utils", "transformers.pipelines")
 # Errors whose text says all.
 SPOKEN = (JobCancelled, TaskInputError, ModelFolderError, ModelTooLargeError, DeviceFullError)
 
@@ -54,7 +51,6 @@ class Worker:
         budget_bytes: int,
         expected_bytes: Callable[[str], int | None] = lambda _key: None,
         max_queue: int = 100,
-        prepare: Callable[[], object] = lambda: None,
     ) -> None:
         """Start the thread.
 
@@ -63,10 +59,9 @@ class Worker:
             budget_bytes: what all loaded models together may take, by `Task.memory_bytes`.
             expected_bytes: what a model will take, where that is known before it is loaded: room is then made first.
             max_queue: jobs that may wait; `submit` refuses more.
-            prepare: called first in the thread; what it raises is logged.
         """
         self.budget_bytes = budget_bytes
-        self._load, self._expected_bytes, self._prepare = load, expected_bytes, prepare
+        self._load, self._expected_bytes = load, expected_bytes
         self._queue = JobQueue(max_queue)
         self._loaded: OrderedDict[str, tuple[Task, int]] = OrderedDict()  # longest unused first
         self._current: Job | None = None
@@ -127,10 +122,6 @@ class Worker:
         self.close()
 
     def _work(self) -> None:
-        try:
-            self._prepare()
-        except Exception:
-            logger.exception("the worker could not be prepared")  # each job will say what it lacks
         while self._serve_next():
             pass
         with self._lock:
@@ -237,13 +228,3 @@ class Worker:
                 unloaded = True
         if unloaded:
             give_memory_back()
-
-
-def load_libraries() -> None:
-    """Import what models are made of, before the first of them is asked for: it takes seconds. A Worker's `prepare`.
-
-    In the worker's thread, where models are loaded: transformers cannot be imported by two threads at once (one of them
-    gets a module that is half there).
-    """
-    for name in LIBRARIES:
-        importlib.import_module(name)

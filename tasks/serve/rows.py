@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.base import Cancel, Row, Task, TaskInputError, never
+from tasks.base import Cancel, Row, Task, TaskInputError, TaskRowError, never
 
 ROWS_AT_ONCE = 32
 
@@ -55,7 +55,10 @@ class RequestTask(Task):
                 *_, result = self.task.stream(rows[start], parameters, cancel)
                 results.append(result)
             else:
-                results += self.task.run(rows[start : start + size], parameters, cancel)
+                try:
+                    results += self.task.run(rows[start : start + size], parameters, cancel)
+                except TaskRowError as error:
+                    raise TaskInputError(f"inputs[{start + error.row - 1}]: {error.fault}") from None
         yield {"rows": results}
 
 
@@ -68,10 +71,5 @@ def check_work(task: type[Task], rows: Sequence[Row], parameters: Mapping[str, A
     unloaded.check_parameters(parameters)
     try:
         unloaded.check_rows(rows)
-    except TaskInputError:
-        for index, row in enumerate(rows if len(rows) > 1 else ()):
-            try:
-                unloaded.check_rows([row])
-            except TaskInputError as error:
-                raise TaskInputError(f"inputs[{index}]: {error}") from None
-        raise
+    except TaskRowError as error:
+        raise TaskInputError(f"inputs[{error.row - 1}]: {error.fault}") from None

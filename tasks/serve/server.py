@@ -8,7 +8,7 @@ import uvicorn
 from tasks import TASKS, registry, task_class
 from tasks.base import Task
 from tasks.runs import open_store, readable_errors
-from tasks.runtime.worker import GIGABYTE, Worker, load_libraries
+from tasks.runtime.worker import GIGABYTE, Worker
 from tasks.serve.app import application
 from tasks.serve.connections import BoundedServer, most_connections
 from tasks.serve.directory import Directory
@@ -42,7 +42,7 @@ def serve(settings: Settings, listening: socket.socket, address: str) -> None:
     for task in TASKS:
         task_class(task)  # here, not in the first request
     metrics = Metrics()
-    worker = Worker(load, settings.memory_bytes, expected_bytes, max_queue=1, prepare=load_libraries)
+    worker = Worker(load, settings.memory_bytes, expected_bytes, max_queue=1)
     gateway = Gateway(worker, Directory(), metrics, settings.queue)
     config = uvicorn.Config(
         application(settings, gateway, metrics),

@@ -52,8 +52,8 @@ def test_results_come_one_a_row_in_order_with_model_and_seconds(echo: Echo) -> N
         ([], "0 rows; valid: 1 to"),
         ([{"text": "a"}] * (MAX_ROWS + 1), f"{MAX_ROWS + 1} rows; valid: 1 to {MAX_ROWS}"),
         ([{}], "column 'text' is missing; echo takes text, hint"),
-        ([{"text": None}], "column 'text' is missing"),
-        ([{"text": "a"}, {"hint": "b"}], "column 'text' is missing"),
+        ([{"text": None}], r"text is empty .None."),
+        ([{"text": "a"}, {"hint": "b"}], "row 2 of 2: column 'text' is missing"),
         (["a"], "row"),
         ([None], "row"),
         ([["a"]], "row"),
@@ -136,8 +136,11 @@ def test_a_tasks_own_check_of_a_row_sees_every_row_before_any_answer(tmp_path: P
         def answer(self, rows: Any, parameters: Any, cancel: Any) -> Any:  # noqa: ARG002
             raise AssertionError("asked before all rows were checked")
 
-    for send in (Strict(tmp_path, "s").run, lambda rows: Strict(tmp_path, "s").stream(rows[1])):
-        with pytest.raises(TaskInputError, match=r"^text is only white space; valid: text"):
+    for send, row in (
+        (Strict(tmp_path, "s").run, "row 2 of 2: "),
+        (lambda rows: Strict(tmp_path, "s").stream(rows[1]), ""),
+    ):
+        with pytest.raises(TaskInputError, match=rf"^{row}text is only white space; valid: text"):
             send([{"text": "good"}, {"text": " "}])
 
 

@@ -21,8 +21,9 @@ def test_every_pretrained_task_offers_models_that_the_hub_could_have() -> None:
         assert 2 <= len(offers.models) <= 4
         assert [model.default for model in offers.models] == [True] + [False] * (len(offers.models) - 1)
         for model in offers.models:
-            Source(model.hub_id, model.revision)  # raises for what is neither an id nor a revision
-            assert offers.find(model.name) is offers.find(model.hub_id) is model
+            if model.package is None:
+                Source(model.model_id, model.revision)  # raises for what is neither an id nor a revision
+            assert offers.find(model.name) is offers.find(model.model_id) is model
             assert model.source or not (model.licence or model.disk_bytes or model.parameters)
         assert offers.find("nobody/nothing") is None
 
@@ -47,6 +48,10 @@ def damaged(tmp_path: Path, change: Any) -> Path:
     path = tmp_path / "catalog.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+def packaged(content: Any) -> dict[str, Any]:
+    return content["chatbot"]["models"][-1]
 
 
 def first(content: Any) -> dict[str, Any]:
@@ -78,7 +83,13 @@ def first(content: Any) -> dict[str, Any]:
         (lambda c: first(c).update(parameters_m=True), "parameters_m is True"),
         (lambda c: first(c).update(parameters_m=-1), "parameters_m is -1"),
         (lambda c: first(c).update(source="my friend"), "source is 'my friend'"),
-        (lambda c: c["chatbot"]["models"].append("gpt2"), "chatbot, model 4 is 'gpt2'; valid: fields hub_id"),
+        (lambda c: c["chatbot"]["models"].append("gpt2"), "chatbot, model 5 is 'gpt2'; valid: fields hub_id"),
+        (lambda c: packaged(c).pop("sha256"), "chatbot, model 4 has no sha256"),
+        (lambda c: packaged(c).update(sha256="abc"), "chatbot, model 4: sha256 is 'abc'"),
+        (lambda c: packaged(c).update(file="../x.gguf"), "chatbot, model 4: file is '../x.gguf'"),
+        (lambda c: packaged(c).update(file="a/x.pickle"), "chatbot, model 4: file is 'a/x.pickle'"),
+        (lambda c: packaged(c).update(version="latest"), "chatbot, model 4: version is 'latest'"),
+        (lambda c: packaged(c).update(revision="main"), "chatbot, model 4: unknown field revision; valid: package"),
         (lambda c: c["chatbot"].update(starter="../elsewhere"), "chatbot: starter is '../elsewhere'; valid: a folder"),
         (lambda c: c["chatbot"].update(starter=3), "chatbot: starter is 3"),
     ],

@@ -177,7 +177,7 @@ def test_weights_are_read_bit_for_bit(folder: Path, network: torch.nn.Module, di
     [
         ([{"image": "nonsense!"}], None, "image is not valid base64"),
         ([{"picture": "x"}], None, "column 'image' is missing; image-classification takes image"),
-        ([{"image": None}], None, "column 'image' is missing"),
+        ([{"image": None}], None, r"image is empty .None."),
         ([{"image": 3}], None, "image is neither text nor rows of pixels"),
         ([], None, "0 rows; valid: 1 to"),
         ([{"image": [[0]]}], {"top_k": 3}, "unknown parameter 'top_k'; valid: explain"),

@@ -67,7 +67,7 @@ ANIMATED = encoded(photo(64, 64), save_all=True, append_images=[photo(64, 64).ro
     ("row", "expected"),
     [
         ({}, "column 'prompt' is missing; image-generation takes prompt, image"),
-        ({"prompt": None}, "column 'prompt' is missing"),
+        ({"prompt": None}, r"prompt is empty .None."),
         ({"prompt": ""}, "prompt is empty; valid: text"),
         ({"prompt": " \n\t"}, "prompt is only white space; valid: text"),
         ({"prompt": 3}, "prompt is 3; valid: text"),

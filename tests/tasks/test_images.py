@@ -110,17 +110,26 @@ def test_sixteen_bits_a_pixel_are_scaled_and_not_cut_off(channels: int) -> None:
     assert_close(decode_image(encoded(Image.fromarray(values)), channels), expected, 1)
 
 
-def test_transparent_pixels_lie_on_black() -> None:
-    picture = np.dstack([COLOR, np.array([[0, 255, 128, 255]] * 3, np.uint8)])
-    expected = COLOR * (picture[..., 3:] / 255)
-    assert_close(decode_image(encoded(Image.fromarray(picture)), 3), expected, 1)
-    assert_close(decode_image(encoded(Image.fromarray(picture)), 1), gray_of(expected), 2)
+@pytest.mark.parametrize("ground", [0, 255])
+def test_transparent_pixels_lie_on_the_ground_that_shows_the_picture(ground: int) -> None:
+    color = COLOR // 2 + (128 if ground == 0 else 0)
+    opacity = np.array([[0, 255, 128, 255]] * 3, np.uint8)[..., None]
+    expected = color * (opacity / 255) + ground * (1 - opacity / 255)
+    content = encoded(Image.fromarray(np.dstack([color, opacity])))
+    assert_close(decode_image(content, 3), expected, 1)
+    assert_close(decode_image(content, 1), gray_of(expected), 2)
 
 
-def test_a_color_that_is_declared_transparent_lies_on_black() -> None:
+def test_thin_black_strokes_on_transparency_are_seen() -> None:
+    strokes = np.zeros((400, 300, 4), np.uint8)
+    strokes[50:350, 148:151, 3] = 255
+    assert_close(decode_image(encoded(Image.fromarray(strokes)), 1), 255 - strokes[..., 3])
+
+
+def test_a_color_that_is_declared_transparent_is_transparent() -> None:
     content = encoded(Image.fromarray(GRAY), transparency=int(GRAY[2, 3]))
     expected = GRAY.copy()
-    expected[2, 3] = 0
+    expected[2, 3] = 255
     assert_close(decode_image(content, 1), expected)
     palette = Image.fromarray(COLOR).convert("P")
     assert decode_image(encoded(palette, transparency=bytes(256)), 3).max() == 0
@@ -285,6 +294,27 @@ def test_rows_that_are_no_picture_are_refused(rows: Any) -> None:
     for channels in (1, 3):
         with pytest.raises(TaskInputError, match=r"^image has .*(0 to 255|valid: |not numbers)"):
             decode_image(rows, channels)
+
+
+@pytest.mark.parametrize(
+    ("rows", "factor"),
+    [
+        (np.linspace(0, 1, 64).reshape(8, 8), "255"),
+        (np.eye(28), "255"),
+        (np.full((4, 4, 3), 0.3), "255"),
+        ([[True, False]], "255"),
+        (np.arange(64).reshape(8, 8) % 17, "255 / 16"),
+    ],
+    ids=["fractions", "zeros and ones", "color", "booleans", "scikit-learn's digits"],
+)
+def test_pixels_of_another_scale_are_refused_and_not_read_as_black(rows: Any, factor: str) -> None:
+    with pytest.raises(TaskInputError, match=f"valid: pixels from 0 to 255 .multiply yours by {factor}.$"):
+        decode_image(rows, 1)
+
+
+def test_dark_pictures_are_pictures() -> None:
+    assert decode_image(np.zeros((8, 8)), 1).max() == 0
+    assert decode_image([[0, 2], [1, 0]], 1).max() == 2
 
 
 @pytest.mark.parametrize("rows", [[["12", "7"]], [[b"5"]], np.ones((2, 2), complex)], ids=short)

@@ -1,5 +1,7 @@
 """Text tasks as MLflow models: logged, loaded, asked with tables and parameters, streamed; errors speak."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -7,7 +9,9 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.scoring_server import init
 
 from tasks import registry
 from tests.support.tiny_models import TASK_MODELS
@@ -60,3 +64,78 @@ def test_a_task_goes_through_mlflow_and_back(task: str, tiny_folder: Any, tiny_t
         assert error.value.error_code == "INVALID_PARAMETER_VALUE"
     with pytest.raises(MlflowException, match="single input"):
         list(model.predict_stream(pd.DataFrame([row, row])))
+
+
+@pytest.fixture(scope="module")
+def models(tiny_folder: Any, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Models of some tasks as MLflow loads them."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
+    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = mlflow.create_experiment("served", artifact_location=str(folder / "artifacts"))
+    loaded = {}
+    for task in ("sentiment-analysis", "question-answering", "chatbot"):
+        name = TASK_MODELS[task][0]
+        place = Path(copytree(tiny_folder(name), folder / task / "model"))
+        with mlflow.start_run(experiment_id=experiment):
+            info = registry.package("model", task, place, name)
+        loaded[task] = mlflow.pyfunc.load_model(info.model_uri)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")  # as a server sets it, for good
+        yield loaded
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def served(models: dict[str, Any]) -> dict[str, Any]:
+    """The models behind the application of `mlflow models serve`."""
+    return {task: TestClient(init(model)) for task, model in models.items()}
+
+
+def asked(client: Any, body: Any, kind: str = "application/json") -> tuple[int, Any]:
+    content = body if kind == "text/csv" else json.dumps(body)
+    answer = client.post("/invocations", content=content, headers={"Content-Type": kind})
+    found = answer.json()
+    return answer.status_code, found.get("predictions", found)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_server_of_mlflow_takes_its_own_forms_of_input(served: dict[str, Any]) -> None:
+    texts = ["a good film", "bad"]
+    records = [{"text": text} for text in texts]
+    forms = [
+        {"inputs": {"text": texts}},
+        {"inputs": texts},
+        {"inputs": records},
+        {"instances": records},
+        {"dataframe_records": records},
+        {"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}},
+    ]
+    found = [asked(served["sentiment-analysis"], form) for form in forms]
+    found += [asked(served["sentiment-analysis"], pd.DataFrame(records).to_csv(index=index), "text/csv")
+              for index in (True, False)]  # fmt: skip
+    assert {status for status, _ in found} == {200}
+    assert len({json.dumps([row["scores"] for row in rows]) for _, rows in found}) == 1 and len(found[0][1]) == 2
+    table = "question,context\nWho?,Ada wrote it.\n"
+    assert asked(served["question-answering"], table, "text/csv")[0] == 200
+    messages = [{"role": "user", "content": "Hi", "name": "Bo"}]
+    parameters = {"max_new_tokens": 4}
+    for form in ({"inputs": {"messages": messages}}, {"dataframe_records": [{"messages": messages}]}):
+        status, rows = asked(served["chatbot"], {**form, "params": parameters})
+        assert status == 200 and len(rows) == 1 and rows[0]["finish_reason"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_row_without_anything_is_named(models: dict[str, Any], served: dict[str, Any]) -> None:
+    for nothing in (None, float("nan"), pd.NA):
+        with pytest.raises(MlflowException, match=r"^row 2 of 3: text is empty .None.; sentiment-analysis takes text"):
+            models["sentiment-analysis"].predict(pd.DataFrame({"text": ["fine", nothing, "bad"]}))
+    status, body = asked(served["sentiment-analysis"], 'text\nfine\n""\n', "text/csv")
+    assert status == 400 and "row 2 of 2: text is empty (None)" in body["message"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_dictionary_is_a_row(models: dict[str, Any]) -> None:
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]
+    [row] = models["chatbot"].predict({"messages": [*messages, messages[0]]}, params={"max_new_tokens": 4})
+    assert row["dropped_messages"] == 0 and row["prompt_tokens"] > 10

@@ -14,80 +14,43 @@ from streamlit.testing.v1 import AppTest
 
 from tasks import TASKS, task_class
 from tasks.base import Cancel, ModelFolderError, Task, TaskInputError
+from tasks.csv_files import TableError
 from tasks.runtime.worker import Worker
-from ui.answers import batch_file
 from ui.answers.batch import Batch
-from ui.answers.batch_file import BatchFileError, Line, read_lines, template
+from ui.answers.batch_file import Line, read_batch, read_lines, template
 from ui.answers.batch_panel import progress
 
 TEXT = {"text": True}
 BOTH = {"question": True, "context": True}
 
 
-def rows(content: str | bytes, task: str = "sentiment-analysis", inputs: Mapping[str, bool] = TEXT) -> list[dict]:
-    return [line.row for line in read_lines(content.encode() if isinstance(content, str) else content, task, inputs)]
+def lines_of(content: str | bytes, task: str = "sentiment-analysis", inputs: Mapping[str, bool] = TEXT, **chosen: str):
+    table = read_batch(content.encode() if isinstance(content, str) else content, task, inputs)
+    return read_lines(table, task, inputs, chosen)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "text\na\nb\n",
-        "text\r\na\r\nb",
-        "\ufefftext\na\nb\n",
-        "TEXT\na\nb\n",
-        '"text"\n"a"\n"b"\n',
-        "text\n\na\n  \nb\n\n",
-        "id;text\n1;a\n2;b\n",
-        "id,text\n1,a\n2,b\n",
-        "text,,\na,,\nb,,\n",
-        "text;note\na\nb\n",
-    ],
-)
-def test_files_as_spreadsheets_write_them(content) -> None:
-    assert rows(content) == [{"text": "a"}, {"text": "b"}]
-
-
-def test_cells_keep_commas_quotes_and_lines() -> None:
-    content = 'question,context\n"who, then?","He said ""me"".\nTwice; truly."\n'
-    expected = {"question": "who, then?", "context": 'He said "me".\nTwice; truly.'}
-    assert rows(content, "question-answering", BOTH) == [expected]
+def rows(content: str | bytes, task: str = "sentiment-analysis", inputs: Mapping[str, bool] = TEXT, **chosen: str):
+    return [line.row for line in lines_of(content, task, inputs, **chosen)]
 
 
 def test_other_columns_are_kept_for_the_results() -> None:
-    (line,) = read_lines(b"id;text;label\n7;fine;positive\n", "sentiment-analysis", TEXT)
-    assert line.given == {"id": "7", "text": "fine", "label": "positive"} and line.row == {"text": "fine"}
+    (line,) = lines_of(",text,label\n7,fine,positive\n")
+    assert line.given == {"index": "7", "text": "fine", "label": "positive"} and line.row == {"text": "fine"}
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "the file is empty"),
-        (b"\xef\xbb\xbf \n", "the file is empty"),
-        (b"\x0c\n", "the file is empty"),
-        ("\u00a0".encode(), "the file is empty"),
-        (b"text\n", "a header but no rows"),
-        (b"text\n\n \n", "a header but no rows"),
-        (b"words\na\n", "column 'text' is missing; the file has words, needed: text"),
-        (b"a\tb\n1\t2\n", "column 'text' is missing"),
-        (b"text,text\na,b\n", "two columns are called 'text'"),
-        (b"text,Text\na,b\n", "two columns are called 'Text'"),
-        (b"text,,x\na,b,c\n", "column 2 has no name"),
-        (b"text\na,b\n", "line 2 has 2 cells, but the header has 1"),
-        (b"text\ngood\n\xff\xfe bad\n", "line 3 is not UTF-8"),
-        ("text\nä\n".encode("latin-1"), "line 2 is not UTF-8"),
-        ("text\na\n".encode("utf-16"), "line 1 is not UTF-8"),
-        (b"text\na\0b\n", "NUL"),
-        (b'text\n"never closed\n', "line 2 is no CSV"),
-        (b'text\n"a"b\n', "line 2 is no CSV"),
-        (b",".join(b"c%d" % number for number in range(60)) + b"\n1\n", "60 columns; valid: at most 50"),
-        (b"text\n" + b"a\n" * 1001, "1,001 rows; valid: at most 1,000"),
-        (b"text\n" + b"a" * (21 * 2**20), "21 MB; valid: at most 20 MB"),
-    ],
-)
-def test_what_is_wrong_with_a_file_is_said(content, said) -> None:
-    with pytest.raises(BatchFileError) as error:
-        rows(content)
-    assert said in str(error.value)
+def test_a_column_may_be_chosen() -> None:
+    assert rows("id,Review\n1,good\n", text="Review") == [{"text": "good"}]
+    with pytest.raises(TableError, match="column 'stars' is missing; the file has id, Review, needed: text"):
+        rows("id,Review\n1,good\n", text="stars")
+
+
+def test_an_empty_cell_is_an_empty_text_and_not_a_missing_column(tmp_path) -> None:
+    [row] = rows("id,text\n1,\n")
+    with pytest.raises(TaskInputError, match=r"^text is empty; valid: text"):
+        task_class("sentiment-analysis")(tmp_path, "none").check_rows([row])
+    assert rows("prompt,image\na cat,\n", "image-generation", {"prompt": True, "image": False}) == [
+        {"prompt": "a cat", "image": None}
+    ]
 
 
 def test_the_largest_file_is_read_quickly() -> None:
@@ -97,11 +60,17 @@ def test_the_largest_file_is_read_quickly() -> None:
     assert time.perf_counter() - begun < 5
 
 
+def test_the_bounds_are_those_that_the_page_names() -> None:
+    for content, said in ((b"a\n" * 1001, "1,000 rows"), (b"a" * (21 * 2**20), "21 MB; valid: at most 20 MB")):
+        with pytest.raises(TableError, match=said):
+            rows(b"text\n" + content)
+
+
 def test_sequences_are_numbers_and_others_get_a_fault() -> None:
     content = b'sequence\n3 1 4\n"3,1,4"\n"[3, 1, 4]"\n3 x 4\n'
-    lines = read_lines(content, "sequence-reversal", {"sequence": True})
+    lines = lines_of(content, "sequence-reversal", {"sequence": True})
     assert [line.row["sequence"] for line in lines[:3]] == [[3, 1, 4]] * 3
-    assert "'3 x 4'; valid: whole numbers with blanks between" in lines[3].fault
+    assert "'x' is no whole number from 0; valid: numbers with blanks between" in lines[3].fault
 
 
 def test_chat_takes_a_message_and_a_system_message_or_json() -> None:
@@ -113,7 +82,7 @@ def test_chat_takes_a_message_and_a_system_message_or_json() -> None:
         [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}],
     ]
     assert chat('messages\n"[{""role"": ""user"", ""content"": ""hi""}]"\n') == ['[{"role": "user", "content": "hi"}]']
-    with pytest.raises(BatchFileError, match="column 'message' is missing; the file has text, needed: message"):
+    with pytest.raises(TableError, match="column 'message' is missing; the file has text, needed: message"):
         chat("text\nhi\n")
 
 
@@ -123,7 +92,7 @@ def test_the_template_can_be_filled_in_and_uploaded(task) -> None:
     content = template(task, inputs)
     if task == "image-classification":
         content += b"aGVsbG8=\r\n"
-    lines = read_lines(content, task, inputs)
+    lines = lines_of(content, task, inputs)
     assert set(lines[-1].row) == set(inputs) and not lines[-1].fault
 
 
@@ -329,9 +298,19 @@ def test_every_task_says_what_it_takes(task) -> None:
 
 
 def test_a_bad_file_is_said_beside_the_field(served) -> None:
-    app = uploaded(b"words\n<script>\n", "<b>.csv")
-    assert "column 'text' is missing" in app.error[0].value.replace("\\", "") and "\\<b\\>" in app.error[0].value
+    app = uploaded(b"text,text\n<script>,a\n", "<b>.csv")
+    assert "two columns are called 'text'" in app.error[0].value.replace("\\", "") and "\\<b\\>" in app.error[0].value
     assert not app.dataframe and not app.exception
+
+
+def test_a_column_of_another_name_is_chosen(served) -> None:
+    app = uploaded(b"sep=;\n;id;review *x*\n0;7;not so bad\n1;8;fine\n")
+    assert app.selectbox[0].label == "Column for text" and app.selectbox[0].value == "review *x*"
+    assert app.selectbox[0].options == ["id", "review *x*"]
+    app.selectbox[0].set_value("id").run()
+    press(app, "Answer 2 rows")
+    app.session_state["batch"].wait(10)
+    assert [row["label"] for row in app.session_state["batch"].table()] == ["7", "8"]
 
 
 def test_upload_preview_answer_download(served) -> None:
@@ -384,9 +363,3 @@ def test_two_visitors_have_batches_of_their_own(served) -> None:
     for app, first in ((mine, "MINE"), (yours, "YOURS")):
         app.session_state["batch"].wait(10)
         assert app.session_state["batch"].table()[0]["label"] == first
-
-
-def test_the_bound_is_what_the_file_says(monkeypatch) -> None:
-    monkeypatch.setattr(batch_file, "MAX_ROWS", 2)
-    with pytest.raises(BatchFileError, match="3 rows; valid: at most 2"):
-        rows("text\na\nb\nc\n")

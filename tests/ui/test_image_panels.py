@@ -66,11 +66,11 @@ def test_numbers_are_reversed_with_their_attention_beside_the_ideal(tool, page) 
 
 BAD_NUMBERS = {
     "": "has 0 numbers",
-    "3 x 5": "'x' at place 1",
-    "3 10": "'10' at place 1",
-    HOSTILE: "'<script>alert(1)</script>' at place 0",
+    "3 x 5": "'x' at place 2",
+    "3 10": "'10' at place 2",
+    HOSTILE: "'<script>alert(1)</script>' at place 1",
     "1 " * 41: "has 41 numbers",
-    "9" * 500: "at place 0",
+    "9" * 500: "at place 1",
 }
 
 

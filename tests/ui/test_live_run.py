@@ -8,6 +8,7 @@ import pytest
 from filelock import FileLock
 
 from tasks.catalog import PRETRAINED_TASKS, catalog
+from tasks.hub.package import PackageSource
 from tasks.runs import claim_file
 from ui.running import first_start, processes
 from ui.running.live_run import duration, in_words, last_said, live_run, progress, reason, remaining
@@ -200,6 +201,7 @@ def test_starters_of_the_catalogue_are_registered(store: Path, tmp_path: Path, m
         }
         monkeypatch.setattr(first_start, "catalog", lambda: offers)
 
+    monkeypatch.setattr(PackageSource, "find", lambda _source: None)
     with_starters("chatbot")
     assert [step.values for step in first_start.first_steps() if step.entry == "register"] == [{"task": "chatbot"}]
     with_starters(*PRETRAINED_TASKS)

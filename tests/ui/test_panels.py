@@ -27,9 +27,7 @@ def test_a_starter_has_examples_of_what_it_knows_where_there_are_such(task: str)
     one = panel(task)
     assert one.examples_for(starter=False) == one.examples
     assert one.examples_for(starter=True) == (one.starter_examples or one.examples)
-    assert bool(one.starter_examples) == (
-        task in ("chatbot", "image-generation", "next-word-prediction", "story-completion")
-    )
+    assert bool(one.starter_examples) == (task == "image-generation")
 
 
 def test_a_task_that_nobody_made_a_panel_for_has_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,3 +87,19 @@ def test_an_answer_belongs_to_the_conversation_that_it_answers() -> None:
     assert not chat.belongs({"messages": messages}, {"messages": []})
     assert read_messages('[{"role": "user", "content": "hi"}]') == messages
     assert read_messages("{broken") == [] and read_messages(None) == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"), [({}, False), ({"system_seen": True}, False), ({"system_seen": False}, True)]
+)
+def test_a_system_prompt_that_the_model_did_not_see_is_said(seen: dict[str, bool], said: bool) -> None:
+    def draw(result: dict[str, object]) -> None:
+        from ui.panels import panel
+
+        panel("chatbot").draw_answer({"messages": []}, result, "key")
+
+    from streamlit.testing.v1 import AppTest
+
+    result = {"reply": "Hi", "dropped_messages": 0, "finish_reason": "stop", **seen}
+    app = AppTest.from_function(draw, args=(result,)).run()
+    assert not app.exception and any("no place for a system prompt" in one.value for one in app.caption) == said

@@ -70,6 +70,14 @@ def test_the_words_of_a_text_are_shown_by_what_they_did_and_inert(tool, page) ->
     assert "'=" in words  # the table can be downloaded as CSV
 
 
+def test_what_the_model_does_not_know_is_said(tool, page) -> None:
+    app = opened(page, "summarization")
+    for text, said in (("The cat sat.", []), ("The cat 😡 sat. ☃", [r"This model does not know\: 😡, ☃\."])):
+        app.text_area(key="tasks-summarization-text").set_value(text).run()
+        button(app, "Run").click().run()
+        assert [one.value for one in fine(app).warning] == said
+
+
 def test_wrong_input_is_said_by_the_field_before_any_model_is_asked_and_nothing_typed_is_lost(tool, page) -> None:
     app = opened(page, "question-answering")
     app.text_input(key="tasks-question-answering-question").set_value("Who?").run()

@@ -157,7 +157,7 @@ def _draw_answer(panel: Panel, asking: Asking, key: str, errors: DeltaGenerator 
     if errors is None:
         st.markdown(f"**{escaped(asking.model)}**")
     if asking.result is not None:
-        panel.draw(asking.row, asking.result, key)
+        panel.draw_answer(asking.row, asking.result, key)
     elif asking.events or not asking.over:
         panel.draw_coming(asking.row, asking.events, key)
     if asking.error is not None:

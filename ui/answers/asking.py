@@ -190,6 +190,7 @@ def device() -> str:
     """Where models run here: CPU, or the GPU's name."""
     import torch  # loaded already, with the first model
 
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return "MPS" if torch.backends.mps.is_available() else "CPU"
+    from tasks.engines.devices import pick_device
+
+    chosen = pick_device("auto").type
+    return torch.cuda.get_device_name() if chosen == "cuda" else chosen.upper()

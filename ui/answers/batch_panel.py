@@ -7,8 +7,18 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from tasks import task_class
+from tasks.csv_files import INDEX, Table, TableError
 from ui.answers.batch import Batch, in_words
-from ui.answers.batch_file import MAX_MB, MAX_ROWS, BatchFileError, Line, columns_of, read_lines, template
+from ui.answers.batch_file import (
+    MAX_MB,
+    MAX_ROWS,
+    Line,
+    columns_of,
+    missing_columns,
+    read_batch,
+    read_lines,
+    template,
+)
 from ui.answers.tables import cell
 from ui.plain import escaped
 from ui.session import services
@@ -43,17 +53,22 @@ def _draw_form(task: str, reference: str, parameters: dict[str, Any]) -> None:
     required = [f"`{name}`" for name, needed in columns.items() if needed]
     st.write(
         f"Upload a CSV with the column{'s' if len(required) > 1 else ''} {', '.join(required)}: "
-        f"up to {MAX_ROWS:,} rows and {MAX_MB} MB, UTF-8, with commas or semicolons. "
-        f"Other columns come back with the results. {HINTS.get(task, '')}"
+        f"up to {MAX_ROWS:,} rows and {MAX_MB} MB, UTF-8, with commas, semicolons or tabs. "
+        f"Where a column has another name, you can choose it. Other columns come back with the results. "
+        f"{HINTS.get(task, '')}"
     )
-    uploaded = st.file_uploader("CSV file", type=["csv"], max_upload_size=MAX_MB, key=f"batch-file-{task}")
+    uploaded = st.file_uploader(
+        "CSV file", type=["csv", "tsv", "txt"], max_upload_size=MAX_MB, key=f"batch-file-{task}"
+    )
     st.download_button("Template", template(task, inputs), f"{task}-template.csv", "text/csv", on_click="ignore",
                        icon=":material/download:", help="A CSV with the right columns to fill in.")  # fmt: skip
     if uploaded is None:
         return
     try:
-        lines = _read(uploaded, task)
-    except BatchFileError as error:
+        table = _read(uploaded, task)
+        chosen = _choose(table, task, uploaded.file_id)
+        lines = read_lines(table, task, inputs, chosen)
+    except TableError as error:
         st.error(escaped(f"{uploaded.name}: {error}"), icon=":material/error:")
         return
     _draw_preview(lines)
@@ -68,12 +83,29 @@ def _draw_form(task: str, reference: str, parameters: dict[str, Any]) -> None:
     )
 
 
-def _read(uploaded: UploadedFile, task: str) -> list[Line]:
-    """The rows of a file; read once, however often the page is drawn. Raises BatchFileError."""
+def _read(uploaded: UploadedFile, task: str) -> Table:
+    """The table in a file; read once, however often the page is drawn. Raises TableError."""
     seen = (uploaded.file_id, task)
     if st.session_state.get(READ, (None,))[0] != seen:
-        st.session_state[READ] = (seen, read_lines(uploaded.getvalue(), task, task_class(task).inputs))
+        st.session_state[READ] = (seen, read_batch(uploaded.getvalue(), task, task_class(task).inputs))
     return st.session_state[READ][1]
+
+
+def _choose(table: Table, task: str, file_id: str) -> dict[str, str]:
+    """Let the user choose a column of the file for each that is missing; offered first are those with most text."""
+    missing = missing_columns(table, task, task_class(task).inputs)
+    known = {name.casefold() for name in columns_of(task, task_class(task).inputs)}
+    free = [name for name in table.header if name.casefold() not in known and name != INDEX]
+    if len(free) < len(missing):
+        return {}
+    lengths = {name: sum(len(cells[table.header.index(name)]) for _, cells in table.rows) for name in free}
+    longest = sorted(free, key=lengths.__getitem__, reverse=True)[: len(missing)]
+    return {
+        column: st.selectbox(
+            escaped(f"Column for {column}"), free, free.index(offered), key=f"batch-column-{file_id}-{column}"
+        )
+        for column, offered in zip(missing, sorted(longest, key=free.index), strict=True)
+    }
 
 
 def _start(task: str, reference: str, lines: list[Line], parameters: dict[str, Any], name: str) -> None:

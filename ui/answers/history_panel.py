@@ -162,7 +162,7 @@ def _draw_result(asked: Asked, key: str) -> None:
         st.text(str(asked.result.get("partial", "")))
         return
     try:
-        panel(asked.task).draw(asked.row, asked.result, key)
+        panel(asked.task).draw_answer(asked.row, asked.result, key)
     except (KeyError, TypeError, ValueError, AttributeError):
         logger.exception("the panel of %s cannot draw answer %s", asked.task, asked.id)
         st.json(json.dumps(asked.result, default=str))

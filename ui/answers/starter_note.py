@@ -24,6 +24,6 @@ def draw_starter_note(version: RegisteredVersion) -> None:
         st.caption("Small, and trained by this project, so that this task works offline.", width="content")
         st.button(escaped(f"Getting {better.name}" if at_work else f"Get {better.name}"), key=button, on_click=launch,
                   args=("register", values, note), icon=":material/download:", type="tertiary", disabled=at_work,
-                  help=escaped(f"Registers {better.hub_id} ({better.size()}). It needs a network. "
+                  help=escaped(f"Registers {better.model_id} ({better.size()}). It needs a network. "
                                f"{champion_rule(version.task)}"))  # fmt: skip
     draw_note(note)

@@ -20,7 +20,7 @@ LAYERS = {"layers": True}
 
 def draw_trained(found: Sequence[RegisteredVersion]) -> None:
     """A registered network, a picture, and the maps of every block; goes on until the answer is there."""
-    left, right = st.columns([1, 3], gap="large")
+    left, right = st.columns([1, 2], gap="large")
     with left:
         network = choose_version("Trained network", found, "networks-version")
         given = choose_picture()

@@ -109,6 +109,12 @@ class Panel:
             last = steps[-1]
             st.progress(last["step"] / last["steps"], f"step {last['step']} of {last['steps']}")
 
+    def draw_answer(self, row: Row, result: Row, key: str) -> None:
+        """Draw a whole answer, and what the model did not know of its input."""
+        self.draw(row, result, key)
+        if result.get("unknown"):
+            st.warning(escaped(f"This model does not know: {', '.join(result['unknown'])}."), icon=":material/help:")
+
     def draw(self, row: Row, result: Row, key: str) -> None:  # noqa: ARG002
         """Draw a whole answer to a row. `key` tells answers of one page apart."""
         st.json(json.dumps({name: value for name, value in result.items() if name not in ("model", "seconds")}))

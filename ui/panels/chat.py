@@ -32,11 +32,6 @@ class ChatPanel(Panel):
         ("Explain overfitting", "Explain overfitting to a beginner in three sentences."),
         ("A short poem", "Write a poem of four lines about the sea."),
     )
-    starter_examples = _openings(
-        ("Movies", "Do you like scary movies?"),
-        ("Music", "What kind of music do you listen to?"),
-        ("The game", "Did you see the game yesterday?"),
-    )
     has_entry = True
 
     def fill(self, row: Mapping[str, Any], key: str) -> None:
@@ -79,6 +74,8 @@ class ChatPanel(Panel):
             st.markdown(escaped(result["reply"]) or "The model said nothing.")
             if result["dropped_messages"]:
                 st.caption(f"The model did not see the {result['dropped_messages']} oldest messages: no room.")
+            if not result.get("system_seen", True):
+                st.caption("This model's chat template has no place for a system prompt: the model did not see yours.")
             if result["finish_reason"] == "length":
                 st.caption("It ended at the length limit: raise max new tokens to hear more.")
 

@@ -25,11 +25,6 @@ class NextWordPanel(Panel):
         Example("The capital of", {"text": "The capital of France is"}),
         Example("The dog", {"text": "The little dog ran"}),
     )
-    starter_examples = (
-        Example("Once upon a time", {"text": "Once upon a time there was a"}),
-        Example("The dog", {"text": "The little dog ran"}),
-        Example("At bedtime", {"text": "Her mother read a story, and then she went to"}),
-    )
 
     def row(self, key: str) -> dict[str, Any]:
         return {"text": text_field("Text", f"{key}-text", height=90, placeholder="The beginning of a sentence")}

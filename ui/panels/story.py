@@ -21,11 +21,6 @@ class StoryPanel(Panel):
         Example("A cat and the moon", {"text": "Once upon a time there was a cat who looked at the moon and"}),
         Example("A letter", {"text": "The letter had no stamp and no name on it. Inside was only one sentence:"}),
     )
-    starter_examples = (
-        Example("A small dog", {"text": "Once upon a time, there was a small dog named"}),
-        Example("Lily and the rain", {"text": "One day, Lily saw that it was raining. She"}),
-        Example("A red ball", {"text": "Tom had a big red ball. He took it to the park and"}),
-    )
 
     def row(self, key: str) -> dict[str, Any]:
         return {"text": text_field("Beginning", f"{key}-text", placeholder="Once upon a time")}

@@ -22,14 +22,14 @@ def first_steps() -> list[FirstStep]:
         FirstStep("cnn", "LeNet-5, trained on handwritten digits"),
         FirstStep("seq2seq", "an encoder-decoder with attention, trained to reverse sequences"),
     ]
-    here = [task for task in PRETRAINED_TASKS if catalog()[task].starter_here]
+    here = [task for task in PRETRAINED_TASKS if catalog()[task].ready_offline]
     if len(here) == len(PRETRAINED_TASKS):  # one program for all loads its libraries once
         steps.append(
             FirstStep("register", "a small model for each of the seven tasks of text and pictures", {"task": "all"})
         )
     else:
         steps += [
-            FirstStep("register", f"{task}: a small model that comes with the project", {"task": task}) for task in here
+            FirstStep("register", f"{task}: a small model that is on this machine", {"task": task}) for task in here
         ]
     return steps
 

@@ -152,7 +152,7 @@ def draw_catalogue(versions: Sequence[RegisteredVersion]) -> None:
 def _draw_offer(offer: CatalogModel, values: Mapping[str, str], present: str, at_work: bool) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{escaped(offer.hub_id)}**", width="content")
+            st.markdown(f"**{escaped(offer.model_id)}**", width="content")
             if offer.default:
                 st.badge("default", color="blue")
             if present:

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from experiments.config import ConfigError
-from tasks.runs import IMPATIENCE
+from tasks.runs import IMPATIENCE, sqlite_file
 from ui.running.process_log import MOST_LINES, read_tail
 from ui.running.process_wrapper import write
 from ui.running.programs import PROJECT_ROOT, arguments, changed, problems, program, title
@@ -147,9 +147,8 @@ def _environment(identifier: str) -> dict[str, str]:
 
 def home() -> Path:
     """The folder of all processes: beside a store on this machine, else in the tool's own folder."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    beside = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else Path()
-    return beside.absolute() / ".processes"
+    file = sqlite_file(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    return (file.parent if file else Path()).absolute() / ".processes"
 
 
 def processes() -> list[Process]:

@@ -13,12 +13,13 @@ from experiments.starters.pictures.batches import PictureBatches
 from experiments.starters.pictures.judging import DRAWING_STEPS, GUIDANCE, Judged, class_table, judge, judge_pipeline
 from experiments.starters.pictures.network import PictureNetwork, make_pipeline
 from experiments.starters.pictures.setup import PictureTraining, decide, prepare
+from experiments.starters.pictures.vocabulary import understood_words
 from experiments.starters.starter import Starter
 from experiments.starters.weights import shrink
 from experiments.training import figures as plots
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
-from tasks.image_generation import DEFAULTS_FILE
+from tasks.image_generation import DEFAULTS_FILE, WORDS
 
 NAME = "starter-image-generation"
 SAMPLES = 10  # pictures of each class in the figure: the first ones, unselected
@@ -88,7 +89,7 @@ def save_pipeline(network: PictureNetwork, tokenizer: transformers.CLIPTokenizer
     tokenizer.backend_tokenizer.model.save(str(folder / "tokenizer"))  # vocab.json and merges.txt, for older tools
     for name in WEIGHTS:
         shrink(folder / f"{name}.safetensors", "fp16")
-    defaults = {"steps": DRAWING_STEPS, "guidance": GUIDANCE}
+    defaults = {"steps": DRAWING_STEPS, "guidance": GUIDANCE, WORDS: understood_words()}
     (folder / DEFAULTS_FILE).write_text(json.dumps(defaults, indent=1) + "\n")
 
 

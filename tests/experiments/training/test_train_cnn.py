@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import mlflow
 import numpy as np
@@ -11,7 +12,10 @@ from mlflow import MlflowClient
 from experiments import train_cnn
 from experiments.config import ConfigError, TrainingError
 from experiments.data.sources import DataError
+from experiments.reports.page import artifact_path
 from experiments.tracking import run as tracking
+from experiments.tracking.store import store_folder
+from tasks.runs import open_store
 from tests.support.runs import TINY, artifacts, assert_same_weights, histories, only_run, weights
 
 EPOCH_METRICS = {
@@ -110,7 +114,7 @@ def test_parameters_that_mlflow_run_logged_as_text_are_left_alone(store: Path, m
         (["--batch_size", "2000"], ConfigError, "batch_size is 2000; valid: at most 1258"),
         (["--val_size", "1"], ConfigError, "val_size is 1; valid for this data set: 10 to "),
         (["--train_size", "5000"], ConfigError, "train_size is 5000; valid for this data set: 10 to 1258"),
-        (["--device", "mps"], ConfigError, "device is 'mps', which this machine does not have; valid here: auto, "),
+        (["--device", "mps"], ConfigError, "device is 'mps'; valid on this machine: auto, "),
         (["--device", "cpu", "--precision", "fp16"], ConfigError, "precision is 'fp16', .*valid on cpu"),
         (["--resume", "0123"], ConfigError, "resume is '0123', and there is no such run in sqlite"),
         (["--dataset", "mnist", "--data_dir", "here"], DataError, "here/MNIST/raw/.*dataset=digits"),
@@ -161,3 +165,25 @@ def test_a_deleted_experiment_is_one_clear_error(
     client.restore_experiment(number)
     assert tracking.shared_run("cnn").client.get_experiment(number).lifecycle_stage == "active"
     assert len(client.search_runs([number])) == 1
+
+
+def test_a_folder_with_blanks_signs_and_other_letters_is_a_folder(
+    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "My Projects ü"
+    home.mkdir()
+    (home / "mlflow.db").write_bytes(empty_store.read_bytes())
+    monkeypatch.chdir(home)
+    mlflow.set_tracking_uri(f"sqlite:///{quote(str(home / 'mlflow.db'))}")
+    client = open_store()
+    # As MLflow's server and its command line write the places of experiments.
+    client.create_experiment("elsewhere", artifact_location=(home / "kept here").as_uri())
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
+    result = train_cnn.main([*TINY, "--register", "false"])
+    assert result is not None
+    folder = home / "kept here" / result.run_id / "artifacts"
+    assert (folder / "checkpoints" / "epoch-0002" / "model.safetensors").is_file()
+    assert artifact_path(result.run_id, "config.json") == f"{folder}/config.json" and (folder / "config.json").is_file()
+    assert store_folder() == home and (home / ".mlflow-store.lock").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [home.name]
+    mlflow.set_tracking_uri(None)

@@ -47,11 +47,23 @@ def test_a_folder_may_suggest_defaults(copy: Path) -> None:
     assert make(task, steps=1)["steps"] == 1
 
 
+def test_words_that_a_model_does_not_understand_are_named(copy: Path) -> None:
+    assert "unknown" not in make(opened(copy), steps=1)
+    (copy / "generation_defaults.json").write_text('{"steps": 2, "words": ["a", "dog"]}')
+    task = opened(copy)
+    assert task.suggested["steps"] == 2
+    [known, row] = task.run([{"prompt": "A dog."}, {"prompt": "A red dog, Red cat"}], {"steps": 1, "guidance": 2})
+    assert "unknown" not in known and row["unknown"] == ["red", "Red", "cat"]
+    [row] = task.run([{"prompt": "a dog"}], {"steps": 1, "guidance": 2, "negative_prompt": "blurry"})
+    assert row["unknown"] == ["blurry"]
+
+
 @pytest.mark.parametrize(
     "content",
     [
         "",
         "[]",
+        '{"words": 3}',
         "3",
         '{"strength": 0.5}',
         '{"steps": 0}',

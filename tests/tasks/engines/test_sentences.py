@@ -137,6 +137,13 @@ def test_texts_of_any_kind_have_a_summary(task: Any, text: str) -> None:
     assert row["summary"] and row["summary"] in text
 
 
+def test_wrapped_lines_are_one_sentence_in_one_line(task: Any) -> None:
+    wrapped = "The little\ndog ran\n  home. The cat\nsat."
+    [row] = task.run([{"text": wrapped}], {"min_length": 10})
+    *pieces, _ = task.stream({"text": wrapped}, {"min_length": 10})
+    assert row["summary"] == "".join(event["piece"] for event in pieces) == "The little dog ran home. The cat sat."
+
+
 def test_a_text_without_anything_that_the_model_sees_has_an_empty_summary(task: Any) -> None:
     [row] = task.run([{"text": "\u200b\u200d"}])
     assert row["summary"] == "" and row["sentences"] == [] and row["tokens"] == 0

@@ -16,8 +16,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from experiments.training.devices import resolve_device
 from tasks.base import ModelFolderError
-from tasks.engines.loading import load_model, load_tokenizer, pick_device, pick_dtype
+from tasks.engines.devices import pick_device
+from tasks.engines.loading import load_model, load_tokenizer, pick_dtype
 from tasks.hub.source import Source, weights_folder, write_source
 from tasks.runtime.memory import memory_bytes
 from tests.support.tiny_models import opened
@@ -388,16 +390,26 @@ def test_memory_counts_shared_weights_once() -> None:
 
 def test_a_task_knows_its_memory_once_it_is_loaded(tiny_task: Callable[..., Any], tmp_path: Path) -> None:
     task = tiny_task("story-completion", "gpt2")
-    assert task.memory_bytes() == sum(parameter.nbytes for parameter in task.model.parameters())
+    assert task.memory_bytes() == sum(parameter.nbytes for parameter in task.engine.model.parameters())
     assert type(task)(tmp_path, "not loaded").memory_bytes() == 0
 
 
 def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
     assert pick_device("cpu") == CPU
-    assert pick_device("auto").type in ("cpu", "cuda", "mps")
+    assert pick_device("auto").type == resolve_device("auto") in ("cpu", "cuda", "mps")
     for name in ("tpu", "", "cuda:0", *([] if torch.cuda.is_available() else ["cuda"])):
         with pytest.raises(ValueError, match=f"device is '{name}'; valid on this machine: auto, cpu"):
             pick_device(name)
+
+
+def test_every_task_and_training_chooses_the_same_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("auto").type == resolve_device("auto") == "mps"
+    root = Path(__file__).parents[3]
+    files = [path for folder in ("tasks", "experiments") for path in (root / folder).rglob("*.py")]
+    asks = [path for path in files if "mps.is_available()" in path.read_text(encoding="utf-8")]
+    assert [path.name for path in asks] == ["devices.py"]
 
 
 def test_half_precision_is_for_gpus() -> None:

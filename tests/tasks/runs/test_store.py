@@ -2,11 +2,16 @@
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import mlflow
 import pytest
+import sqlalchemy
 
 from tasks.runs import StoreUnreachableError, open_store, readable_errors
+from tasks.runs import store as stores
 
 OPEN = "from tasks.runs import open_store; print(len(open_store().search_experiments()))"
 
@@ -29,11 +34,45 @@ def test_a_store_that_is_no_database_is_said_in_words(store: Path) -> None:
 
 
 def test_the_password_of_a_store_is_not_told(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import mlflow
-
     mlflow.set_tracking_uri("http://user:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     with pytest.raises(StoreUnreachableError) as caught, readable_errors():
         open_store()
     assert "127.0.0.1:9" in str(caught.value) and "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("mysql://me:secret@127.0.0.1:9/runs", "the driver for its database is not installed .*MySQLdb"),
+        ("mysql+nosuch://me:secret@127.0.0.1:9/runs", "nosuch"),
+    ],
+)
+def test_a_database_without_a_driver_is_said_at_once(uri: str, reason: str, store: Path) -> None:
+    mlflow.set_tracking_uri(uri)
+    with pytest.raises(StoreUnreachableError, match=reason) as caught:
+        open_store()
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_a_database_server_that_hangs_is_given_up_within_seconds(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "DATABASE_S", 0.2)
+    released = threading.Event()
+    engine = sqlalchemy.create_engine("sqlite://")
+    monkeypatch.setattr(engine, "connect", lambda: released.wait(60) and sqlalchemy.engine.Connection(engine))
+    monkeypatch.setattr(sqlalchemy, "create_engine", lambda *_, **__: engine)
+    mlflow.set_tracking_uri("postgresql://me:secret@far.example/runs")
+    begun = time.monotonic()
+    with pytest.raises(StoreUnreachableError, match="no connection within 0 s") as caught:
+        open_store()
+    released.set()
+    assert time.monotonic() - begun < 20 and "secret" not in str(caught.value)
+
+
+def test_a_database_server_that_is_gone_is_said_in_a_line(store: Path) -> None:
+    pytest.importorskip("psycopg2")
+    mlflow.set_tracking_uri("postgresql://me:secret@127.0.0.1:9/runs")
+    with pytest.raises(StoreUnreachableError, match="does not answer: ") as caught:
+        open_store()
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)

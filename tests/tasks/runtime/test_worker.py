@@ -13,7 +13,7 @@ import torch
 
 from tasks.base import Task, TaskInputError
 from tasks.runtime.jobs import JobCancelled
-from tasks.runtime.memory import DeviceFullError
+from tasks.runtime.memory import DeviceFullError, is_full
 from tasks.runtime.worker import ModelTooLargeError, Worker
 from tests.conftest import PROJECT_ROOT
 from tests.support.words import MB, PATIENCE, Loads, Words, text, until
@@ -132,6 +132,13 @@ def test_the_error_of_a_job_does_not_keep_its_model_alive(loads: Loads, caplog: 
         assert [task.model_name for task in loads.tasks] == ["b-100"]
 
 
+def test_a_full_device_is_told_from_other_failures() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**15)
+    assert is_full(caught.value) and is_full(torch.OutOfMemoryError("CUDA out of memory")) and is_full(MemoryError())
+    assert not is_full(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) and not is_full(OSError("full"))
+
+
 @pytest.mark.parametrize("others", [True, False])
 def test_a_device_without_room_for_a_model_is_emptied_of_the_others(loads: Loads, others: bool) -> None:
     def load(key: str) -> Task:
@@ -231,12 +238,3 @@ def processor_time_of_idling() -> float:
     time.sleep(0.3)
     later = next(entry for entry in psutil.Process().threads() if entry.id == thread.native_id)
     return later.user_time + later.system_time - processor.user_time - processor.system_time
-
-
-def test_what_prepares_the_worker_comes_before_the_first_model_and_may_fail(loads: Loads) -> None:
-    def prepare() -> None:
-        assert not loads.keys
-        raise OSError("a library is missing")
-
-    with Worker(loads, 100 * MB, prepare=prepare) as worker:
-        assert ask(worker, "a-40") == ["a-40"]

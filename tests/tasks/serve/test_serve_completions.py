@@ -83,7 +83,7 @@ def test_settings_reach_the_task_under_its_own_names(client: TestClient) -> None
         "seed": 3,
         "stop": "\\n\nEND",
     }
-    from tasks.engines.generation import stop_strings
+    from tasks.engines.language_model import stop_strings
 
     assert stop_strings(parameters["stop"]) == ("\n", "END")
 

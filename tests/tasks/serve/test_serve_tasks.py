@@ -70,6 +70,7 @@ def test_sentiment_has_its_batches_where_no_explanation_is_asked_for(monkeypatch
 
     monkeypatch.setattr(asked, "answer", answer)
     monkeypatch.setattr(asked, "_explained", lambda row, cancel: pieces())
+    monkeypatch.setattr(asked, "remarks", lambda row, parameters: {})  # it is not loaded
 
     def pieces() -> Iterator[dict[str, Any]]:
         yield {"step": 1, "steps": 1}
@@ -150,7 +151,7 @@ BAD = [
     ("lengths", {"inputs": {"text": "fail"}}, 500, "model_failed", "the model failed: RuntimeError"),
     ("chatbot", {"inputs": {"messages": [{"role": "user", "content": "\ud83d"}]}}, 400, "invalid_input",
      "messages[0].content has half of a surrogate pair"),
-    ("lengths", b'{"inputs": {"text": NaN}}', 400, "invalid_input", "text is nan; valid: text"),
+    ("lengths", b'{"inputs": {"text": NaN}}', 400, "invalid_input", "text is empty (nan)"),
     ("lengths", b'{"inputs": ' + b"9" * 5000 + b"}", 400, "invalid_json", "Exceeds the limit"),
     ("lengths", b"[" * 200_000, 400, "invalid_json", "nested too deeply"),
     ("lengths", b'{"inputs": ', 400, "invalid_json", "the body is not JSON: Expecting value at line 1, column 12"),

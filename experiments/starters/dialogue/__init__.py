@@ -1,1 +1,0 @@
-"""The chatbot that the project ships: the language model continued on dialogues."""

@@ -1,0 +1,111 @@
+"""llama.cpp's server (package xllamacpp) within this process, out of reach for everybody else."""
+
+import http.client
+import json
+import secrets
+import shutil
+import socket
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import xllamacpp
+
+# Longer names of sockets are refused by some systems.
+LONGEST_NAME = 100
+
+
+class LlamaRefusalError(ValueError):
+    """llama.cpp does not take what it was given. The text is its own."""
+
+
+class LlamaServer:
+    """A loaded GGUF file; what it holds is freed with it.
+
+    The server insists on listening somewhere: on a socket in a folder that only this user can enter, where the system
+    has such sockets, otherwise on a port of this machine, and in either case with a key of its own. It is asked there
+    for what its calls in process do not offer.
+    """
+
+    def __init__(self, path: Path, window: int, threads: int, *, gpu: bool) -> None:
+        """Raises RuntimeError if llama.cpp cannot run the file; it does not say why."""
+        self.threads = threads
+        self._key = secrets.token_hex(32)
+        folder = tempfile.mkdtemp(prefix="llama-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._socket = Path(folder) / "server.sock"
+        parameters = xllamacpp.CommonParams()  # pyright: ignore[reportAttributeAccessIssue]
+        parameters.model.path = str(path)
+        parameters.n_ctx, parameters.n_parallel = window, 1
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
+        parameters.n_gpu_layers = -1 if gpu else 0
+        parameters.cache_ram_mib = 0
+        parameters.warmup = parameters.ui = parameters.endpoint_slots = parameters.endpoint_props = False
+        parameters.n_threads_http = 1
+        parameters.verbosity = -1  # its log quotes prompts
+        parameters.api_keys = [self._key]
+        if hasattr(socket, "AF_UNIX") and len(str(self._socket)) < LONGEST_NAME:
+            parameters.hostnames = [str(self._socket)]
+        self._server: Any = xllamacpp.Server(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        # A server that ends before its loop has begun waits for it forever.
+        self.complete({"prompt": [0], "n_predict": 1}, lambda _answer: None)
+
+    @property
+    def address(self) -> str:
+        """Where it listens: `unix://` and a file, or `http://` and a port."""
+        return self._server.listening_address
+
+    def complete(self, order: dict[str, Any], take: Callable[[dict[str, Any]], bool | None]) -> None:
+        """Complete a prompt.
+
+        Args:
+            order: as the completions of llama.cpp's server have it.
+            take: is given what comes: with `stream` a piece for each token; true ends the work there.
+
+        Raises LlamaRefusalError, and what `take` raises.
+        """
+        failed: list[BaseException] = []
+
+        def event(chunk: dict[str, Any]) -> bool:
+            try:
+                if "error" in chunk:
+                    raise LlamaRefusalError(chunk["error"]["message"])
+                return bool(take(chunk))
+            except BaseException as error:  # raised below: between here and there is C++
+                failed.append(error)
+                return True
+
+        answer = self._server.handle_completions(order, event if order.get("stream") else None)
+        if answer is not None:
+            event(answer)
+        if failed:
+            raise failed[0]
+
+    def ask(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request over HTTP. Raises LlamaRefusalError."""
+        connection = _Connection(self.address, self._socket)
+        try:
+            connection.request("POST", path, json.dumps(content), {"Authorization": f"Bearer {self._key}"})
+            answer = json.load(connection.getresponse())
+        finally:
+            connection.close()
+        if "error" in answer:
+            raise LlamaRefusalError(answer["error"]["message"])
+        return answer
+
+
+class _Connection(http.client.HTTPConnection):
+    """To where a server listens."""
+
+    def __init__(self, address: str, file: Path) -> None:
+        super().__init__(address.removeprefix("http://") if address.startswith("http://") else "localhost")
+        self._file = None if address.startswith("http://") else file
+
+    def connect(self) -> None:
+        if self._file is None:
+            super().connect()
+        else:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(str(self._file))

@@ -1,0 +1,66 @@
+"""Sentences: real texts divided as people divide them; parts make up the text again."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tasks.segmentation import divide, sentences
+
+DIVIDED_BY_HAND = (Path(__file__).parent / "data" / "sentences.txt").read_text(encoding="utf-8")
+LEAST_RIGHT = 0.95
+
+
+def test_real_texts_are_divided_as_people_divide_them() -> None:
+    right, wrong, kinds = 0, [], set()
+    for sample in DIVIDED_BY_HAND.split("\n== ")[1:]:
+        kind, _, text = sample.partition("\n")
+        expected = [sentence.strip() for sentence in text.split("|")]
+        found = [sentence.strip() for sentence in sentences(text.replace("|", ""))]
+        right += sum(sentence in found for sentence in expected)
+        wrong += [sentence for sentence in expected if sentence not in found]
+        kinds.add(kind)
+    assert kinds == {"abbreviations", "dialogue", "mail", "news", "recipes", "wrapped"}
+    assert right + len(wrong) >= 60
+    assert right / (right + len(wrong)) >= LEAST_RIGHT, wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two! Three?", ["One. ", "Two! ", "Three?"]),
+        ('He said "No." Then left.', ['He said "No." ', "Then left."]),
+        ("no end", ["no end"]),
+        ("a line\nanother\n\nlast", ["a line\nanother\n\n", "last"]),
+        ("你好。再见！好", ["你好。", "再见！", "好"]),
+        ("3.14 is pi", ["3.14 is pi"]),
+        ("It is Tuesday.The bridge is closed.", ["It is Tuesday.", "The bridge is closed."]),
+        ("Add 1 tsp. of salt. Add 1 tsp.\n\nthen stir.", ["Add 1 tsp. of salt. ", "Add 1 tsp.\n\n", "then stir."]),
+        ("At 5 p.m. EDT it rang. At 5 p.m. They left.", ["At 5 p.m. EDT it rang. ", "At 5 p.m. ", "They left."]),
+        ('"Why?" I asked. "No!" She left.', ['"Why?" I asked. ', '"No!" ', "She left."]),
+        ("", []),
+        (" \n", [" \n"]),
+    ],
+)
+def test_sentences_end_where_they_end(text: str, expected: list[str]) -> None:
+    assert sentences(text) == expected
+    assert "".join(sentences(text)) == text
+
+
+def test_parts_fit_are_of_about_equal_length_and_make_up_the_text() -> None:
+    chance = random.Random(0)
+    for _ in range(200):
+        words = ["a", "long", "sentence", "x" * 30, "end.", "really?", "\n", "\n\n\n", "  ", "好。", "tsp.", '"No!"']
+        text = " ".join(chance.choice(words) for _ in range(chance.randint(1, 120)))
+        room = chance.randint(3, 60)
+        parts = divide(text, room, len)
+        assert "".join(parts) == "".join(sentences(text)) == text
+        assert all(0 < len(part) <= room for part in parts)
+        assert len(parts) == 1 or len(parts) <= 4 * -(-len(text) // room)
+
+
+def test_a_text_is_divided_between_sentences_where_it_can_be() -> None:
+    text = "One two three. Four five six. Seven eight. Nine ten."
+    assert divide(text, 30, len) == ["One two three. Four five six. ", "Seven eight. Nine ten."]
+    assert divide(text, 1000, len) == [text]
+    assert divide("word " * 10, 12, len) == ["word word "] * 5
