@@ -28,7 +28,7 @@ STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding-top: 3.5rem}
 [data-testid=stHeading] h1 {padding: 0 0 0.5rem}
 /* What is chosen has the primary color, which on dark is too dark for a text. */
-[role=tab][aria-selected=true], [data-testid=stBaseButton-segmented_controlActive] {color: inherit !important}
+[role=tab][aria-selected=true], [role=radio][aria-checked=true] {color: inherit !important}
 [class*=st-key-tasks-][class*=-answers] {scroll-margin-bottom: 12rem}
 [data-testid=stBaseButton-primary] kbd {opacity: 1; color: inherit}
 </style>"""

@@ -10,6 +10,7 @@ from filelock import FileLock
 from tasks.catalog import PRETRAINED_TASKS, catalog
 from tasks.hub.package import PackageSource
 from tasks.runs import claim_file
+from ui.results.charts import by_epoch
 from ui.running import first_start, processes
 from ui.running.live_run import duration, in_words, last_said, live_run, progress, reason, remaining
 from ui.running.process_log import MOST_BYTES, MOST_LINES, read_tail
@@ -81,6 +82,13 @@ def test_a_failure_is_told_in_its_own_words() -> None:
     log = "[1/1] chatbot: x\n      not registered: the Hub cannot be reached\nerror: 1 of 1 tasks failed"
     assert reason(a_process(FAILED, "register"), log) == "not registered: the Hub cannot be reached"
     assert "exit code -9" in reason(a_process(FAILED, code=-9), "")
+
+
+def test_a_curve_of_one_epoch_is_a_point_and_epochs_are_whole() -> None:
+    drawn = by_epoch({"train": {1: 0.9}, "val": {1: 0.8}}, "loss").to_dict()
+    assert drawn["mark"] == {"type": "line", "point": True}
+    assert drawn["encoding"]["x"]["axis"] == {"format": "d", "tickMinStep": 1}
+    assert [point["value"] for point in drawn["data"]["values"]] == [0.9, 0.8]
 
 
 @pytest.mark.parametrize(

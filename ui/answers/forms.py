@@ -89,7 +89,7 @@ def draw_parameter(name: str, spec: Schema, key: str) -> Any:
     # Without bounds: given them, Streamlit keeps what is out of range to the browser, and the last value is used.
     value = st.number_input(escaped(label(name)), step=step, **empty, **shared)
     if not fits(spec, value):
-        st.caption(f":red[:material/error: {escaped(f'Valid: {valid(spec)}')}]")
+        st.markdown(f":red[:material/error: {escaped(f'Valid: {valid(spec)}')}]")
     return value
 
 
