@@ -94,10 +94,13 @@ def draw_work(empty: bool) -> None:
         st.header("Setting up")
         done = sum(process.state == FINISHED for _, process in first)
         st.caption(f"{done} of {len(first)} steps done. Each model can be used as soon as it is ready.")
-    names = {process.id: step.purpose for step, process in first}
+    for step, process in first:
+        _draw_process(process, step.purpose)
     for process in listed:
-        if process.active or process.id in names:
-            _draw_process(process, names.get(process.id, process.title))
+        if process.id in {step.id for _, step in first}:
+            continue
+        if process.active:
+            _draw_process(process, process.title)
         elif process.state == FAILED and empty:
             st.error(escaped(f"{process.title} failed: {reason(process, log_tail(process.id))}"))
     if active:
