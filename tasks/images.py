@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from tasks.base import Cancel, TaskInputError, never, stop_if
+from tasks.base import Cancel, TaskInputError, TaskStopped, first_line, never, stop_if
 
 IMAGE_SIZE = 32
 MAX_BYTES = 20 * 2**20
@@ -79,7 +79,8 @@ def decode_image(value: Any, channels: int, cancel: Cancel = never) -> torch.Ten
     16,384 pixels a side; TaskStopped when `cancel`, which is looked at every megapixel or so, turns true.
     """
     if _is_file(value):
-        picture = _open(_to_bytes(value), cancel).convert("L" if channels == 1 else "RGB")
+        with _readable():
+            picture = _open(_to_bytes(value), cancel).convert("L" if channels == 1 else "RGB")
         stop_if(cancel)
         pixels = np.array(picture)
     else:
@@ -160,14 +161,15 @@ def _readable() -> Iterator[None]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
             yield
-    except TaskInputError:  # is a ValueError
+    except (TaskInputError, TaskStopped, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise TaskInputError("image is not a PNG or JPEG; valid: a PNG or JPEG as base64, or pixel rows") from error
     except Image.DecompressionBombError as error:
         raise TaskInputError(f"image is too large; valid: {VALID_SIZE}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise TaskInputError(f"image is damaged or truncated ({error}); valid: a whole PNG or JPEG") from error
+    except Exception as error:  # Pillow's readers fail in a dozen ways
+        text = f"image is damaged or truncated ({first_line(error)}); valid: a whole PNG or JPEG"
+        raise TaskInputError(text) from error
 
 
 def _identify(content: bytes, cancel: Cancel) -> ImageFile.ImageFile:
@@ -181,10 +183,9 @@ def _identify(content: bytes, cancel: Cancel) -> ImageFile.ImageFile:
 
 def _open(content: bytes, cancel: Cancel) -> Image.Image:
     """Decode a PNG or JPEG upright, the first frame of an animated one, transparent pixels on black or white."""
-    with _readable():
-        picture = _identify(content, cancel)
-        picture.decodermaxblock = BLOCK
-        picture.load()
+    picture = _identify(content, cancel)
+    picture.decodermaxblock = BLOCK
+    picture.load()
     upright = _upright(picture)
     stop_if(cancel)
     upright = _eight_bits(upright)

@@ -14,7 +14,7 @@ UNSEEN = (
 )
 # Of a text, or of a part of it that may become a cell (a dash and a blank begin a list).
 FORMULA = re.compile(
-    rf"^(?=[{UNSEEN}]*[{SIGNS}{DASHES}])|([;\t\r\n](?:(?![;\t\r\n])[{UNSEEN}])*)(?=[{SIGNS}]|[{DASHES}]\S)"
+    rf"^(?=[{UNSEEN}]*[{SIGNS}{DASHES}])|([;\t\r\n](?:(?![;\t\r\n])[{UNSEEN}\x22])*)(?=[{SIGNS}]|[{DASHES}]\S)"
 )
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 

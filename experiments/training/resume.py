@@ -15,6 +15,7 @@ from experiments.tracking.checkpoint import Checkpoint, CheckpointError
 from experiments.tracking.run import abandon_run, checkpoint_store, resumable_run
 from experiments.training.family import DataIdentity, Result
 from experiments.training.state import History, TrainState
+from tasks.base import first_line
 from tasks.runs import claim_file, open_store
 
 # May differ between a run and its continuation; every other field decides what is trained.
@@ -111,11 +112,11 @@ def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> 
     Raises ConfigError if the checkpoint is of another network.
     """
     try:
+        there = dict(checkpoint.values["environment"])
         state.restore(checkpoint.tensors, checkpoint.values)
     except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise ConfigError(f"the checkpoint of epoch {checkpoint.epoch} is of another network: {first_line}") from error
-    there = checkpoint.values["environment"]
+        text = f"the checkpoint of epoch {checkpoint.epoch} is of another network: {first_line(error)}"
+        raise ConfigError(text) from error
     differences = [f"{key} {there.get(key)} -> {value}" for key, value in here.items() if there.get(key) != value]
     if differences:
         print(f"warning: not bit-exact with an uninterrupted run: {', '.join(differences)}", file=sys.stderr)

@@ -52,13 +52,15 @@ def model_files(folder: Path, ignore: Iterable[str] = ()) -> list[Path]:
     for path in _walk(folder):
         if path.is_symlink() and not _leads_within(path, folder.resolve()):
             raise ModelFolderError(f"{path} points out of the model's folder")
+        if path.is_symlink() and path.is_dir():  # what a loader finds behind it has not been looked at
+            raise ModelFolderError(f"{path} is a link to a folder; valid: the folder itself")
         name = path.relative_to(folder).as_posix()
         skipped = path.name.startswith(".") or any(fnmatch(name, pattern) for pattern in left_out)
         if path.suffix in LOADED and not skipped and not path.is_dir():
             _check_file(path)
             files.append(path)
     for path in files:
-        if path.name.endswith(".safetensors.index.json"):
+        if ".safetensors.index." in path.name:  # a variant's name is behind it: model.safetensors.index.fp16.json
             _check_index(path, files)
     return files
 

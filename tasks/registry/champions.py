@@ -114,7 +114,7 @@ def _versions(client: MlflowClient, name: str) -> list[ModelVersion]:
 def _contend(client: MlflowClient, name: str, own: str, metric: str, value: float | None) -> None:
     """Tag a version as contending since the newest version; since earlier, if an earlier try of it has not closed."""
     tags = client.get_model_version(name, own).tags
-    counts = f" with {metric} {tags.get(metric, math.nan) if value is None else repr(value)}" if metric else ""
+    counts = f" with {metric} {score(tags, metric) if value is None else value!r}" if metric else ""
     note = NOTE.fullmatch(tags.get(PROMOTION, ""))
     if note and note["state"] == "open":
         client.set_model_version_tag(name, own, PROMOTION, f"open since {note['since']}{counts}")

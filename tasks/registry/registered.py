@@ -14,7 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from tasks import open_task
-from tasks.base import ModelFolderError, Task
+from tasks.base import ModelFolderError, Task, short
 from tasks.registry.champions import CHAMPION, all_versions
 from tasks.runs import is_absent, open_store, readable_errors
 
@@ -97,7 +97,8 @@ def find(reference: str) -> RegisteredVersion:
             raise
         names = sorted({one.name for one in versions()})
         there = f"registered: {', '.join(names)}" if names else "nothing is registered yet"
-        raise ModelNotFoundError(f"there is no registered model {reference}; {there}") from error
+        named = reference if reference.isprintable() and len(reference) <= 60 else short(reference)
+        raise ModelNotFoundError(f"there is no registered model {named}; {there}") from error
     champions = {found.name: str(found.version)} if CHAMPION in found.aliases else {}
     if not found.tags.get("task"):
         raise ModelNotFoundError(f"{reference} has no tag `task`: it was not registered by this project")

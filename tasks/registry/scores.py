@@ -20,7 +20,9 @@ def score(tags: Mapping[str, str], metric: str) -> float:
 
 
 def better(metric: str, value: float, than: float) -> bool:
-    """Whether a value of a metric beats another; NaN neither beats nor is beaten."""
+    """Whether a value of a metric beats another; NaN neither beats nor is beaten, and infinity beats nothing."""
+    if math.isinf(value):
+        return False
     return value < than if metric.removeprefix(SAMPLE) in LOWER_IS_BETTER else value > than
 
 

@@ -23,6 +23,8 @@ UNREAD_S, LEAST_READ = 60.0, 16_384
 # asyncio accepts so many before any of them is counted here; and when descriptors run out nevertheless, it writes so
 # many errors to the log each second.
 ACCEPTS_AT_ONCE = 4
+# Read at once of a connection. In a body of chunks of one byte h11 takes 0.1 s for so much, and others come in between.
+READ = 8192
 SPARE = 1000  # connections besides those whose requests may wait
 
 
@@ -84,6 +86,7 @@ class BoundedProtocol(H11Protocol):
         self._unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        transport.max_size = READ  # type: ignore[attr-defined]
         super().connection_made(transport)
         self.all.admit(self)
         if not transport.is_closing():

@@ -98,7 +98,8 @@ class _Body:
     def __init__(self, gate: Gate, receive: Receive, scope: Scope) -> None:
         self.gate, self.settings, self._receive = gate, gate.settings, receive
         self.size = 0
-        self.whole = scope["method"] in ("GET", "HEAD")
+        announced = header(scope, b"transfer-encoding") or header(scope, b"content-length").strip(b"0")
+        self.whole = scope["method"] in ("GET", "HEAD") and not announced
         # A client that waits for a word before it sends the body, or that has stopped sending, sends no more.
         self._comes = header(scope, b"expect").lower() != b"100-continue"
         self._deadline: float | None = None

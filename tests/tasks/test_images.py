@@ -1,6 +1,7 @@
 """Pictures from people: decoded to the right pixels, or refused in words that name the field and what is valid."""
 
 import base64
+import contextlib
 import io
 import random
 import struct
@@ -228,6 +229,15 @@ def test_what_is_no_usable_picture_is_refused_in_words(content: bytes, expected:
     for channels in (1, 3):
         with pytest.raises(TaskInputError, match=expected):
             decode_image(wrap(content), channels)
+
+
+@pytest.mark.parametrize("kind", [b"gAMA", b"sRGB", b"pHYs", b"cHRM", b"tRNS", b"IHDR", b"iCCP", b"acTL", b"fcTL"])
+@pytest.mark.parametrize("where", [33, -12], ids=["before the pixels", "behind them"])
+@pytest.mark.parametrize("size", range(10))
+def test_a_chunk_that_is_cut_short_is_refused_in_words_or_passed_over(kind: bytes, where: int, size: int) -> None:
+    cut = struct.pack(">I", size) + kind + bytes(size) + struct.pack(">I", zlib.crc32(kind + bytes(size)))
+    with contextlib.suppress(TaskInputError):
+        assert decode_image(COLOR_PNG[:where] + cut + COLOR_PNG[where:], 3).shape[0] == 3
 
 
 @pytest.mark.parametrize(

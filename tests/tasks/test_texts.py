@@ -46,6 +46,9 @@ def test_what_a_spreadsheet_would_run_is_made_inert(sign: str) -> None:
         assert inert(text) == f"'{text}", ascii(text)
         for end in ";\t\r\n":
             assert inert(f"a{end}{text}") == f"a{end}{unseen}'{sign}1+1", ascii(text)
+            assert inert(f'a{end}"{text}') == f"a{end}\"{unseen}'{sign}1+1", ascii(
+                text
+            )  # CSV doubles it: an empty text
     assert all(inert(f"{start}{sign}1").startswith("'") for start in ("\t", "\r\n", "\n \n"))
 
 

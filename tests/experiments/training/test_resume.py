@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import mlflow
 import numpy as np
@@ -18,6 +19,8 @@ from mlflow.entities import Run
 from experiments import train_cnn
 from experiments.config import ConfigError
 from experiments.data import images
+from experiments.tracking.checkpoint import Checkpoint
+from experiments.training.resume import restore
 from tests.support.killing import train_and_die
 from tests.support.runs import TINY, artifacts, assert_same_weights, histories, only_run, weights
 
@@ -136,6 +139,12 @@ def test_a_checkpoint_of_another_network_is_refused(cut_off: Run) -> None:
     path.write_text(path.read_text().replace('"lenet5"', '"resnet20"'))
     with pytest.raises(ConfigError, match="the checkpoint of epoch 3 is of another network"):
         train_cnn.main(["--resume", cut_off.info.run_id])
+
+
+@pytest.mark.parametrize("values", [{}, {"environment": None}, {"environment": [1]}])
+def test_a_state_without_its_environment_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="the checkpoint of epoch 3 is of another network"):
+        restore(Mock(), Checkpoint(3, {}, values), {"torch": "2"})
 
 
 FOREIGN = ["[" * 100_000, "[]", "3", "null", "{", '{"surplus": 1}', '{"epochs": -3}', '{"model": 3}']

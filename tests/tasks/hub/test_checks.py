@@ -152,6 +152,14 @@ def test_a_link_out_of_the_folder_is_refused(place: str, link: Callable[[Path, P
     assert "points out of the model's folder" in refusal(folder)
 
 
+@pytest.mark.parametrize("hidden", [".hidden", "onnx"])
+def test_a_link_to_a_folder_that_is_not_looked_at_is_refused(hidden: str, tmp_path: Path) -> None:
+    put(tmp_path, "config.json", f"{hidden}/pytorch_model.bin")
+    put(tmp_path, f"{hidden}/{INDEX}", content=b'{"weight_map": {"a": "weights.txt"}}')
+    (tmp_path / "unet").symlink_to(hidden)
+    assert refusal(tmp_path) == f"{tmp_path / 'unet'} is a link to a folder; valid: the folder itself"
+
+
 def test_a_folder_may_be_reached_by_a_link_and_hold_links_within(tmp_path: Path) -> None:
     put(tmp_path / "model", "config.json")
     (tmp_path / "model" / "same.json").symlink_to("config.json")
@@ -273,8 +281,10 @@ def test_an_index_that_leads_nowhere_is_refused_in_one_line(case: str, place: st
 
 
 def test_an_index_that_is_not_utf8_is_refused_in_one_line(tmp_path: Path) -> None:
-    put(tmp_path, INDEX, content=b"\xff\xfe")
-    assert INDEX in refusal(tmp_path)
+    for name in (INDEX, "model.safetensors.index.fp16.json"):
+        put(tmp_path, name, content=b"\xff\xfe")
+        assert name in refusal(tmp_path)
+        (tmp_path / name).unlink()
 
 
 def test_a_shard_that_is_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -52,6 +52,15 @@ def test_the_best_of_several_promoters_is_champion_in_any_order(model, values: t
         assert accuracy(made, made.alias) == max(values), f"seed {seed}"
 
 
+@pytest.mark.parametrize("tag", ["", "0.9 of 1", "nan", "inf", "1e999"])
+def test_a_tag_that_is_no_usable_number_never_wins(model, tag: str) -> None:
+    made = model(0)
+    promoter(made, 0.5)()
+    number = made.create({**tags(0.0), METRIC: tag})
+    assert "champion 1 of model stays" in registry.promote_if_better("model", number, METRIC)
+    assert made.alias == "1"
+
+
 def test_what_waited_in_the_registry_can_contend_later(model) -> None:
     """As the trainings of a study do, which are versions long before their mean is known."""
     for seed in range(SEEDS):

@@ -191,6 +191,14 @@ def test_what_is_not_registered_is_said_with_what_is(registered, reference: str)
         registry.find(reference)
 
 
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("reference", ["x" * 200, "x\n\x1b[31m"])
+def test_a_reference_is_said_again_in_one_short_line(reference: str) -> None:
+    with pytest.raises(registry.ModelNotFoundError) as caught:
+        registry.find(reference)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 130
+
+
 def test_an_empty_registry_lists_nothing(store: Path) -> None:
     assert registry.versions() == []
     with pytest.raises(registry.ModelNotFoundError, match="nothing is registered yet"):

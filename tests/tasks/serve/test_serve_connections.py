@@ -194,6 +194,23 @@ def test_an_answer_that_is_read_slowly_is_not_given_up() -> None:
         assert protocol.transport.abort.called == given_up
 
 
+def test_a_body_of_many_small_chunks_lets_others_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    received = BoundedProtocol.data_received
+    monkeypatch.setattr(
+        BoundedProtocol, "data_received", lambda self, data: sizes.append(len(data)) or received(self, data)
+    )
+
+    async def attack() -> None:
+        async with serving(App()) as served:
+            chunks = b"1\r\n \r\n" * 10_000
+            await served.connect(HEAD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+            await until(lambda: sum(sizes) > len(chunks))
+        assert max(sizes) <= connections.READ
+
+    run_async(attack)()
+
+
 def test_descriptors_are_kept_in_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.base import Task
+from tasks.serve import gate
 from tasks.serve.settings import Settings
 from tests.support.gateway import Client, Lengths, Parrot, load, run_async, running, until, words
 from tests.support.words import PATIENCE
@@ -82,6 +83,23 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         await client.ask()
         assert (client.status, client.json()["error"]["code"]) == (408, "body_too_slow")
         assert client.headers["connection"] == "close"
+
+
+def test_a_body_where_none_belongs_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "DISCARD_S", 0.05)
+
+    async def attack() -> None:
+        async with running() as made:
+            for header in ({"transfer_encoding": "chunked"}, {"content_length": "1000"}):
+                client = Client(made.app, "/healthz", b"x", **header)
+                client.scope["method"], client.stall = "GET", True
+                await client.ask()
+                assert (client.status, client.headers["connection"]) == (200, "close")
+            client = Client(made.app, "/healthz", b"x", content_length="1")
+            client.scope["method"] = "GET"
+            assert "connection" not in (await client.ask()).headers  # all of it is there
+
+    run_async(attack)()
 
 
 @run_async
