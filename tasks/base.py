@@ -101,6 +101,10 @@ class Task(ABC):
         """Whether it gives its answer in pieces or steps, where these parameters are set."""
         return type(self).stream_answer is not Task.stream_answer
 
+    def limits(self) -> dict[str, int]:
+        """The largest values of parameters that the loaded model can follow, where they are below the task's own."""
+        return {}
+
     @classmethod
     def needs(cls, folder: Path) -> tuple[str, ...]:  # noqa: ARG003
         """Packages that a registered model in a folder needs besides the common ones."""

@@ -99,9 +99,12 @@ class Summarization(WritingTask):
             prefix=prefix,
         )
 
+    def limits(self) -> dict[str, int]:
+        return {} if self.takes_sentences else {"max_length": self.window - 2}
+
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
-        most = self.window - 2
-        if parameters["max_length"] > most and not self.takes_sentences:
+        most = self.limits().get("max_length", parameters["max_length"])
+        if parameters["max_length"] > most:
             given = parameters["max_length"]
             raise TaskInputError(f"max_length is {given}; valid: a whole number from 1 to {most} for this model")
         lengths = {"max_new_tokens": parameters["max_length"], "min_new_tokens": parameters["min_length"]}

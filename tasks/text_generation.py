@@ -52,6 +52,9 @@ class StoryCompletion(WritingTask, LanguageTask):
     name = "story-completion"
     parameters = Sampling
 
+    def limits(self) -> dict[str, int]:
+        return {"max_new_tokens": self.longest}
+
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         read = row["text"].rstrip(SPACES)
         tokens, truncated = end_of(read, self.engine, self.room(parameters))

@@ -22,6 +22,16 @@ PAGES = (
 
 ICON = Path(__file__).with_name("icon.png")
 
+# Less above what the page is for: Streamlit leaves 96 pixels above the title and 36 around it.
+STYLE = """<style>
+[data-testid=stStatusWidget] {display: none}
+[data-testid=stMainBlockContainer] {padding-top: 3.5rem}
+[data-testid=stHeading] h1 {padding: 0 0 0.5rem}
+/* What is chosen has the primary color, which on dark is too dark for a text. */
+[role=tab][aria-selected=true], [role=radio][aria-checked=true] {color: inherit !important}
+[class*=st-key-tasks-][class*=-answers] {scroll-margin-bottom: 12rem}
+[data-testid=stBaseButton-primary] kbd {opacity: 1; color: inherit}
+</style>"""
 logger = logging.getLogger("ui")
 
 
@@ -33,7 +43,7 @@ def main() -> None:
     pages = [st.Page(path, title=title, icon=icon, default=path == PAGES[0][0]) for path, title, icon in PAGES]
     page = st.navigation(pages)
     # Streamlit's own Stop would end the drawing and let the model write on; the pages have one that stops the model.
-    st.html("<style>[data-testid=stStatusWidget] {display: none}</style>")
+    st.html(STYLE)
     try:
         with errors_in_words():
             page.run()

@@ -9,13 +9,15 @@ from tasks.catalog import PRETRAINED_TASKS, catalog
 from tasks.registry import RegisteredVersion
 from ui.answers.task_page import task_title
 from ui.plain import escaped
-from ui.running.first_start import first_steps, start_first_steps
-from ui.running.processes import FAILED, ProcessError, log_tail, processes
-from ui.session import forget_versions
+from ui.running.first_start import first_processes, first_steps, start_first_steps
+from ui.running.live_run import reason
+from ui.running.process_cards import LOOK, draw_progress
+from ui.running.processes import FAILED, FINISHED, RUNNING, WAITING, Process, ProcessError, log_tail, processes
+from ui.session import errors_in_words, forget_versions, versions
 
 # One line each; a task that is registered but not listed here is shown without.
 PURPOSES = {
-    "sentiment-analysis": "Is a text positive or negative, and which words decide it?",
+    "sentiment-analysis": "Is a text positive or negative? With “Explain”, also which words decide it.",
     "summarization": "The gist of a long text in a few sentences.",
     "next-word-prediction": "The words that may come next, with their probabilities.",
     "story-completion": "Begin a story and watch it being written.",
@@ -27,12 +29,12 @@ PURPOSES = {
 }
 COLUMNS = 3
 REFRESH_S = 2.0
-WAS_ACTIVE = "home-was-active"
+SEEN = "home-seen"  # what was at work, and what was registered
 
 
 def draw_tasks(found: Mapping[str, list[RegisteredVersion]]) -> None:
     """A card for every task that has a model: what it does, which models, where to use them."""
-    st.subheader("What you can do now")
+    st.header("What you can do now")
     rows = [st.columns(COLUMNS) for _ in range(0, len(found), COLUMNS)]  # the cards of a row are of one height
     for place, (task, models) in enumerate(found.items()):
         with rows[place // COLUMNS][place % COLUMNS].container(border=True, height="stretch"):
@@ -47,7 +49,9 @@ def draw_tasks(found: Mapping[str, list[RegisteredVersion]]) -> None:
 
 
 def draw_first_start() -> None:
-    """An empty registry: what can be put into it without a network, and the one button that does it."""
+    """An empty registry: what can be put into it offline, and the one button that does it; nothing once it works."""
+    if first_processes():
+        return
     st.info("Nothing is registered yet. One click sets up everything that works offline:",
             icon=":material/rocket_launch:")  # fmt: skip
     st.markdown("\n".join(f"- {escaped(step.purpose)}" for step in first_steps()))
@@ -63,7 +67,7 @@ def draw_first_start() -> None:
 def draw_missing(found: Mapping[str, list[RegisteredVersion]]) -> None:
     """Tasks of pretrained models that have none yet, and where to get one."""
     missing = [task for task in PRETRAINED_TASKS if task not in found]
-    if not missing:
+    if not missing or first_processes():
         return
     with st.expander(f"{len(missing)} tasks need a model", icon=":material/download:"):
         st.write("Download a model once, or use a local model folder.")
@@ -75,19 +79,41 @@ def draw_missing(found: Mapping[str, list[RegisteredVersion]]) -> None:
 
 @st.fragment(run_every=REFRESH_S)
 def draw_work(empty: bool) -> None:
-    """What is being trained and registered now; the whole page is drawn anew when something of it has ended."""
+    """What is being trained and registered now; the page is drawn anew when one has ended, or a model is ready."""
     listed = processes()
     active = {process.id for process in listed if process.active}
-    before = st.session_state.get(WAS_ACTIVE, set())
-    st.session_state[WAS_ACTIVE] = active
-    if before - active:
-        forget_versions()
-        st.rerun()
+    with errors_in_words("work"):
+        now = active, {one.key for one in versions()} if active else set()
+        before, known = st.session_state.get(SEEN, now)
+        st.session_state[SEEN] = now
+        if before - active or now[1] - known:
+            forget_versions()
+            st.rerun()
+    first = first_processes()
+    if first:
+        st.header("Setting up")
+        done = sum(process.state == FINISHED for _, process in first)
+        st.caption(f"{done} of {len(first)} steps done. Each model can be used as soon as it is ready.")
+    for step, process in first:
+        _draw_process(process, step.purpose)
     for process in listed:
+        if process.id in {step.id for _, step in first}:
+            continue
         if process.active:
-            last = log_tail(process.id, 1)
-            st.status(escaped(f"{process.title}: {last}" if last else process.title), state="running")
+            _draw_process(process, process.title)
         elif process.state == FAILED and empty:
-            st.error(escaped(f"{process.title} failed: {log_tail(process.id, 1)}"))
+            st.error(escaped(f"{process.title} failed: {reason(process, log_tail(process.id))}"))
     if active:
         st.page_link("views/runs.py", label="Watch them", icon=":material/monitoring:")
+
+
+def _draw_process(process: Process, name: str) -> None:
+    """One line: its state, what it makes, how far it is, and how long it still takes."""
+    icon, color = LOOK[process.state]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge("queued" if process.state == WAITING else process.state, icon=icon, color=color)  # type: ignore[arg-type]
+        st.markdown(escaped(name[:1].upper() + name[1:]), width="content")
+    if process.state == FAILED:
+        st.error(escaped(reason(process, log_tail(process.id))))
+    elif process.state == RUNNING:
+        draw_progress(process, log_tail(process.id))

@@ -54,6 +54,7 @@ RUNNING, FINISHED, FAILED, KILLED = (
     RunStatus.to_string(status)
     for status in (RunStatus.RUNNING, RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
 )
+EXPERIMENT_KIND, GUESSED = "mlflow.experimentKind", "_inferred"
 # What says all in its text.
 SPOKEN = (UserError, TrainingError, StoreUnreachableError)
 
@@ -87,6 +88,8 @@ def tracked_run(
                 nested = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
                 run_id = _create(client, place, {"entry_point": experiment, **nested, **(tags or {})})
             run = client.get_run(run_id)
+            if parent is None:
+                _mark_kind(client, run.info.experiment_id)
         server = is_server(client.tracking_uri)
         calls = Background(client.tracking_uri, LONG_S if parent else 0.0) if server else Direct()
         tracker = Tracker(client, run, known_epochs, calls)
@@ -125,7 +128,9 @@ def shared_run(experiment: str, run_id: str | None = None) -> Tracker:
             if launched and launched != run_id:
                 _refer(client, launched, client.get_run(run_id))
             client.update_run(run_id, status=RUNNING)
-        return Tracker(client, client.get_run(run_id), set(), Direct(wait=True))
+        run = client.get_run(run_id)
+        _mark_kind(client, run.info.experiment_id)
+        return Tracker(client, run, set(), Direct(wait=True))
 
 
 def end_shared_run(run_id: str, status: str, tags: Mapping[str, str] | None = None) -> None:
@@ -163,6 +168,13 @@ def _experiment(client: MlflowClient, name: str) -> str:
             f"restored: mlflow experiments restore --experiment-id {found.experiment_id}"
         )
     return found.experiment_id
+
+
+def _mark_kind(client: MlflowClient, experiment_id: str) -> None:
+    """Let MLflow's pages open an experiment on its runs and metrics; what a user chose there stays."""
+    kind = client.get_experiment(experiment_id).tags.get(EXPERIMENT_KIND, GUESSED)
+    if kind.endswith(GUESSED):  # MLflow's pages guess, and may have guessed wrong while there was no run
+        client.set_experiment_tag(experiment_id, EXPERIMENT_KIND, "custom_model_development")
 
 
 @contextmanager

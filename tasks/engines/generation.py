@@ -70,9 +70,14 @@ class LanguageTask(PretrainedTask):
     def memory_bytes(self) -> int:
         return self.engine.memory_bytes() if hasattr(self, "engine") else 0
 
+    @property
+    def longest(self) -> int:
+        """The most tokens to write: the window less one of the prompt."""
+        return self.window - 1
+
     def room(self, parameters: dict[str, Any]) -> int:
         """How many tokens of a prompt the window has room for. Raises TaskInputError if the text to write fills it."""
-        most = self.window - 1
+        most = self.longest
         if parameters["max_new_tokens"] > most:
             given = parameters["max_new_tokens"]
             raise TaskInputError(f"max_new_tokens is {given}; valid: a whole number from 1 to {most} for this model")

@@ -98,6 +98,12 @@ class Worker:
             running = self._current.key if self._current else None
         return Statistics(loaded, sum(loaded.values()), self.budget_bytes, len(self._queue), running)
 
+    def limits(self, key: str) -> dict[str, int]:
+        """The largest values of parameters for a model, if it is loaded: see `Task.limits`."""
+        with self._lock:
+            loaded = self._loaded.get(key)
+        return loaded[0].limits() if loaded else {}
+
     def close(self) -> None:
         """Cancel all jobs, unload all models and end the thread; returns when that is done."""
         waiting = self._queue.close()

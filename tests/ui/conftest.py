@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,12 +44,21 @@ def _forget() -> None:
 
 
 @pytest.fixture
-def page() -> Callable[..., "AppTest"]:  # noqa: F821
+def page() -> Callable[..., Any]:
     """A function that opens a page of the app, such as `page("tasks")`."""
     from streamlit.testing.v1 import AppTest
 
+    class Watched(AppTest):
+        """An app whose every drawing is looked at: none may end in an exception, shown or caught by `ui/app.py`."""
+
+        def _run(self, *args: Any, **settings: Any) -> AppTest:
+            super()._run(*args, **settings)
+            failed = [one.value for one in self.error if "This page failed" in one.value]
+            assert not self.exception and not failed, [*(one.value for one in self.exception), *failed]
+            return self
+
     def open_page(name: str, timeout: float = 60.0) -> AppTest:
-        app = AppTest.from_file(str(PROJECT_ROOT / "ui" / "app.py"), default_timeout=timeout)
+        app = Watched.from_file(str(PROJECT_ROOT / "ui" / "app.py"), default_timeout=timeout)
         app.run()
         if name != "home":
             app.switch_page(f"views/{name}.py").run()

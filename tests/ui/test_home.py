@@ -6,11 +6,14 @@ import pytest
 
 from tasks.runs import StoreUnreachableError
 from ui.running import first_start, processes
+from ui.running.processes import RUNNING, WAITING, Process
+from ui.services import registered
+from ui.session import forget_versions
 
 
 def words(app) -> str:
     """All texts of a page."""
-    kinds = (app.markdown, app.caption, app.info, app.error, app.title, app.subheader)
+    kinds = (app.markdown, app.caption, app.info, app.error, app.title, app.header)
     return " ".join(str(element.value) for kind in kinds for element in kind)
 
 
@@ -30,6 +33,31 @@ def test_an_empty_registry_is_said_and_one_button_starts_what_can_be_made(
     assert "Nothing is registered yet" in words(app) and "LeNet\\-5" in words(app)
     app.button(key="home-first-start").click().run()
     assert asked[:2] == ["cnn", "seq2seq"] and not app.exception
+
+
+def test_while_the_first_start_works_its_steps_are_shown_and_what_is_ready_opens(
+    tool, page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = time.time() - 30
+    states = {"cnn": RUNNING, "seq2seq": WAITING}
+    listed = [
+        Process(id=f"20260101-120000-0123abc{number}", entry=entry, values={}, command=(), pid=1, state=state,
+                started=begun, began=begun if state == RUNNING else None, ended=None, code=None, stopping=False)
+        for number, (entry, state) in enumerate(states.items())
+    ]  # fmt: skip
+    for module in ("ui.home_page", "ui.running.first_start"):
+        monkeypatch.setattr(f"{module}.processes", lambda: listed)
+    monkeypatch.setattr("ui.home_page.log_tail", lambda *_: "epoch 1/4\n/lib/x.py:1: UserWarning: old")
+    found = registered()
+    monkeypatch.setattr("ui.session.registered", list)
+    app = page("home")
+    assert "Setting up" in words(app) and "0 of 2 steps done" in words(app)
+    assert "Nothing is registered yet" not in words(app) and "UserWarning" not in words(app)
+    assert not [button for button in app.button if button.key == "home-first-start"]
+    assert "queued" in words(app) and "running" in words(app) and " left" in app.get("progress")[0].proto.text
+    monkeypatch.setattr("ui.session.registered", lambda: found)
+    forget_versions()
+    assert "What you can do now" in words(app.run())
 
 
 def test_tasks_without_a_model_are_named_with_what_they_need(empty_tool, page) -> None:

@@ -10,10 +10,11 @@ from filelock import FileLock
 from tasks.catalog import PRETRAINED_TASKS, catalog
 from tasks.hub.package import PackageSource
 from tasks.runs import claim_file
+from ui.results.charts import by_epoch
 from ui.running import first_start, processes
-from ui.running.live_run import duration, in_words, live_run, progress, reason
+from ui.running.live_run import duration, in_words, last_said, live_run, progress, reason, remaining
 from ui.running.process_log import MOST_BYTES, MOST_LINES, read_tail
-from ui.running.processes import FAILED, FINISHED, RUNNING, Process
+from ui.running.processes import FAILED, FINISHED, RUNNING, WAITING, Process
 from ui.running.programs import problems, program
 
 
@@ -81,6 +82,32 @@ def test_a_failure_is_told_in_its_own_words() -> None:
     log = "[1/1] chatbot: x\n      not registered: the Hub cannot be reached\nerror: 1 of 1 tasks failed"
     assert reason(a_process(FAILED, "register"), log) == "not registered: the Hub cannot be reached"
     assert "exit code -9" in reason(a_process(FAILED, code=-9), "")
+
+
+def test_a_curve_of_one_epoch_is_a_point_and_epochs_are_whole() -> None:
+    drawn = by_epoch({"train": {1: 0.9}, "val": {1: 0.8}}, "loss").to_dict()
+    assert drawn["mark"] == {"type": "line", "point": True}
+    assert drawn["encoding"]["x"]["axis"] == {"format": "d", "tickMinStep": 1}
+    assert [point["value"] for point in drawn["data"]["values"]] == [0.9, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("epoch 1/3\n/lib/x.py:3: UserWarning: old\n  warnings.warn(\n", "epoch 1/3"),
+        ("      loaded\n2026/01/01 10:00:00 WARNING mlflow: slow\n[transformers] `x` is ignored", "      loaded"),
+        ("\x1b", "\x1b"),
+        ("/lib/x.py:3: FutureWarning: old", ""),
+    ],
+)
+def test_what_libraries_warn_of_is_no_status(log: str, said: str) -> None:
+    assert last_said(log) == said
+
+
+def test_the_time_left_is_told_once_there_is_something_to_tell_it_from() -> None:
+    begun = time.time() - 3600
+    assert remaining(a_process(began=begun), 0.25).startswith("about 3 h ")
+    assert remaining(a_process(began=begun), 0.01) == "" == remaining(a_process(WAITING, began=None), 0.5)
 
 
 def test_lengths_of_time_in_words() -> None:

@@ -42,8 +42,8 @@ def test_words_are_tinted_by_their_weight_and_their_sign_is_a_line() -> None:
              {"word": "bad", "start": 31, "end": 34, "weight": -0.2}]  # fmt: skip
     drawn = words_html(text, words)
     assert "<script" not in drawn and "&lt;script&gt;" in drawn
-    assert "solid rgba(0,140,90,1.000)" in drawn and 'title="+0.4000"' in drawn
-    assert "dashed rgba(210,60,40,0.500)" in drawn and 'title="-0.2000"' in drawn
+    assert "solid rgba(47,127,224,1.000)" in drawn and 'title="+0.4000"' in drawn
+    assert "dashed rgba(217,115,13,0.500)" in drawn and 'title="-0.2000"' in drawn
     assert drawn.count("<span") == 3 and "> <span" in drawn
 
 

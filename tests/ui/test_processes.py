@@ -57,7 +57,7 @@ def test_a_program_gets_its_arguments_and_ends(pretended: Path, monkeypatch: pyt
     process = processes.start("cnn", {"seed": "0", "epochs": "3", "data_dir": "--help; $(touch x)"})
     done = when(process, FINISHED, FAILED)
     assert (done.state, done.code, done.entry) == (FINISHED, 0, "cnn")
-    assert done.title == "cnn epochs=3 data_dir=--help; $(touch x)"
+    assert done.title == "lenet5 on digits"
     said = json.loads(processes.log_tail(process.id))
     # Each in one piece, no shell in between; the default seed is left out.
     assert said["arguments"] == ["--epochs=3", "--data_dir=--help; $(touch x)"]

@@ -69,7 +69,7 @@ def test_start_gives_the_program_what_was_typed(empty_tool, page, monkeypatch: p
     assert "-P model=resnet20 -P register=false -P epochs=3" in app.code[-1].value
     app.button(key="runs-start").click().run()
     assert started == [("cnn", {"model": "resnet20", "register": "false", "epochs": "3"})]
-    assert "Started: cnn model=resnet20" in texts(app)
+    assert "Started: resnet20 on digits" in texts(app)
     assert app.button(key=f"stop-{ID}")
     # What was typed is still there, also after a look at another form.
     app.selectbox(key="runs-entry").set_value("seq2seq").run()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,18 +19,24 @@ def test_a_starter_says_what_it_is_and_offers_the_hubs_model(
     tool: Path, page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = page("tasks")
-    key = f"starter-note-{app.selectbox(key='tasks-task').value}"
+    key = f"starter-get-{app.selectbox(key='tasks-task').value}"
     assert not [button for button in app.button if button.key == key]
     task = app.selectbox(key="tasks-task").value
     name, number = app.selectbox(key=f"tasks-model-{task}").value.split("/")
     MlflowClient().set_model_version_tag(name, number, "starter", "true")
     forget_versions()
     started = []
-    monkeypatch.setattr(process_cards, "start", lambda entry, values: started.append((entry, values)))
+
+    def start(*asked: Any) -> SimpleNamespace:
+        started.append(asked)
+        return SimpleNamespace(title="register")
+
+    monkeypatch.setattr(process_cards, "start", start)
     app = page("tasks")
     better = catalog()[task].default
     [button] = [button for button in app.button if button.key == key]
     assert button.label.replace("\\", "") == f"Get {better.name}"
-    assert any("without a network" in caption.value for caption in app.caption)
+    assert any("works offline" in caption.value for caption in app.caption)
     button.click().run()
     assert started == [("register", {"task": task, "model": better.name})]
+    assert any("Started" in note.value for note in app.success)

@@ -7,6 +7,7 @@ import pytest
 
 from tasks.runs import StoreUnreachableError
 from tests.support.words import PATIENCE, until
+from ui.session import services
 
 SMALL = {"summarization": {"max_length": 8, "num_beams": 1}, "story-completion": {"max_new_tokens": 8},
          "chatbot": {"max_new_tokens": 8}}  # fmt: skip
@@ -81,6 +82,7 @@ def test_wrong_input_is_said_by_the_field_before_any_model_is_asked_and_nothing_
     app = opened(page, "question-answering")
     app.text_input(key="tasks-question-answering-question").set_value("Who?").run()
     button(app, "Run").click().run()
+    assert not app.session_state["tasks-askings"]["question-answering"]  # nothing that could be taken for its answer
     assert [one.value for one in app.error] == [r"context is empty; valid\: text of 1 character to 1 MB"]
     assert app.text_input(key="tasks-question-answering-question").value == "Who?"
     assert "history" not in app.session_state or app.session_state["history"] == []
@@ -92,10 +94,16 @@ def test_wrong_input_is_said_by_the_field_before_any_model_is_asked_and_nothing_
 
 def test_what_only_the_model_can_refuse_is_said_there_too(tool, page) -> None:
     app = opened(page, "story-completion")
-    app.number_input(key="tasks-story-completion-set-max_new_tokens").set_value(4000).run()
+    field = "tasks-story-completion-set-max_new_tokens"
+    app.number_input(key=field).set_value(4097).run()
+    assert "from 1 to 4096" in words(app)  # before anything is asked
+    app.number_input(key=field).set_value(4000).run()
+    assert ":red[" not in words(app)
     app.button(key="tasks-story-completion-example-0").click().run()
     button(app, "Run").click().run()
     assert "is 4000; valid" in app.error[0].value and len(app.error) == 1
+    limit = services().worker.limits("story-completion/2")["max_new_tokens"]
+    assert f":red[:material/error: Valid\\: a whole number from 1 to {limit}]" in words(app)
 
 
 def test_a_story_goes_on_and_two_models_tell_it_side_by_side(tool, page) -> None:

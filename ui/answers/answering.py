@@ -20,6 +20,16 @@ from ui.session import SPOKEN, services
 
 REDRAW_S = 0.1
 CLEAR_S = 0.05  # the browser is told to clear before it is told what follows
+# Where an answer grows, the page follows, until the visitor touches anything: below the fold nobody would see it.
+FOLLOW = """<script>
+(() => {
+  const answers = document.querySelector("[class*=st-key-tasks-][class*=-answers]");
+  const grown = new ResizeObserver(() => answers.scrollIntoView({block: "nearest"}));
+  grown.observe(answers);
+  for (const touch of ["wheel", "pointerdown", "keydown", "touchstart"])
+    addEventListener(touch, () => grown.disconnect(), {once: true, passive: true});
+})()
+</script>"""
 # Keys of the session's state.
 ASKINGS, LEFT, REFUSED = "tasks-askings", "tasks-left", "tasks-refused"
 
@@ -37,9 +47,9 @@ def askings_of(task: str) -> list[Asking]:
 def start(versions: Sequence[RegisteredVersion], row: Row, parameters: Mapping[str, Any]) -> None:
     """Ask these versions, instead of what was asked before. What is wrong with the input is kept for `refusal`."""
     askings = askings_of(versions[0].task)
+    leave(askings)  # first: below what is refused, the last answer would be taken for one to it
     try:
         check(versions[0].task, row, parameters)
-        leave(askings)
         for version in versions:
             job = services().submit(version.key, row, parameters)
             _own_jobs().append(job)
@@ -124,6 +134,8 @@ def draw_answers(panel: Panel, askings: Sequence[Asking], key: str, errors: Delt
     slots = [place.empty() for place in st.columns(len(askings))] if len(askings) > 1 else [st.empty()]
     waiting = list(zip(askings, slots, range(len(askings)), strict=False))
     watched = any(not one.over for one in askings)
+    if watched:
+        st.html(FOLLOW, unsafe_allow_javascript=True)
     for asking, slot, _ in waiting:
         if not asking.over and not asking.events:
             slot.empty()  # what is there of the last answer would stay, paler, until the end of this one

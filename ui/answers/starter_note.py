@@ -15,13 +15,14 @@ def draw_starter_note(version: RegisteredVersion) -> None:
     offers = catalog().get(version.task)
     if version.tags.get("starter") != "true" or offers is None:
         return
-    better, note = offers.default, f"starter-note-{version.task}"
+    better, button = offers.default, f"starter-get-{version.task}"
+    note = f"{button}-note"  # no widget's key: Streamlit lets nobody write those of buttons
     values = {"task": version.task, "model": better.name}
     at_work = any(one.active and dict(one.values) == values for one in processes())
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge("starter", icon=":material/eco:", color="green")
         st.caption("Small, and trained by this project, so that this task works offline.", width="content")
-        st.button(escaped(f"Getting {better.name}" if at_work else f"Get {better.name}"), key=note, on_click=launch,
+        st.button(escaped(f"Getting {better.name}" if at_work else f"Get {better.name}"), key=button, on_click=launch,
                   args=("register", values, note), icon=":material/download:", type="tertiary", disabled=at_work,
                   help=escaped(f"Registers {better.model_id} ({better.size()}). It needs a network. "
                                f"{champion_rule(version.task)}"))  # fmt: skip

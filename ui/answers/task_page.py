@@ -11,10 +11,11 @@ from tasks.registry import RegisteredVersion
 from ui.answers import batch_panel, history_panel
 from ui.answers.answer import Asked
 from ui.answers.answering import askings_of, draw_answers, form_key, leave, refusal, start, stop
-from ui.answers.forms import draw_parameters, fill_parameters
+from ui.answers.forms import draw_parameters, fill_parameters, limited
 from ui.panels import Example, Panel
 from ui.panels import panel as panel_of
 from ui.plain import escaped
+from ui.session import services
 
 # Keys of the session's state.
 TASK, LINK, TAB = "tasks-task", "tasks-link", "tasks-tab"
@@ -58,9 +59,10 @@ def choose_version(label: str, models: Sequence[RegisteredVersion], key: str) ->
 
 
 def in_words(version: RegisteredVersion) -> str:
-    """A version as an option: what it is called, which it is, whether it is the champion, its licence."""
-    licence = version.tags.get("licence", "")
-    parts = [version.model, f"{version.name} v{version.version}", "champion" if version.champion else "", licence]
+    """A version as an option: what it is called, which it is, whether it is the champion, its license."""
+    license = " ".join(version.tags.get("licence", "").split())
+    parts = [version.model, f"{version.name} v{version.version}", "champion" if version.champion else "",
+             f"license: {license}" if license else ""]  # fmt: skip
     return " · ".join(" ".join(part.split()) for part in parts if part)
 
 
@@ -82,12 +84,17 @@ def known(found: Mapping[str, list[RegisteredVersion]]) -> dict[str, list[Regist
 def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> None:
     """The form, the buttons and the answers; comes last on a page, because it goes on until the answers are there."""
     key = form_key(panel.task)
-    asked = [version, *second_model(version, models)]
-    draw_examples(panel, panel.examples_for(starter=version.tags.get("starter") == "true"), key)
+    if panel.begins(key):
+        draw_examples(panel, panel.examples_for(starter=version.tags.get("starter") == "true"), key)
     row = panel.row(key)
     errors = None if panel.has_entry else st.container()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        buttons = st.container(horizontal=True, width="content")
+        wanted = wants_second(version, models)
+        history_panel.draw_log_switch()
+    asked = [version, *second_model(version, models, wanted)]
     specs = {name: spec for name, spec in panel.specs.items() if name not in panel.hidden}
-    parameters = draw_parameters(specs, f"{key}-set", panel.upfront)
+    parameters = draw_parameters(limited(specs, services().worker.limits(version.key)), f"{key}-set")
 
     def ask(row: Row, **changed: Any) -> None:
         panel.fill(row, key)
@@ -95,36 +102,45 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
         start(asked, row, {**parameters, **changed})
 
     panel.ask = ask
-    buttons = None if panel.has_entry else st.container(horizontal=True, vertical_alignment="center")
     panel.draw_above(row, key)
-    answers = st.container()
+    answers = st.container(key=f"{key}-answers")
     errors = errors or st.container()
-    with buttons or st.container(horizontal=True, vertical_alignment="center"):
-        if not panel.has_entry and st.button("Run", key=f"{key}-run", type="primary", icon=":material/play_arrow:"):
+    panel.draw_below(key)
+    with st.bottom.container(horizontal=True) if panel.has_entry else buttons:
+        if not panel.has_entry and st.button("Run", key=f"{key}-run", type="primary", icon=":material/play_arrow:",
+                                             shortcut="Ctrl+Enter"):  # fmt: skip
             start(asked, row, parameters)
         askings = askings_of(panel.task)
         leave(askings, still=lambda one: panel.belongs(one.row, row))
         busy = any(not one.over for one in askings)
+        panel.draw_buttons(row, key, busy=busy)
         st.button("Stop", key=f"{key}-stop", icon=":material/stop:", disabled=not busy, on_click=stop, args=(askings,))
-        history_panel.draw_log_switch()
     refused = refusal()
     if refused:
         errors.error(escaped(refused), icon=":material/error:")
-    panel.entry(row, key, busy=busy)
+    with st.bottom:
+        panel.entry(key, busy=busy)
     with answers:
         draw_answers(panel, askings, key, errors)
 
 
-def second_model(version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> list[RegisteredVersion]:
-    """The choice of a model beside the first one, if it is wanted."""
+def wants_second(version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> bool:
+    """The switch for a model beside the first one."""
     others = [one for one in models if one.key != version.key]
-    wanted = st.toggle(
+    return st.toggle(
         "Side by side with a second model",
         key=f"tasks-side-{version.task}",
         disabled=not others,
         help=None if others else "No other version is registered for this task.",
         persist_state="session",
     )
+
+
+def second_model(
+    version: RegisteredVersion, models: Sequence[RegisteredVersion], wanted: bool
+) -> list[RegisteredVersion]:
+    """The choice of a model beside the first one, if it is wanted."""
+    others = [one for one in models if one.key != version.key]
     return [choose_version("Second model", others, f"tasks-second-{version.task}")] if wanted and others else []
 
 
@@ -149,7 +165,7 @@ def use_example(panel: Panel, row: Row, key: str) -> None:
 
 def draw_batch(panel: Panel, version: RegisteredVersion, _models: Sequence[RegisteredVersion]) -> None:
     """Many rows from a file; the settings are those of the form."""
-    parameters = draw_parameters(panel.specs, f"{form_key(panel.task)}-set", panel.upfront)
+    parameters = draw_parameters(panel.specs, f"{form_key(panel.task)}-set")
     batch_panel.draw_batch(panel.task, version.key, parameters)
 
 

@@ -33,7 +33,6 @@ class Panel:
         starter_examples: those for the model that comes with the project, where it is too small for the others.
         specs: the schemas of the parameters, in the order of the form.
         hidden: parameters that the form leaves out because the page sets them itself.
-        upfront: how many parameters are seen at once; the others are folded away.
         has_entry: the panel asks by a control of its own (`entry`, below the answers), not by the page's button.
         ask: asks the model on the page for another row, from a callback of a button in `draw` or `entry`; None where
             an answer is only shown (in the history).
@@ -43,7 +42,6 @@ class Panel:
     examples: Sequence[Example] = ()
     starter_examples: Sequence[Example] = ()
     hidden: frozenset[str] = frozenset()
-    upfront: int = 3
     has_entry: bool = False
     ask: Callable[[Row], None] | None = None
 
@@ -73,8 +71,18 @@ class Panel:
     def draw_above(self, row: Row, key: str) -> None:
         """Draw what stands right above the answers; most panels have nothing there."""
 
-    def entry(self, row: Row, key: str, *, busy: bool) -> None:
-        """Draw the control that asks, below the answers; only for panels that have one."""
+    def draw_below(self, key: str) -> None:
+        """Draw what stands below the answers; most panels have nothing there."""
+
+    def begins(self, key: str) -> bool:  # noqa: ARG002
+        """Whether examples may be offered: what they would replace is not yet much."""
+        return True
+
+    def draw_buttons(self, row: Row, key: str, *, busy: bool) -> None:
+        """Draw what stands before the button that stops; most panels have nothing there."""
+
+    def entry(self, key: str, *, busy: bool) -> None:
+        """Draw the control that asks, at the bottom of the window; only for panels that have one."""
 
     def answered(self, row: Row, text: str, key: str) -> None:
         """Told once that an answer to a row is over: `text` is what was written, also of one that was stopped."""

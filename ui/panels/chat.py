@@ -32,7 +32,6 @@ class ChatPanel(Panel):
         ("Explain overfitting", "Explain overfitting to a beginner in three sentences."),
         ("A short poem", "Write a poem of four lines about the sea."),
     )
-    upfront = 2
     has_entry = True
 
     def fill(self, row: Mapping[str, Any], key: str) -> None:
@@ -80,14 +79,18 @@ class ChatPanel(Panel):
             if result["finish_reason"] == "length":
                 st.caption("It ended at the length limit: raise max new tokens to hear more.")
 
-    def entry(self, row: Row, key: str, *, busy: bool) -> None:
+    def begins(self, key: str) -> bool:
+        return not st.session_state.get(f"{key}-messages")
+
+    def draw_buttons(self, row: Row, key: str, *, busy: bool) -> None:
         if _talk(row):
-            with st.container(horizontal=True):
-                st.button("Regenerate", key=f"{key}-again", icon=":material/refresh:", disabled=busy,
-                          on_click=self._again, args=(row, key), help="With the next seed.")  # fmt: skip
-                st.button("Edit last message", key=f"{key}-edit", icon=":material/edit:", disabled=busy,
-                          on_click=_edit, args=(key,))  # fmt: skip
-                st.button("Clear", key=f"{key}-clear", icon=":material/delete:", on_click=self._clear, args=(key,))
+            st.button("Regenerate", key=f"{key}-again", icon=":material/refresh:", disabled=busy,
+                      on_click=self._again, args=(row, key), help="With the next seed.")  # fmt: skip
+            st.button("Edit last message", key=f"{key}-edit", icon=":material/edit:", disabled=busy,
+                      on_click=_edit, args=(key,))  # fmt: skip
+            st.button("Clear", key=f"{key}-clear", icon=":material/delete:", on_click=self._clear, args=(key,))
+
+    def entry(self, key: str, *, busy: bool) -> None:
         st.chat_input("Your message", key=f"{key}-entry", disabled=busy, max_chars=LONGEST,
                       on_submit=self._send, args=(key,))  # fmt: skip
 

@@ -53,10 +53,9 @@ class ImageGenerationPanel(Panel):
             image = draw_picture_input("Picture to start from (optional)", self._picture)
         # How much of a picture to redraw is a question only where there is one.
         self.hidden = frozenset({"strength"} if image is None else ())
-        self.upfront = 4 if image is None else 5
         return {"prompt": prompt, "image": image}
 
-    def draw_above(self, row: Row, key: str) -> None:  # noqa: ARG002
+    def draw_below(self, key: str) -> None:
         """The pictures of this session, newest first."""
         made = [one for one in history.history() if one.task == self.task and one.result.get("image")]
         if len(made) < 2:

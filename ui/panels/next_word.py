@@ -25,7 +25,6 @@ class NextWordPanel(Panel):
         Example("The capital of", {"text": "The capital of France is"}),
         Example("The dog", {"text": "The little dog ran"}),
     )
-    upfront = 1
 
     def row(self, key: str) -> dict[str, Any]:
         return {"text": text_field("Text", f"{key}-text", height=90, placeholder="The beginning of a sentence")}
@@ -41,8 +40,7 @@ class NextWordPanel(Panel):
 
 
 def draw_candidates(panel: Panel, text: str, candidates: Sequence[Mapping[str, Any]], key: str) -> None:
-    """A button for each word, filled like a bar up to its probability against the best one's."""
-    largest = max((one["probability"] for one in candidates), default=1.0) or 1.0
+    """A button for each word, filled like a bar up to its probability."""
     rules = []
     for number, one in enumerate(candidates):
         name = f"{key}-word-{number}"
@@ -54,7 +52,7 @@ def draw_candidates(panel: Panel, text: str, candidates: Sequence[Mapping[str, A
             on_click=panel.ask,
             args=({"text": appended(text, one["word"])},),
         )
-        filled = 100 * one["probability"] / largest
+        filled = 100 * one["probability"]
         rules.append(
             f".st-key-{name} button{{background-image:linear-gradient(to right,{TINT} {filled:.1f}%,"
             f"transparent {filled:.1f}%)}}.st-key-{name} button>div{{justify-content:flex-start}}"

@@ -25,7 +25,6 @@ class QuestionAnsweringPanel(Panel):
         Example("Who understood the bees?", {"question": "Who worked out the dance of the bees?", "context": BEES}),
         Example("Not in the text", {"question": "Who built the bridge?", "context": BRIDGE}),
     )
-    upfront = 1
 
     def row(self, key: str) -> dict[str, Any]:
         question = st.text_input("Question", key=f"{key}-question", persist_state="session",

@@ -53,7 +53,7 @@ def draw_words(text: str, words: Sequence[Mapping[str, Any]], label: str) -> Non
         return
     st.html(words_html(text, words))
     name = escaped(label)
-    st.caption(f"Solid line: speaks for {name}. Dashed line: speaks against it. Stronger color = more weight.")
+    st.caption(f"Blue, solid line: evidence for {name}. Orange, dashed: against it. Stronger color = more weight.")
     with st.expander("Words by their weight"):
         strongest = sorted(words, key=lambda word: -abs(word["weight"]))
         st.dataframe(
@@ -74,7 +74,8 @@ def words_html(text: str, words: Sequence[Mapping[str, Any]]) -> str:
     for word in words:
         parts.append(escaped_html(text[end : word["start"]]))
         share = abs(word["weight"]) / largest
-        color, line = ("0,140,90", "solid") if word["weight"] >= 0 else ("210,60,40", "dashed")
+        # Of no good and no bad: what speaks for NEGATIVE is no green.
+        color, line = ("47,127,224", "solid") if word["weight"] >= 0 else ("217,115,13", "dashed")
         style = f"background:rgba({color},{STRONGEST * share:.3f});border-bottom:2px {line} rgba({color},{share:.3f})"
         shown = escaped_html(text[word["start"] : word["end"]])
         parts.append(f'<span style="{style};border-radius:3px" title="{word["weight"]:+.4f}">{shown}</span>')

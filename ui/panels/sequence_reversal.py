@@ -32,7 +32,7 @@ class SequenceReversalPanel(Panel):
 
     def draw(self, row: Row, result: Row, key: str) -> None:
         source, said = [int(number) for number in row["sequence"]], result["reversed"]
-        st.markdown(f"#### {escaped(in_words(said) or 'nothing')}")
+        st.markdown(f"**{escaped(in_words(said) or 'nothing')}**")
         st.markdown(verdict(source, said))
         if result["beyond_training"]:
             st.caption("The sequence is longer than any that this network was trained on.")

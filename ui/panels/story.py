@@ -21,7 +21,6 @@ class StoryPanel(Panel):
         Example("A cat and the moon", {"text": "Once upon a time there was a cat who looked at the moon and"}),
         Example("A letter", {"text": "The letter had no stamp and no name on it. Inside was only one sentence:"}),
     )
-    upfront = 2
 
     def row(self, key: str) -> dict[str, Any]:
         return {"text": text_field("Beginning", f"{key}-text", placeholder="Once upon a time")}

@@ -66,6 +66,24 @@ def curves(
     return alt.layer(drawn, marks, aims).properties(height=_height(points) + LEGEND_ROW)
 
 
+def by_epoch(values: Mapping[str, Mapping[int, float]], title: str) -> "alt.Chart":
+    """Values by epoch for `train` and `val`, each a line with its points: after one epoch there is only the point."""
+    import altair as alt
+
+    names = {"train": "training", "val": "validation"}
+    points = [
+        {"part": names[part], "epoch": epoch, "value": value}
+        for part, by in values.items() for epoch, value in by.items()
+    ]  # fmt: skip
+    y = alt.Y("value:Q", title=title, axis=alt.Axis(format="~g", tickCount=5), scale=alt.Scale(zero=False))
+    color = alt.Color("part:N", scale=alt.Scale(domain=list(names.values()), range=[BLUE, ORANGE]),
+                      legend=alt.Legend(title=None, orient="top"))  # fmt: skip
+    return alt.Chart(alt.Data(values=points)).mark_line(point=True).encode(
+        x=alt.X("epoch:Q", axis=alt.Axis(format="d", tickMinStep=1), scale=alt.Scale(zero=False)), y=y, color=color,
+        tooltip=["part:N", "epoch:Q", alt.Tooltip("value:Q", title=title, format=".4f")],
+    ).properties(height=280)  # fmt: skip
+
+
 def bars(found: Sequence["Line"], metric: str, title: str, *, zoomed: bool = False) -> "LayeredChart":
     """A test metric of all lines, its values beside the names; a thin line from the lowest to the highest seed.
 

@@ -36,7 +36,7 @@ MOST_REPORTS = 3
 def nothing_yet() -> None:
     """What to do where no training has finished."""
     st.write("No training of a CNN has finished yet. This trains six small ones on handwritten digits, in minutes:")
-    st.code(COMMAND, language="bash")
+    st.code(COMMAND, language=None)
     st.page_link("views/runs.py", label="Start and watch a run here", icon=":material/play_circle:")
 
 
@@ -84,7 +84,7 @@ def each_run(chosen: Sequence[FinishedTraining]) -> bool:
 
 def draw_leaderboard(found: Sequence[Line], chosen: Sequence[FinishedTraining]) -> None:
     """The sortable table, what to know of it, and reports of comparisons to download."""
-    st.subheader("Leaderboard")
+    st.header("Leaderboard")
     for reason in unlike(chosen):
         st.warning(escaped(f"{reason} Their results cannot be compared fairly."), icon=":material/warning:")
     links = {one.run_id: run_link(one.run_id, one.experiment_id) for one in chosen}
@@ -137,7 +137,7 @@ def shown(found: Sequence[Line]) -> list[Line]:
 @st.fragment
 def draw_curves(found: Sequence[Line], curves: Curves) -> None:
     """Loss or accuracy against epochs or seconds, of training and validation images."""
-    st.subheader("Curves")
+    st.header("Curves")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         metric = st.segmented_control("Metric", ["loss", "accuracy"], default="loss", required=True,
                                       format_func=str.capitalize, key="compare-metric")  # fmt: skip
@@ -168,7 +168,7 @@ def draw_curves(found: Sequence[Line], curves: Curves) -> None:
 @st.fragment
 def draw_bars(found: Sequence[Line]) -> None:
     """Test metrics as bars."""
-    st.subheader("Test metrics")
+    st.header("Test metrics")
     zoomed = st.toggle("Zoom in on the differences", key="compare-zoom")
     for row in (SHARES[:2], SHARES[2:]):
         for place, metric in zip(st.columns(2), row, strict=True):
@@ -186,7 +186,7 @@ def _in_words(found: Sequence[Line], metric: str) -> str:
 @st.fragment
 def draw_cost(found: Sequence[Line]) -> None:
     """Accuracy against what it costs."""
-    st.subheader("Accuracy against cost")
+    st.header("Accuracy against cost")
     against = st.segmented_control("Cost", list(COSTS)[:2], default="parameters", required=True,
                                    format_func=COSTS.__getitem__, key="compare-cost")  # fmt: skip
     if not any("accuracy" in line.values and against in line.values for line in found):
@@ -200,7 +200,7 @@ def draw_cost(found: Sequence[Line]) -> None:
 @st.fragment
 def draw_confusions(found: Sequence[Line]) -> None:
     """Confusion matrices side by side, added up over the runs of a line."""
-    st.subheader("Confusion matrices")
+    st.header("Confusion matrices")
     labels = {line.label: line for line in found}
     picked = st.multiselect("Models", list(labels), default=list(labels)[:CONFUSIONS_AT_FIRST],
                             key=f"compare-confusions-{hash(tuple(labels))}", format_func=visible)  # fmt: skip

@@ -46,7 +46,7 @@ def nothing_yet() -> None:
     """What to do where no network is registered."""
     st.info("No network that reverses numbers is registered yet.", icon=":material/info:")
     st.write("This trains one with attention and registers it, in minutes:")
-    st.code(COMMAND, language="bash")
+    st.code(COMMAND, language=None)
     st.page_link("views/runs.py", label="Start and watch a run here", icon=":material/play_circle:")
 
 
@@ -111,7 +111,7 @@ def draw_answers(registered: Sequence[RegisteredVersion], known: Mapping[str, Tr
     if asked is None:
         return
     _wait(asked.jobs.values())
-    st.subheader("Answers")
+    st.header("Answers")
     st.caption("The numbers as typed")
     st.html(sequences.chips(asked.source))
     waiting = not asked.over
@@ -172,7 +172,7 @@ def _draw_answer(source: Sequence[int], key: str, job: Job, trained: Trained | N
 
 def draw_lengths(chosen: Sequence[RegisteredVersion], known: Mapping[str, Trained]) -> None:
     """Accuracy by length, as the trainings that registered the models logged it."""
-    st.subheader("Accuracy by length")
+    st.header("Accuracy by length")
     names = sequences.labels(chosen)
     rows = sequences.length_rows({names[key]: one for key, one in known.items() if key in names})
     if not rows:

@@ -1,4 +1,4 @@
-"""What an empty registry can be given here and now, with no network: for the home page's one button. No Streamlit."""
+"""What an empty registry can be given offline: for the home page's one button. No Streamlit."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ class FirstStep:
 
 
 def first_steps() -> list[FirstStep]:
-    """The programs that fill an empty registry without a network."""
+    """The programs that fill an empty registry offline."""
     steps = [
         FirstStep("cnn", "LeNet-5, trained on handwritten digits"),
         FirstStep("seq2seq", "an encoder-decoder with attention, trained to reverse sequences"),
@@ -32,6 +32,16 @@ def first_steps() -> list[FirstStep]:
             FirstStep("register", f"{task}: a small model that is on this machine", {"task": task}) for task in here
         ]
     return steps
+
+
+def first_processes() -> list[tuple[FirstStep, Process]]:
+    """The steps that were started, each with its newest process; [] unless one of them works or waits."""
+    found = []
+    for step in first_steps():
+        values = changed(program(step.entry), step.values)
+        of_it = [one for one in processes() if one.entry == step.entry and dict(one.values) == values]  # newest first
+        found += [(step, of_it[0])] if of_it else []
+    return found if any(one.active for _, one in found) else []
 
 
 def start_first_steps() -> list[Process]:

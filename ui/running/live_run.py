@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.runs import end_abandoned, find_run, open_store, readable_errors, tagged_runs
-from ui.running.processes import FINISHED, TAG, Process
+from ui.running.processes import FINISHED, RUNNING, TAG, Process
 
 COUNTED = re.compile(r"^\s*(?P<what>epoch\s+|\[)?(?P<done>\d{1,6})/(?P<all>\d{1,6})\b", re.MULTILINE)
+# A warning and the line of code below it, as Python and logging write them.
+LIBRARY = re.compile(r"Warning:|^\s+[\w.]+\($|\b(?:WARNING|INFO)\b|^\[\w+\] |\[\d+;\d+m")
+MEASURABLE = 0.05  # of the work: an estimate from less is a guess
 PARENT = "mlflow.parentRunId"
 PARTS = ("train", "val")
 
@@ -94,6 +97,19 @@ def progress(process: Process, log: str) -> tuple[float, str] | None:
     if what == "[":  # which one it is at, not how many are done
         return (done - 1) / total, f"{done} of {total}"
     return done / total, f"{'epoch ' if what else ''}{done} of {total}{'' if what else ' done'}"
+
+
+def remaining(process: Process, done: float) -> str:
+    """How long a process still has, going on as it did so far; empty while too little is done to say."""
+    if process.state != RUNNING or process.began is None or not MEASURABLE <= done < 1:
+        return ""
+    return f"about {in_words((time.time() - process.began) * (1 - done) / done)} left"
+
+
+def last_said(log: str) -> str:
+    """The last line that a program of ours printed: libraries warn in between, which says nothing of how far it is."""
+    lines = (line for line in reversed(log.split("\n")) if line.strip())
+    return next((line for line in lines if not LIBRARY.search(line)), "")
 
 
 def reason(process: Process, log: str) -> str:

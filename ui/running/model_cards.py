@@ -34,7 +34,7 @@ def draw_model(name: str, versions: Sequence[RegisteredVersion]) -> None:
     """A registered model: its champion, then its other versions, the newest first."""
     champion = next((one for one in versions if one.champion), None)
     with st.container(border=True, key=f"model-{name}"):
-        st.markdown(f"#### {escaped(name)}")
+        st.header(escaped(name))
         st.caption(escaped(task_title(versions[0].task)))
         if champion is None:
             st.warning("It has no champion, so the serve command cannot find it. Choose one.", icon=":material/flag:")
@@ -105,7 +105,7 @@ def _promote(version: RegisteredVersion) -> None:
 
 @st.dialog("Details", width="medium", icon=":material/list:")
 def _draw_details(version: RegisteredVersion) -> None:
-    st.markdown(f"#### {escaped(f'{version.name}, version {version.version}')}")
+    st.markdown(f"**{escaped(f'{version.name}, version {version.version}')}**")
     if version.description:
         st.write(escaped(version.description))
     with errors_in_words("details"):
@@ -157,7 +157,7 @@ def _draw_offer(offer: CatalogModel, values: Mapping[str, str], present: str, at
                 st.badge("default", color="blue")
             if present:
                 st.badge(escaped(present), icon=":material/check:", color="green")
-        licence = f"licence {offer.licence}" if offer.licence else "licence not looked up"
+        licence = f"license {offer.licence}" if offer.licence else "license not looked up"
         st.caption(escaped(" · ".join(filter(None, (offer.size(), licence, offer.note)))))
         with st.container(horizontal=True):
             st.button("Registering" if at_work else "Register again" if present else "Register", disabled=at_work,

@@ -51,9 +51,9 @@ def facts(version: RegisteredVersion) -> list[str]:
         *measured,
         f"{_count(parameters)} parameters" if parameters else "",
         f"{_size(version.memory_bytes)} of memory" if version.memory_bytes else "",
-        f"licence {licence}" if licence and licence.lower() not in UNKNOWN_LICENCES else "",
+        f"license {licence}" if licence and licence.lower() not in UNKNOWN_LICENCES else "",
         # A model that was trained here has none but its maker's.
-        "licence unknown" if "hub_id" in tags and licence.lower() in UNKNOWN_LICENCES else "",
+        "license unknown" if "hub_id" in tags and licence.lower() in UNKNOWN_LICENCES else "",
         f"registered {version.created:%Y-%m-%d %H:%M} UTC",
     ]
     return [fact for fact in known if fact]

@@ -1,6 +1,6 @@
 """Draws processes: what they are, how far, their curves, the end of their log, and buttons to stop or remove them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -8,8 +8,8 @@ import streamlit as st
 from experiments.config import ConfigError
 from tasks.runs import StoreUnreachableError
 from ui.plain import escaped
-from ui.results.charts import BLUE, ORANGE
-from ui.running.live_run import LiveRun, duration, live_run, progress, reason
+from ui.results.charts import by_epoch
+from ui.running.live_run import LiveRun, duration, last_said, live_run, progress, reason, remaining
 from ui.running.processes import (
     FAILED,
     FINISHED,
@@ -30,7 +30,6 @@ from ui.session import forget_versions
 REFRESH_S = 2
 SHOWN = 10
 RESUMABLE = ("cnn", "seq2seq", "compare")
-COLORS = {"train": BLUE, "val": ORANGE}
 LOOK = {
     WAITING: (":material/hourglass_empty:", "gray"),
     RUNNING: (":material/progress_activity:", "blue"),
@@ -99,7 +98,7 @@ def _draw(process: Process, note: str) -> None:
     with st.container(border=True, key=f"process-{process.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("stopping" if process.stopping else process.state, icon=icon, color=color)  # type: ignore[arg-type]
-            st.markdown(f"**{escaped(process.entry)}**", width="content")
+            st.markdown(f"**{escaped(process.title)}**", width="content")
             st.caption(_when(process), width="content")
         if process.values:
             st.caption(escaped("   ".join(f"{name}={text}" for name, text in process.values.items())))
@@ -123,19 +122,25 @@ def _when(process: Process) -> str:
 
 
 def _draw_progress(process: Process, log: str) -> None:
-    last = log.rpartition("\n")[2]
+    last = last_said(log)
     if process.state == FAILED:
         st.error(escaped(reason(process, log)), icon=":material/error:")
     elif process.active:
-        known = progress(process, log)
-        if known:
-            st.progress(known[0], known[1])
+        draw_progress(process, log)
         if last:
             st.caption(escaped(last))
-        elif process.state == RUNNING:
-            st.caption("starting; loading the libraries takes some seconds")
     elif last and process.state == FINISHED:
         st.caption(escaped(last))
+
+
+def draw_progress(process: Process, log: str) -> None:
+    """How far a process is, and about how long it still takes."""
+    known = progress(process, log)
+    if known:
+        left = remaining(process, known[0])
+        st.progress(known[0], f"{known[1]}, {left}" if left else known[1])
+    elif process.state == RUNNING and not last_said(log):
+        st.caption("Starting: loading the libraries takes some seconds.")
 
 
 def _draw_run(process: Process) -> LiveRun | None:
@@ -156,16 +161,15 @@ def _draw_run(process: Process) -> LiveRun | None:
     return run
 
 
-def _draw_curves(kind: str, curves: dict[str, Any]) -> None:
+def _draw_curves(kind: str, curves: Mapping[str, Mapping[int, float]]) -> None:
     """Training and validation over epochs; the last values in words, for who cannot see the lines."""
-    import pandas as pd
-
-    table = pd.DataFrame({metric.split("_")[0]: values for metric, values in curves.items()}).sort_index()
+    by_part = {metric.split("_")[0]: values for metric, values in curves.items() if values}
+    if not by_part:
+        return
     title = kind.replace("_", " ")
-    last = ", ".join(f"{part} {column.dropna().iloc[-1]:.4f}" for part, column in table.items() if column.notna().any())
-    st.line_chart(table, x_label="epoch", y_label=title, height=280, alt=f"{title} by epoch: {last}",
-                  color=[COLORS[part] for part in table])  # fmt: skip
-    st.caption(f"{title.capitalize()}, epoch {table.index.max()}: {last}")
+    last = ", ".join(f"{part} {values[max(values)]:.4f}" for part, values in by_part.items())
+    st.altair_chart(by_epoch(by_part, title), alt=f"{title} by epoch: {last}")
+    st.caption(f"{title.capitalize()}, epoch {max(map(max, by_part.values()))}: {last}")
 
 
 def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:

@@ -26,7 +26,7 @@ from experiments.config import ConfigError
 from tasks.runs import IMPATIENCE, sqlite_file
 from ui.running.process_log import MOST_LINES, read_tail
 from ui.running.process_wrapper import write
-from ui.running.programs import PROJECT_ROOT, arguments, changed, problems, program
+from ui.running.programs import PROJECT_ROOT, arguments, changed, problems, program, title
 
 WRAPPER = Path(__file__).with_name("process_wrapper.py")
 PLACES = 2  # so many work at once, the others wait
@@ -73,8 +73,8 @@ class Process:
 
     @property
     def title(self) -> str:
-        """The entry point and what was typed, in a line."""
-        return " ".join([self.entry, *(f"{name}={text}" for name, text in self.values.items())])
+        """What is being made, in a line."""
+        return title(self.entry, self.values)
 
 
 def start(entry: str, values: Mapping[str, str]) -> Process:

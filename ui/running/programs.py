@@ -22,6 +22,17 @@ MOST_CHARACTERS = 1000
 # Declared in MLproject, but seldom what a person comes for; and the other way round.
 NOT_HEADLINE = ("data_dir", "resume")
 ALSO_HEADLINE = ("epochs",)
+# How a run is called; the parts about what is left to the program are left out.
+TITLES = {
+    "cnn": ("{model}", " on {dataset}"),
+    "seq2seq": ("{cell}", " with {attention} attention"),
+    "compare": ("Comparison", " of {models}", " on {datasets}"),
+    "tune": ("Tuning", " of {model}", " on {dataset}"),
+    "benchmark": ("Speed", " of {model}", " on {dataset}"),
+    "register": ("Registration", " of {model}", " for {task}"),
+    "starter": ("Starter", " for {task}"),
+    "evaluate": ("Evaluation", " of {task}"),
+}
 MODULE = re.compile(r"python -m (experiments\.\w+)")
 
 
@@ -77,6 +88,16 @@ def program(name: str) -> Program:
     if name not in programs():
         raise ConfigError(f"entry point is {name[:60]!r}; valid: {', '.join(programs())}")
     return programs()[name]
+
+
+def title(name: str, values: Mapping[str, str]) -> str:
+    """What a run of an entry point is called, such as `lenet5 on digits`; the name itself for unknown ones."""
+    if name not in programs() or values.get("resume", "none") != "none":
+        return " ".join([name, *(f"{key}={text}" for key, text in values.items())])
+    defaults = {key: typed(spec["default"]) for key, spec in program(name).specs.items()}
+    filled = {key: "all tasks" if text == "all" else text for key, text in {**defaults, **values}.items()}
+    parts = TITLES.get(name, (name,))
+    return "".join(part.format_map(filled) for part in parts if AUTO not in part.format_map(filled).split())
 
 
 def value_of(program: Program, name: str, text: str) -> Any:

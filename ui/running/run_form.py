@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from tasks.parameters import AUTO, Schema, typed, valid_range
+from ui.labels import label
 from ui.plain import escaped
 from ui.running.programs import MOST_CHARACTERS, Program, problems
 
@@ -32,11 +33,6 @@ def draw_form(program: Program, key: str, across: int = 2) -> tuple[dict[str, st
     if "" in wrong:
         st.error(escaped(wrong[""]), icon=":material/error:")
     return texts, wrong
-
-
-def label(name: str) -> str:
-    """A field's name as people write it."""
-    return name.replace("_", " ").capitalize()
 
 
 def _draw_fields(

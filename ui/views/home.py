@@ -22,4 +22,4 @@ with st.container(horizontal=True):
     st.page_link("views/seq2seq.py", label="What attention looks at", icon=":material/swap_horiz:")
     st.page_link("views/runs.py", label="Train something", icon=":material/play_circle:")
     st.link_button("Open MLflow", mlflow_ui(), icon=":material/open_in_new:", type="tertiary",
-                   help="They are served by another command: make mlflow-ui")  # fmt: skip
+                   help="It is served by another command: make mlflow-ui")  # fmt: skip

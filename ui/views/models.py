@@ -32,7 +32,7 @@ with errors_in_words("models"):
     if catalogue.open:
         with catalogue:
             draw_catalogue(found)
-            st.subheader("Registering")
+            st.header("Registering")
             draw_processes(("register",), "Nothing is being registered.")
 if tabs[2].open:
     with tabs[2]:

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
+from ui.labels import label
 from ui.plain import escaped
 from ui.running.process_cards import draw_note, draw_processes, launch
 from ui.running.processes import PLACES, processes
 from ui.running.programs import changed, command_line, program, programs
-from ui.running.run_form import draw_form, label
+from ui.running.run_form import draw_form
 
 NOTE = "runs-note"
 WORDS = {
@@ -23,7 +24,7 @@ st.title("Runs")
 st.write("Train here or on the command line: it is the same program, and its run is in MLflow either way.")
 left, right = st.columns([2, 3], gap="large")
 with left:
-    st.subheader("Start a run")
+    st.header("Start a run")
     entry = st.selectbox("What to run", list(programs()), format_func=lambda name: WORDS.get(name, label(name)),
                          key="runs-entry", persist_state="session")  # fmt: skip
     chosen = program(entry)
@@ -39,5 +40,5 @@ with left:
         st.caption("The same on the command line:")
         st.code(command_line(chosen, values), language=None, wrap_lines=True)
 with right:
-    st.subheader("Started from here")
+    st.header("Started from here")
     draw_processes(empty="Nothing was started from here yet. The defaults train LeNet-5 on digits within a minute.")

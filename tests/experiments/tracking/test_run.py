@@ -35,3 +35,31 @@ def test_a_store_that_goes_away_is_told_in_a_line(
     with pytest.raises(RunUnavailableError) as told:
         act()
     assert "does not answer: nothing answers at that address" in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "custom_model_development"),
+        ("genai_development_inferred", "custom_model_development"),
+        ("genai_development", "genai_development"),
+    ],
+)
+@pytest.mark.parametrize("launched", [True, False])
+def test_mlflows_pages_open_an_experiment_on_its_runs(
+    before: str | None, after: str, launched: bool, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient()
+    number = client.create_experiment("cnn", artifact_location=str(store / "artifacts"))
+    if before:
+        client.set_experiment_tag(number, "mlflow.experimentKind", before)
+    if launched:
+        monkeypatch.setenv("MLFLOW_RUN_ID", client.create_run(number).info.run_id)
+    end_shared_run(shared_run("cnn").run_id, "FINISHED")
+    assert client.get_experiment(number).tags["mlflow.experimentKind"] == after
+
+
+def test_an_experiment_that_a_run_makes_is_marked_too(store: Path) -> None:
+    with tracked_run("register", system_metrics=False) as tracker:
+        experiment = MlflowClient().get_experiment(MlflowClient().get_run(tracker.run_id).info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
