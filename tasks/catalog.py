@@ -19,7 +19,7 @@ CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 UNVERIFIED = "unverified"
 BYTES_A_PARAMETER = 4  # on a CPU weights are float32; on a GPU half of that
-KNOWN_FIELDS = ("licence", "disk_mb", "parameters_m", "source")
+KNOWN_FIELDS = ("license", "disk_mb", "parameters_m", "source")
 HUB_FIELDS = ("hub_id", "revision", *KNOWN_FIELDS)  # all required
 PACKAGE_FIELDS = ("package", "version", "file", "sha256", "name", *KNOWN_FIELDS)  # all required
 PACKAGED = {
@@ -47,7 +47,7 @@ class CatalogModel:
         model_id: the id on the Hub, or the name of a model in a package.
         revision: the commit, tag or branch to fetch; `main` is whatever is newest. Empty for a package.
         package: where its file is; None for a model of the Hub.
-        licence: as the model's page names it; None: nobody looked it up.
+        license: as the model's page names it; None: nobody looked it up.
         disk_bytes: of the files that are fetched; None: unknown.
         parameters: how many; None: unknown.
         source: where the facts were looked up.
@@ -57,7 +57,7 @@ class CatalogModel:
 
     model_id: str
     revision: str
-    licence: str | None
+    license: str | None
     disk_bytes: int | None
     parameters: int | None
     source: str | None
@@ -190,7 +190,7 @@ def _model(place: str, entry: Any) -> CatalogModel:
     return CatalogModel(
         model_id=model_id,
         revision=revision,
-        licence=_known(_text(place, "licence", entry["licence"])),
+        license=_known(_text(place, "license", entry["license"])),
         disk_bytes=None if megabytes is None else round(megabytes * 1e6),
         parameters=None if millions is None else round(millions * 1e6),
         source=_known(_text(place, "source", entry["source"], rf"https://\S+|{UNVERIFIED}")),

@@ -18,7 +18,7 @@ from tasks.hub.package import PackageSource
 from tasks.hub.source import Source, download, write_source
 
 UNKNOWN = "unknown"
-LICENCE_TIMEOUT_S = 10
+LICENSE_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Origin:
 
     hub_id: str
     revision: str
-    licence: str
+    license: str
     packaged: bool
     weights: Path
     starter: bool = False
@@ -46,7 +46,7 @@ class Origin:
         return {
             "hub_id": self.hub_id,
             "revision": self.revision,
-            "licence": self.licence,
+            "license": self.license,
             "packaged": str(self.packaged).lower(),
             **({"starter": "true"} if self.starter else {}),
             **({"package": self.package} if self.package else {}),
@@ -66,14 +66,14 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
         folder.mkdir(parents=True)
         shutil.copyfile(choice.file, folder / choice.file.name)
         describe_folder(folder, task, choice.name)
-        licence = read_gguf(choice.file).licence or UNKNOWN
-        return Origin("none", "none", licence, packaged=True, weights=choice.file)
+        license = read_gguf(choice.file).license or UNKNOWN
+        return Origin("none", "none", license, packaged=True, weights=choice.file)
     if choice.folder is not None:
         check_folder(choice.folder)
         _copy(choice.folder, folder, ignored)
         describe_folder(folder, task, choice.name)
-        licence = str(front_matter(choice.folder).get("license", UNKNOWN)) if choice.starter else UNKNOWN
-        return Origin("none", "none", licence, packaged=True, weights=choice.folder, starter=choice.starter)
+        license = str(front_matter(choice.folder).get("license", UNKNOWN)) if choice.starter else UNKNOWN
+        return Origin("none", "none", license, packaged=True, weights=choice.folder, starter=choice.starter)
     assert choice.source is not None
     weights = download(choice.source, ignored)
     pinned = Source(choice.source.hub_id, weights.name)  # the cache calls a model's folder by its commit
@@ -82,8 +82,8 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
     else:
         write_source(folder, pinned)
     describe_folder(folder, task, choice.name)
-    known = choice.entry.licence if choice.entry else None
-    return Origin(pinned.hub_id, pinned.revision, known or _licence(pinned), package_weights, weights)
+    known = choice.entry.license if choice.entry else None
+    return Origin(pinned.hub_id, pinned.revision, known or _license(pinned), package_weights, weights)
 
 
 def _from_package(choice: Choice, source: PackageSource, task: str, folder: Path, package_weights: bool) -> Origin:
@@ -97,8 +97,8 @@ def _from_package(choice: Choice, source: PackageSource, task: str, folder: Path
     describe_folder(folder, task, choice.name)
     if choice.entry and choice.entry.system and task == "chatbot":
         (folder / DEFAULTS_FILE).write_text(json.dumps({"system": choice.entry.system}) + "\n")
-    licence = (choice.entry and choice.entry.licence) or read_gguf(weights).licence or UNKNOWN
-    return Origin("none", "none", licence, package_weights, weights, package=f"{source.package}=={source.version}")
+    license = (choice.entry and choice.entry.license) or read_gguf(weights).license or UNKNOWN
+    return Origin("none", "none", license, package_weights, weights, package=f"{source.package}=={source.version}")
 
 
 def _not_needed(task: str) -> tuple[str, ...]:
@@ -118,11 +118,11 @@ def _copy(source: Path, target: Path, ignored: tuple[str, ...]) -> None:
         shutil.copyfile(path, place)
 
 
-def _licence(source: Source) -> str:
-    """The licence on a model's page; `unknown` where the page has none or cannot be reached."""
+def _license(source: Source) -> str:
+    """The license on a model's page; `unknown` where the page has none or cannot be reached."""
     try:
-        card = model_info(source.hub_id, revision=source.revision, timeout=LICENCE_TIMEOUT_S).card_data
-    except Exception:  # the Hub's client passes on errors of several libraries; a licence is worth no failure
+        card = model_info(source.hub_id, revision=source.revision, timeout=LICENSE_TIMEOUT_S).card_data
+    except Exception:  # the Hub's client passes on errors of several libraries; a license is worth no failure
         return UNKNOWN
     name = card.get("license_name") or card.get("license") if card else None
     return str(name or UNKNOWN)

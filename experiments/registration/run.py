@@ -210,7 +210,7 @@ def _description(task: str, choice: Choice, origin: Origin, version: str) -> str
     where = f"[{origin.hub_id}](https://huggingface.co/{origin.hub_id}) at `{origin.revision}`"
     local = "a folder" if choice.folder else "a GGUF file" if choice.file or origin.package else ""
     model = f"`{choice.name}`, {local}" if local else where
-    return f"Version {version} of `{task}`: {model}; licence: {origin.licence}; {place}."
+    return f"Version {version} of `{task}`: {model}; license: {origin.license}; {place}."
 
 
 @contextmanager

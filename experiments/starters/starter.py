@@ -49,7 +49,7 @@ class Starter:
         family: how it is trained; the run's entry point is `starter`.
         judge: `judge(folder, data_dir)` measures a trained model folder on held-out data; UserError names data that
             are missing.
-        about: Markdown for the model card: what it is, data and licences, what it cannot do.
+        about: Markdown for the model card: what it is, data and licenses, what it cannot do.
         front: the card's metadata, as the Hub reads them: license, language, datasets, base_model.
     """
 

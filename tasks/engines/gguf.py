@@ -65,7 +65,7 @@ class GgufModel:
         return self.metadata.get("tokenizer.chat_template")
 
     @property
-    def licence(self) -> str | None:
+    def license(self) -> str | None:
         """As its author names it; None: the file does not say."""
         return self.metadata.get("general.license")
 

@@ -35,7 +35,7 @@ class RegisteredVersion:
 
     Attributes:
         model: what its results say in their field `model`, such as `lenet5 on digits` or an id of the Hub.
-        tags: what registering wrote: licence, hub_id, revision, parameters, memory_bytes, metrics, data sets.
+        tags: what registering wrote: license, hub_id, revision, parameters, memory_bytes, metrics, data sets.
         source: where the registry says its files are, such as `models:/m-...`.
         run_id: the run that registered it; empty if none is known.
     """
@@ -57,6 +57,11 @@ class RegisteredVersion:
     def key(self) -> str:
         """`name/version`: what a worker calls it, and `find` finds again."""
         return f"{self.name}/{self.version}"
+
+    @property
+    def license(self) -> str:
+        """What its tags say of its license; empty where they say nothing."""
+        return self.tags.get("license") or self.tags.get("licence", "")  # as versions before 0.2 spelled it
 
     @property
     def memory_bytes(self) -> int | None:

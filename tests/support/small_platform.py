@@ -66,7 +66,7 @@ def add_texts(add: Add, tasks: Iterable[str] = tiny_models.TASK_MODELS) -> None:
         if task not in tasks:
             continue
         for name in names:
-            add(task, task, lambda place, name=name: tiny_models.save(name, place), model=f"tiny {name}", licence="mit")
+            add(task, task, lambda place, name=name: tiny_models.save(name, place), model=f"tiny {name}", license="mit")
 
 
 def add_images(add: Add) -> None:

@@ -24,7 +24,7 @@ def test_every_pretrained_task_offers_models_that_the_hub_could_have() -> None:
             if model.package is None:
                 Source(model.model_id, model.revision)  # raises for what is neither an id nor a revision
             assert offers.find(model.name) is offers.find(model.model_id) is model
-            assert model.source or not (model.licence or model.disk_bytes or model.parameters)
+            assert model.source or not (model.license or model.disk_bytes or model.parameters)
         assert offers.find("nobody/nothing") is None
 
 
@@ -70,14 +70,14 @@ def first(content: Any) -> dict[str, Any]:
         (lambda c: c["chatbot"]["models"][1].update(default=True), "chatbot has 2 models with default: true"),
         (lambda c: first(c).update(default="yes"), "chatbot, model 1: default is 'yes'; valid: true or false"),
         (lambda c: c["chatbot"]["models"].append(dict(first(c))), "chatbot has two models called SmolLM2-360M"),
-        (lambda c: first(c).pop("licence"), "chatbot, model 1 has no licence; .*unverified"),
-        (lambda c: first(c).update(license="mit"), "chatbot, model 1: unknown field license; valid: hub_id"),
+        (lambda c: first(c).pop("license"), "chatbot, model 1 has no license; .*unverified"),
+        (lambda c: first(c).update(licensed="mit"), "chatbot, model 1: unknown field licensed; valid: hub_id"),
         (lambda c: first(c).update(hub_id="../../etc/passwd"), "chatbot, model 1: hub_id is '../../etc/passwd'"),
         (lambda c: first(c).update(hub_id="a/.."), "hub_id is 'a/..'"),
         (lambda c: first(c).update(hub_id="gpt2"), "hub_id is 'gpt2'"),
         (lambda c: first(c).update(revision=1), "revision is 1"),
         (lambda c: first(c).update(revision="../main"), "revision is '../main'"),
-        (lambda c: first(c).update(licence=""), "licence is ''"),
+        (lambda c: first(c).update(license=""), "license is ''"),
         (lambda c: first(c).update(disk_mb="big"), "disk_mb is 'big'; valid: a number above 0, or unverified"),
         (lambda c: first(c).update(disk_mb=float("nan")), "disk_mb is nan"),
         (lambda c: first(c).update(parameters_m=True), "parameters_m is True"),

@@ -109,7 +109,7 @@ def test_a_version_that_is_gone_is_said_in_words(tool, page, monkeypatch: pytest
 
 def test_texts_of_people_are_inert(tool, page) -> None:
     evil = "<script>alert(1)</script> [x](javascript:alert(2)) :red[y] $z$"
-    key = add_version("0.75", model=evil, licence="</div><b>mine</b>", parameters="many", memory_bytes="-3")
+    key = add_version("0.75", model=evil, license="</div><b>mine</b>", parameters="many", memory_bytes="-3")
     app = page("models")
     assert not app.exception
     assert evil in texts(app)

@@ -60,9 +60,9 @@ def choose_version(label: str, models: Sequence[RegisteredVersion], key: str) ->
 
 def in_words(version: RegisteredVersion) -> str:
     """A version as an option: what it is called, which it is, whether it is the champion, its license."""
-    license = " ".join(version.tags.get("licence", "").split())
-    parts = [version.model, f"{version.name} v{version.version}", "champion" if version.champion else "",
-             f"license: {license}" if license else ""]  # fmt: skip
+    license = f"license: {version.license}" if version.license else ""
+    champion = "champion" if version.champion else ""
+    parts = (version.model, f"{version.name} v{version.version}", champion, license)
     return " · ".join(" ".join(part.split()) for part in parts if part)
 
 

@@ -157,8 +157,8 @@ def _draw_offer(offer: CatalogModel, values: Mapping[str, str], present: str, at
                 st.badge("default", color="blue")
             if present:
                 st.badge(escaped(present), icon=":material/check:", color="green")
-        licence = f"license {offer.licence}" if offer.licence else "license not looked up"
-        st.caption(escaped(" · ".join(filter(None, (offer.size(), licence, offer.note)))))
+        license = f"license {offer.license}" if offer.license else "license not looked up"
+        st.caption(escaped(" · ".join(filter(None, (offer.size(), license, offer.note)))))
         with st.container(horizontal=True):
             st.button("Registering" if at_work else "Register again" if present else "Register", disabled=at_work,
                       key=f"register-{values['task']}-{offer.name}", icon=":material/download:", on_click=launch,

@@ -17,7 +17,7 @@ from ui.services import mlflow_ui, run_link
 # The metrics that decide who is champion: of models trained here, and of pretrained ones on the task's sample.
 VALIDATED_BY = ("val_accuracy", "val_sequence_accuracy", "val_f1", "val_rougeL")
 SAMPLED_BY = ("sample_accuracy", "sample_f1", "sample_rougeL", "sample_bits_per_byte")
-UNKNOWN_LICENCES = ("", "unknown", "unverified", "none")
+UNKNOWN_LICENSES = ("", "unknown", "unverified", "none")
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[\w.-]+"
 
 
@@ -46,14 +46,14 @@ def facts(version: RegisteredVersion) -> list[str]:
         if (value := as_number(tags.get(name, ""))) is not None
     ]
     parameters = as_number(tags.get("parameters", ""))
-    licence = tags.get("licence", "")
+    license = version.license
     known = [
         *measured,
         f"{_count(parameters)} parameters" if parameters else "",
         f"{_size(version.memory_bytes)} of memory" if version.memory_bytes else "",
-        f"license {licence}" if licence and licence.lower() not in UNKNOWN_LICENCES else "",
+        f"license {license}" if license and license.lower() not in UNKNOWN_LICENSES else "",
         # A model that was trained here has none but its maker's.
-        "license unknown" if "hub_id" in tags and licence.lower() in UNKNOWN_LICENCES else "",
+        "license unknown" if "hub_id" in tags and license.lower() in UNKNOWN_LICENSES else "",
         f"registered {version.created:%Y-%m-%d %H:%M} UTC",
     ]
     return [fact for fact in known if fact]

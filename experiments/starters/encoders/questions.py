@@ -193,7 +193,7 @@ It begins with [all-MiniLM-L6-v2](https://huggingface.co/sentence-transformers/a
 public sentence encoder, with the word pieces that stand in the training texts. Without that beginning the same recipe \
 gets much less.
 
-## Data and licences
+## Data and licenses
 
 - SQuAD 1.1 (Rajpurkar et al. 2016, `rajpurkar/squad`), 40 articles of its development set: CC BY-SA 4.0. Held out for \
 testing: {", ".join(TEST_TITLES)}. For validation: {", ".join(VAL_TITLES)}. The other 31 articles train it.

@@ -158,10 +158,10 @@ It begins with [all-MiniLM-L6-v2](https://huggingface.co/sentence-transformers/a
 public sentence encoder: this model is a smaller copy of it, trained further. Without that beginning the same recipe \
 gets less.
 
-## Data and licences
+## Data and licenses
 
 - SST-2, the Stanford Sentiment Treebank as two classes of sentences from film reviews (Socher et al. 2013, \
-`stanfordnlp/sst2`; the sentences as in `clairett/pytorch-sentiment-classification`): it states no licence. Models \
+`stanfordnlp/sst2`; the sentences as in `clairett/pytorch-sentiment-classification`): it states no license. Models \
 trained on it are commonly published; nothing of it is in this folder but weights. Training: 6,223 sentences; \
 validation, which chose the epoch: 697; test: the official development set of 872, read once.
 

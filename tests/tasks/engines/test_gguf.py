@@ -17,7 +17,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_a_header_says(file: Path) -> None:
     model = read_gguf(file)
-    assert (model.architecture, model.context_length, model.licence) == ("qwen2", 160, "apache-2.0")
+    assert (model.architecture, model.context_length, model.license) == ("qwen2", 160, "apache-2.0")
     assert model.file_bytes == file.stat().st_size
     assert model.chat_template and "<|im_start|>" in model.chat_template
     assert sorted(model.control_tokens().values()) == ["<|endoftext|>", "<|im_end|>", "<|im_start|>"]
