@@ -45,6 +45,9 @@ def run(main: Callable[[], object]) -> None:
     2: what a person gave cannot work, and no run was made; 1: a run had started and is marked FAILED; 128 and the
     signal's number: stopped by Ctrl-C (130), SIGTERM (143) or SIGHUP (129), and the run is marked KILLED.
     """
+    if sys.flags.optimize > 1:
+        print("error: python -OO takes the docstrings away, which MLflow needs; valid: without it", file=sys.stderr)
+        raise SystemExit(2)
     interrupts.install()
     # Threads that wait for each other shall spin for a fraction of a millisecond only, then sleep: beside any other
     # load on the machine, endless spinning made training several times slower. Read when torch is loaded, hence here.

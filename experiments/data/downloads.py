@@ -3,12 +3,15 @@
 A file appears under its name only when it is whole, so that who finds it can read it without asking for a lock.
 """
 
+import getpass
+import hashlib
 import http.client
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -29,6 +32,7 @@ def downloading(wanted: Path, data_dir: Path) -> Iterator[Path]:
     What was missing may be there by then. Raises one DataError for whatever a download raises, also when the server
     says nothing for half a minute.
     """
+    made = [folder for folder in (wanted.parent, *wanted.parent.parents) if not folder.exists()]
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         with _alone(wanted.parent):
@@ -43,6 +47,9 @@ def downloading(wanted: Path, data_dir: Path) -> Iterator[Path]:
                 socket.setdefaulttimeout(previous)
                 shutil.rmtree(aside, ignore_errors=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
+        with suppress(OSError):  # of a name that was mistyped nothing shall stay; what is not empty stays
+            for folder in made:
+                folder.rmdir()
         raise DataError(
             f"{wanted} is not there and could not be downloaded ({_first_line(error)}). "
             f"Put the files under {data_dir} (data_dir=...), or use dataset=digits, which needs no download"
@@ -51,7 +58,9 @@ def downloading(wanted: Path, data_dir: Path) -> Iterator[Path]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / ".downloading.lock")
+    # Not in the folder, where it would stay: a lock cannot be removed safely while others may wait for it.
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"project-dl-{getpass.getuser()}-{name}.lock")
     try:
         lock.acquire(timeout=1)
     except Timeout:

@@ -16,7 +16,7 @@ from tasks.hub.package import PackageSource
 from tasks.json_files import read_json
 
 SOURCE_FILE = "source.json"
-HUB_ID = re.compile(r"[A-Za-z0-9]([\w.-]*/)?[\w.-]+")
+HUB_ID = re.compile(r"[A-Za-z0-9]([\w.-]*/)?[\w.-]+", re.ASCII)  # the oldest have no owner: gpt2
 LATER_PART = re.compile(r"-(?!00001-)\d{5}-of-\d{5}\.gguf$")
 REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
 

@@ -193,19 +193,19 @@ def test_another_model_is_checked_beside_the_field(tool, page, monkeypatch: pyte
     app.text_input(key="models-other").set_value("../../<b>x</b>").run()
     assert app.button(key="register-other").disabled and "there is no such folder" in texts(app)
     assert not any("<b>" in error.value for error in app.error)
-    for model in (str(tool), "owner/name"):
+    for model in (str(tool), "owner/name", "gpt2"):
         app.text_input(key="models-other").set_value(model).run()
         assert not app.error
         app.button(key="register-other").click().run()
     values = {"task": "sentiment-analysis", "package_weights": "false", "champion": "auto"}
     assert [arguments[1] for arguments in started] == [
-        {**values, "model": model} for model in (str(tool), "owner/name")
+        {**values, "model": model} for model in (str(tool), "owner/name", "gpt2")
     ]
 
 
 @pytest.mark.parametrize(
     "model",
-    ["", "  ", "name", "a/b/c", "../up", "a/..", "x\0y", "a\nb", "/nowhere/at/all", "~nobody-here/x", "y" * 5000],
+    ["", "  ", "nämé", "a/b/c", "../up", "a/..", "x\0y", "a\nb", "/nowhere/at/all", "~nobody-here/x", "y" * 5000],
 )
 def test_what_is_no_model_is_refused(model: str) -> None:
     assert model_facts.wrong_with(model)

@@ -1,6 +1,5 @@
 """What people want to know of registered versions before they choose one, and choosing the champion. No Streamlit."""
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -8,6 +7,8 @@ from urllib.parse import quote
 from experiments.config import JUDGED_TASKS
 from tasks import registry
 from tasks.catalog import CatalogModel
+from tasks.hub.checks import GGUF
+from tasks.hub.source import HUB_ID
 from tasks.registry import RegisteredVersion
 from tasks.registry.scores import better, data_tags, metric_title, score
 from tasks.runs import find_run, open_store, readable_errors
@@ -17,8 +18,8 @@ from ui.services import mlflow_ui, run_link
 # The metrics that decide who is champion: of models trained here, and of pretrained ones on the task's sample.
 VALIDATED_BY = ("val_accuracy", "val_sequence_accuracy", "val_f1", "val_rougeL")
 SAMPLED_BY = ("sample_accuracy", "sample_f1", "sample_rougeL", "sample_bits_per_byte")
+LONGEST_ID = 96  # characters, on the Hub
 UNKNOWN_LICENSES = ("", "unknown", "unverified", "none")
-HUB_ID = r"[A-Za-z0-9][\w.-]*/[\w.-]+"
 
 
 def by_name(versions: Iterable[RegisteredVersion]) -> dict[str, list[RegisteredVersion]]:
@@ -124,14 +125,16 @@ def registered_as(offer: CatalogModel, task: str, versions: Iterable[RegisteredV
 
 def wrong_with(model: str) -> str:
     """What is wrong with a Hub id or a folder that a person typed, in words; empty if it can be tried."""
-    valid = "the id of a model on the Hugging Face Hub (owner/name), or a folder of this machine"
+    valid = "the id of a model on the Hugging Face Hub (owner/name), or a folder or .gguf file of this machine"
     given = model.strip()
     if not given:
         return f"Model is empty; valid: {valid}"
     if not given.isprintable():
         return f"Model has characters that are not seen; valid: {valid}"
     try:
-        if Path(given).expanduser().is_dir() or (re.fullmatch(HUB_ID, given, re.ASCII) and ".." not in given):
+        path = Path(given).expanduser()
+        hub_id = HUB_ID.fullmatch(given) and ".." not in given and len(given) <= LONGEST_ID
+        if path.is_dir() or (path.suffix == GGUF and path.is_file()) or hub_id:
             return ""
     except (OSError, RuntimeError):  # a name too long, a home that nobody has
         pass

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import train_cnn
 from experiments.config import CnnConfig, ConfigError, TrainingError, cli
+from tests.conftest import PROJECT_ROOT
 
 
 def test_values_get_the_type_of_their_field() -> None:
@@ -68,3 +69,10 @@ def test_help_names_every_parameter_and_loads_neither_torch_nor_mlflow() -> None
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip().endswith("[]")
     assert all(f"--{name} " in result.stdout for name in ("model", "epochs", "learning_rate", "resume"))
+
+
+def test_without_docstrings_a_program_says_that_it_cannot_work() -> None:
+    command = [sys.executable, "-OO", "-m", "experiments.train_cnn", "--epochs", "1"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_ROOT)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: python -OO ") and len(result.stderr.splitlines()) == 1

@@ -324,7 +324,7 @@ def test_idx_files_are_downloaded_once_and_nobody_reads_half_of_one(
     one, other = download.read_meanwhile("mnist", tmp_path)
     assert one.digest() == other.digest() and download.begun == 1
     files = {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()}
-    assert files == {*IDX_NAMES, ".downloading.lock"}
+    assert files == set(IDX_NAMES)
 
 
 def test_cifar10_is_downloaded_once_and_nobody_reads_half_of_it(
@@ -405,3 +405,13 @@ def test_the_official_cifar10_is_read(real_data: str) -> None:
     assert (raw.train_images.shape, raw.test_images.shape) == ((50_000, 32, 32, 3), (10_000, 32, 32, 3))
     assert np.bincount(raw.train_labels).tolist() == [5000] * 10
     assert np.bincount(raw.test_labels).tolist() == [1000] * 10
+
+
+def test_a_folder_that_was_only_mistyped_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the server is away")
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", away)
+    with pytest.raises(DataError, match="could not be downloaded"):
+        load_raw("mnist", tmp_path / "dtaa" / "deep")
+    assert not list(tmp_path.iterdir())
