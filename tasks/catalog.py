@@ -30,9 +30,14 @@ PACKAGED = {
 }
 OPTIONAL_FIELDS = ("default", "note", "system")
 PRETRAINED_TASKS = (
-    "sentiment-analysis", "summarization", "next-word-prediction", "story-completion", "question-answering", "chatbot",
+    "sentiment-analysis",
+    "summarization",
+    "next-word-prediction",
+    "story-completion",
+    "question-answering",
+    "chatbot",
     "image-generation",
-)  # fmt: skip
+)
 
 
 class CatalogError(Exception):

@@ -190,9 +190,13 @@ class ImageGeneration(Task):
             pipeline, arguments = self.pipelines.from_image, {**arguments, "image": start, "strength": recipe.strength}
         tokens, ignored = self.pipelines.prompt_window(recipe.prompt)
         facts = {
-            **size, "steps": recipe.steps, "seed": recipe.seed,
-            "tokens": tokens, "truncated": bool(ignored), "ignored": ignored,
-        }  # fmt: skip
+            **size,
+            "steps": recipe.steps,
+            "seed": recipe.seed,
+            "tokens": tokens,
+            "truncated": bool(ignored),
+            "ignored": ignored,
+        }
         try:
             with self._one_at_a_time:
                 picture, flagged = draw(pipeline, arguments, lambda step, of: emit({"step": step, "steps": of}), cancel)

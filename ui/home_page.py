@@ -52,8 +52,9 @@ def draw_first_start() -> None:
     """An empty registry: what can be put into it offline, and the one button that does it; nothing once it works."""
     if first_processes():
         return
-    st.info("Nothing is registered yet. One click sets up everything that works offline:",
-            icon=":material/rocket_launch:")  # fmt: skip
+    st.info(
+        "Nothing is registered yet. One click sets up everything that works offline:", icon=":material/rocket_launch:"
+    )
     st.markdown("\n".join(f"- {escaped(step.purpose)}" for step in first_steps()))
     if st.button("Train and register these", type="primary", key="home-first-start"):
         try:

@@ -18,8 +18,16 @@ from ui.plain import escaped
 from ui.services import Services, registered
 
 # Errors whose text is meant for the person who typed.
-SPOKEN = (TaskInputError, ModelFolderError, ModelTooLargeError, DeviceFullError, ModelNotFoundError, QueueFullError,
-          JobCancelled, TimeoutError)  # fmt: skip
+SPOKEN = (
+    TaskInputError,
+    ModelFolderError,
+    ModelTooLargeError,
+    DeviceFullError,
+    ModelNotFoundError,
+    QueueFullError,
+    JobCancelled,
+    TimeoutError,
+)
 
 
 @st.cache_resource(show_spinner=False, on_release=Services.close)

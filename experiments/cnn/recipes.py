@@ -29,9 +29,7 @@ def epochs(digits: int, mnist: int, fashion_mnist: int, cifar10: int) -> dict[st
 
 
 # For a laptop: epochs that two CPU cores finish in ten minutes.
-LENET5 = Recipe(
-    epochs(30, 10, 20, 60), optimizer="adamw", learning_rate=0.004, weight_decay=0.01, label_smoothing=0.0
-)  # fmt: skip
+LENET5 = Recipe(epochs(30, 10, 20, 60), optimizer="adamw", learning_rate=0.004, weight_decay=0.01, label_smoothing=0.0)
 
 
 # So few epochs do not need shifts as large as long trainings do.

@@ -114,5 +114,10 @@ def end_launched_run() -> None:
     if not taken_over or os.getppid() == launcher:
         # A process of its own, also because this one may have been stopped in the middle of loading MLflow.
         command = [sys.executable, "-m", "tasks.runs.last_word", run_id, str(launcher), "FAILED"]
-        subprocess.Popen([*command, *([] if taken_over else ["RUNNING"])], stdin=subprocess.DEVNULL,
-                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        subprocess.Popen(
+            [*command, *([] if taken_over else ["RUNNING"])],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )

@@ -19,9 +19,14 @@ TUNE_KINDS = ("cnn", "seq2seq")
 SAMPLERS = ("tpe", "gp", "random")
 PRUNERS = ("asha", "hyperband", "median", "none")
 JUDGED_TASKS = (
-    "sentiment-analysis", "question-answering", "summarization", "next-word-prediction", "story-completion",
-    "image-classification", "sequence-reversal",
-)  # fmt: skip
+    "sentiment-analysis",
+    "question-answering",
+    "summarization",
+    "next-word-prediction",
+    "story-completion",
+    "image-classification",
+    "sequence-reversal",
+)
 CELLS = ("gru", "lstm", "transformer")
 ATTENTIONS = ("none", "additive", "dot", "scaled_dot", "general", "concat", "multihead")
 POSITIONS = ("none", "sinusoidal", "learned", "rotary", "relative")
@@ -35,8 +40,13 @@ SEQ2SEQ_MODELS = (
     *(f"transformer-{positions}" for positions in POSITIONS),
 )
 PRETRAINED_TASKS = (
-    "sentiment-analysis", "summarization", "next-word-prediction", "story-completion", "question-answering", "chatbot",
+    "sentiment-analysis",
+    "summarization",
+    "next-word-prediction",
+    "story-completion",
+    "question-answering",
+    "chatbot",
     "image-generation",
-)  # fmt: skip
+)
 # Those whose starter is trained here; the others have a model in a package.
 STARTER_TASKS = ("sentiment-analysis", "summarization", "question-answering", "image-generation")

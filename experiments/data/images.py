@@ -74,8 +74,10 @@ def load_images(
     images, labels = _together(raw)
     train, val, test = _split(raw, labels, train_size, val_size, split_seed)
     mean, std = _channel_statistics(images[train])
-    subsets = {part: _upload(images[index], labels[index], device) for part, index in
-               (("train", train), ("val", val), ("test", test))}  # fmt: skip
+    subsets = {
+        part: _upload(images[index], labels[index], device)
+        for part, index in (("train", train), ("val", val), ("test", test))
+    }
     return ImageData(
         name=name,
         **subsets,

@@ -30,7 +30,7 @@ FASHION_NAMES = (
     "Sneaker",
     "Bag",
     "Ankle boot",
-)  # fmt: skip
+)
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 

@@ -210,10 +210,12 @@ def _next_words(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
     answers = _ask(task, rows, {**parameters, "top_k": NEXT_WORDS})
     guesses = [[candidate["word"].lower() for candidate in answer["candidates"]] for answer in answers]
     pairs = [(words, row["next_word"].lower()) for words, row in zip(guesses, rows, strict=True)]
-    totals, scores = _means({
-        "accuracy": [words[:1] == [word] for words, word in pairs],
-        f"top{NEXT_WORDS}_accuracy": [word in words for words, word in pairs],
-    })  # fmt: skip
+    totals, scores = _means(
+        {
+            "accuracy": [words[:1] == [word] for words, word in pairs],
+            f"top{NEXT_WORDS}_accuracy": [word in words for words, word in pairs],
+        }
+    )
     return Evaluation(totals, scores, tuple(answer["next_word"] for answer in answers))
 
 

@@ -31,9 +31,13 @@ def made_up_tokenizer(words: int, longest: int) -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
         model_max_length=longest,
-    )  # fmt: skip
+    )
 
 
 def _marked(tokenizer: Any) -> Any:
@@ -47,8 +51,13 @@ def save_language_model(folder: Path, *, layers: int = 12, width: int = 768, hea
     """A GPT-2, by default of the size of the smallest (124 million parameters), that never ends by itself."""
     tokenizer = made_up_tokenizer(GPT2_WORDS, 1024)
     config = transformers.GPT2Config(
-        vocab_size=GPT2_WORDS, n_layer=layers, n_embd=width, n_head=heads, bos_token_id=0, eos_token_id=2,
-    )  # fmt: skip
+        vocab_size=GPT2_WORDS,
+        n_layer=layers,
+        n_embd=width,
+        n_head=heads,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
     model = _random(transformers.GPT2LMHeadModel, config)
     model.generation_config.suppress_tokens = list(range(len(SPECIAL)))
     _save(model, tokenizer, folder)
@@ -63,10 +72,17 @@ def save_tiny(task: str, folder: Path) -> None:
         return
     if task == "summarization":
         config = transformers.BartConfig(
-            **common, max_position_embeddings=512, d_model=64, encoder_layers=2, decoder_layers=2,
-            encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=128, decoder_ffn_dim=128,
+            **common,
+            max_position_embeddings=512,
+            d_model=64,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_ffn_dim=128,
+            decoder_ffn_dim=128,
             decoder_start_token_id=2,
-        )  # fmt: skip
+        )
         _save(_random(transformers.BartForConditionalGeneration, config), _marked(tokenizer), folder)
         return
     classes = {

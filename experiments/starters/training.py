@@ -48,10 +48,18 @@ def train(config: StarterConfig, given: frozenset[str] = frozenset()) -> Result 
 
 
 def _check_output(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").exists()
-                                                    and not (folder / "model_index.json").exists())):  # fmt: skip
-        raise UserError(f"output is {str(folder)!r}, which holds something else than a model; valid: a new folder, or "
-                        "that of a model to be replaced")  # fmt: skip
+    if folder.exists() and (
+        not folder.is_dir()
+        or (
+            any(folder.iterdir())
+            and not (folder / "config.json").exists()
+            and not (folder / "model_index.json").exists()
+        )
+    ):
+        raise UserError(
+            f"output is {str(folder)!r}, which holds something else than a model; valid: a new folder, or "
+            "that of a model to be replaced"
+        )
 
 
 def _replace(target: Path, folder: Path) -> None:
@@ -90,10 +98,11 @@ def _cost(prepared: Training, starter: Starter) -> dict[str, str]:
         "parameters": f"{sum(value.numel() for value in prepared.state.network.parameters()):,}",
         "epochs": f"{len(history)}; the one kept is {prepared.best_epoch(history)}, chosen by `{prepared.selected_by}`",
         "time": f"{seconds / 60:.1f} minutes with {prepared.environment['threads']} CPU threads"
-        if prepared.state.accelerator.device.type == "cpu" else f"{seconds / 60:.1f} minutes",
+        if prepared.state.accelerator.device.type == "cpu"
+        else f"{seconds / 60:.1f} minutes",
         "hardware": f"{facts.get('hardware', '')} ({facts.get('device_name', '')})",
         "arithmetic": config.precision,
         "data, sha256": f"`{prepared.identity.sha256}`",
         "commit": f"`{git_commit()}`",
         "again": f"`mlflow run . -e starter -P task={starter.tasks[0]}`",
-    }  # fmt: skip
+    }

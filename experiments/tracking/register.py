@@ -72,8 +72,14 @@ def deliver(run_id: str, delivery: Delivery, folder: Path, log_metrics: LogMetri
     model_id = _logged(run_id)
     if model_id is None:
         with active(run_id):
-            info = registry.package(MODEL, delivery.task, folder, delivery.name, input_example=delivery.input_example,
-                                    params=delivery.params)  # fmt: skip
+            info = registry.package(
+                MODEL,
+                delivery.task,
+                folder,
+                delivery.name,
+                input_example=delivery.input_example,
+                params=delivery.params,
+            )
         assert info.model_id is not None
         model_id = info.model_id
     uri = f"models:/{model_id}"

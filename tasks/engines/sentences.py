@@ -61,8 +61,13 @@ class Extracts(Pipeline):
                 tokens += size
                 emit({"piece": (" " if taken else "") + unwrapped(input_tensors["text"][start:end])})
                 taken.append({"start": start, "end": end, "score": scores[number]})
-        return {**input_tensors, "taken": taken, "reason": reason, "tokens": tokens,
-                "seconds": time.perf_counter() - started}  # fmt: skip
+        return {
+            **input_tensors,
+            "taken": taken,
+            "reason": reason,
+            "tokens": tokens,
+            "seconds": time.perf_counter() - started,
+        }
 
     def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`summary`, where its sentences stand in the text, and what it took."""
@@ -111,9 +116,12 @@ def read_part(text: str, start: int, tokenizer: Any) -> dict[str, Any]:
     inputs = {name: torch.tensor([encoded[name]]) for name in tokenizer.model_input_names if name in encoded}
     offsets = [(start + first, start + last) for first, last in encoded["offset_mapping"]]
     return {
-        "inputs": inputs, "sentences": spans, "tokens": [places[number] for number in kept], "owners": owners,
+        "inputs": inputs,
+        "sentences": spans,
+        "tokens": [places[number] for number in kept],
+        "owners": owners,
         "offsets": offsets,
-    }  # fmt: skip
+    }
 
 
 def sentence_scores(logits: torch.Tensor, owners: torch.Tensor, count: int) -> torch.Tensor:

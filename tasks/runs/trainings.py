@@ -31,8 +31,10 @@ PAGE = 1000
 RUNS_A_QUESTION, VALUES_AN_ANSWER = 500, 1_000_000
 THREADS = 8
 REPORT, PREDICTIONS, COMPARISON = (
-    "reports/classification_report.json", "reports/test_predictions.npz", "reports/comparison.html"
-)  # fmt: skip
+    "reports/classification_report.json",
+    "reports/test_predictions.npz",
+    "reports/comparison.html",
+)
 # What scikit-learn's report holds besides the classes.
 AVERAGES = ("accuracy", "micro avg", "macro avg", "weighted avg")
 
@@ -89,8 +91,11 @@ class Predictions:
 
 def finished_trainings(task: str) -> list[FinishedTraining]:
     """The finished trainings of a task's networks in all experiments, also nested ones, newest first."""
-    return [_training(run) for run in _search(f"tags.task = '{task}' and attributes.status = '{FINISHED}'")
-            if _is_training(run)]  # fmt: skip
+    return [
+        _training(run)
+        for run in _search(f"tags.task = '{task}' and attributes.status = '{FINISHED}'")
+        if _is_training(run)
+    ]
 
 
 def find_trainings(run_ids: Iterable[str]) -> dict[str, FinishedTraining]:
@@ -125,12 +130,14 @@ def training_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> dict[str,
     else:
         with ThreadPoolExecutor(THREADS) as pool:
             pairs = [(run_id, name) for run_id in run_ids for name in metrics]
-            for (run_id, name), history in zip(pairs, pool.map(lambda pair: _history(client, *pair), pairs),
-                                               strict=True):  # fmt: skip
+            for (run_id, name), history in zip(
+                pairs, pool.map(lambda pair: _history(client, *pair), pairs), strict=True
+            ):
                 if history:
                     found[run_id][name] = history
-    return {run_id: {name: dict(sorted(curve.items())) for name, curve in mine.items()}
-            for run_id, mine in found.items()}  # fmt: skip
+    return {
+        run_id: {name: dict(sorted(curve.items())) for name, curve in mine.items()} for run_id, mine in found.items()
+    }
 
 
 def classifier_predictions(run_id: str) -> Predictions:
@@ -199,8 +206,12 @@ def _count(task: str, description: Mapping[str, Any]) -> int:
         else:
             import models
 
-            network = models.build(description["architecture"], len(description["classes"]),
-                                   description["in_channels"], description["stem"])  # fmt: skip
+            network = models.build(
+                description["architecture"],
+                len(description["classes"]),
+                description["in_channels"],
+                description["stem"],
+            )
     return sum(parameter.numel() for parameter in network.parameters())
 
 

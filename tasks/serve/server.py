@@ -54,11 +54,16 @@ def serve(settings: Settings, listening: socket.socket, address: str) -> None:
     )
     most = most_connections(settings.queue)
     if most <= settings.queue:
-        print(f"warning: {settings.queue} requests may wait, but this system lets the gateway keep {most} connections; "
-              "raise `ulimit -n`, or lower --queue", file=sys.stderr)  # fmt: skip
+        print(
+            f"warning: {settings.queue} requests may wait, but this system lets the gateway keep {most} connections; "
+            "raise `ulimit -n`, or lower --queue",
+            file=sys.stderr,
+        )
     locked = "with a token" if settings.token else "without a token"
-    print(f"serving {len(TASKS)} tasks at {address}, {locked}; models may take "
-          f"{settings.memory_bytes / GIGABYTE:.1f} GB", flush=True)  # fmt: skip
+    print(
+        f"serving {len(TASKS)} tasks at {address}, {locked}; models may take {settings.memory_bytes / GIGABYTE:.1f} GB",
+        flush=True,
+    )
     Server(config, gateway, most).run(sockets=[listening])
 
 

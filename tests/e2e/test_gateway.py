@@ -216,8 +216,10 @@ def crowd(server: Server, seconds: float, clients: int = 32) -> None:
         while thread.is_alive():
             most = max(most, process.memory_info().rss)
             thread.join(0.05)
-    print(f"{clients} clients, {seconds:g} s: {sum(served)} answers, from {min(served)} to {max(served)} a client, "
-          f"{statuses.count(429)} times 429, {(most - before) / 1e6:.0f} MB more")  # fmt: skip
+    print(
+        f"{clients} clients, {seconds:g} s: {sum(served)} answers, from {min(served)} to {max(served)} a client, "
+        f"{statuses.count(429)} times 429, {(most - before) / 1e6:.0f} MB more"
+    )
     assert set(statuses) <= {200, 429}
     mean = statistics.mean(served)
     assert mean >= 2 and max(abs(count - mean) for count in served) <= max(2, 0.25 * mean)
@@ -250,9 +252,13 @@ def test_no_request_of_schemathesis_breaks_the_server(server: Server, tries: int
         checks.response_schema_conformance,
     ]
     limits = settings(
-        max_examples=tries, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+        max_examples=tries,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     asked = 0
     for result in schema.get_all_operations():
         operation = result.ok()

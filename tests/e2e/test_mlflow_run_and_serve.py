@@ -44,8 +44,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict
         command = [*MLFLOW, "run", str(PROJECT_ROOT), "-e", name, "--env-manager", "local", "--experiment-name", name]
         subprocess.run(
             [*command, *parameters, "-P", "threads=2"],
-            env=environment, check=True, capture_output=True, cwd=folder, timeout=300,
-        )  # fmt: skip
+            env=environment,
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            timeout=300,
+        )
     return environment
 
 

@@ -31,8 +31,12 @@ def test_stopped_mlflow_run_ends_its_training(store: Path, send: Callable[[int],
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         [*command, "--experiment-name", "cnn", *ENDLESS],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
-    ) as process:  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    ) as process:
         assert process.stdout
         # Whatever goes wrong, this ends: the pipe is open while one of them lives.
         last_resort = threading.Timer(300, os.killpg, (process.pid, signal.SIGKILL))

@@ -90,10 +90,13 @@ def main() -> None:
             f"first page: median {statistics.median(pages):.2f} s, {min(pages):.2f} to {max(pages):.2f} (n={SERVERS})"
         )
         for place, more in (
-            ("on the wire", on_the_wire(environment, folder)), ("drawn", requests(chromium, environment, folder)),
-        ):  # fmt: skip
-            print(f"request, {place}: the model's own time and {statistics.median(more):.0f} ms, {min(more):.0f} to "
-                  f"{max(more):.0f} (n={REQUESTS})")  # fmt: skip
+            ("on the wire", on_the_wire(environment, folder)),
+            ("drawn", requests(chromium, environment, folder)),
+        ):
+            print(
+                f"request, {place}: the model's own time and {statistics.median(more):.0f} ms, {min(more):.0f} to "
+                f"{max(more):.0f} (n={REQUESTS})"
+            )
 
 
 if __name__ == "__main__":

@@ -16,8 +16,12 @@ class WireVisitor:
     """One session of the tool, on one of its pages."""
 
     def __init__(self, address: str, page: str, query: str) -> None:
-        self.socket = connect(address.replace("http", "ws", 1) + "/_stcore/stream", max_size=None,
-                              subprotocols=["streamlit"], origin=address)  # type: ignore[list-item, arg-type]  # fmt: skip
+        self.socket = connect(
+            address.replace("http", "ws", 1) + "/_stcore/stream",
+            max_size=None,
+            subprotocols=["streamlit"],
+            origin=address,
+        )  # type: ignore[list-item, arg-type]
         self.page, self.query, self.hash = page, query, ""
         self.widgets: dict[str, str] = {}
         self.values: dict[str, str] = {}

@@ -18,8 +18,15 @@ from tests.support.serving import wait_for
 
 # Chromium as Debian packages it; playwright's own download is another host than the package index.
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -43,9 +50,14 @@ def tool_process(environment: Mapping[str, str], folder: Path, descriptors: int 
     log_file = folder / "tool.log"
     log = log_file.open("w")
     process = subprocess.Popen(
-        command, env={**os.environ, **environment}, cwd=PROJECT_ROOT, stdout=log, stderr=log, start_new_session=True,
+        command,
+        env={**os.environ, **environment},
+        cwd=PROJECT_ROOT,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
         preexec_fn=None if descriptors is None else lambda: limit_descriptors(descriptors),
-    )  # fmt: skip
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(f"{address}/_stcore/health", process)

@@ -215,10 +215,19 @@ class Client:
         named = {"host": "127.0.0.1", "content-type": "application/json", **headers}
         pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
         self.scope = {
-            "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": path,
-            "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": pairs, "client": (client, 1),
-            "server": ("127.0.0.1", 80), "asgi": {"version": "3.0"},
-        }  # fmt: skip
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": pairs,
+            "client": (client, 1),
+            "server": ("127.0.0.1", 80),
+            "asgi": {"version": "3.0"},
+        }
         self.leave = asyncio.Event()
         self.stall = False  # never sends the end of its body
         self.status = 0
@@ -333,9 +342,13 @@ def serving_gateway(
     with log.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "tasks.serve", "--port", "0", *arguments],
-            env=variables, cwd=store.parent, stdout=subprocess.PIPE, stderr=errors, text=True,
+            env=variables,
+            cwd=store.parent,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
             preexec_fn=None if descriptors is None else lambda: limit_descriptors(descriptors),
-        )  # fmt: skip
+        )
         try:
             assert process.stdout is not None
             found = re.search(r"http://[\d.]+:\d+", process.stdout.readline())

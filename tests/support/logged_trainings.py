@@ -32,18 +32,33 @@ def log_training(
     metrics = [
         Metric(name, value, 0, epoch)
         for epoch, accuracy in enumerate(validation, start=1)
-        for name, value in {"val_accuracy": accuracy, "train_accuracy": accuracy + 0.05, "val_loss": 1 - accuracy,
-                            "train_loss": 0.9 - accuracy / 2, "epoch_seconds": SECONDS,
-                            "examples_per_second": 100.0 * epoch}.items()
-    ]  # fmt: skip
+        for name, value in {
+            "val_accuracy": accuracy,
+            "train_accuracy": accuracy + 0.05,
+            "val_loss": 1 - accuracy,
+            "train_loss": 0.9 - accuracy / 2,
+            "epoch_seconds": SECONDS,
+            "examples_per_second": 100.0 * epoch,
+        }.items()
+    ]
     tested = {"accuracy": test_accuracy, "precision": 0.7, "recall": 0.6, "f1": 0.65, "loss": 0.4}
     metrics += [Metric(f"test_{name}", value, 0, best) for name, value in tested.items()]
     params = {"seed": str(seed), "epochs": str(len(validation)), "learning_rate": "0.1", **settings}
-    all_tags = {"task": "image-classification", "model": model, "dataset": dataset, "best_epoch": str(best),
-                "mlflow.runName": f"{model} on {dataset}, seed {seed}", "parameters": "61706", "data_sha256": "d",
-                "split_sha256": "s", **({"mlflow.parentRunId": parent} if parent else {}), **(tags or {})}  # fmt: skip
-    client.log_batch(run_id, metrics, [Param(*item) for item in params.items()],
-                     [RunTag(*item) for item in all_tags.items()])  # fmt: skip
+    all_tags = {
+        "task": "image-classification",
+        "model": model,
+        "dataset": dataset,
+        "best_epoch": str(best),
+        "mlflow.runName": f"{model} on {dataset}, seed {seed}",
+        "parameters": "61706",
+        "data_sha256": "d",
+        "split_sha256": "s",
+        **({"mlflow.parentRunId": parent} if parent else {}),
+        **(tags or {}),
+    }
+    client.log_batch(
+        run_id, metrics, [Param(*item) for item in params.items()], [RunTag(*item) for item in all_tags.items()]
+    )
     if reports:
         _log_reports(client, run_id)
     client.set_terminated(run_id)
@@ -70,8 +85,10 @@ def _log_reports(client: MlflowClient, run_id: str) -> None:
     labels = np.repeat([0, 1, 2], 3)
     predicted = labels.copy()
     predicted[0] = 1
-    report = {name: {"precision": 0.5, "recall": 0.5, "f1-score": 0.25 * place, "support": 3.0}
-              for place, name in enumerate(CLASSES, start=1)}  # fmt: skip
+    report = {
+        name: {"precision": 0.5, "recall": 0.5, "f1-score": 0.25 * place, "support": 3.0}
+        for place, name in enumerate(CLASSES, start=1)
+    }
     with tempfile.TemporaryDirectory() as folder:
         reports = Path(folder) / "reports"
         reports.mkdir()

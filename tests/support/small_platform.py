@@ -28,13 +28,21 @@ def fill(database: Path) -> None:
         add_texts(add)
         add_images(add)
         for dataset, architecture in (("digits", "lenet5"), ("mnist", "alexnet_small")):
-            add(f"cnn-{dataset}", "image-classification",
+            add(
+                f"cnn-{dataset}",
+                "image-classification",
                 lambda place, architecture=architecture: save_network(place, architecture),
-                model=f"{architecture} on {dataset}", dataset=dataset, val_accuracy="0.5")  # fmt: skip
+                model=f"{architecture} on {dataset}",
+                dataset=dataset,
+                val_accuracy="0.5",
+            )
         for attention in ("dot", "none"):
-            add("seq2seq-reverse", "sequence-reversal",
+            add(
+                "seq2seq-reverse",
+                "sequence-reversal",
                 lambda place, attention=attention: save_sequences(place, attention),
-                model=f"gru-{attention}")  # fmt: skip
+                model=f"gru-{attention}",
+            )
 
 
 @contextmanager
@@ -44,9 +52,11 @@ def registering(database: Path) -> Iterator[Add]:
     """
     mlflow.set_tracking_uri(f"sqlite:///{database}")
     experiment = mlflow.get_experiment_by_name("platform")
-    experiment_id = experiment.experiment_id if experiment else mlflow.create_experiment(
-        "platform", artifact_location=str(database.parent / "artifacts")
-    )  # fmt: skip
+    experiment_id = (
+        experiment.experiment_id
+        if experiment
+        else mlflow.create_experiment("platform", artifact_location=str(database.parent / "artifacts"))
+    )
 
     def add(name: str, task: str, make: Callable[[Path], object], *, model: str, **tags: str) -> None:
         place = database.parent / "models" / model.replace(" ", "-") / task / "model"
@@ -72,8 +82,12 @@ def add_texts(add: Add, tasks: Iterable[str] = tiny_models.TASK_MODELS) -> None:
 def add_images(add: Add) -> None:
     """A tiny model that makes pictures."""
     diffusion = tiny_diffusion.tiny_stable_diffusion()
-    add("image-generation", "image-generation", lambda place: tiny_diffusion.save(diffusion, place),
-        model="tiny diffusion")  # fmt: skip
+    add(
+        "image-generation",
+        "image-generation",
+        lambda place: tiny_diffusion.save(diffusion, place),
+        model="tiny diffusion",
+    )
 
 
 def add_long_writer(add: Add) -> None:

@@ -50,28 +50,46 @@ def clip_tokenizer() -> CLIPTokenizer:
 def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
     """A text encoder of one layer."""
     return CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=37, num_hidden_layers=1, num_attention_heads=4,
-        max_position_embeddings=WINDOW, projection_dim=WIDTH, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=37,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        max_position_embeddings=WINDOW,
+        projection_dim=WIDTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
 
 
 def vae() -> AutoencoderKL:
     """An autoencoder that makes an image 8 times as wide as its latents, as the real ones do."""
     channels = (8, 8, 8, 8)
     return AutoencoderKL(
-        block_out_channels=channels, down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, norm_num_groups=4, layers_per_block=1,
-    )  # fmt: skip
+        block_out_channels=channels,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+        norm_num_groups=4,
+        layers_per_block=1,
+    )
 
 
 def unet(context: int, **changes: object) -> UNet2DConditionModel:
     """A denoiser for latents of 8 x 8 (images of 64 x 64), attending to texts of `context` features a token."""
     shape = {
-        "sample_size": 8, "in_channels": 4, "out_channels": 4, "layers_per_block": 1, "block_out_channels": (16, 32),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "norm_num_groups": 4, "attention_head_dim": 4,
-        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "cross_attention_dim": context,
-    }  # fmt: skip
+        "sample_size": 8,
+        "in_channels": 4,
+        "out_channels": 4,
+        "layers_per_block": 1,
+        "block_out_channels": (16, 32),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "norm_num_groups": 4,
+        "attention_head_dim": 4,
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": context,
+    }
     return UNet2DConditionModel(**{**shape, **changes})  # type: ignore[arg-type]
 
 

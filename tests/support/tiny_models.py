@@ -140,18 +140,30 @@ def taught(model: Any, tokenizer: Any) -> Any:
 def gpt2() -> tuple[Any, Any]:
     tokenizer = byte_level(["<|endoftext|>"], bos_token="<|endoftext|>", eos_token="<|endoftext|>", model_max_length=64)
     config = transformers.GPT2Config(
-        vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=4, initializer_range=0.1,
-        bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        n_positions=64,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        initializer_range=0.1,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     return taught(transformers.GPT2LMHeadModel(config), tokenizer), tokenizer
 
 
 def llama() -> tuple[Any, Any]:
     tokenizer = sentence_piece()
     config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer) + 3, max_position_embeddings=96, initializer_range=0.1, bos_token_id=1,
-        eos_token_id=2, tie_word_embeddings=False, num_key_value_heads=2, **WIDTH,
-    )  # fmt: skip
+        vocab_size=len(tokenizer) + 3,
+        max_position_embeddings=96,
+        initializer_range=0.1,
+        bos_token_id=1,
+        eos_token_id=2,
+        tie_word_embeddings=False,
+        num_key_value_heads=2,
+        **WIDTH,
+    )
     model = taught(transformers.LlamaForCausalLM(config), tokenizer)
     # Bytes drawn at random are no text, and a decoder of this kind makes all of their neighbors unreadable.
     model.generation_config.suppress_tokens = list(range(3, 3 + 256))
@@ -163,9 +175,15 @@ def qwen2() -> tuple[Any, Any]:
     tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken("<|im_start|>"), AddedToken("<|im_end|>")]})
     tokenizer.chat_template = CHAT_TEMPLATE
     config = transformers.Qwen2Config(
-        vocab_size=len(tokenizer), max_position_embeddings=160, initializer_range=0.4, num_key_value_heads=2,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, tie_word_embeddings=True, **WIDTH,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        max_position_embeddings=160,
+        initializer_range=0.4,
+        num_key_value_heads=2,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=True,
+        **WIDTH,
+    )
     model = transformers.Qwen2ForCausalLM(config)
     # As the real ones: settings of their own for sampling, and two ends.
     model.generation_config.update(temperature=0.7, top_k=20, top_p=0.8, do_sample=True, repetition_penalty=1.05)
@@ -188,28 +206,51 @@ def bart() -> tuple[Any, Any]:
 def t5() -> tuple[Any, Any]:
     tokenizer = unigram(model_max_length=48)
     config = transformers.T5Config(
-        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, initializer_factor=3.0,
-        n_positions=48, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=1,
+        num_heads=4,
+        initializer_factor=3.0,
+        n_positions=48,
+        pad_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=0,
         task_specific_params={"summarization": {"prefix": "summarize: ", "no_repeat_ngram_size": 3, "max_length": 200}},
-    )  # fmt: skip
+    )
     return transformers.T5ForConditionalGeneration(config), tokenizer
 
 
 def distilbert(model_class: str, **options: Any) -> tuple[Any, Any]:
     tokenizer = word_piece(model_max_length=64)
     config = transformers.DistilBertConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=64, dim=32, n_layers=2, n_heads=4, hidden_dim=64,
-        initializer_range=0.3, pad_token_id=0, **options,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        max_position_embeddings=64,
+        dim=32,
+        n_layers=2,
+        n_heads=4,
+        hidden_dim=64,
+        initializer_range=0.3,
+        pad_token_id=0,
+        **options,
+    )
     return getattr(transformers, model_class)(config), tokenizer
 
 
 def roberta(model_class: str, **options: Any) -> tuple[Any, Any]:
     tokenizer = roberta_like()
     config = transformers.RobertaConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=66, initializer_range=0.3, pad_token_id=1, bos_token_id=0,
-        eos_token_id=2, type_vocab_size=1, **WIDTH, **options,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        max_position_embeddings=66,
+        initializer_range=0.3,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        type_vocab_size=1,
+        **WIDTH,
+        **options,
+    )
     return getattr(transformers, model_class)(config), tokenizer
 
 

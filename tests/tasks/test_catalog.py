@@ -93,7 +93,7 @@ def first(content: Any) -> dict[str, Any]:
         (lambda c: c["chatbot"].update(starter="../elsewhere"), "chatbot: starter is '../elsewhere'; valid: a folder"),
         (lambda c: c["chatbot"].update(starter=3), "chatbot: starter is 3"),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_catalogue_is_refused_with_the_field_named(change: Any, expected: str, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=expected) as error:
         read_catalog(damaged(tmp_path, change))

@@ -84,9 +84,14 @@ def test_many_words_are_left_out_in_groups_of_neighbors(words: int, together: in
 
 @pytest.mark.parametrize(
     ("word", "left"),
-    [("a", "good, short film (1999)"), ("good", "a, short film (1999)"), (",", "a good short film (1999)"),
-     ("film", "a good, short (1999)"), ("1999", "a good, short film ()")],
-)  # fmt: skip
+    [
+        ("a", "good, short film (1999)"),
+        ("good", "a, short film (1999)"),
+        (",", "a good short film (1999)"),
+        ("film", "a good, short (1999)"),
+        ("1999", "a good, short film ()"),
+    ],
+)
 def test_a_word_is_left_out_with_one_of_the_spaces_around_it(word: str, left: str) -> None:
     text = "a good, short film (1999)"
     start = text.index(word)

@@ -26,8 +26,9 @@ def test_the_maps_are_those_that_the_blocks_give(name: str) -> None:
     image = torch.randn(1, 3, 32, 32)
     before = network(image)
     found = feature_maps(network, name, "small", 10, image)
-    assert all(tuple(maps.shape) == [one for one in block.layers if len(one.output) == 3][-1].output
-               for block, maps in found)  # fmt: skip
+    assert all(
+        tuple(maps.shape) == [one for one in block.layers if len(one.output) == 3][-1].output for block, maps in found
+    )
     last = network.get_submodule("features")(image)[0]
     if name != "lenet5":
         torch.testing.assert_close(found[-1][1], last)

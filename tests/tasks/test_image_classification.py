@@ -42,8 +42,14 @@ def network() -> torch.nn.Module:
 
 
 def config(digits: ImageData, **changes: Any) -> ClassifierConfig:
-    fields = {"architecture": "lenet5", "stem": "small", "in_channels": 1, "classes": digits.classes,
-              "mean": digits.mean, "std": digits.std}  # fmt: skip
+    fields = {
+        "architecture": "lenet5",
+        "stem": "small",
+        "in_channels": 1,
+        "classes": digits.classes,
+        "mean": digits.mean,
+        "std": digits.std,
+    }
     return ClassifierConfig(**{**fields, **changes})
 
 
@@ -306,9 +312,18 @@ def test_weights_that_do_not_fit_are_named(folder: Path, damage: Any) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [None, b"", b"[]", b"3", b"{}", b'{"task": "nonsense", "model": "m"}', b'{"task": ["a"], "model": "m"}',
-     b'{"task": "image-classification"}', b"\xff"],
-)  # fmt: skip
+    [
+        None,
+        b"",
+        b"[]",
+        b"3",
+        b"{}",
+        b'{"task": "nonsense", "model": "m"}',
+        b'{"task": ["a"], "model": "m"}',
+        b'{"task": "image-classification"}',
+        b"\xff",
+    ],
+)
 def test_a_folder_that_does_not_say_its_task_is_refused(folder: Path, content: bytes | None) -> None:
     if content is None:
         (folder / "task.json").unlink()

@@ -62,9 +62,13 @@ def test_pictures_are_the_plain_pipelines_own(task: ImageGeneration, folder: Pat
     }
     expected = plain(StableDiffusionPipeline, folder)(
         PROMPT,
-        num_inference_steps=given["steps"], guidance_scale=given["guidance"], negative_prompt=given["negative_prompt"],
-        width=given["width"], height=given["height"], generator=torch.Generator().manual_seed(7),
-    ).images[0]  # fmt: skip
+        num_inference_steps=given["steps"],
+        guidance_scale=given["guidance"],
+        negative_prompt=given["negative_prompt"],
+        width=given["width"],
+        height=given["height"],
+        generator=torch.Generator().manual_seed(7),
+    ).images[0]
     row = make(task, **{"seed": 7, **parameters})
     assert np.array_equal(pixels(row), np.asarray(expected))
     assert (row["width"], row["height"]) == expected.size

@@ -141,8 +141,16 @@ def test_a_color_that_is_declared_transparent_is_transparent() -> None:
 def test_a_photo_is_turned_upright(orientation: int, kind: str) -> None:
     stored = np.zeros((16, 32), np.uint8)
     stored[:8, :16] = 200  # bright at the top left
-    turned = {1: stored, 2: np.fliplr(stored), 3: np.rot90(stored, 2), 4: np.flipud(stored), 5: stored.T,
-              6: np.rot90(stored, -1), 7: np.rot90(stored, 2).T, 8: np.rot90(stored)}  # fmt: skip
+    turned = {
+        1: stored,
+        2: np.fliplr(stored),
+        3: np.rot90(stored, 2),
+        4: np.flipud(stored),
+        5: stored.T,
+        6: np.rot90(stored, -1),
+        7: np.rot90(stored, 2).T,
+        8: np.rot90(stored),
+    }
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encoded(Image.fromarray(stored), kind, exif=exif)

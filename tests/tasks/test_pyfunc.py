@@ -112,8 +112,10 @@ def test_a_server_of_mlflow_takes_its_own_forms_of_input(served: dict[str, Any])
         {"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}},
     ]
     found = [asked(served["sentiment-analysis"], form) for form in forms]
-    found += [asked(served["sentiment-analysis"], pd.DataFrame(records).to_csv(index=index), "text/csv")
-              for index in (True, False)]  # fmt: skip
+    found += [
+        asked(served["sentiment-analysis"], pd.DataFrame(records).to_csv(index=index), "text/csv")
+        for index in (True, False)
+    ]
     assert {status for status, _ in found} == {200}
     assert len({json.dumps([row["scores"] for row in rows]) for _, rows in found}) == 1 and len(found[0][1]) == 2
     table = "question,context\nWho?,Ada wrote it.\n"

@@ -36,8 +36,10 @@ def test_scores_are_those_of_the_plain_pipeline(task: Any) -> None:
 
 
 def test_labels_are_those_of_the_models_config(tiny_task: Get) -> None:
-    names = [set(tiny_task("sentiment-analysis", f"{kind}-sentiment").run(rows(["good"]))[0]["scores"])
-             for kind in ("distilbert", "roberta")]  # fmt: skip
+    names = [
+        set(tiny_task("sentiment-analysis", f"{kind}-sentiment").run(rows(["good"]))[0]["scores"])
+        for kind in ("distilbert", "roberta")
+    ]
     assert names == [{"LABEL_0", "LABEL_1"}, {"negative", "neutral", "positive"}]
 
 

@@ -29,9 +29,13 @@ def test_a_summary_is_what_generate_writes(task: Any, settings: dict[str, int]) 
     [row] = task.run([{"text": SHORT}], {"max_length": 12, **settings})
     tokens = task.tokenizer(prefix(task) + SHORT, return_tensors="pt")
     written = task.model.generate(
-        **tokens, max_new_tokens=12, min_new_tokens=settings.get("min_length", 0), num_beams=settings["num_beams"],
-        no_repeat_ngram_size=3, do_sample=False,
-    )  # fmt: skip
+        **tokens,
+        max_new_tokens=12,
+        min_new_tokens=settings.get("min_length", 0),
+        num_beams=settings["num_beams"],
+        no_repeat_ngram_size=3,
+        do_sample=False,
+    )
     expected = task.tokenizer.decode(written[0], skip_special_tokens=True).strip()
     assert row["summary"] == expected != ""
     assert row["chunks"] == 1 and row["prompt_tokens"] == tokens["input_ids"].shape[1]

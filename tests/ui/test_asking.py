@@ -27,8 +27,9 @@ def worker(loads: Loads) -> Iterator[Worker]:
 
 
 def version(name: str = "words") -> RegisteredVersion:
-    return RegisteredVersion(name, 2, "story-completion", "tiny words", True, ("champion",), {}, datetime.now(UTC),
-                             "", "", "", "")  # fmt: skip
+    return RegisteredVersion(
+        name, 2, "story-completion", "tiny words", True, ("champion",), {}, datetime.now(UTC), "", "", "", ""
+    )
 
 
 def ask(worker: Worker, text: str, pause_ms: int = 0) -> Asking:
@@ -62,8 +63,10 @@ def test_it_says_what_it_waits_for(loads: Loads, worker: Worker) -> None:
         each.update()
     assert one.state() == "loading the model"
     assert [each.state() for each in others] == [
-        "waiting, next in the queue", "waiting, 2nd in the queue", "waiting, 3rd in the queue",
-    ]  # fmt: skip
+        "waiting, next in the queue",
+        "waiting, 2nd in the queue",
+        "waiting, 3rd in the queue",
+    ]
     others[0].stop()
     others[0].update()
     assert others[0].over and others[1].state() == "waiting, next in the queue"

@@ -170,14 +170,22 @@ def test_a_thousand_rows(worker) -> None:
 
 def test_a_row_that_fails_says_so_and_the_rest_goes_on(worker) -> None:
     batch = Batch(
-        worker.submit, "upper", "upper/1",
-        [*lines("a", "bad", "crash"), Line({"text": "x"}, {}, "sequence is wrong"), *lines("b")], {}, "file",
-    )  # fmt: skip
+        worker.submit,
+        "upper",
+        "upper/1",
+        [*lines("a", "bad", "crash"), Line({"text": "x"}, {}, "sequence is wrong"), *lines("b")],
+        {},
+        "file",
+    )
     batch.wait(10)
     assert (batch.state, batch.failed) == ("done", 3)
     assert [row["error"] for row in batch.table()] == [
-        "", "text is 'bad'; valid: anything else", "failed: ZeroDivisionError", "sequence is wrong", "",
-    ]  # fmt: skip
+        "",
+        "text is 'bad'; valid: anything else",
+        "failed: ZeroDivisionError",
+        "sequence is wrong",
+        "",
+    ]
     assert [row["label"] for row in batch.table()] == ["A", None, None, None, "B"]
     assert list(batch.table()[0])[-1] == "error"
 

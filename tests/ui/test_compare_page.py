@@ -129,8 +129,9 @@ def test_lines_join_seeds_but_not_configurations(store: Path) -> None:
     log_training(seed=0, test_accuracy=0.9, learning_rate="0.5")
     found, _ = board()
     assert [(line.label, line.seeds) for line in found] == [
-        ("lenet5, learning_rate 0.5", 1), ("lenet5, learning_rate 0.1", 2),
-    ]  # fmt: skip
+        ("lenet5, learning_rate 0.5", 1),
+        ("lenet5, learning_rate 0.1", 2),
+    ]
     assert found[1].values["accuracy"].mean == pytest.approx(0.65)
     assert (found[1].values["accuracy"].low, found[1].values["accuracy"].high) == (0.6, 0.7)
     assert found[1].values["examples_per_second"].mean == 200  # the median of 100, 200, 300
@@ -161,8 +162,10 @@ def test_curve_points_count_time_and_mark_the_kept_epoch(store: Path) -> None:
     found, curves = board()
     points = leaderboard.curve_points(found, curves, "accuracy", ["validation"])
     assert [(point["epoch"], point["seconds"], point["value"]) for point in points] == [
-        (1, SECONDS, 0.5), (2, 2 * SECONDS, 0.9), (3, 3 * SECONDS, 0.8),
-    ]  # fmt: skip
+        (1, SECONDS, 0.5),
+        (2, 2 * SECONDS, 0.9),
+        (3, 3 * SECONDS, 0.8),
+    ]
     assert [point["kept"] for point in points] == [False, True, False]
     assert len(leaderboard.curve_points(found, curves, "loss", ["training", "validation"])) == 6
 
@@ -204,6 +207,10 @@ def test_models_differ_in_more_than_color() -> None:
 def test_colors_have_contrast_on_both_pages() -> None:
     for color in (*charts.COLORS, charts.GRAY):
         assert min(contrast(color, "#ffffff"), contrast(color, "#10151d")) >= 3
-    for text, ramp in ((charts.LIGHT_TEXT, charts.DARK_BLUE), (charts.LIGHT_TEXT, charts.DARK_ORANGE),
-                       (charts.DARK_TEXT, charts.LIGHT_BLUE), (charts.DARK_TEXT, charts.LIGHT_ORANGE)):  # fmt: skip
+    for text, ramp in (
+        (charts.LIGHT_TEXT, charts.DARK_BLUE),
+        (charts.LIGHT_TEXT, charts.DARK_ORANGE),
+        (charts.DARK_TEXT, charts.LIGHT_BLUE),
+        (charts.DARK_TEXT, charts.LIGHT_ORANGE),
+    ):
         assert contrast(text, ramp) >= 4.5

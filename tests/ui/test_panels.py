@@ -37,9 +37,11 @@ def test_a_task_that_nobody_made_a_panel_for_has_the_general_one(monkeypatch: py
 
 def test_words_are_tinted_by_their_weight_and_their_sign_is_a_line() -> None:
     text = f"good {HOSTILE} bad"
-    words = [{"word": "good", "start": 0, "end": 4, "weight": 0.4},
-             {"word": HOSTILE, "start": 5, "end": 30, "weight": 0.0},
-             {"word": "bad", "start": 31, "end": 34, "weight": -0.2}]  # fmt: skip
+    words = [
+        {"word": "good", "start": 0, "end": 4, "weight": 0.4},
+        {"word": HOSTILE, "start": 5, "end": 30, "weight": 0.0},
+        {"word": "bad", "start": 31, "end": 34, "weight": -0.2},
+    ]
     drawn = words_html(text, words)
     assert "<script" not in drawn and "&lt;script&gt;" in drawn
     assert "solid rgba(47,127,224,1.000)" in drawn and 'title="+0.4000"' in drawn
@@ -66,9 +68,16 @@ def test_no_answer_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("text", "word", "joined"),
-    [("The cat", "sat", "The cat sat"), ("The ", "cat", "The cat"), ("He said (", "no", "He said (no"),
-     ("End.", "Then", "End. Then"), ("猫", "が", "猫が"), ("Line\n", "two", "Line\ntwo"), ("", "A", "A")],
-)  # fmt: skip
+    [
+        ("The cat", "sat", "The cat sat"),
+        ("The ", "cat", "The cat"),
+        ("He said (", "no", "He said (no"),
+        ("End.", "Then", "End. Then"),
+        ("猫", "が", "猫が"),
+        ("Line\n", "two", "Line\ntwo"),
+        ("", "A", "A"),
+    ],
+)
 def test_a_word_is_appended_with_a_space_where_one_belongs(text: str, word: str, joined: str) -> None:
     assert appended(text, word) == joined
 

@@ -108,8 +108,12 @@ def test_a_refusal_is_said_beside_the_button(empty_tool, page, monkeypatch: pyte
 
 
 def test_a_process_that_died_says_why_and_nothing_of_it_is_markup(empty_tool, page) -> None:
-    noted(empty_tool, code=1, log="begun\nerror: <script>alert(1)</script> **no** $x$ :red[y]\n",
-          data_dir="</div><script>alert(2)</script>")  # fmt: skip
+    noted(
+        empty_tool,
+        code=1,
+        log="begun\nerror: <script>alert(1)</script> **no** $x$ :red[y]\n",
+        data_dir="</div><script>alert(2)</script>",
+    )
     app = page("runs")
     assert not app.exception
     (error,) = app.error

@@ -22,8 +22,12 @@ def reversers(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Pa
     database = Path(shutil.copy(empty_store, tmp_path_factory.mktemp("reversers") / "mlflow.db"))
     with registering(database) as add:
         for attention in ("dot", "none"):
-            add("seq2seq-reverse", TASK, lambda place, attention=attention: save_sequences(place, attention),
-                model=f"gru-{attention}")  # fmt: skip
+            add(
+                "seq2seq-reverse",
+                TASK,
+                lambda place, attention=attention: save_sequences(place, attention),
+                model=f"gru-{attention}",
+            )
     return database
 
 

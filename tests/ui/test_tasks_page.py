@@ -9,8 +9,11 @@ from tasks.runs import StoreUnreachableError
 from tests.support.words import PATIENCE, until
 from ui.session import services
 
-SMALL = {"summarization": {"max_length": 8, "num_beams": 1}, "story-completion": {"max_new_tokens": 8},
-         "chatbot": {"max_new_tokens": 8}}  # fmt: skip
+SMALL = {
+    "summarization": {"max_length": 8, "num_beams": 1},
+    "story-completion": {"max_new_tokens": 8},
+    "chatbot": {"max_new_tokens": 8},
+}
 HOSTILE = "<script>alert(1)</script> [x](javascript:alert(1)) **b** :red[r] $y$"
 
 
@@ -42,8 +45,13 @@ def fine(app: Any) -> Any:
 
 def test_every_text_task_answers_its_example(tool, page) -> None:
     app = page("tasks")
-    for task in ("sentiment-analysis", "summarization", "next-word-prediction", "story-completion",
-                 "question-answering"):  # fmt: skip
+    for task in (
+        "sentiment-analysis",
+        "summarization",
+        "next-word-prediction",
+        "story-completion",
+        "question-answering",
+    ):
         app.selectbox(key="tasks-task").set_value(task).run()
         for name, value in SMALL.get(task, {}).items():
             fields = [*app.number_input, *app.slider]

@@ -60,8 +60,15 @@ def _draw_form(task: str, reference: str, parameters: dict[str, Any]) -> None:
     uploaded = st.file_uploader(
         "CSV file", type=["csv", "tsv", "txt"], max_upload_size=MAX_MB, key=f"batch-file-{task}"
     )
-    st.download_button("Template", template(task, inputs), f"{task}-template.csv", "text/csv", on_click="ignore",
-                       icon=":material/download:", help="A CSV with the right columns to fill in.")  # fmt: skip
+    st.download_button(
+        "Template",
+        template(task, inputs),
+        f"{task}-template.csv",
+        "text/csv",
+        on_click="ignore",
+        icon=":material/download:",
+        help="A CSV with the right columns to fill in.",
+    )
     if uploaded is None:
         return
     try:
@@ -133,8 +140,9 @@ def _draw_running(batch: Batch) -> None:
     st.fragment(draw, run_every="1s" if was_running else None)()
     with st.container(horizontal=True):
         if was_running:
-            st.button("Stop", key="batch-stop", icon=":material/stop:", on_click=batch.stop,
-                      help="What is done is kept.")  # fmt: skip
+            st.button(
+                "Stop", key="batch-stop", icon=":material/stop:", on_click=batch.stop, help="What is done is kept."
+            )
         else:
             st.button("New batch", key="batch-new", icon=":material/add:", on_click=_forget)
             if batch.done:
@@ -156,8 +164,15 @@ def _draw_running(batch: Batch) -> None:
 
 def _draw_downloads(batch: Batch) -> None:
     for label, make, mime in (("CSV", batch.csv, "text/csv"), ("JSON", batch.json, "application/json")):
-        st.download_button(f"Download {label}", make, f"{batch.name}-results.{label.lower()}", mime,
-                           key=f"batch-{label}", icon=":material/download:", on_click="ignore")  # fmt: skip
+        st.download_button(
+            f"Download {label}",
+            make,
+            f"{batch.name}-results.{label.lower()}",
+            mime,
+            key=f"batch-{label}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
 
 
 def _draw_table(rows: list[dict[str, Any]]) -> None:

@@ -48,8 +48,14 @@ def fill_parameters(model: type[Parameters], values: Mapping[str, Any], key: str
 
 def _reset_button(specs: Specs, key: str) -> None:
     defaults = {f"{key}-{name}": spec["default"] for name, spec in specs.items()}
-    st.button("Reset to defaults", key=f"{key}-reset", icon=":material/restart_alt:", type="tertiary",
-              on_click=st.session_state.update, args=(defaults,))  # fmt: skip
+    st.button(
+        "Reset to defaults",
+        key=f"{key}-reset",
+        icon=":material/restart_alt:",
+        type="tertiary",
+        on_click=st.session_state.update,
+        args=(defaults,),
+    )
 
 
 def _columns(specs: Specs, key: str) -> dict[str, Any]:

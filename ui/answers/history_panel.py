@@ -119,14 +119,31 @@ def _draw_whole(asked: Asked, reuse: Callable[[Asked], None], place: str) -> Non
         facts.insert(1, f"{asked.tokens:,} tokens")
     st.caption(escaped(" · ".join(part for part in facts if part)))
     with st.container(horizontal=True):
-        st.button("Use this input again", key=f"reuse-{place}-{asked.id}", icon=":material/replay:",
-                  on_click=reuse, args=(asked,))  # fmt: skip
-        st.download_button("JSON", lambda: history_json([asked]), f"answer-{asked.id[:12]}.json", "application/json",
-                           key=f"json-{place}-{asked.id}", icon=":material/download:", on_click="ignore")  # fmt: skip
+        st.button(
+            "Use this input again",
+            key=f"reuse-{place}-{asked.id}",
+            icon=":material/replay:",
+            on_click=reuse,
+            args=(asked,),
+        )
+        st.download_button(
+            "JSON",
+            lambda: history_json([asked]),
+            f"answer-{asked.id[:12]}.json",
+            "application/json",
+            key=f"json-{place}-{asked.id}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
         if not asked.log_state:
-            st.button("Log to MLflow", key=f"log-{place}-{asked.id}", icon=":material/upload:",
-                      help="Everyone who uses this MLflow can then read it.",
-                      on_click=answer_log().submit, args=(asked,))  # fmt: skip
+            st.button(
+                "Log to MLflow",
+                key=f"log-{place}-{asked.id}",
+                icon=":material/upload:",
+                help="Everyone who uses this MLflow can then read it.",
+                on_click=answer_log().submit,
+                args=(asked,),
+            )
         if asked.run_id and place == "session":
             with st.popover("Delete from MLflow", icon=":material/delete:"):
                 st.write("Delete the logged answer with its rating? It stays in this session's history.")
@@ -189,8 +206,15 @@ def _downloads(answers: Sequence[Asked], task: str, place: str) -> None:
         ("JSON", lambda: history_json(whole()), "application/json"),
         ("CSV", lambda: history_csv(whole()), "text/csv"),
     ):
-        st.download_button(f"Download {label}", make, f"{task}-history.{label.lower()}", mime, on_click="ignore",
-                           key=f"history-{place}-{label}", icon=":material/download:")  # fmt: skip
+        st.download_button(
+            f"Download {label}",
+            make,
+            f"{task}-history.{label.lower()}",
+            mime,
+            on_click="ignore",
+            key=f"history-{place}-{label}",
+            icon=":material/download:",
+        )
 
 
 def _page_of(answers: Sequence[Asked], place: str) -> Sequence[Asked]:

@@ -22,8 +22,16 @@ def draw_starter_note(version: RegisteredVersion) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge("starter", icon=":material/eco:", color="green")
         st.caption("Small, and trained by this project, so that this task works offline.", width="content")
-        st.button(escaped(f"Getting {better.name}" if at_work else f"Get {better.name}"), key=button, on_click=launch,
-                  args=("register", values, note), icon=":material/download:", type="tertiary", disabled=at_work,
-                  help=escaped(f"Registers {better.model_id} ({better.size()}). It needs a network. "
-                               f"{champion_rule(version.task)}"))  # fmt: skip
+        st.button(
+            escaped(f"Getting {better.name}" if at_work else f"Get {better.name}"),
+            key=button,
+            on_click=launch,
+            args=("register", values, note),
+            icon=":material/download:",
+            type="tertiary",
+            disabled=at_work,
+            help=escaped(
+                f"Registers {better.model_id} ({better.size()}). It needs a network. {champion_rule(version.task)}"
+            ),
+        )
     draw_note(note)

@@ -107,8 +107,9 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
     errors = errors or st.container()
     panel.draw_below(key)
     with st.bottom.container(horizontal=True) if panel.has_entry else buttons:
-        if not panel.has_entry and st.button("Run", key=f"{key}-run", type="primary", icon=":material/play_arrow:",
-                                             shortcut="Ctrl+Enter"):  # fmt: skip
+        if not panel.has_entry and st.button(
+            "Run", key=f"{key}-run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"
+        ):
             start(asked, row, parameters)
         askings = askings_of(panel.task)
         leave(askings, still=lambda one: panel.belongs(one.row, row))
@@ -151,8 +152,12 @@ def draw_examples(panel: Panel, examples: Sequence[Example], key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.caption("Examples", width="content")
         for number, example in enumerate(examples):
-            st.button(escaped(example.label), key=f"{key}-example-{number}",
-                      on_click=use_example, args=(panel, example.row, key))  # fmt: skip
+            st.button(
+                escaped(example.label),
+                key=f"{key}-example-{number}",
+                on_click=use_example,
+                args=(panel, example.row, key),
+            )
 
 
 def use_example(panel: Panel, row: Row, key: str) -> None:

@@ -41,10 +41,22 @@ def draw_network(place: str, names: Sequence[str], first: str) -> None:
     idea = IDEAS[family(name)]
     st.markdown(f"{idea.text} ([{idea.paper}]({idea.link}))")
     with st.container(horizontal=True):
-        stem = st.segmented_control("Images", stems(name), format_func=STEM_NAMES.__getitem__, required=True,
-                                    default=stems(name)[-1], key=f"{key}-stem-{name}")  # fmt: skip
-        channels = st.segmented_control("Channels", list(CHANNELS), format_func=CHANNELS.__getitem__, required=True,
-                                        default=3, key=f"{key}-channels")  # fmt: skip
+        stem = st.segmented_control(
+            "Images",
+            stems(name),
+            format_func=STEM_NAMES.__getitem__,
+            required=True,
+            default=stems(name)[-1],
+            key=f"{key}-stem-{name}",
+        )
+        channels = st.segmented_control(
+            "Channels",
+            list(CHANNELS),
+            format_func=CHANNELS.__getitem__,
+            required=True,
+            default=3,
+            key=f"{key}-channels",
+        )
     size = XCEPTION_SIZE if (name, stem) == ("xception", "imagenet") else SIZES[stem]
     found = layers_of(name, channels, stem, size)
     with st.container(horizontal=True):
@@ -58,9 +70,16 @@ def draw_network(place: str, names: Sequence[str], first: str) -> None:
             alt=f"The blocks of {name} from the image to the classes; the tab Layers lists them.",
         )
     with layers_tab:
-        st.dataframe(table(found), hide_index=True, height="content" if len(found) < 60 else 700, column_config={
-            "parameters": st.column_config.NumberColumn(format="localized"),
-            "MFLOPs": st.column_config.NumberColumn(format="%.2f"),
-        })  # fmt: skip
-        st.caption("FLOPs of one image: a multiplication and an addition are two. Receptive field: how many pixels of "
-                   "the picture, a side, one unit depends on; gates are left aside.")  # fmt: skip
+        st.dataframe(
+            table(found),
+            hide_index=True,
+            height="content" if len(found) < 60 else 700,
+            column_config={
+                "parameters": st.column_config.NumberColumn(format="localized"),
+                "MFLOPs": st.column_config.NumberColumn(format="%.2f"),
+            },
+        )
+        st.caption(
+            "FLOPs of one image: a multiplication and an addition are two. Receptive field: how many pixels of "
+            "the picture, a side, one unit depends on; gates are left aside."
+        )

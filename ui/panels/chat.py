@@ -43,8 +43,12 @@ class ChatPanel(Panel):
 
     def row(self, key: str) -> dict[str, Any]:
         with st.expander("System prompt", icon=":material/psychology:"):
-            text_field("What the model is told before the conversation", f"{key}-system", height=80,
-                       placeholder="You are a friendly teacher who answers in short sentences.")  # fmt: skip
+            text_field(
+                "What the model is told before the conversation",
+                f"{key}-system",
+                height=80,
+                placeholder="You are a friendly teacher who answers in short sentences.",
+            )
         return self._row(st.session_state.get(f"{key}-messages", []), key)
 
     def belongs(self, asked: Row, row: Row) -> bool:
@@ -84,15 +88,29 @@ class ChatPanel(Panel):
 
     def draw_buttons(self, row: Row, key: str, *, busy: bool) -> None:
         if _talk(row):
-            st.button("Regenerate", key=f"{key}-again", icon=":material/refresh:", disabled=busy,
-                      on_click=self._again, args=(row, key), help="With the next seed.")  # fmt: skip
-            st.button("Edit last message", key=f"{key}-edit", icon=":material/edit:", disabled=busy,
-                      on_click=_edit, args=(key,))  # fmt: skip
+            st.button(
+                "Regenerate",
+                key=f"{key}-again",
+                icon=":material/refresh:",
+                disabled=busy,
+                on_click=self._again,
+                args=(row, key),
+                help="With the next seed.",
+            )
+            st.button(
+                "Edit last message",
+                key=f"{key}-edit",
+                icon=":material/edit:",
+                disabled=busy,
+                on_click=_edit,
+                args=(key,),
+            )
             st.button("Clear", key=f"{key}-clear", icon=":material/delete:", on_click=self._clear, args=(key,))
 
     def entry(self, key: str, *, busy: bool) -> None:
-        st.chat_input("Your message", key=f"{key}-entry", disabled=busy, max_chars=LONGEST,
-                      on_submit=self._send, args=(key,))  # fmt: skip
+        st.chat_input(
+            "Your message", key=f"{key}-entry", disabled=busy, max_chars=LONGEST, on_submit=self._send, args=(key,)
+        )
 
     def _send(self, key: str) -> None:
         text = st.session_state.get(f"{key}-entry")
@@ -125,8 +143,14 @@ class ChatPanel(Panel):
     def _draw_editor(self, text: str, before: list[dict[str, str]], key: str) -> None:
         changed = st.text_area("Your last message", text, key=f"{key}-edited", max_chars=LONGEST)
         with st.container(horizontal=True):
-            st.button("Send again", key=f"{key}-resend", type="primary", disabled=not changed.strip(),
-                      on_click=self._resend, args=(before, key))  # fmt: skip
+            st.button(
+                "Send again",
+                key=f"{key}-resend",
+                type="primary",
+                disabled=not changed.strip(),
+                on_click=self._resend,
+                args=(before, key),
+            )
             st.button("Cancel", key=f"{key}-leave", on_click=_edit, args=(key, False))
 
     def _row(self, messages: list[dict[str, str]], key: str) -> dict[str, Any]:

@@ -80,16 +80,30 @@ class ImageGenerationPanel(Panel):
         st.image(png, width=shown, alt=f"Picture of: {row['prompt']}")
         st.caption(f"Seed {result['seed']} · {result['steps']} steps · {result['width']} x {result['height']} pixels")
         if result["truncated"]:
-            st.warning(escaped(f"The prompt is longer than the model reads. It left out: {result['ignored']}"),
-                       icon=":material/content_cut:")  # fmt: skip
+            st.warning(
+                escaped(f"The prompt is longer than the model reads. It left out: {result['ignored']}"),
+                icon=":material/content_cut:",
+            )
         if result.get("flagged"):
             st.warning("The model's safety checker found the picture bad and blackened it.", icon=":material/block:")
         with st.container(horizontal=True):
-            st.download_button("Download PNG", png, file_name(row["prompt"], result["seed"]), "image/png",
-                               key=f"{key}-download", icon=":material/download:", on_click="ignore")  # fmt: skip
+            st.download_button(
+                "Download PNG",
+                png,
+                file_name(row["prompt"], result["seed"]),
+                "image/png",
+                key=f"{key}-download",
+                icon=":material/download:",
+                on_click="ignore",
+            )
             if self.ask is not None:
-                st.button("Start from this picture", key=f"{key}-again", icon=":material/image:", on_click=keep,
-                          args=(self._picture, result["image"]))  # fmt: skip
+                st.button(
+                    "Start from this picture",
+                    key=f"{key}-again",
+                    icon=":material/image:",
+                    on_click=keep,
+                    args=(self._picture, result["image"]),
+                )
         draw_recipe(png)
 
 

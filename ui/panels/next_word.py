@@ -30,8 +30,10 @@ class NextWordPanel(Panel):
         return {"text": text_field("Text", f"{key}-text", height=90, placeholder="The beginning of a sentence")}
 
     def draw(self, row: Row, result: Row, key: str) -> None:
-        st.html(f'<p style="overflow-wrap:anywhere">{escaped_html(row["text"])} '
-                f"<strong>{escaped_html(result['next_word'])}</strong></p>")  # fmt: skip
+        st.html(
+            f'<p style="overflow-wrap:anywhere">{escaped_html(row["text"])} '
+            f"<strong>{escaped_html(result['next_word'])}</strong></p>"
+        )
         if not result["candidates"]:
             st.caption("The model expects no word here, but a mark or the end of the text.")
         if result["truncated"]:

@@ -27,8 +27,9 @@ class QuestionAnsweringPanel(Panel):
     )
 
     def row(self, key: str) -> dict[str, Any]:
-        question = st.text_input("Question", key=f"{key}-question", persist_state="session",
-                                 placeholder="Who, what, when, where, how much?")  # fmt: skip
+        question = st.text_input(
+            "Question", key=f"{key}-question", persist_state="session", placeholder="Who, what, when, where, how much?"
+        )
         return {"question": question or "", "context": text_field("Context", f"{key}-context", height=200)}
 
     def draw(self, row: Row, result: Row, key: str) -> None:  # noqa: ARG002

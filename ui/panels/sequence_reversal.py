@@ -25,9 +25,14 @@ class SequenceReversalPanel(Panel):
         st.session_state[f"{key}-sequence"] = in_words(row.get("sequence") or [])
 
     def row(self, key: str) -> dict[str, Any]:
-        typed = st.text_input("Numbers", key=f"{key}-sequence", placeholder="3 1 4 1 5", max_chars=2_000,
-                              help="Whole numbers with blanks or commas between them.",
-                              persist_state="session")  # fmt: skip
+        typed = st.text_input(
+            "Numbers",
+            key=f"{key}-sequence",
+            placeholder="3 1 4 1 5",
+            max_chars=2_000,
+            help="Whole numbers with blanks or commas between them.",
+            persist_state="session",
+        )
         return {"sequence": numbers(typed or "")}
 
     def draw(self, row: Row, result: Row, key: str) -> None:

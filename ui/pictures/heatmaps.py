@@ -8,8 +8,13 @@ from ui.pictures.drawing import Pixels, pixels_of
 SCALE = 8
 STRENGTH = 0.65  # of the color where the heat is highest: the picture shines through
 # From dark to light, so that it can be read without colors, too (after matplotlib's map "inferno").
-HEAT_COLORS = ((0, (66, 10, 104)), (85, (147, 38, 103)), (150, (221, 81, 58)), (210, (252, 165, 10)),
-                (255, (252, 255, 164)))  # fmt: skip
+HEAT_COLORS = (
+    (0, (66, 10, 104)),
+    (85, (147, 38, 103)),
+    (150, (221, 81, 58)),
+    (210, (252, 165, 10)),
+    (255, (252, 255, 164)),
+)
 
 
 def overlaid(seen: str, heatmap: str) -> Pixels:

@@ -58,8 +58,15 @@ def draw_picture_input(label: str, key: str, help: str | None = None) -> str | N
     kept: Picture | None = st.session_state.get(key)
     if kept is None:
         box = _box(key)
-        st.file_uploader(label, ["png", "jpg", "jpeg"], key=box, on_change=_take, args=(key, box), help=help,
-                         max_upload_size=MAX_MEGABYTES)  # fmt: skip
+        st.file_uploader(
+            label,
+            ["png", "jpg", "jpeg"],
+            key=box,
+            on_change=_take,
+            args=(key, box),
+            help=help,
+            max_upload_size=MAX_MEGABYTES,
+        )
         if wrong := st.session_state.get(_wrong(key)):
             st.error(escaped(wrong), icon=":material/error:")
         return None

@@ -37,10 +37,18 @@ def curves(
     import altair as alt
 
     share = metric == "accuracy"
-    x = alt.X(f"{along}:Q", title={"epoch": "epoch", "seconds": "training time (s)"}[along],
-              axis=alt.Axis(tickMinStep=1 if along == "epoch" else 0), scale=alt.Scale(zero=False))  # fmt: skip
-    y = alt.Y("value:Q", title=metric, axis=alt.Axis(format="~%" if share else "~g", tickCount=5, labelOverlap=True),
-              scale=alt.Scale(type="log" if logarithmic else "linear", zero=False))  # fmt: skip
+    x = alt.X(
+        f"{along}:Q",
+        title={"epoch": "epoch", "seconds": "training time (s)"}[along],
+        axis=alt.Axis(tickMinStep=1 if along == "epoch" else 0),
+        scale=alt.Scale(zero=False),
+    )
+    y = alt.Y(
+        "value:Q",
+        title=metric,
+        axis=alt.Axis(format="~%" if share else "~g", tickCount=5, labelOverlap=True),
+        scale=alt.Scale(type="log" if logarithmic else "linear", zero=False),
+    )
     tooltip = [
         alt.Tooltip("model:N"),
         alt.Tooltip("part:N", title="images"),
@@ -57,9 +65,11 @@ def curves(
         legend=alt.Legend(title=None, orient="top", symbolStrokeColor=GRAY),
     )
     drawn = base.mark_line(strokeWidth=2, clip=True).encode(detail="run:N", strokeDash=dash)
-    marks = base.transform_filter("datum.marked").mark_point(filled=True, opacity=1).encode(
-        shape=shape, size=alt.condition("datum.kept", alt.value(150), alt.value(45))
-    )  # fmt: skip
+    marks = (
+        base.transform_filter("datum.marked")
+        .mark_point(filled=True, opacity=1)
+        .encode(shape=shape, size=alt.condition("datum.kept", alt.value(150), alt.value(45)))
+    )
     # Nothing to see, but everything to point at: the nearest epoch tells its values.
     nearest = alt.selection_point(on="pointerover", nearest=True, clear="pointerout")
     aims = base.mark_point(opacity=0, size=60).encode(tooltip=tooltip).add_params(nearest)
@@ -73,15 +83,26 @@ def by_epoch(values: Mapping[str, Mapping[int, float]], title: str) -> "alt.Char
     names = {"train": "training", "val": "validation"}
     points = [
         {"part": names[part], "epoch": epoch, "value": value}
-        for part, by in values.items() for epoch, value in by.items()
-    ]  # fmt: skip
+        for part, by in values.items()
+        for epoch, value in by.items()
+    ]
     y = alt.Y("value:Q", title=title, axis=alt.Axis(format="~g", tickCount=5), scale=alt.Scale(zero=False))
-    color = alt.Color("part:N", scale=alt.Scale(domain=list(names.values()), range=[BLUE, ORANGE]),
-                      legend=alt.Legend(title=None, orient="top"))  # fmt: skip
-    return alt.Chart(alt.Data(values=points)).mark_line(point=True).encode(
-        x=alt.X("epoch:Q", axis=alt.Axis(format="d", tickMinStep=1), scale=alt.Scale(zero=False)), y=y, color=color,
-        tooltip=["part:N", "epoch:Q", alt.Tooltip("value:Q", title=title, format=".4f")],
-    ).properties(height=280)  # fmt: skip
+    color = alt.Color(
+        "part:N",
+        scale=alt.Scale(domain=list(names.values()), range=[BLUE, ORANGE]),
+        legend=alt.Legend(title=None, orient="top"),
+    )
+    return (
+        alt.Chart(alt.Data(values=points))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("epoch:Q", axis=alt.Axis(format="d", tickMinStep=1), scale=alt.Scale(zero=False)),
+            y=y,
+            color=color,
+            tooltip=["part:N", "epoch:Q", alt.Tooltip("value:Q", title=title, format=".4f")],
+        )
+        .properties(height=280)
+    )
 
 
 def bars(found: Sequence["Line"], metric: str, title: str, *, zoomed: bool = False) -> "LayeredChart":
@@ -93,22 +114,39 @@ def bars(found: Sequence["Line"], metric: str, title: str, *, zoomed: bool = Fal
     import altair as alt
 
     rows = [
-        {"model": line.label, "named": f"{line.label}  {spread.mean:.2%}", "value": spread.mean, "low": spread.low,
-         "high": spread.high, "runs": len(line.runs)}
-        for line in found if (spread := line.values.get(metric))
-    ]  # fmt: skip
-    y = alt.Y("named:N", title=None, sort=None,
-              axis=alt.Axis(labelLimit=230, labelOverlap=False, labelFlush=False, labelPadding=8))  # fmt: skip
+        {
+            "model": line.label,
+            "named": f"{line.label}  {spread.mean:.2%}",
+            "value": spread.mean,
+            "low": spread.low,
+            "high": spread.high,
+            "runs": len(line.runs),
+        }
+        for line in found
+        if (spread := line.values.get(metric))
+    ]
+    y = alt.Y(
+        "named:N",
+        title=None,
+        sort=None,
+        axis=alt.Axis(labelLimit=230, labelOverlap=False, labelFlush=False, labelPadding=8),
+    )
     scale = alt.Scale(zero=False, nice=True, padding=10) if zoomed else alt.Scale(domain=[0, 1])
     x = alt.X("value:Q", title=None, scale=scale, axis=alt.Axis(format="~%", tickCount=4))
-    tooltip = [alt.Tooltip("model:N"), alt.Tooltip("value:Q", title=title.lower(), format=".2%"),
-               alt.Tooltip("low:Q", title="lowest", format=".2%"), alt.Tooltip("high:Q", title="highest", format=".2%"),
-               alt.Tooltip("runs:Q", title="trainings")]  # fmt: skip
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("value:Q", title=title.lower(), format=".2%"),
+        alt.Tooltip("low:Q", title="lowest", format=".2%"),
+        alt.Tooltip("high:Q", title="highest", format=".2%"),
+        alt.Tooltip("runs:Q", title="trainings"),
+    ]
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     mark = base.mark_point(filled=True, size=110, color=BLUE, opacity=1) if zoomed else base.mark_bar(color=BLUE)
-    spread = base.transform_filter("datum.high > datum.low").mark_rule(strokeWidth=2, color=ORANGE).encode(
-        x="low:Q", x2="high:Q"
-    )  # fmt: skip
+    spread = (
+        base.transform_filter("datum.high > datum.low")
+        .mark_rule(strokeWidth=2, color=ORANGE)
+        .encode(x="low:Q", x2="high:Q")
+    )
     layers = [mark.encode(x=x, tooltip=tooltip), spread]
     return alt.layer(*layers).properties(height=alt.Step(ROW), title=alt.TitleParams(title, anchor="start", offset=8))
 
@@ -117,27 +155,50 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> "Layer
     """Rows are the true classes, columns the predicted ones. Right answers blue, mistakes orange and framed."""
     import altair as alt
 
-    most = max((count for row, line in enumerate(counts) for column, count in enumerate(line) if row != column),
-               default=0)  # fmt: skip
+    most = max(
+        (count for row, line in enumerate(counts) for column, count in enumerate(line) if row != column), default=0
+    )
     cells = []
     for row, line in enumerate(counts):
         total = sum(line)
         for column, count in enumerate(line):
             right = row == column
             depth = (count / total if total else 0.0) if right else (count / most if most else 0.0)
-            cells.append({"true": classes[row], "predicted": classes[column], "count": int(count),
-                          "share": count / total if total else 0.0, "right": right, "depth": depth,
-                          "row": row, "column": column})  # fmt: skip
+            cells.append(
+                {
+                    "true": classes[row],
+                    "predicted": classes[column],
+                    "count": int(count),
+                    "share": count / total if total else 0.0,
+                    "right": right,
+                    "depth": depth,
+                    "row": row,
+                    "column": column,
+                }
+            )
     step = CELL if len(classes) <= 12 else max(6, CELL * 12 // len(classes))
     names = [str(name) for name in classes]
     upright = all(len(name) <= 2 for name in names)
-    close: dict[str, Any] = {"labelLimit": 80, "labelOverlap": False, "labelFlush": False, "labelPadding": 4,
-                             "titlePadding": 6}  # fmt: skip
-    x = alt.X("predicted:N", sort=names, title="predicted",
-              axis=alt.Axis(orient="top", labelAngle=0 if upright else -60, **close))  # fmt: skip
+    close: dict[str, Any] = {
+        "labelLimit": 80,
+        "labelOverlap": False,
+        "labelFlush": False,
+        "labelPadding": 4,
+        "titlePadding": 6,
+    }
+    x = alt.X(
+        "predicted:N",
+        sort=names,
+        title="predicted",
+        axis=alt.Axis(orient="top", labelAngle=0 if upright else -60, **close),
+    )
     y = alt.Y("true:N", sort=names, title="true", axis=alt.Axis(**close))
-    tooltip = [alt.Tooltip("true:N"), alt.Tooltip("predicted:N"), alt.Tooltip("count:Q", title="images"),
-               alt.Tooltip("share:Q", title="of this true class", format=".1%")]  # fmt: skip
+    tooltip = [
+        alt.Tooltip("true:N"),
+        alt.Tooltip("predicted:N"),
+        alt.Tooltip("count:Q", title="images"),
+        alt.Tooltip("share:Q", title="of this true class", format=".1%"),
+    ]
     base = alt.Chart(alt.Data(values=cells)).encode(x=x, y=y, tooltip=tooltip)
     empty = base.mark_rect(color=GRAY, opacity=0.1)
     filled = []
@@ -149,9 +210,11 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> "Layer
     if step >= 20:
         ink = alt.condition("datum.depth > 0.5", alt.value(LIGHT_TEXT), alt.value(DARK_TEXT))
         numbers = [base.transform_filter("datum.count > 0").mark_text(fontSize=10).encode(text="count:Q", color=ink)]
-    return alt.layer(empty, *filled, *numbers).resolve_scale(color="independent").properties(
-        width=alt.Step(step), height=alt.Step(step)
-    )  # fmt: skip
+    return (
+        alt.layer(empty, *filled, *numbers)
+        .resolve_scale(color="independent")
+        .properties(width=alt.Step(step), height=alt.Step(step))
+    )
 
 
 def cost(found: Sequence["Line"], against: str) -> "LayeredChart":
@@ -160,21 +223,35 @@ def cost(found: Sequence["Line"], against: str) -> "LayeredChart":
 
     title = {"parameters": "parameters", "seconds": "seconds of training"}[against]
     rows = [
-        {"model": line.label, "cost": line.values[against].mean, "value": line.values["accuracy"].mean,
-         "low": line.values["accuracy"].low, "high": line.values["accuracy"].high}
+        {
+            "model": line.label,
+            "cost": line.values[against].mean,
+            "value": line.values["accuracy"].mean,
+            "low": line.values["accuracy"].low,
+            "high": line.values["accuracy"].high,
+        }
         for line in found
         if "accuracy" in line.values and against in line.values and line.values[against].mean > 0
-    ]  # fmt: skip
+    ]
     color, shape = _identity([row["model"] for row in rows])
-    x = alt.X("cost:Q", title=f"{title}, logarithmic", scale=alt.Scale(type="log", nice=True, padding=12),
-              axis=alt.Axis(format="~s", tickCount=5, labelOverlap=True))  # fmt: skip
+    x = alt.X(
+        "cost:Q",
+        title=f"{title}, logarithmic",
+        scale=alt.Scale(type="log", nice=True, padding=12),
+        axis=alt.Axis(format="~s", tickCount=5, labelOverlap=True),
+    )
     y = alt.Y("value:Q", title="test accuracy", scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(format="~%"))
-    tooltip = [alt.Tooltip("model:N"), alt.Tooltip("value:Q", title="test accuracy", format=".2%"),
-               alt.Tooltip("cost:Q", title=title, format=",.5~r")]  # fmt: skip
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("value:Q", title="test accuracy", format=".2%"),
+        alt.Tooltip("cost:Q", title=title, format=",.5~r"),
+    ]
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=color)
-    spread = base.transform_filter("datum.high > datum.low").mark_rule(strokeWidth=2).encode(
-        y=alt.Y("low:Q", title="test accuracy"), y2="high:Q"
-    )  # fmt: skip
+    spread = (
+        base.transform_filter("datum.high > datum.low")
+        .mark_rule(strokeWidth=2)
+        .encode(y=alt.Y("low:Q", title="test accuracy"), y2="high:Q")
+    )
     points = base.mark_point(filled=True, size=150, opacity=1).encode(y=y, shape=shape, tooltip=tooltip)
     return alt.layer(points, spread).properties(height=_height(rows))
 
@@ -188,19 +265,30 @@ def accuracy_by_length(rows: Sequence[Mapping[str, Any]]) -> "LayeredChart":
     import altair as alt
 
     color, shape = _identity([str(row["model"]) for row in rows])
-    x = alt.X("length:Q", title="numbers in the sequence", scale=alt.Scale(zero=False, nice=False, padding=12),
-              axis=alt.Axis(values=sorted({row["length"] for row in rows}), format="d", labelOverlap=True))  # fmt: skip
-    y = alt.Y("accuracy:Q", title="sequences without a mistake", scale=alt.Scale(domain=[0, 1]),
-              axis=alt.Axis(format="~%"))  # fmt: skip
-    tooltip = [alt.Tooltip("model:N"), alt.Tooltip("length:Q"), alt.Tooltip("accuracy:Q", format=".1%"),
-               alt.Tooltip("trained:Q", title="trained up to")]  # fmt: skip
+    x = alt.X(
+        "length:Q",
+        title="numbers in the sequence",
+        scale=alt.Scale(zero=False, nice=False, padding=12),
+        axis=alt.Axis(values=sorted({row["length"] for row in rows}), format="d", labelOverlap=True),
+    )
+    y = alt.Y(
+        "accuracy:Q", title="sequences without a mistake", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="~%")
+    )
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("length:Q"),
+        alt.Tooltip("accuracy:Q", format=".1%"),
+        alt.Tooltip("trained:Q", title="trained up to"),
+    ]
     base = alt.Chart(alt.Data(values=list(rows))).encode(x=x, y=y, color=color)
     lines = base.mark_line(strokeWidth=2)
     marks = base.mark_point(filled=True, size=90, opacity=1).encode(shape=shape, tooltip=tooltip)
     trained = [{"length": length} for length in sorted({row["trained"] for row in rows if row.get("trained")})]
-    rules = alt.Chart(alt.Data(values=trained)).mark_rule(strokeDash=[5, 4], strokeWidth=2, color=GRAY).encode(
-        x=x, tooltip=[alt.Tooltip("length:Q", title="trained up to")]
-    )  # fmt: skip
+    rules = (
+        alt.Chart(alt.Data(values=trained))
+        .mark_rule(strokeDash=[5, 4], strokeWidth=2, color=GRAY)
+        .encode(x=x, tooltip=[alt.Tooltip("length:Q", title="trained up to")])
+    )
     return alt.layer(rules, lines, marks).properties(height=_height(rows))
 
 

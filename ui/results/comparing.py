@@ -44,16 +44,19 @@ def choose(trainings: Sequence[FinishedTraining], names: Sequence[str]) -> list[
     """Draw what chooses, and give the chosen trainings, newest first."""
     left, right = st.columns(2)
     with left:
-        picked = st.pills("Data sets", names, selection_mode="multi", default=names[:1], key="compare-datasets",
-                          format_func=escaped)  # fmt: skip
+        picked = st.pills(
+            "Data sets", names, selection_mode="multi", default=names[:1], key="compare-datasets", format_func=escaped
+        )
     here = [one for one in trainings if one.dataset in picked]
     parents = named_comparisons(tuple(sorted({one.parent_id for one in here if one.parent_id})))
     with right:
         start = st.selectbox(
-            "Start from", [BEST, *parents, ALL], key="compare-start",
+            "Start from",
+            [BEST, *parents, ALL],
+            key="compare-start",
             format_func=lambda option: visible(parents.get(option) or str(option)),
             help="Best by accuracy on the validation images, or all runs of one comparison.",
-        )  # fmt: skip
+        )
     curves = histories(tuple(sorted(one.run_id for one in here)), ("val_accuracy",))
     if start == BEST:
         default = best_of_each_model(here, curves)
@@ -61,9 +64,12 @@ def choose(trainings: Sequence[FinishedTraining], names: Sequence[str]) -> list[
         default = [one.run_id for one in here if start in (ALL, one.parent_id)]
     by_id = {one.run_id: one for one in here}
     chosen = st.multiselect(
-        "Runs", list(by_id), default=default, key=f"compare-runs-{start}-{'-'.join(sorted(picked))}",
+        "Runs",
+        list(by_id),
+        default=default,
+        key=f"compare-runs-{start}-{'-'.join(sorted(picked))}",
         format_func=lambda run_id: _described(by_id[run_id], validation(by_id[run_id], curves), len(picked) > 1),
-    )  # fmt: skip
+    )
     return [by_id[run_id] for run_id in by_id if run_id in chosen]
 
 
@@ -78,8 +84,11 @@ def each_run(chosen: Sequence[FinishedTraining]) -> bool:
     models = {(one.model, one.dataset) for one in chosen}
     if len(models) == len(chosen):
         return False
-    return st.toggle("One line for each run", key="compare-each",
-                     help="Otherwise runs that differ only in their seed share a line with their mean.")  # fmt: skip
+    return st.toggle(
+        "One line for each run",
+        key="compare-each",
+        help="Otherwise runs that differ only in their seed share a line with their mean.",
+    )
 
 
 def draw_leaderboard(found: Sequence[Line], chosen: Sequence[FinishedTraining]) -> None:
@@ -88,8 +97,9 @@ def draw_leaderboard(found: Sequence[Line], chosen: Sequence[FinishedTraining]) 
     for reason in unlike(chosen):
         st.warning(escaped(f"{reason} Their results cannot be compared fairly."), icon=":material/warning:")
     links = {one.run_id: run_link(one.run_id, one.experiment_id) for one in chosen}
-    st.dataframe(table(found, links), column_config=_columns(), hide_index=True, width="stretch",
-                 key="compare-leaderboard")  # fmt: skip
+    st.dataframe(
+        table(found, links), column_config=_columns(), hide_index=True, width="stretch", key="compare-leaderboard"
+    )
     st.caption(
         "Click a column's head to sort. The epoch that was best on the validation images is kept, and read the test "
         "images once. Precision, recall and F1 are means over classes. Seconds count all epochs with their "
@@ -122,9 +132,14 @@ def _offer_reports(chosen: Sequence[FinishedTraining]) -> None:
         report = comparison_report(run_id)
         if report is not None:
             st.download_button(
-                escaped(f"Report: {name}"), report, file_name=f"comparison-{run_id[:8]}.html", mime="text/html",
-                icon=":material/download:", key=f"compare-report-{run_id}", on_click="ignore",
-            )  # fmt: skip
+                escaped(f"Report: {name}"),
+                report,
+                file_name=f"comparison-{run_id[:8]}.html",
+                mime="text/html",
+                icon=":material/download:",
+                key=f"compare-report-{run_id}",
+                on_click="ignore",
+            )
 
 
 def shown(found: Sequence[Line]) -> list[Line]:
@@ -139,14 +154,30 @@ def draw_curves(found: Sequence[Line], curves: Curves) -> None:
     """Loss or accuracy against epochs or seconds, of training and validation images."""
     st.header("Curves")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        metric = st.segmented_control("Metric", ["loss", "accuracy"], default="loss", required=True,
-                                      format_func=str.capitalize, key="compare-metric")  # fmt: skip
-        along = st.segmented_control("Against", ["epoch", "seconds"], default="epoch", required=True,
-                                     format_func={"epoch": "Epochs", "seconds": "Seconds"}.__getitem__,
-                                     key="compare-along")  # fmt: skip
-        parts = st.pills("Images", ["training", "validation"], selection_mode="multi",
-                         default=["training", "validation"], format_func=str.capitalize,
-                         key="compare-parts")  # fmt: skip
+        metric = st.segmented_control(
+            "Metric",
+            ["loss", "accuracy"],
+            default="loss",
+            required=True,
+            format_func=str.capitalize,
+            key="compare-metric",
+        )
+        along = st.segmented_control(
+            "Against",
+            ["epoch", "seconds"],
+            default="epoch",
+            required=True,
+            format_func={"epoch": "Epochs", "seconds": "Seconds"}.__getitem__,
+            key="compare-along",
+        )
+        parts = st.pills(
+            "Images",
+            ["training", "validation"],
+            selection_mode="multi",
+            default=["training", "validation"],
+            format_func=str.capitalize,
+            key="compare-parts",
+        )
         logarithmic = metric == "loss" and st.toggle("Logarithmic", key="compare-log")
     points = curve_points(found, curves, metric, parts)
     if logarithmic:
@@ -187,13 +218,18 @@ def _in_words(found: Sequence[Line], metric: str) -> str:
 def draw_cost(found: Sequence[Line]) -> None:
     """Accuracy against what it costs."""
     st.header("Accuracy against cost")
-    against = st.segmented_control("Cost", list(COSTS)[:2], default="parameters", required=True,
-                                   format_func=COSTS.__getitem__, key="compare-cost")  # fmt: skip
+    against = st.segmented_control(
+        "Cost", list(COSTS)[:2], default="parameters", required=True, format_func=COSTS.__getitem__, key="compare-cost"
+    )
     if not any("accuracy" in line.values and against in line.values for line in found):
         st.caption("These runs did not log it.")
         return
-    st.altair_chart(charts.cost(found, against), width="stretch", key="compare-cost-chart",
-                    alt=f"Test accuracy against {COSTS[against].lower()}: {_in_words(found, 'accuracy')}")  # fmt: skip
+    st.altair_chart(
+        charts.cost(found, against),
+        width="stretch",
+        key="compare-cost-chart",
+        alt=f"Test accuracy against {COSTS[against].lower()}: {_in_words(found, 'accuracy')}",
+    )
     st.caption("Up and left is better: more accurate, and cheaper.")
 
 
@@ -202,15 +238,22 @@ def draw_confusions(found: Sequence[Line]) -> None:
     """Confusion matrices side by side, added up over the runs of a line."""
     st.header("Confusion matrices")
     labels = {line.label: line for line in found}
-    picked = st.multiselect("Models", list(labels), default=list(labels)[:CONFUSIONS_AT_FIRST],
-                            key=f"compare-confusions-{hash(tuple(labels))}", format_func=visible)  # fmt: skip
+    picked = st.multiselect(
+        "Models",
+        list(labels),
+        default=list(labels)[:CONFUSIONS_AT_FIRST],
+        key=f"compare-confusions-{hash(tuple(labels))}",
+        format_func=visible,
+    )
     lines = [labels[label] for label in picked]
     for start in range(0, len(lines), COLUMNS):
         for place, line in zip(st.columns(COLUMNS), lines[start : start + COLUMNS], strict=False):
             with place, errors_in_words(f"confusion-{line.label}"):
                 _draw_confusion(line)
-    st.caption("Rows are the true classes, columns what the network said. Blue is right, framed orange is wrong; "
-               "darker is more. The test images of all runs of a line are counted together.")  # fmt: skip
+    st.caption(
+        "Rows are the true classes, columns what the network said. Blue is right, framed orange is wrong; "
+        "darker is more. The test images of all runs of a line are counted together."
+    )
 
 
 def _draw_confusion(line: Line) -> None:
@@ -220,11 +263,17 @@ def _draw_confusion(line: Line) -> None:
         st.caption("The predictions of this run are not among its artifacts any more.")
         return
     classes = list(there[0][1])
-    counts = [[sum(cells) for cells in zip(*rows, strict=True)] for rows in
-              zip(*(matrix for matrix, report in there if list(report) == classes), strict=True)]  # fmt: skip
+    counts = [
+        [sum(cells) for cells in zip(*rows, strict=True)]
+        for rows in zip(*(matrix for matrix, report in there if list(report) == classes), strict=True)
+    ]
     right, total = sum(row[place] for place, row in enumerate(counts)), sum(map(sum, counts))
-    st.altair_chart(charts.confusion(counts, classes), width="content", key=f"compare-confusion-{line.runs[0].run_id}",
-                    alt=f"Confusion matrix of {line.label}: {right} of {total} test images right")  # fmt: skip
+    st.altair_chart(
+        charts.confusion(counts, classes),
+        width="content",
+        key=f"compare-confusion-{line.runs[0].run_id}",
+        alt=f"Confusion matrix of {line.label}: {right} of {total} test images right",
+    )
 
 
 def draw_classes(found: Sequence[Line]) -> None:
@@ -234,13 +283,24 @@ def draw_classes(found: Sequence[Line]) -> None:
         report = tested(line.runs[0].run_id)
         for name, scores in (report[1] if report else {}).items():
             key = f"{line.dataset}/{name}"
-            row = rows.setdefault(key, {"Class": inert_cell(name), "Data set": inert_cell(line.dataset),
-                                        "Images": int(scores.get("support", 0))})  # fmt: skip
+            row = rows.setdefault(
+                key,
+                {
+                    "Class": inert_cell(name),
+                    "Data set": inert_cell(line.dataset),
+                    "Images": int(scores.get("support", 0)),
+                },
+            )
             row[str(inert_cell(line.label))] = 100 * scores.get("f1-score", 0.0)
     if not rows:
         return
     with st.expander("F1 by class"):
         shares = {str(inert_cell(line.label)): st.column_config.NumberColumn(format="%.2f %%") for line in found}
-        st.dataframe(list(rows.values()), hide_index=True, width="stretch", key="compare-classes",
-                     column_config={"Class": st.column_config.TextColumn(pinned=True), **shares})  # fmt: skip
+        st.dataframe(
+            list(rows.values()),
+            hide_index=True,
+            width="stretch",
+            key="compare-classes",
+            column_config={"Class": st.column_config.TextColumn(pinned=True), **shares},
+        )
         st.caption("On the test images, of the best run of each line.")

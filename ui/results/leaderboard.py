@@ -102,8 +102,11 @@ def lines(
     found = []
     for group, label in zip(groups.values(), labels, strict=True):
         runs = tuple(sorted(group, key=lambda one: _rank(one, curves), reverse=True))
-        found.append(Line(label, runs[0].model, runs[0].dataset, runs, _values(runs, curves, counts),
-                          validation(runs[0], curves)))  # fmt: skip
+        found.append(
+            Line(
+                label, runs[0].model, runs[0].dataset, runs, _values(runs, curves, counts), validation(runs[0], curves)
+            )
+        )
     return sorted(found, key=lambda line: -line.values["accuracy"].mean if "accuracy" in line.values else math.inf)
 
 
@@ -118,19 +121,28 @@ def _labels(groups: Sequence[Sequence[FinishedTraining]], each_run: bool) -> lis
     for group in groups:
         first = group[0]
         rivals = [other[0] for other in groups if (other[0].model, other[0].dataset) == (first.model, first.dataset)]
-        differing = sorted({name for rival in rivals for name in {*rival.settings, *first.settings} - NO_MATTER
-                            if rival.settings.get(name) != first.settings.get(name)})  # fmt: skip
+        differing = sorted(
+            {
+                name
+                for rival in rivals
+                for name in {*rival.settings, *first.settings} - NO_MATTER
+                if rival.settings.get(name) != first.settings.get(name)
+            }
+        )
         parts = [f"{first.model} on {first.dataset}" if several else first.model]
         parts += [f"{name} {first.settings.get(name, 'not logged')}" for name in differing[:3]]
         parts += [f"seed {first.seed}"] if each_run and len(rivals) > 1 else []
         words.append(", ".join(parts))
-    return [word if words.count(word) == 1 else f"{word}, run {group[0].run_id[:6]}"
-            for word, group in zip(words, groups, strict=True)]  # fmt: skip
+    return [
+        word if words.count(word) == 1 else f"{word}, run {group[0].run_id[:6]}"
+        for word, group in zip(words, groups, strict=True)
+    ]
 
 
 def _values(runs: Sequence[FinishedTraining], curves: Curves, counts: Mapping[str, int | None]) -> dict[str, Spread]:
-    measured: dict[str, list[float]] = {name: [run.metrics.get(f"test_{name}", math.nan) for run in runs]
-                                        for name in TESTED}  # fmt: skip
+    measured: dict[str, list[float]] = {
+        name: [run.metrics.get(f"test_{name}", math.nan) for run in runs] for name in TESTED
+    }
     measured["parameters"] = [_number(counts.get(run.run_id)) for run in runs]
     measured["seconds"] = [seconds(run, curves) for run in runs]
     measured["examples_per_second"] = [
@@ -138,8 +150,9 @@ def _values(runs: Sequence[FinishedTraining], curves: Curves, counts: Mapping[st
         for run in runs
     ]
     there = {name: [value for value in values if math.isfinite(value)] for name, values in measured.items()}
-    return {name: Spread(statistics.fmean(values), min(values), max(values))
-            for name, values in there.items() if values}  # fmt: skip
+    return {
+        name: Spread(statistics.fmean(values), min(values), max(values)) for name, values in there.items() if values
+    }
 
 
 def _number(value: float | None) -> float:
@@ -211,9 +224,18 @@ def curve_points(found: Sequence[Line], curves: Curves, metric: str, parts: Iter
                 curve = _curve(run, curves, f"{prefix[part]}_{metric}")
                 apart = max(1, math.ceil(len(curve) / 8))  # a few marks a line are enough to know it by their shape
                 points += [
-                    {"model": line.label, "seed": run.seed, "run": f"{run.run_id}-{part}", "part": part, "epoch": epoch,
-                     "seconds": passed.get(epoch), "value": value, "kept": epoch == run.best_epoch,
-                     "marked": epoch == run.best_epoch or number % apart == 0}
-                    for number, (epoch, value) in enumerate(curve.items()) if math.isfinite(value)
-                ]  # fmt: skip
+                    {
+                        "model": line.label,
+                        "seed": run.seed,
+                        "run": f"{run.run_id}-{part}",
+                        "part": part,
+                        "epoch": epoch,
+                        "seconds": passed.get(epoch),
+                        "value": value,
+                        "kept": epoch == run.best_epoch,
+                        "marked": epoch == run.best_epoch or number % apart == 0,
+                    }
+                    for number, (epoch, value) in enumerate(curve.items())
+                    if math.isfinite(value)
+                ]
     return points

@@ -53,12 +53,18 @@ def nothing_yet() -> None:
 def choose(registered: Sequence[RegisteredVersion]) -> list[RegisteredVersion]:
     """Draw the choice of models, and give the chosen ones; champions come first."""
     by_key = {one.key: one for one in registered}
-    names = {key: f"{label}{' (champion)' if by_key[key].champion else ''}"
-             for key, label in sequences.labels(registered).items()}  # fmt: skip
+    names = {
+        key: f"{label}{' (champion)' if by_key[key].champion else ''}"
+        for key, label in sequences.labels(registered).items()
+    }
     picked = st.multiselect(
-        "Models", list(by_key), default=list(by_key)[:MODELS_AT_FIRST], key="attention-models",
-        format_func=lambda key: visible(names.get(key) or str(key)), placeholder="Choose models",
-    )  # fmt: skip
+        "Models",
+        list(by_key),
+        default=list(by_key)[:MODELS_AT_FIRST],
+        key="attention-models",
+        format_func=lambda key: visible(names.get(key) or str(key)),
+        placeholder="Choose models",
+    )
     return [by_key[key] for key in by_key if key in picked]
 
 
@@ -75,13 +81,20 @@ def ask(chosen: Sequence[RegisteredVersion], known: Mapping[str, Trained]) -> No
     with st.form("attention-form", border=True):
         text = st.text_input("Numbers", key=NUMBERS, max_chars=4000, autocomplete="off", help=sequences.VALID)
         complaint = st.empty()
-        width = st.number_input("Beam width", beam["minimum"], beam["maximum"], beam["default"],
-                                key="attention-beam", help=beam["description"])  # fmt: skip
+        width = st.number_input(
+            "Beam width",
+            beam["minimum"],
+            beam["maximum"],
+            beam["default"],
+            key="attention-beam",
+            help=beam["description"],
+        )
         sent = st.form_submit_button("Reverse", type="primary", icon=":material/swap_horiz:", disabled=not chosen)
     with st.container(horizontal=True):
         st.button("Random example", icon=":material/casino:", on_click=_fill, args=(known, False), disabled=not chosen)
-        st.button("Longer than trained", icon=":material/straighten:", on_click=_fill, args=(known, True),
-                  disabled=not chosen)  # fmt: skip
+        st.button(
+            "Longer than trained", icon=":material/straighten:", on_click=_fill, args=(known, True), disabled=not chosen
+        )
     if not chosen:
         st.caption("Choose at least one model.")
     elif st.session_state.pop(GO, False) or sent:
@@ -154,8 +167,9 @@ def _draw_answer(source: Sequence[int], key: str, job: Job, trained: Trained | N
     except SPOKEN:
         raise
     except Exception as error:  # whatever it is, the worker has logged it, and the other models' answers are drawn
-        st.error(f"The model failed ({type(error).__name__}). The terminal of the tool says more.",
-                 icon=":material/error:")  # fmt: skip
+        st.error(
+            f"The model failed ({type(error).__name__}). The terminal of the tool says more.", icon=":material/error:"
+        )
         return
     said = [int(number) for number in result["reversed"]]
     right = said == list(source)[::-1]
@@ -164,8 +178,10 @@ def _draw_answer(source: Sequence[int], key: str, job: Job, trained: Trained | N
     st.markdown(f"{icon} {escaped(sequences.verdict(source, said))}")
     if result.get("beyond_training"):
         longest = f"up to {trained.max_length} numbers" if trained and trained.max_length else "shorter sequences"
-        st.info(f"These are {len(source)} numbers, longer than anything in its training ({longest}).",
-                icon=":material/straighten:")  # fmt: skip
+        st.info(
+            f"These are {len(source)} numbers, longer than anything in its training ({longest}).",
+            icon=":material/straighten:",
+        )
     draw_attention(result.get("attention"), list(source), said, f"attention-{key}")
     st.caption(f"{1000 * float(result['seconds']):.0f} ms")
 
@@ -178,12 +194,19 @@ def draw_lengths(chosen: Sequence[RegisteredVersion], known: Mapping[str, Traine
     if not rows:
         st.caption("The runs that registered these models logged no accuracy by length.")
         return
-    st.altair_chart(charts.accuracy_by_length(rows), width="stretch", key="attention-lengths",
-                    alt="Share of sequences reversed without a mistake, by length and model")  # fmt: skip
+    st.altair_chart(
+        charts.accuracy_by_length(rows),
+        width="stretch",
+        key="attention-lengths",
+        alt="Share of sequences reversed without a mistake, by length and model",
+    )
     st.caption(
         "Fresh sequences of one length each, none of which was trained on. The dashed line is the longest length in "
         "training: to its right a network must do what it was never shown."
     )
-    links = [f"[{escaped(names[one.key])}]({run_link(one.run_id, known[one.key].experiment_id or '0')})"
-             for one in chosen if known[one.key].by_length]  # fmt: skip
+    links = [
+        f"[{escaped(names[one.key])}]({run_link(one.run_id, known[one.key].experiment_id or '0')})"
+        for one in chosen
+        if known[one.key].by_length
+    ]
     st.caption(f"In MLflow: {' · '.join(links)}")

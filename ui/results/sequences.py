@@ -53,8 +53,12 @@ def trained(training: FinishedTraining | None) -> Trained:
     if training is None:
         return Trained()
     lengths = {int(match[1]): value for name, value in training.metrics.items() if (match := BY_LENGTH.fullmatch(name))}
-    return Trained(_whole(training.settings.get("max_length")), _whole(training.settings.get("vocab_size")),
-                   dict(sorted(lengths.items())), training.experiment_id)  # fmt: skip
+    return Trained(
+        _whole(training.settings.get("max_length")),
+        _whole(training.settings.get("vocab_size")),
+        dict(sorted(lengths.items())),
+        training.experiment_id,
+    )
 
 
 def _whole(text: str | None) -> int | None:
@@ -99,15 +103,20 @@ def chips(numbers: Sequence[int], wrong: Iterable[int] = ()) -> str:
         bad = place in places
         style = "2px dashed currentColor;text-decoration:line-through" if bad else "1px solid rgba(127,127,127,.55)"
         title = ' title="wrong"' if bad else ""
-        boxes.append(f'<span{title} style="border:{style};border-radius:.35rem;padding:.05rem .4rem;'
-                     f'font-variant-numeric:tabular-nums">{escape(str(int(number)))}</span>')  # fmt: skip
+        boxes.append(
+            f'<span{title} style="border:{style};border-radius:.35rem;padding:.05rem .4rem;'
+            f'font-variant-numeric:tabular-nums">{escape(str(int(number)))}</span>'
+        )
     return f'<div style="display:flex;flex-wrap:wrap;gap:.3rem">{"".join(boxes)}</div>'
 
 
 def length_rows(known: Mapping[str, Trained]) -> list[dict[str, Any]]:
     """Rows for the chart of accuracy by length, of models by their labels."""
-    return [{"model": label, "length": length, "accuracy": accuracy, "trained": one.max_length}
-            for label, one in known.items() for length, accuracy in one.by_length.items()]  # fmt: skip
+    return [
+        {"model": label, "length": length, "accuracy": accuracy, "trained": one.max_length}
+        for label, one in known.items()
+        for length, accuracy in one.by_length.items()
+    ]
 
 
 def labels(versions: Sequence[RegisteredVersion]) -> dict[str, str]:

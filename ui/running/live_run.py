@@ -64,10 +64,13 @@ def live_run(process: Process) -> LiveRun | None:
         shown = next((run for run in (*made, own) if "val_loss" in run.data.metrics), own)
         keys = [key for key in shown.data.metrics if _is_curve(key)]
         curves = {
-            key: {one.step: one.value for one in client.get_metric_history(shown.info.run_id, key)
-                  if math.isfinite(one.value)}
+            key: {
+                one.step: one.value
+                for one in client.get_metric_history(shown.info.run_id, key)
+                if math.isfinite(one.value)
+            }
             for key in sorted(keys)
-        }  # fmt: skip
+        }
     return LiveRun(
         run_id=own.info.run_id,
         experiment_id=own.info.experiment_id,

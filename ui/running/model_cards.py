@@ -72,14 +72,20 @@ def _draw_buttons(version: RegisteredVersion, champion: RegisteredVersion | None
     key = version.key
     if not version.champion:
         doubt = reason_to_ask(version, champion)
-        clicked = st.button("Make champion", key=f"promote-{key}", icon=":material/star:",
-                            on_click=None if doubt else _promote, args=(version,))  # fmt: skip
+        clicked = st.button(
+            "Make champion",
+            key=f"promote-{key}",
+            icon=":material/star:",
+            on_click=None if doubt else _promote,
+            args=(version,),
+        )
         if clicked and doubt:
             _confirm(version, doubt)
     if st.button("Details", key=f"details-{key}", icon=":material/list:", type="tertiary"):
         _draw_details(version)
-    st.page_link("views/tasks.py", label="Try it", icon=":material/bolt:",
-                 query_params={"task": version.task, "model": key})  # fmt: skip
+    st.page_link(
+        "views/tasks.py", label="Try it", icon=":material/bolt:", query_params={"task": version.task, "model": key}
+    )
 
 
 @st.dialog("Make it champion?", icon=":material/star:")
@@ -130,18 +136,27 @@ def _draw_table(title: str, rows: Mapping[str, str]) -> None:
 
 def draw_catalogue(versions: Sequence[RegisteredVersion]) -> None:
     """The models of the catalogue by task, each with a button; and a field for any other model."""
-    st.write("Registering fetches the weights, asks the model one question, and measures it on a small sample. "
-             "It needs a network, unless the model is a folder of this machine or was fetched before.")  # fmt: skip
+    st.write(
+        "Registering fetches the weights, asks the model one question, and measures it on a small sample. "
+        "It needs a network, unless the model is a folder of this machine or was fetched before."
+    )
     package = st.toggle(
         "Copy the weights into the registry",
         key="models-package",
         persist_state="session",
         help="Then it can be served without a network; it takes as much room on the disk again.",
     )
-    task = st.selectbox("Task to register for", PRETRAINED_TASKS, format_func=task_title, key="models-task",
-                        persist_state="session")  # fmt: skip
-    champion = st.selectbox("Make it champion", CHAMPION, format_func=lambda value: CHAMPION[value],
-                            key="models-champion", persist_state="session", help=champion_rule(task))  # fmt: skip
+    task = st.selectbox(
+        "Task to register for", PRETRAINED_TASKS, format_func=task_title, key="models-task", persist_state="session"
+    )
+    champion = st.selectbox(
+        "Make it champion",
+        CHAMPION,
+        format_func=lambda value: CHAMPION[value],
+        key="models-champion",
+        persist_state="session",
+        help=champion_rule(task),
+    )
     values = {"task": task, "package_weights": str(package).lower(), "champion": champion}
     at_work = {process.values.get("model") for process in processes() if process.active and process.entry == "register"}
     for offer in catalog()[task].models:
@@ -160,9 +175,14 @@ def _draw_offer(offer: CatalogModel, values: Mapping[str, str], present: str, at
         license = f"license {offer.license}" if offer.license else "license not looked up"
         st.caption(escaped(" · ".join(filter(None, (offer.size(), license, offer.note)))))
         with st.container(horizontal=True):
-            st.button("Registering" if at_work else "Register again" if present else "Register", disabled=at_work,
-                      key=f"register-{values['task']}-{offer.name}", icon=":material/download:", on_click=launch,
-                      args=("register", {**values, "model": offer.name}, f"{REGISTERING}-{offer.name}"))  # fmt: skip
+            st.button(
+                "Registering" if at_work else "Register again" if present else "Register",
+                disabled=at_work,
+                key=f"register-{values['task']}-{offer.name}",
+                icon=":material/download:",
+                on_click=launch,
+                args=("register", {**values, "model": offer.name}, f"{REGISTERING}-{offer.name}"),
+            )
             if offer.source:
                 st.link_button("Source", offer.source, icon=":material/open_in_new:", type="tertiary")
         draw_note(f"{REGISTERING}-{offer.name}")
@@ -171,14 +191,24 @@ def _draw_offer(offer: CatalogModel, values: Mapping[str, str], present: str, at
 def _draw_other(values: Mapping[str, str]) -> None:
     with st.container(border=True):
         st.markdown("**Another model**")
-        model = st.text_input("Id on the Hugging Face Hub (owner/name), or a folder", key="models-other", max_chars=500,
-                              persist_state="session")  # fmt: skip
+        model = st.text_input(
+            "Id on the Hugging Face Hub (owner/name), or a folder",
+            key="models-other",
+            max_chars=500,
+            persist_state="session",
+        )
         wrong = wrong_with(model) if model else ""
         if wrong:
             st.error(escaped(wrong), icon=":material/error:")
         ready = bool(model.strip()) and not wrong
-        st.button("Register", key="register-other", icon=":material/download:", disabled=not ready, on_click=launch,
-                  args=("register", {**values, "model": model.strip()}, REGISTERING))  # fmt: skip
+        st.button(
+            "Register",
+            key="register-other",
+            icon=":material/download:",
+            disabled=not ready,
+            on_click=launch,
+            args=("register", {**values, "model": model.strip()}, REGISTERING),
+        )
         draw_note(REGISTERING)
 
 
@@ -189,12 +219,15 @@ def draw_memory() -> None:
     used = f"{now.bytes / GIGABYTE:.2f} of {now.budget_bytes / GIGABYTE:.1f} GB"
     st.progress(min(1.0, now.bytes / now.budget_bytes), f"Models in memory: {used}")
     if now.loaded:
-        _draw_table("Loaded, longest unused first",
-                    {name: f"{size / GIGABYTE:.2f} GB" for name, size in now.loaded.items()})  # fmt: skip
+        _draw_table(
+            "Loaded, longest unused first", {name: f"{size / GIGABYTE:.2f} GB" for name, size in now.loaded.items()}
+        )
     else:
         st.caption("No model is loaded; the first question to a model loads it.")
     state = f"{now.running} is answering" if now.running else "Idle"
     st.caption(escaped(f"{state}, {f'{now.queued} queued' if now.queued else 'queue empty'}"))
-    st.caption("When the memory is used up, the model unused for longest makes room. "
-               "PROJECT_DL_MEMORY_GB sets how much there is.")  # fmt: skip
+    st.caption(
+        "When the memory is used up, the model unused for longest makes room. "
+        "PROJECT_DL_MEMORY_GB sets how much there is."
+    )
     st.button("Refresh", key="models-memory", icon=":material/refresh:")

@@ -175,19 +175,38 @@ def _draw_curves(kind: str, curves: Mapping[str, Mapping[int, float]]) -> None:
 def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
     with st.container(horizontal=True):
         if process.active:
-            st.button("Stop", key=f"stop-{process.id}", icon=":material/stop_circle:", disabled=process.stopping,
-                      on_click=_try, args=(stop, process.id, note),
-                      help="It is asked to end; a training can be resumed later.")  # fmt: skip
+            st.button(
+                "Stop",
+                key=f"stop-{process.id}",
+                icon=":material/stop_circle:",
+                disabled=process.stopping,
+                on_click=_try,
+                args=(stop, process.id, note),
+                help="It is asked to end; a training can be resumed later.",
+            )
         else:
             if process.entry in RESUMABLE and process.state != FINISHED:
-                st.button("Resume", key=f"again-{process.id}", icon=":material/play_circle:", on_click=_resume,
-                          args=(process, note), help="Resume from its last good checkpoint.")  # fmt: skip
-            st.button("Remove", key=f"forget-{process.id}", icon=":material/delete:", type="tertiary",
-                      on_click=_try, args=(forget, process.id, note),
-                      help="Remove it from this list, with its log. Its run in MLflow stays.")  # fmt: skip
+                st.button(
+                    "Resume",
+                    key=f"again-{process.id}",
+                    icon=":material/play_circle:",
+                    on_click=_resume,
+                    args=(process, note),
+                    help="Resume from its last good checkpoint.",
+                )
+            st.button(
+                "Remove",
+                key=f"forget-{process.id}",
+                icon=":material/delete:",
+                type="tertiary",
+                on_click=_try,
+                args=(forget, process.id, note),
+                help="Remove it from this list, with its log. Its run in MLflow stays.",
+            )
         if run:
-            st.link_button("Run in MLflow", run_link(run.run_id, run.experiment_id), icon=":material/open_in_new:",
-                           type="tertiary")  # fmt: skip
+            st.link_button(
+                "Run in MLflow", run_link(run.run_id, run.experiment_id), icon=":material/open_in_new:", type="tertiary"
+            )
 
 
 def _resume(process: Process, note: str) -> None:

@@ -21,5 +21,10 @@ with st.container(horizontal=True):
     st.page_link("views/networks.py", label="What is inside a network", icon=":material/account_tree:")
     st.page_link("views/seq2seq.py", label="What attention looks at", icon=":material/swap_horiz:")
     st.page_link("views/runs.py", label="Train something", icon=":material/play_circle:")
-    st.link_button("Open MLflow", mlflow_ui(), icon=":material/open_in_new:", type="tertiary",
-                   help="It is served by another command: make mlflow-ui")  # fmt: skip
+    st.link_button(
+        "Open MLflow",
+        mlflow_ui(),
+        icon=":material/open_in_new:",
+        type="tertiary",
+        help="It is served by another command: make mlflow-ui",
+    )

@@ -19,13 +19,21 @@ with errors_in_words("models"):
     if registered.open:
         with registered:
             if not found:
-                st.info("Nothing is registered yet. Train a network on the page Runs, or register a pretrained model "
-                        "here under “Register a model”.", icon=":material/inventory_2:")  # fmt: skip
+                st.info(
+                    "Nothing is registered yet. Train a network on the page Runs, or register a pretrained model "
+                    "here under “Register a model”.",
+                    icon=":material/inventory_2:",
+                )
                 st.page_link("views/runs.py", label="Train something", icon=":material/play_circle:")
             names = sorted({one.task for one in found})
             if len(names) > 1:
-                wanted = st.selectbox("Task", [ALL, *names], key="models-filter", persist_state="session",
-                                      format_func=lambda name: name if name == ALL else task_title(name))  # fmt: skip
+                wanted = st.selectbox(
+                    "Task",
+                    [ALL, *names],
+                    key="models-filter",
+                    persist_state="session",
+                    format_func=lambda name: name if name == ALL else task_title(name),
+                )
                 found = [one for one in found if wanted in (ALL, one.task)]
             for name, group in by_name(found).items():
                 draw_model(name, group)

@@ -10,8 +10,15 @@ TASK = "image-classification"
 BUILT, SEES = "How it is built", "What it sees"
 
 st.title("Inside a network")
-view = st.segmented_control("View", [BUILT, SEES], default=BUILT, required=True, key="networks-view",
-                            persist_state="session", label_visibility="collapsed")  # fmt: skip
+view = st.segmented_control(
+    "View",
+    [BUILT, SEES],
+    default=BUILT,
+    required=True,
+    key="networks-view",
+    persist_state="session",
+    label_visibility="collapsed",
+)
 if view == BUILT:
     left, right = st.columns(2)
     for column, place, first in ((left, "left", "lenet5"), (right, "right", "resnet20")):
@@ -23,6 +30,8 @@ else:
         with errors_in_words("maps"):
             trained_page.draw_trained(found)
     else:
-        st.info("No network is registered yet. Train one, and it is here: it takes half a minute.",
-                icon=":material/inventory_2:")  # fmt: skip
+        st.info(
+            "No network is registered yet. Train one, and it is here: it takes half a minute.",
+            icon=":material/inventory_2:",
+        )
         st.page_link("views/runs.py", label="Start a training", icon=":material/play_circle:")

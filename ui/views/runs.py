@@ -25,14 +25,26 @@ st.write("Train here or on the command line: it is the same program, and its run
 left, right = st.columns([2, 3], gap="large")
 with left:
     st.header("Start a run")
-    entry = st.selectbox("What to run", list(programs()), format_func=lambda name: WORDS.get(name, label(name)),
-                         key="runs-entry", persist_state="session")  # fmt: skip
+    entry = st.selectbox(
+        "What to run",
+        list(programs()),
+        format_func=lambda name: WORDS.get(name, label(name)),
+        key="runs-entry",
+        persist_state="session",
+    )
     chosen = program(entry)
     st.caption(escaped(chosen.purpose))
     typed, wrong = draw_form(chosen, f"run-{entry}")
     values = {} if wrong else changed(chosen, typed)
-    st.button("Start", key="runs-start", type="primary", icon=":material/play_arrow:", disabled=bool(wrong),
-              on_click=launch, args=(entry, values, NOTE))  # fmt: skip
+    st.button(
+        "Start",
+        key="runs-start",
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=bool(wrong),
+        on_click=launch,
+        args=(entry, values, NOTE),
+    )
     draw_note(NOTE)
     if sum(process.active for process in processes()) >= PLACES:
         st.caption(f"{PLACES} programs work at once; the next one waits its turn.")

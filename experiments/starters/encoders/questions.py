@@ -222,7 +222,12 @@ STARTER = Starter(
     family=make_family(read),
     judge=judge,
     about=ABOUT,
-    front={"license": "cc-by-sa-4.0", "language": "en", "library_name": "transformers",
-           "pipeline_tag": "question-answering", "base_model": "sentence-transformers/all-MiniLM-L6-v2",
-           "datasets": ["rajpurkar/squad", "WorkInTheDark/FairytaleQA"]},
-)  # fmt: skip
+    front={
+        "license": "cc-by-sa-4.0",
+        "language": "en",
+        "library_name": "transformers",
+        "pipeline_tag": "question-answering",
+        "base_model": "sentence-transformers/all-MiniLM-L6-v2",
+        "datasets": ["rajpurkar/squad", "WorkInTheDark/FairytaleQA"],
+    },
+)

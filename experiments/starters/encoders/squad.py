@@ -16,9 +16,13 @@ SQUAD, FAIRYTALES = "squad", "fairytaleqa"
 SQUAD_FILE = "squad-40-articles.json"
 # The articles with the lowest sha256 of their titles: six for testing, three for validation.
 TEST_TITLES = (
-    "Private_school", "Jacksonville,_Florida", "Newcastle_upon_Tyne", "1973_oil_crisis", "Amazon_rainforest",
+    "Private_school",
+    "Jacksonville,_Florida",
+    "Newcastle_upon_Tyne",
+    "1973_oil_crisis",
+    "Amazon_rainforest",
     "Sky_(United_Kingdom)",
-)  # fmt: skip
+)
 VAL_TITLES = ("Victoria_(Australia)", "Ctenophora", "Packet_switching")
 FAIRYTALE_PARTS = {"train": "train", "val": "val", "test": "test"}  # as their authors divided the tales
 LONGEST_ANSWER = 20  # words; the task looks for answers of up to 30 tokens

@@ -228,7 +228,12 @@ STARTER = Starter(
     family=make_family(read),
     judge=judge,
     about=ABOUT,
-    front={"license": "apache-2.0", "language": "en", "library_name": "transformers",
-           "pipeline_tag": "summarization", "base_model": "sentence-transformers/all-MiniLM-L6-v2",
-           "datasets": ["allenai/scitldr"]},
-)  # fmt: skip
+    front={
+        "license": "apache-2.0",
+        "language": "en",
+        "library_name": "transformers",
+        "pipeline_tag": "summarization",
+        "base_model": "sentence-transformers/all-MiniLM-L6-v2",
+        "datasets": ["allenai/scitldr"],
+    },
+)

@@ -49,9 +49,13 @@ class PictureNetwork(nn.Module):
         self.register_buffer("noise", (1 - alphas).sqrt(), persistent=False)
 
     def forward(
-        self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor,
+        self,
+        latents: torch.Tensor,
+        noise: torch.Tensor,
+        timesteps: torch.Tensor,
+        tokens: torch.Tensor,
         prompts: torch.Tensor,
-    ) -> torch.Tensor:  # fmt: skip
+    ) -> torch.Tensor:
         """The squared error of the predicted velocity (Salimans and Ho 2022, section 4) of each picture, `(n,)`.
 
         Args: latents and noise `(n, 4, 8, 8)`; timesteps `(n,)`; tokens `(m, WINDOW)` of different prompts; prompts

@@ -86,8 +86,13 @@ def understood_words() -> list[str]:
 
 def judged_prompts(label: int, count: int) -> list[str]:
     """`count` prompts for a class, in turn of five forms: two names, three frames."""
-    forms = [named(label), f"a picture of {named(label)}", f"a photo of {named(label)}", named(label, 1),
-             f"draw {named(label, 1)}"]  # fmt: skip
+    forms = [
+        named(label),
+        f"a picture of {named(label)}",
+        f"a photo of {named(label)}",
+        named(label, 1),
+        f"draw {named(label, 1)}",
+    ]
     return [forms[index % len(forms)] for index in range(count)]
 
 
@@ -145,8 +150,11 @@ def _with_article(name: str) -> str:
 def make_tokenizer() -> CLIPTokenizer:
     """CLIP's kind of tokenizer whose vocabulary is the words above, each one token, and single letters for the rest."""
     things = [name for names in THINGS for name in names]
-    words = {word for text in (*FILLERS, *DIGITS, *FRAMES, *NUMBERED, *(text for text, _ in GROUPS), *things)
-             for word in _words(text)}  # fmt: skip
+    words = {
+        word
+        for text in (*FILLERS, *DIGITS, *FRAMES, *NUMBERED, *(text for text, _ in GROUPS), *things)
+        for word in _words(text)
+    }
     merges = learn_merges(words)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = dict.fromkeys([*letters, *(letter + END_OF_WORD for letter in letters), *map("".join, merges), START, END])

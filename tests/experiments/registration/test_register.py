@@ -30,13 +30,23 @@ from tests.support import tiny_diffusion, tiny_gguf, tiny_models
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TINY = {
-    "sentiment-analysis": "roberta-sentiment", "summarization": "bart", "next-word-prediction": "gpt2",
-    "story-completion": "gpt2", "question-answering": "distilbert-qa", "chatbot": "qwen2", "image-generation": "sd",
-}  # fmt: skip
+    "sentiment-analysis": "roberta-sentiment",
+    "summarization": "bart",
+    "next-word-prediction": "gpt2",
+    "story-completion": "gpt2",
+    "question-answering": "distilbert-qa",
+    "chatbot": "qwen2",
+    "image-generation": "sd",
+}
 OUTPUTS = {
-    "sentiment-analysis": "label", "summarization": "summary", "next-word-prediction": "next_word",
-    "story-completion": "completion", "question-answering": "answer", "chatbot": "reply", "image-generation": "image",
-}  # fmt: skip
+    "sentiment-analysis": "label",
+    "summarization": "summary",
+    "next-word-prediction": "next_word",
+    "story-completion": "completion",
+    "question-answering": "answer",
+    "chatbot": "reply",
+    "image-generation": "image",
+}
 CONVERSATION = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello!"}]}
 Folders = Callable[[str], Path]
 pytestmark = pytest.mark.usefixtures("few_objects")
@@ -224,7 +234,7 @@ def test_a_folder_that_stands_for_a_model_on_the_hub_is_registered_as_that(
         (["--champion", "perhaps"], "champion is 'perhaps'; valid: auto, true or false"),
         (["--package_weights", "perhaps"], "package_weights is 'perhaps'; valid: true or false"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_before_any_run(arguments: list[str], expected: str, store: Path) -> None:
     with pytest.raises(ConfigError, match=expected) as error:
         register.main(arguments)

@@ -113,9 +113,9 @@ def test_a_champion_that_cannot_be_compared_stays_until_the_user_says_otherwise(
 
 
 @pytest.mark.parametrize(
-    ("typed", "means"), [("auto", None), ("true", True), ("True", True), ("yes", True), ("1", True), ("false", False),
-                         ("no", False)],
-)  # fmt: skip
+    ("typed", "means"),
+    [("auto", None), ("true", True), ("True", True), ("yes", True), ("1", True), ("false", False), ("no", False)],
+)
 def test_champion_has_three_values_in_all_their_spellings(typed: str, means: bool | None) -> None:
     assert cli.parse(RegisterConfig, ["--champion", typed])[0].champion is means
     assert cli.parse(RegisterConfig, [])[0].champion is None

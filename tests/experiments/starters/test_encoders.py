@@ -38,9 +38,14 @@ def save_encoder(folder: Path, layers: int = 2, units: int = 48, positions: int 
     """A tiny public checkpoint, whose tokenizer cuts and pads as that of a sentence encoder does."""
     words = tokenizer()
     config = BertConfig(
-        vocab_size=len(words), hidden_size=32, num_hidden_layers=layers, num_attention_heads=2,
-        intermediate_size=units, max_position_embeddings=positions, initializer_range=0.2,
-    )  # fmt: skip
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=units,
+        max_position_embeddings=positions,
+        initializer_range=0.2,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(3)
         BertModel(config).save_pretrained(folder)

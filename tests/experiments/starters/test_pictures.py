@@ -34,9 +34,15 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "SETS", ("digits", "digits"))
     monkeypatch.setattr(autoencoder, "BATCH", 16)
     monkeypatch.setattr(autoencoder, "PASSES", 1)
-    for module, name, count in ((setup, "DRAWN", 1), (setup, "MEASURED", 2), (setup, "UNSEEN_BY_CRITIC", 2),
-                                (setup, "DRAWING_STEPS", 2), (report, "DRAWING_STEPS", 2), (judging, "DRAWN", 2),
-                                (judging, "TIMED", 1)):  # fmt: skip
+    for module, name, count in (
+        (setup, "DRAWN", 1),
+        (setup, "MEASURED", 2),
+        (setup, "UNSEEN_BY_CRITIC", 2),
+        (setup, "DRAWING_STEPS", 2),
+        (report, "DRAWING_STEPS", 2),
+        (judging, "DRAWN", 2),
+        (judging, "TIMED", 1),
+    ):
         monkeypatch.setattr(module, name, count)
 
 
@@ -103,9 +109,15 @@ def test_a_training_goes_on_as_if_it_had_never_stopped(monkeypatch: pytest.Monke
 
 def _fit(training: setup.PictureTraining, on_epoch_end: Any) -> None:
     fit(
-        training.state, batches=training.batches.epoch, step=training.step, evaluate=training.evaluate,
-        epochs=training.config.epochs, seed=training.config.seed, on_epoch_end=on_epoch_end, grad_clip=1.0,
-    )  # fmt: skip
+        training.state,
+        batches=training.batches.epoch,
+        step=training.step,
+        evaluate=training.evaluate,
+        epochs=training.config.epochs,
+        seed=training.config.seed,
+        on_epoch_end=on_epoch_end,
+        grad_clip=1.0,
+    )
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:

@@ -85,9 +85,14 @@ def test_a_training_ends_in_a_folder_that_the_task_takes(store: Path) -> None:
 
     family = type(STARTER.family)(**{**vars(STARTER.family), "save": save})
     given = StarterConfig(
-        task="question-answering", data_dir=str(data_dir), encoder=str(encoder), threads=1, precision="fp32",
-        device="cpu", register=False,
-    )  # fmt: skip
+        task="question-answering",
+        data_dir=str(data_dir),
+        encoder=str(encoder),
+        threads=1,
+        precision="fp32",
+        device="cpu",
+        register=False,
+    )
     result = training.train(family, given)
     assert result is not None and result.columns == ("loss", "exact_match", "f1")
     # It has learned at least that people are asked for.
@@ -100,9 +105,10 @@ def test_a_training_ends_in_a_folder_that_the_task_takes(store: Path) -> None:
     said = json.loads((artifacts(only_run()) / "reports" / "test_answers.json").read_text())
     assert sum(one["f1"] for one in said) / len(said) == pytest.approx(result.metrics["test_f1"])
     figures = {figure.name: figure for figure in STARTER.judge(folder, data_dir).figures}
-    squad, tales = (figures[f"F1 on {name}"] for name in (
-        "SQuAD, held-out articles (12 questions)", "FairytaleQA test, explicit questions (5 questions)"
-    ))  # fmt: skip
+    squad, tales = (
+        figures[f"F1 on {name}"]
+        for name in ("SQuAD, held-out articles (12 questions)", "FairytaleQA test, explicit questions (5 questions)")
+    )
     assert (squad.value * 12 + tales.value * 5) / 17 == pytest.approx(result.metrics["test_f1"], abs=1e-4)
     assert squad.beside.startswith("the sentence with most words of the question 0.")
 

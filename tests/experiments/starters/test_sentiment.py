@@ -93,8 +93,16 @@ def prepared(given: StarterConfig, accelerator: Accelerator) -> Any:
 
 
 def run(made: Any, epochs: int) -> None:
-    fit(made.state, batches=made.batches.epoch, step=made.step, evaluate=made.evaluate, epochs=epochs,
-        seed=made.config.seed, on_epoch_end=lambda *_: None, grad_clip=made.config.grad_clip)  # fmt: skip
+    fit(
+        made.state,
+        batches=made.batches.epoch,
+        step=made.step,
+        evaluate=made.evaluate,
+        epochs=epochs,
+        seed=made.config.seed,
+        on_epoch_end=lambda *_: None,
+        grad_clip=made.config.grad_clip,
+    )
 
 
 def test_going_on_from_a_checkpoint_changes_nothing(tmp_path: Path, accelerator: Accelerator) -> None:

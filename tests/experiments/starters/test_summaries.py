@@ -60,9 +60,14 @@ def test_a_training_ends_in_a_folder_that_the_task_takes(store: Path, monkeypatc
 
     family = type(STARTER.family)(**{**vars(STARTER.family), "save": save})
     given = StarterConfig(
-        task="summarization", data_dir=str(data_dir), encoder=str(encoder), threads=1, precision="fp32", device="cpu",
+        task="summarization",
+        data_dir=str(data_dir),
+        encoder=str(encoder),
+        threads=1,
+        precision="fp32",
+        device="cpu",
         register=False,
-    )  # fmt: skip
+    )
     result = training.train(family, given)
     assert result is not None and result.metrics["test_accuracy"] > 0.9 and result.metrics["test_rougeL"] > 0.8
     check_folder(folder)

@@ -120,8 +120,11 @@ def program(code: str, **environment: str) -> subprocess.Popen[str]:
     lines = ["import os, signal, threading", "from pathlib import Path", "from experiments.config import cli", code]
     return subprocess.Popen(
         [sys.executable, "-c", "\n".join([*lines, "cli.run(main)"])],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **environment},
+    )
 
 
 STUBBORN = """
@@ -195,9 +198,12 @@ def test_a_terminal_that_is_closed_ends_the_run(store: Path) -> None:
     keyboard, terminal = os.openpty()
     arguments = ["--epochs", "5000", "--train_size", "100", "--batch_size", "50", "--threads", "1"]
     with subprocess.Popen(
-        [sys.executable, "-m", "experiments.train_cnn", *arguments], stdin=terminal, stdout=terminal, stderr=terminal,
+        [sys.executable, "-m", "experiments.train_cnn", *arguments],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
         preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
-    ) as process:  # fmt: skip
+    ) as process:
         os.close(terminal)
         printed = b""
         while b"epoch" not in printed:

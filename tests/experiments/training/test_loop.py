@@ -23,9 +23,7 @@ CLASSES = 3
 
 def network(dropout: float = 0.0) -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout), nn.Linear(4 * 16, CLASSES)
-    )  # fmt: skip
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout), nn.Linear(4 * 16, CLASSES))
 
 
 def data(sizes: tuple[int, ...] = (8,), seed: int = 0) -> list[Batch]:
@@ -41,8 +39,15 @@ def data(sizes: tuple[int, ...] = (8,), seed: int = 0) -> list[Batch]:
 
 
 def state_of(model: nn.Module, accelerator: Accelerator, **options: Any) -> TrainState:
-    defaults: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.0, "schedule": "constant",
-                                "warmup": 0.0, "ema_decay": 0.0, "total_steps": 100}  # fmt: skip
+    defaults: dict[str, Any] = {
+        "optimizer": "sgd",
+        "learning_rate": 0.05,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "ema_decay": 0.0,
+        "total_steps": 100,
+    }
     return make_state(accelerator, model, **{**defaults, **options})
 
 
@@ -80,12 +85,25 @@ def test_a_tiny_batch_is_overfitted(optimizer: str, learning_rate: float, accele
 def test_metrics_are_complete_and_reach_history_before_the_end_of_the_epoch(accelerator: Accelerator) -> None:
     state = state_of(network(), accelerator)
     lengths: list[int] = []
-    fit(state, batches=lambda _: iter(data()), step=classification_step, evaluate=lambda _: {"loss": 0.5, "f1": 0.25},
-        epochs=3, seed=0, on_epoch_end=lambda epoch, metrics: lengths.append(len(state.history)))  # fmt: skip
+    fit(
+        state,
+        batches=lambda _: iter(data()),
+        step=classification_step,
+        evaluate=lambda _: {"loss": 0.5, "f1": 0.25},
+        epochs=3,
+        seed=0,
+        on_epoch_end=lambda epoch, metrics: lengths.append(len(state.history)),
+    )
     assert lengths == [1, 2, 3]
     assert set(state.history[0]) == {
-        "train_loss", "train_accuracy", "val_loss", "val_f1", "learning_rate", "epoch_seconds", "examples_per_second"
-    }  # fmt: skip
+        "train_loss",
+        "train_accuracy",
+        "val_loss",
+        "val_f1",
+        "learning_rate",
+        "epoch_seconds",
+        "examples_per_second",
+    }
     assert (state.history[0]["val_loss"], state.history[0]["val_f1"]) == (0.5, 0.25)
     assert all(isinstance(value, float) for value in state.history[0].values())
     assert state.history[0]["examples_per_second"] > 0 < state.history[0]["epoch_seconds"]
@@ -135,8 +153,15 @@ def test_a_loss_that_is_not_finite_stops_naming_epoch_and_batch(
     state = state_of(network(), accelerator)
     ended: list[int] = []
     with pytest.raises(DivergedError, match=f"in epoch {epoch}, batch {batch};.*learning_rate"):
-        fit(state, batches=batches, step=step, evaluate=lambda _: {}, epochs=5, seed=0,
-            on_epoch_end=lambda number, _: ended.append(number))  # fmt: skip
+        fit(
+            state,
+            batches=batches,
+            step=step,
+            evaluate=lambda _: {},
+            epochs=5,
+            seed=0,
+            on_epoch_end=lambda number, _: ended.append(number),
+        )
     assert ended == list(range(1, epoch))
     assert issubclass(DivergedError, TrainingError)
 
@@ -206,8 +231,14 @@ def test_learning_rate_is_that_of_the_last_step_of_the_epoch(accelerator: Accele
 def test_fit_goes_on_at_the_right_epoch_and_bit_for_bit(
     optimizer: str, sizes: tuple[int, ...], accelerator: Accelerator
 ) -> None:
-    options: dict[str, Any] = {"optimizer": optimizer, "ema_decay": 0.8, "schedule": "one_cycle",
-                               "warmup": 0.3, "total_steps": 4 * len(sizes), "learning_rate": 0.01}  # fmt: skip
+    options: dict[str, Any] = {
+        "optimizer": optimizer,
+        "ema_decay": 0.8,
+        "schedule": "one_cycle",
+        "warmup": 0.3,
+        "total_steps": 4 * len(sizes),
+        "learning_rate": 0.01,
+    }
     asked: list[int] = []
 
     def batches(epoch: int) -> Iterator[Batch]:

@@ -51,13 +51,28 @@ def batches(_: int) -> Iterator[Batch]:
 def train(room: int, accelerator: Accelerator, divide: Divide | None = by_items) -> tuple[TrainState, Small, list[int]]:
     network, said = Small(room), []
     state = make_state(
-        accelerator, network, optimizer="sgd", learning_rate=0.05, weight_decay=0.01, schedule="constant",
-        warmup=0.0, ema_decay=0.0, total_steps=100,
-    )  # fmt: skip
+        accelerator,
+        network,
+        optimizer="sgd",
+        learning_rate=0.05,
+        weight_decay=0.01,
+        schedule="constant",
+        warmup=0.0,
+        ema_decay=0.0,
+        total_steps=100,
+    )
     fit(
-        state, batches=batches, step=classification_step, evaluate=lambda _: {"loss": 0.0}, epochs=2, seed=0,
-        on_epoch_end=lambda *_: None, grad_clip=1.0, divide=divide, on_smaller=said.append,
-    )  # fmt: skip
+        state,
+        batches=batches,
+        step=classification_step,
+        evaluate=lambda _: {"loss": 0.0},
+        epochs=2,
+        seed=0,
+        on_epoch_end=lambda *_: None,
+        grad_clip=1.0,
+        divide=divide,
+        on_smaller=said.append,
+    )
     return state, network, said
 
 

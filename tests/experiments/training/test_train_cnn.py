@@ -19,9 +19,17 @@ from tasks.runs import open_store
 from tests.support.runs import TINY, artifacts, assert_same_weights, histories, only_run, weights
 
 EPOCH_METRICS = {
-    "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_precision", "val_recall", "val_f1",
-    "learning_rate", "epoch_seconds", "examples_per_second",
-}  # fmt: skip
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_precision",
+    "val_recall",
+    "val_f1",
+    "learning_rate",
+    "epoch_seconds",
+    "examples_per_second",
+}
 TEST_METRICS = {"test_ece", "test_loss", "test_accuracy", "test_precision", "test_recall", "test_f1"}
 
 

@@ -33,18 +33,42 @@ def test_a_run_leaves_behind_what_the_contract_names(store: Path, capsys: pytest
     run = only_run()
     assert run.info.status == "FINISHED"
     assert {name: run.data.tags[name] for name in ("model", "dataset", "task", "data_verified")} == {
-        "model": "gru-dot", "dataset": "reversal", "task": "sequence-reversal", "data_verified": "true",
-    }  # fmt: skip
+        "model": "gru-dot",
+        "dataset": "reversal",
+        "task": "sequence-reversal",
+        "data_verified": "true",
+    }
     logged = histories(run.info.run_id)
-    for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_token_accuracy",
-                 "val_sequence_accuracy", "val_alignment", "learning_rate"):  # fmt: skip
+    for name in (
+        "train_loss",
+        "train_accuracy",
+        "val_loss",
+        "val_accuracy",
+        "val_token_accuracy",
+        "val_sequence_accuracy",
+        "val_alignment",
+        "learning_rate",
+    ):
         assert [step for step, _ in logged[name]] == [1, 2]
     tested = {name for name in logged if name.startswith("test_")}
-    assert tested == {"test_loss", "test_accuracy", "test_token_accuracy", "test_sequence_accuracy", "test_alignment",
-                      *(f"test_sequence_accuracy_len_{n}" for n in (2, 3, 4, 5, 6, 8, 12, 20))}  # fmt: skip
+    assert tested == {
+        "test_loss",
+        "test_accuracy",
+        "test_token_accuracy",
+        "test_sequence_accuracy",
+        "test_alignment",
+        *(f"test_sequence_accuracy_len_{n}" for n in (2, 3, 4, 5, 6, 8, 12, 20)),
+    }
     files = artifacts(run)
-    for name in ("loss_curve", "accuracy_curve", "sequence_accuracy_curve", "accuracy_by_length", "attention_kept",
-                 "epochs/attention_epoch_0001", "epochs/attention_epoch_0002"):  # fmt: skip
+    for name in (
+        "loss_curve",
+        "accuracy_curve",
+        "sequence_accuracy_curve",
+        "accuracy_by_length",
+        "attention_kept",
+        "epochs/attention_epoch_0001",
+        "epochs/attention_epoch_0002",
+    ):
         with Image.open(files / "plots" / f"{name}.png") as picture:
             assert picture.width > 300
     with Image.open(files / "plots" / "attention.gif") as animation:

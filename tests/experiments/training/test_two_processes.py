@@ -16,9 +16,19 @@ from tests.support.runs import only_run
 
 # fp32 and a network without batch norm or dropout: then the number of processes only changes the order of additions.
 ARGUMENTS = [
-    "--epochs", "2", "--train_size", "210", "--batch_size", "50", "--precision", "fp32", "--device", "cpu",
-    "--threads", "1",
-]  # fmt: skip
+    "--epochs",
+    "2",
+    "--train_size",
+    "210",
+    "--batch_size",
+    "50",
+    "--precision",
+    "fp32",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+]
 
 
 def torchrun(fault: str = "") -> subprocess.CompletedProcess[str]:

@@ -49,7 +49,7 @@ def test_a_file_that_was_cut_off_is_refused(file: Path, kept: int, tmp_path: Pat
         (b"GGUF" + struct.pack("<IQQQ1sI", 3, 0, 1, 1, b"a", 99), "is damaged or not all"),
         (b"GGUF" + struct.pack("<IQQQ1sI", 3, 0, 1, 1, b"a", 9) + struct.pack("<IQ", 9, 1) * 100_000, "is damaged"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_gguf_is_refused(content: bytes, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(content)

@@ -130,8 +130,10 @@ def test_a_cancelled_story_ends_with_what_there_is(story: Any, looks: int) -> No
 
 
 def test_the_models_own_end_is_a_stop_and_no_token_of_the_text(pair: Any) -> None:
-    rows = [one.run([{"text": "The little dog didn't like the rain. It ran home"}], {**GREEDY, "max_new_tokens": 60})[0]
-            for one in pair(STORY)]  # fmt: skip
+    rows = [
+        one.run([{"text": "The little dog didn't like the rain. It ran home"}], {**GREEDY, "max_new_tokens": 60})[0]
+        for one in pair(STORY)
+    ]
     assert lasting(rows[0]) == lasting(rows[1])
 
 
@@ -213,8 +215,14 @@ def on_a_port(both: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def test_nobody_else_is_answered_on_the_port(on_a_port: Any) -> None:
     address = on_a_port._server.address.removeprefix("http://")
-    for method, path in (("POST", "/v1/chat/completions"), ("POST", "/completion"), ("POST", "/tokenize"),
-                         ("GET", "/slots"), ("GET", "/props"), ("GET", "/v1/models")):  # fmt: skip
+    for method, path in (
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/completion"),
+        ("POST", "/tokenize"),
+        ("GET", "/slots"),
+        ("GET", "/props"),
+        ("GET", "/v1/models"),
+    ):
         connection = http.client.HTTPConnection(address)
         connection.request(method, path, "{}" if method == "POST" else None, {"Authorization": "Bearer wrong"})
         assert connection.getresponse().status == 401, path

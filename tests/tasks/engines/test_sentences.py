@@ -22,9 +22,12 @@ def save_scorer(folder: Path, labels: int = 1) -> Path:
     tokenizer = word_piece(model_max_length=40)
     width: Any = WIDTH
     config = transformers.BertConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=40, initializer_range=0.3, **width,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=40,
+        initializer_range=0.3,
+        **width,
         id2label={number: str(number) for number in range(labels)},
-    )  # fmt: skip
+    )
     with torch.random.fork_rng():
         torch.manual_seed(5)
         transformers.BertForTokenClassification(config).save_pretrained(folder)
@@ -46,10 +49,7 @@ def test_a_summary_is_sentences_of_the_text_in_its_order(task: Any) -> None:
     assert row["finish_reason"] == "stop" and row["chunks"] > 1
     assert row["compression"] == count_words(row["summary"]) / count_words(LONG)
     assert row["tokens"] == len(task.tokenizer(row["summary"], add_special_tokens=False)["input_ids"])
-    assert row["prompt_tokens"] == sum(
-        len(task.tokenizer(part)["input_ids"])
-        for part in parts(task, LONG)
-    )  # fmt: skip
+    assert row["prompt_tokens"] == sum(len(task.tokenizer(part)["input_ids"]) for part in parts(task, LONG))
 
 
 def parts(task: Any, text: str) -> list[str]:

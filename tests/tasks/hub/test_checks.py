@@ -73,9 +73,19 @@ def test_what_is_never_loaded_is_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["weights.pkl", "model.py", "model.pt", "model.pth", "a.so", "WEIGHTS.PKL", "tokenizer.pickle",
-     "sub/deep/model.joblib", "model.safetensors.pkl", "unet/diffusers.py"],
-)  # fmt: skip
+    [
+        "weights.pkl",
+        "model.py",
+        "model.pt",
+        "model.pth",
+        "a.so",
+        "WEIGHTS.PKL",
+        "tokenizer.pickle",
+        "sub/deep/model.joblib",
+        "model.safetensors.pkl",
+        "unet/diffusers.py",
+    ],
+)
 def test_code_and_pickles_are_refused_by_name(name: str, tmp_path: Path) -> None:
     put(tmp_path, WEIGHTS, "config.json", name)
     assert f"{tmp_path / name} is not loaded" in refusal(tmp_path)

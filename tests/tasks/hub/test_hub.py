@@ -213,13 +213,22 @@ def test_a_real_model_of_the_hub_is_fetched(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("hub_id", "revision", "field"),
     [
-        ("../../etc", "main", "hub_id"), ("a/../b", "main", "hub_id"), ("/etc/passwd", "main", "hub_id"),
-        ("a/b/c", "main", "hub_id"), ("a/..", "main", "hub_id"), ("a/b", "x/../../y", "revision"),
-        ("", "main", "hub_id"), ("a b", "main", "hub_id"), (3, "main", "hub_id"),
-        ("a/b\n", "main", "hub_id"), ("a/b", "../../refs", "revision"), ("a/b", "/main", "revision"),
-        ("a/b", "", "revision"), ("a/b", None, "revision"),
+        ("../../etc", "main", "hub_id"),
+        ("a/../b", "main", "hub_id"),
+        ("/etc/passwd", "main", "hub_id"),
+        ("a/b/c", "main", "hub_id"),
+        ("a/..", "main", "hub_id"),
+        ("a/b", "x/../../y", "revision"),
+        ("", "main", "hub_id"),
+        ("a b", "main", "hub_id"),
+        (3, "main", "hub_id"),
+        ("a/b\n", "main", "hub_id"),
+        ("a/b", "../../refs", "revision"),
+        ("a/b", "/main", "revision"),
+        ("a/b", "", "revision"),
+        ("a/b", None, "revision"),
     ],
-)  # fmt: skip
+)
 def test_names_that_lead_elsewhere_are_refused(hub_id: Any, revision: Any, field: str, tmp_path: Path) -> None:
     with pytest.raises(ModelFolderError, match=f"{field} is "):
         Source(hub_id, revision)

@@ -26,8 +26,12 @@ def test_finished_trainings_are_read_with_all_that_they_logged(store: Path) -> N
     run_id = log_training("resnet20", seed=3, parent=parent, test_accuracy=0.8)
     (found,) = finished_trainings(TASK)
     assert (found.run_id, found.model, found.dataset, found.seed, found.parent_id) == (
-        run_id, "resnet20", "digits", 3, parent,
-    )  # fmt: skip
+        run_id,
+        "resnet20",
+        "digits",
+        3,
+        parent,
+    )
     assert found.best_epoch == 2
     assert found.metrics["test_accuracy"] == 0.8
     assert found.settings["learning_rate"] == "0.1"

@@ -228,8 +228,12 @@ def test_tasks_are_listed_with_parameters_and_models(client: TestClient) -> None
     listed = {entry["task"]: entry for entry in client.get("/tasks").json()}
     assert set(listed) == set(TASKS)
     assert listed["lengths"]["params"]["plus"] == {
-        "type": ["number", "null"], "description": "added", "default": 0.0, "minimum": -10, "maximum": 10
-    }  # fmt: skip
+        "type": ["number", "null"],
+        "description": "added",
+        "default": 0.0,
+        "minimum": -10,
+        "maximum": 10,
+    }
     models = {one["model"]: one["champion"] for one in listed["chatbot"]["models"]}
     assert models == {"chatbot/2": True, "chatbot/1": False}
     assert listed["summarization"]["models"] == []
