@@ -70,7 +70,7 @@ def _cell(value: Any) -> Any:
 def _columns_apart(row: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of `{"inputs": {"image": ["...", "..."]}}`, which MLflow takes for one row of lists of texts."""
     columns = [value.tolist() if hasattr(value, "tolist") else value for value in row.values()]
-    lists = all(isinstance(column, list) and all(isinstance(cell, str) for cell in column) for column in columns)
+    lists = all(isinstance(one, list) and one and all(isinstance(cell, str) for cell in one) for one in columns)
     if not lists or len(set(map(len, columns))) != 1:
         return [row]
     return [dict(zip(row, cells, strict=True)) for cells in zip(*columns, strict=True)]

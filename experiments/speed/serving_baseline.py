@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from tasks.engines.causal import CausalModel
+
 Row = Mapping[str, Any]
 Bare = Callable[[Any, Row, Mapping[str, Any]], str]
 
@@ -32,24 +34,24 @@ def _summary(task: Any, row: Row, parameters: Row) -> str:
 
 
 def _story(task: Any, row: Row, parameters: Row) -> str:
-    return _written(task, task.tokenizer(row["text"], return_tensors="pt"), parameters)
+    return _written(task.engine, task.engine.tokenizer(row["text"], return_tensors="pt"), parameters)
 
 
 def _reply(task: Any, row: Row, parameters: Row) -> str:
-    inputs = task.tokenizer.apply_chat_template(
+    inputs = task.engine.tokenizer.apply_chat_template(
         row["messages"], add_generation_prompt=True, return_dict=True, return_tensors="pt"
     )
-    return _written(task, inputs, parameters)
+    return _written(task.engine, inputs, parameters)
 
 
-def _written(task: Any, inputs: Any, parameters: Row) -> str:
-    inputs = inputs.to(task.model.device)
+def _written(engine: CausalModel, inputs: Any, parameters: Row) -> str:
+    inputs = inputs.to(engine.model.device)
     torch.manual_seed(parameters["seed"])
     sampling = {name: parameters[name] for name in ("temperature", "top_p", "top_k", "repetition_penalty")}
-    tokens = task.model.generate(
+    tokens = engine.model.generate(
         **inputs, do_sample=True, num_beams=1, max_new_tokens=parameters["max_new_tokens"], **sampling
     )
-    return task.tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    return engine.tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
 @torch.inference_mode()

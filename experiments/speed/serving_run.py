@@ -22,6 +22,7 @@ from experiments.speed.serving_baseline import BARE, STREAMED
 from experiments.speed.serving_report import Case, FirstPiece, OverheadResult
 from experiments.tracking.run import tracked_run
 from tasks import registry
+from tasks.engines.causal import CausalModel
 from tasks.registry import ModelNotFoundError
 from tasks.runtime.memory import give_memory_back
 
@@ -51,9 +52,7 @@ class Subject:
         return answer[BARE[self.task.name][1]]
 
     def stream(self) -> Iterator[Mapping[str, Any]]:
-        # MLflow takes a list in a single row for a column of several rows: a conversation is a column of one.
-        row = {"messages": [self.row["messages"]]} if "messages" in self.row else dict(self.row)
-        return self.model.predict_stream(row, params=dict(self.parameters))
+        return self.model.predict_stream(dict(self.row), params=dict(self.parameters))
 
 
 def measure_overhead(config: OverheadConfig) -> OverheadResult:
@@ -136,6 +135,10 @@ def _subject(name: str, uri: str, task: str, repeats: int, long_tokens: int = 0)
     parameters = {"max_new_tokens": long_tokens} if long_tokens else FIRST_PARAMETERS.get(task, {})
     # The very model that MLflow loaded: another copy would lie elsewhere in memory, and twice the size.
     own = model.unwrap_python_model().task
+    if not isinstance(getattr(own, "engine", None), CausalModel | None):
+        raise ConfigError(
+            f"models names {name}, which runs on llama.cpp; valid: models that transformers or torch runs"
+        )
     return Subject(name, model, own, row, parameters, repeats, bool(long_tokens))
 
 

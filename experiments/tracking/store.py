@@ -17,6 +17,7 @@ from mlflow.utils.rest_utils import http_request
 
 from experiments.config import ConfigError, RunUnavailableError
 from experiments.tracking.checkpoint import CheckpointStore
+from tasks.disk import full_disk
 from tasks.json_files import read_json
 from tasks.runs import (
     StoreUnreachableError,
@@ -67,6 +68,8 @@ def answering(wait: bool = False) -> Iterator[None]:
         with readable_errors():
             yield
     except StoreUnreachableError as error:
+        if full_disk(error):
+            raise
         raise RunUnavailableError(f"{error}; is it running, and does MLFLOW_TRACKING_URI name it?") from error
 
 

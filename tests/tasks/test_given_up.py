@@ -35,7 +35,7 @@ def test_work_ends_at_the_next_look(case: str, tiny_task: Get) -> None:
         nonlocal calls
         calls += 1
 
-    handle = task.task.model.register_forward_hook(called)
+    handle = getattr(task.task, "engine", task.task).model.register_forward_hook(called)
     try:
         whole = Countdown(10**9)
         list(task.stream(asked, *(parameters or [{}]), whole))
