@@ -179,7 +179,9 @@ def _first_pieces(subject: Subject) -> FirstPiece:
     passes: list[float] = []
     length = "max_length" if subject.task.name == "summarization" else "max_new_tokens"
     pieces, tokens, bare = [], [], []
-    handle = subject.task.model.register_forward_hook(lambda *_: passes.append(time.perf_counter()))
+    handle = getattr(subject.task, "engine", subject.task).model.register_forward_hook(
+        lambda *_: passes.append(time.perf_counter())
+    )
     try:
         for turn in range(-1, subject.repeats):
             passes.clear()
