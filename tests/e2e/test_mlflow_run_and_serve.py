@@ -19,6 +19,8 @@ from sklearn.datasets import load_digits
 from tests.conftest import PROJECT_ROOT
 from tests.support.serving import post, serving
 
+pytestmark = pytest.mark.full
+
 MLFLOW = [sys.executable, "-m", "mlflow"]
 
 

@@ -15,6 +15,8 @@ from mlflow import MlflowClient
 from tests.conftest import PROJECT_ROOT
 from tests.support.runs import only_run
 
+pytestmark = pytest.mark.full
+
 ENDLESS = ["-P", "epochs=5000", "-P", "train_size=100", "-P", "batch_size=50", "-P", "threads=1"]
 
 

@@ -23,6 +23,8 @@ from tasks.image_generation import ImageGeneration
 from tests.support.runs import artifacts, histories, only_run
 from tests.support.tiny_diffusion import encoded, make, photo, pixels
 
+pytestmark = pytest.mark.full
+
 TINY = StarterConfig(
     task="image-generation", train_size=80, epochs=2, batch_size=16, threads=1, precision="fp32", device="cpu"
 )

@@ -14,6 +14,8 @@ from experiments import train_cnn
 from tests.conftest import PROJECT_ROOT
 from tests.support.runs import only_run
 
+pytestmark = pytest.mark.full
+
 # fp32 and a network without batch norm or dropout: then the number of processes only changes the order of additions.
 ARGUMENTS = [
     "--epochs",

@@ -14,6 +14,8 @@ from experiments import train_seq2seq
 from tests.support.killing import train_and_die
 from tests.support.runs import histories, only_run, weights
 
+pytestmark = pytest.mark.full
+
 # fp32, no dropout, no batch norm: then the number of processes only changes the order of additions.
 EPOCHS = 3
 ARGUMENTS = [

@@ -20,6 +20,8 @@ from experiments.tuning.study import EPOCH, FINISHED, LOSS
 from tests.support.fake_trials import FAKE, GRACE, STUDY, all_runs, let_heartbeats_age, load_study, start_worker
 from tests.support.postgresql import PostgreSQL, postgresql
 
+pytestmark = pytest.mark.full
+
 SQLITE, POSTGRESQL = "auto", "postgresql"
 BOTH = [SQLITE, pytest.param(POSTGRESQL, marks=pytest.mark.full)]
 
