@@ -67,7 +67,10 @@ def run(main: Callable[[], object]) -> None:
         # What runs were stopped said how to resume them, the outermost one last.
         advice = "".join(f"; {note}" for note in getattr(stopped, "__notes__", [])[-1:])
         number = getattr(stopped, "number", signal.SIGINT)
+        failed = stopped.__context__  # `torchrun` stops a rank because of what it or another one had failed with
         with suppress(OSError):  # the terminal may be gone
+            if isinstance(failed, (UserError, TrainingError)):
+                print(f"error: {failed}", file=sys.stderr)
             print(f"stopped ({signal.Signals(number).name}){advice}", file=sys.stderr, flush=True)
         raise SystemExit(128 + number) from None
 

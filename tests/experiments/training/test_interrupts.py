@@ -211,3 +211,18 @@ def test_a_terminal_that_is_closed_ends_the_run(store: Path) -> None:
         os.close(keyboard)
         assert process.wait(120) == 128 + signal.SIGHUP
     assert only_run().info.status == "KILLED"
+
+
+def test_a_signal_that_came_while_a_failed_run_was_ended_does_not_hide_why_it_failed(store: Path) -> None:
+    code = """
+from experiments.config import TrainingError, interrupts
+
+def main():
+    with interrupts.held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise TrainingError("another rank is out of luck")
+"""
+    with program(code) as failed:
+        assert failed.stdout
+        assert failed.stdout.read() == "error: another rank is out of luck\nstopped (SIGTERM)\n"
+    assert failed.returncode == 143
