@@ -19,7 +19,7 @@ TALK = [
     {"role": "assistant", "content": "Good day!"},
     {"role": "user", "content": "Who wrote the book?"},
 ]
-GREEDY = {"temperature": 0, "max_new_tokens": 10}
+GREEDY = {"temperature": 0, "repetition_penalty": 1.0, "max_new_tokens": 10}
 Get = Callable[[str, str], Any]
 
 
@@ -47,7 +47,10 @@ def prompt_of(chat: Any, messages: list[dict[str, str]]) -> list[int]:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"temperature": 0.8, "top_p": 0.9, "top_k": 30, "seed": 9, "repetition_penalty": 1.2}, {"temperature": 0.0}],
+    [
+        {"temperature": 0.8, "top_p": 0.9, "top_k": 30, "seed": 9, "repetition_penalty": 1.2},
+        {"temperature": 0.0, "repetition_penalty": 1.0},
+    ],
 )
 def test_a_reply_is_what_generate_writes_after_the_models_form(chat: Any, settings: dict[str, Any]) -> None:
     [row] = chat.run([{"messages": TALK}], {"max_new_tokens": 10, **settings})

@@ -79,7 +79,7 @@ def test_settings_reach_the_task_under_its_own_names(client: TestClient) -> None
         "temperature": 0.0,
         "top_p": 0.5,
         "top_k": 7,
-        "repetition_penalty": 1.0,
+        "repetition_penalty": 1.1,
         "seed": 3,
         "stop": "\\n\nEND",
     }
