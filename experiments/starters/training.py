@@ -104,5 +104,5 @@ def _cost(prepared: Training, starter: Starter) -> dict[str, str]:
         "arithmetic": config.precision,
         "data, sha256": f"`{prepared.identity.sha256}`",
         "commit": f"`{git_commit()}`",
-        "again": f"`mlflow run . -e starter -P task={starter.tasks[0]}`",
+        "again": f"`mlflow run . -e starter --env-manager local -P task={starter.tasks[0]}`",
     }

@@ -131,7 +131,8 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     config, data = training.config, training.identity
     name = training.title
     task = getattr(config, "task", "")  # chooses the recipe of a starter
-    command = f"mlflow run . -e {entry_point}{task and f' -P task={task}'} -P resume={tracker.run_id}"
+    what = f"{entry_point} --env-manager local{task and f' -P task={task}'}"
+    command = f"mlflow run . -e {what} -P resume={tracker.run_id}"
     note = f"**{name}** is training. Cut off? `{command}` resumes it."
     tracker.start(name, note, config.model_dump(), _tags(training))
     tracker.resumed_by = command

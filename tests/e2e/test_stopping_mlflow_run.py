@@ -48,7 +48,9 @@ def test_stopped_mlflow_run_ends_its_training(store: Path, send: Callable[[int],
         printed = process.stdout.read()
         last_resort.cancel()
     run = only_run()
-    assert f"stopped ({name}); to resume: mlflow run . -e cnn -P resume={run.info.run_id}" in printed, begun + printed
+    assert (
+        f"stopped ({name}); to resume: mlflow run . -e cnn --env-manager local -P resume={run.info.run_id}" in printed
+    ), begun + printed
     # MLflow's command line calls it FAILED for a moment.
     end = time.monotonic() + 60
     while only_run().info.status != "KILLED" and time.monotonic() < end:

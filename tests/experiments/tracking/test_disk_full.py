@@ -139,7 +139,9 @@ def test_a_full_disk_under_the_database_is_said_in_a_line_and_the_run_can_be_res
     run_id = only_run().info.run_id
     said = str(caught.value)
     assert "\n" not in said and "Traceback" not in capfd.readouterr().err
-    assert f"run {run_id} stays RUNNING" in said and said.endswith(f"to resume: mlflow run . -e cnn -P resume={run_id}")
+    assert f"run {run_id} stays RUNNING" in said and said.endswith(
+        f"to resume: mlflow run . -e cnn --env-manager local -P resume={run_id}"
+    )
     assert only_run().info.status == "RUNNING"
 
     (database_disk / "full").unlink()

@@ -106,9 +106,9 @@ def cut_off_by(monkeypatch: pytest.MonkeyPatch, server: TrackingServer) -> str:
     server.start()
     run_id = only_run().info.run_id
     said = str(caught.value)
-    assert "\n" not in said and said.endswith(
-        f"does not answer; run {run_id} stays RUNNING; to resume: mlflow run . -e cnn -P resume={run_id}"
-    )
+    resume = f"mlflow run . -e cnn --env-manager local -P resume={run_id}"
+    assert "\n" not in said
+    assert said.endswith(f"does not answer; run {run_id} stays RUNNING; to resume: {resume}")
     assert only_run().info.status == "RUNNING"
     assert len(histories(run_id).get("val_loss", [])) <= 2
     return run_id

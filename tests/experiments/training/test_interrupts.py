@@ -39,7 +39,7 @@ def test_a_signal_ends_the_run_as_killed_and_it_can_be_resumed(
     run = only_run()
     assert run.info.status == "KILLED" and run.info.end_time
     printed = (store / LOG).read_text()
-    resume = f"mlflow run . -e cnn -P resume={run.info.run_id}"
+    resume = f"mlflow run . -e cnn --env-manager local -P resume={run.info.run_id}"
     assert printed.splitlines()[-1] == f"stopped ({number.name}); to resume: {resume}"
     assert "Traceback" not in printed
     assert train_cnn.main(["--resume", run.info.run_id]) is not None
