@@ -1,7 +1,7 @@
 """What a CNN is made of: its layers with shapes, parameters, FLOPs and receptive fields; and what they see.
 
 The layers come from tracing the network (torch.fx) and running the trace on the meta device, which computes shapes and
-no numbers: SENet-154 takes a second and no memory.
+no numbers: the weights of a large network take no memory.
 """
 
 import math
