@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Models made here hold no pickle; one that was slipped into the store shall not run.
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION ?= false
 
-.PHONY: help install weights setup demo starters ui mlflow-ui serve gateway test test-full lint
+.PHONY: help install weights setup demo starters ui mlflow-ui serve gateway docs test test-full lint
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -73,6 +73,9 @@ serve: setup ## serve the champion of a registered model over HTTP: make serve M
 
 gateway: setup ## serve every registered task over HTTP, with streaming: http://127.0.0.1:8000
 	@$(BIN)/python -m tasks.serve
+
+docs: $(VENV)/.installed ## the documentation as a site: site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "open site/index.html"
 
 test: setup ## all tests that take no more than minutes
 	@$(BIN)/python -m pytest -m "not full" -n 2 --dist loadfile

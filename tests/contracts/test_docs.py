@@ -1,6 +1,9 @@
-"""The documents: their links lead somewhere, and the README stays short."""
+"""The documents: their links lead somewhere, the site is built without a warning, and the README stays short."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ DOCUMENTS = sorted(
     for folder in (".", "docs", "docs/results", "docs/decisions", "starters/*")
     for path in PROJECT_ROOT.glob(f"{folder}/*.md")
 )
+ENVIRONMENT = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -25,3 +29,12 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((PROJECT_ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=PROJECT_ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert (built.returncode, built.stdout + built.stderr) == (0, "")
+    # What the reference reads from the code is there, and a link to a file of the checkout leads nowhere else.
+    assert "ARCHITECTURES" in (tmp_path / "site" / "reference" / "models.html").read_text(encoding="utf-8")
+    assert "starters/sentiment/README.md" in (tmp_path / "site" / "pretrained-models.html").read_text(encoding="utf-8")
