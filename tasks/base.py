@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ MAX_ROWS = 10_000
 
 Row = Mapping[str, Any]
 Cancel = Callable[[], bool]
+Made = TypeVar("Made")
 
 
 class TaskInputError(ValueError):
@@ -44,7 +45,7 @@ class ModelFolderError(Exception):
 
 
 def never() -> bool:
-    """The `cancel` of whom nobody cancels."""
+    """A `cancel` that never turns true."""
     return False
 
 
@@ -153,11 +154,7 @@ class Task(ABC):
 
     def _ready(self, rows: list[dict[str, Any]], cancel: Cancel) -> list[dict[str, Any]]:
         self.check_total(rows, cancel)
-        opened = []
-        for number, row in enumerate(rows, 1):
-            with _naming_row(number, len(rows)):
-                opened.append(self.open_row(row, cancel))
-        return opened
+        return each_row(rows, lambda row: self.open_row(row, cancel))
 
     def _events(self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel, started: float) -> Iterator[Row]:
         result = yield from self.stream_answer(row, parameters, cancel)
@@ -190,11 +187,7 @@ class Task(ABC):
             raise TaskInputError(f"the input is {short(rows)}; valid: a list of rows")
         if not 1 <= len(rows) <= MAX_ROWS:
             raise TaskInputError(f"{len(rows)} rows; valid: 1 to {MAX_ROWS}")
-        checked = []
-        for number, row in enumerate(rows, 1):
-            with _naming_row(number, len(rows)):
-                checked.append(self.check_row(self._columns(row)))
-        return checked
+        return each_row(rows, lambda row: self.check_row(self._columns(row)))
 
     def _columns(self, row: Any) -> dict[str, Any]:
         """The task's columns of a row. Raises TaskInputError if there is nothing in a required one."""
@@ -225,14 +218,23 @@ class Task(ABC):
 
 
 @contextmanager
-def _naming_row(number: int, count: int) -> Iterator[None]:
-    """Errors in one of several rows say in which."""
+def naming_row(number: int, count: int) -> Iterator[None]:
+    """Errors in one of several rows, counted from 1, say in which."""
     try:
         yield
     except TaskInputError as error:
-        if count == 1:
+        if count == 1 or isinstance(error, TaskRowError):
             raise
         raise TaskRowError(number, count, str(error)) from error
+
+
+def each_row(rows: Sequence[Any], make: Callable[[Any], Made]) -> list[Made]:
+    """What `make` makes of each row, one at a time. An error in one of several rows says in which."""
+    made = []
+    for number, row in enumerate(rows, 1):
+        with naming_row(number, len(rows)):
+            made.append(make(row))
+    return made
 
 
 def check_text(field: str, value: Any) -> str:

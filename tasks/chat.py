@@ -1,6 +1,5 @@
 """Task `chatbot`: the next reply of a conversation."""
 
-import json
 from bisect import bisect_left
 from collections.abc import Mapping
 from functools import cache, cached_property
@@ -8,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import Cancel, ModelFolderError, TaskInputError, check_text, first_line, short
-from tasks.engines.generation import MAX_NEW_TOKENS, TEMPERATURE_HELP, LanguageTask, Sampling, WritingTask
+from tasks.engines.generation import MAX_NEW_TOKENS, SPACES, TEMPERATURE_HELP, LanguageTask, Sampling, WritingTask
 from tasks.engines.language_model import ChatTemplateError
 from tasks.engines.streaming import Emit
-from tasks.json_files import read_json
+from tasks.json_files import parse_json, read_json
 from tasks.parameters import option
 from tasks.texts import MAX_TEXT_BYTES
 
@@ -34,14 +33,14 @@ def check_messages(value: Any) -> Messages:
     """
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(value)
+        except ValueError as error:
             raise TaskInputError(f"messages is {short(value)}; valid: {VALID}") from error
     elif hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, (list, tuple)) or not value:
         raise TaskInputError(f"messages is {short(value)}; valid: {VALID}")
-    messages = [_check_message(f"messages[{index}]", message) for index, message in enumerate(value)]
+    messages = _merged([_check_message(f"messages[{index}]", message) for index, message in enumerate(value)])
     while messages and is_blank(messages[-1]):  # the beginning of a reply that has not begun
         messages.pop()
     if not messages or messages[-1]["role"] == "system":
@@ -62,6 +61,17 @@ def _check_message(field: str, message: Any) -> dict[str, str]:
     if role == "assistant" and (content is None or is_blank({"role": role, "content": content})):
         return {"role": role, "content": content or ""}  # it had nothing to say; clients send that back so, or as null
     return {"role": role, "content": check_text(f"{field}.content", content)}
+
+
+def _merged(messages: Messages) -> Messages:
+    """The messages with neighboring turns of the assistant as one: templates take no two, and clients send them."""
+    merged: Messages = []
+    for message in messages:
+        if merged and message["role"] == merged[-1]["role"] == "assistant":
+            said = [merged.pop()["content"], message["content"]]
+            message = {**message, "content": "\n\n".join(text for text in said if text)}
+        merged.append(message)
+    return merged
 
 
 def is_blank(message: Mapping[str, Any]) -> bool:
@@ -130,7 +140,10 @@ class Chatbot(WritingTask, LanguageTask):
         most = parameters["max_new_tokens"]
         tokens, dropped = self._fit(messages, self.window - min(most, RESERVED, self.window // 2))
         fitting = {**parameters, "max_new_tokens": min(most, self.window - len(tokens))}
-        written = self.engine.write(tokens, fitting, emit, cancel, continues=begins_reply(messages))
+        if begins_reply(messages):
+            written = self.write_on(messages[-1]["content"], tokens, fitting, emit, cancel)
+        else:
+            written = self.engine.write(tokens, fitting, emit, cancel, continues=False)
         facts: dict[str, Any] = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
         if any(message["role"] == "system" for message in row["messages"]):
             facts["system_seen"] = self.system_seen
@@ -165,6 +178,9 @@ class Chatbot(WritingTask, LanguageTask):
         return one != other
 
     def _tokens(self, messages: Messages) -> list[int]:
+        if begins_reply(messages):
+            *before, last = messages
+            messages = [*before, {**last, "content": last["content"].rstrip(SPACES)}]
         try:
             return self.engine.encode_chat(messages, continues=begins_reply(messages))
         except ChatTemplateError as error:

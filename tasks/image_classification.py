@@ -26,6 +26,7 @@ from tasks.parameters import Parameters, option
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH_SIZE = 256
 EXPLAINED_AT_ONCE = 16  # gradients keep every layer's maps in memory
+LIGHT_ON_DARK = 0.4  # a mean of pixels from 0 to 1: digits have 0.31, MNIST 0.13, Fashion-MNIST 0.29, CIFAR-10 0.47
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,13 @@ class ImageClassification(Task):
 
     def pixels(self, image: Any, cancel: Cancel = never) -> torch.Tensor:
         """One input to uint8 `(channels, 32, 32)`: what the network gets to see."""
-        return to_image_size(decode_image(image, self.config.in_channels, cancel)[None])[0]
+        config = self.config
+        # Networks for digits and clothes know them light on black, as their mean tells.
+        light_on_dark = config.in_channels == 1 and config.mean[0] < LIGHT_ON_DARK
+        return to_image_size(decode_image(image, config.in_channels, cancel, light_on_dark)[None])[0]
 
     def check_total(self, rows: list[dict[str, Any]], cancel: Cancel) -> None:
-        check_images((row["image"] for row in rows), cancel)
+        check_images([row["image"] for row in rows], cancel)
 
     def open_row(self, row: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         return {"image": self.pixels(row["image"], cancel)}

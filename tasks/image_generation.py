@@ -24,6 +24,7 @@ from tasks.base import (
     TaskInputError,
     TaskStopped,
     check_text,
+    each_row,
     first_line,
     stop_if,
 )
@@ -125,7 +126,7 @@ class ImageGeneration(Task):
         return {"prompt": prompt, "image": row["image"]}
 
     def check_total(self, rows: list[dict[str, Any]], cancel: Cancel) -> None:
-        check_images((row["image"] for row in rows if row["image"] is not None), cancel)
+        check_images([row["image"] for row in rows], cancel)
 
     def open_row(self, row: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         if row["image"] is None:
@@ -134,7 +135,7 @@ class ImageGeneration(Task):
         return {**row, "image": Image.fromarray(pixels.numpy())}
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
-        recipes = [self.recipe(row, parameters) for row in rows]
+        recipes = each_row(rows, lambda row: self.recipe(row, parameters))
         pairs = zip(rows, recipes, strict=True)
         return [self._picture(row, recipe, lambda _event: None, cancel) for row, recipe in pairs]
 

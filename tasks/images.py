@@ -5,16 +5,16 @@ import binascii
 import io
 import string
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from tasks.base import Cancel, TaskInputError, TaskStopped, first_line, never, stop_if
+from tasks.base import Cancel, TaskInputError, TaskStopped, first_line, naming_row, never, stop_if
 
 IMAGE_SIZE = 32
 MAX_BYTES = 20 * 2**20
@@ -25,6 +25,7 @@ VALID_SIZE = f"at most {MAX_PIXELS // 10**6} megapixels, and {MAX_SIDE} a side"
 # Between two looks at `cancel`: bytes of a file (packed as tightly as PNG can, they are a megapixel), and pixel rows.
 BLOCK, STRIP = 1024, 16
 FORMATS = ("PNG", "JPEG")
+BLACK, WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
 # How to turn a picture upright, by the orientation in its EXIF data.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,37 +53,42 @@ def to_image_size(pixels: torch.Tensor) -> torch.Tensor:
     return resized.round().clamp(0, 255).to(torch.uint8)
 
 
-def check_images(images: Iterable[Any], cancel: Cancel) -> None:
+def check_images(images: Sequence[Any], cancel: Cancel) -> None:
     """Refuse images with too many pixels, each or all together, by what their headers say: none is decoded.
 
-    Raises TaskInputError; TaskStopped when `cancel` turns true.
+    Args: images: of all rows, None for a row without one.
+
+    Raises TaskInputError, which names the row of one that is too large; TaskStopped when `cancel` turns true.
     """
     pixels = 0
-    for image in images:
+    for number, image in enumerate(images, 1):
         stop_if(cancel)
-        width, height = _size(image, cancel)
+        with naming_row(number, len(images)):
+            width, height = (0, 0) if image is None else _size(image, cancel)
         pixels += width * height
         if pixels > MAX_REQUEST_PIXELS:
             most = f"{MAX_REQUEST_PIXELS // 10**6} megapixels"
             raise TaskInputError(f"the images have more than {most} together; valid: at most {most} a request")
 
 
-def decode_image(value: Any, channels: int, cancel: Cancel = never) -> torch.Tensor:
-    """A person's image to uint8 `(channels, height, width)`.
+def decode_image(value: Any, channels: int, cancel: Cancel = never, light_on_dark: bool = False) -> torch.Tensor:
+    """A user's image to uint8 `(channels, height, width)`.
 
     Args:
         value: PNG or JPEG as base64 text (also as a data URL) or bytes, or rows of pixels from 0 to 255: numbers for
             gray, triples for color.
         channels: 1 to get gray, 3 to get color, whatever the picture is.
+        light_on_dark: what is dark in a picture with transparent parts is shown light on black, not dark on white.
 
     Raises TaskInputError, naming the field `image`, for anything else, and for pictures over 20 MB, 25 megapixels or
     16,384 pixels a side; TaskStopped when `cancel`, which is looked at every megapixel or so, turns true.
     """
     if _is_file(value):
         with _readable():
-            picture = _open(_to_bytes(value), cancel).convert("L" if channels == 1 else "RGB")
+            picture = _open(_to_bytes(value), cancel, light_on_dark).convert("L" if channels == 1 else "RGB")
         stop_if(cancel)
         pixels = np.array(picture)
+        _check_scale(pixels.max(), pixels.shape)
     else:
         pixels = _from_rows(value, cancel)
     stop_if(cancel)
@@ -181,7 +187,7 @@ def _identify(content: bytes, cancel: Cancel) -> ImageFile.ImageFile:
     return picture
 
 
-def _open(content: bytes, cancel: Cancel) -> Image.Image:
+def _open(content: bytes, cancel: Cancel, light_on_dark: bool) -> Image.Image:
     """Decode a PNG or JPEG upright, the first frame of an animated one, transparent pixels on black or white."""
     picture = _identify(content, cancel)
     picture.decodermaxblock = BLOCK
@@ -192,7 +198,10 @@ def _open(content: bytes, cancel: Cancel) -> Image.Image:
     stop_if(cancel)
     if "A" in upright.getbands() or "transparency" in upright.info:
         layers = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", layers.size, _ground(layers)), layers)
+        ground = _ground(layers)
+        upright = Image.alpha_composite(Image.new("RGBA", layers.size, ground), layers)
+        if light_on_dark and ground == WHITE:
+            upright = ImageOps.invert(upright.convert("RGB"))
         stop_if(cancel)
     return upright
 
@@ -202,7 +211,7 @@ def _ground(layers: Image.Image) -> tuple[int, int, int, int]:
     small = layers.resize((64, 64), Image.Resampling.BOX)
     gray, opacity = np.asarray(small.convert("L")), np.asarray(small.getchannel("A"))
     dark = opacity.any() and np.average(gray, weights=opacity) < 128
-    return (255, 255, 255, 255) if dark else (0, 0, 0, 255)
+    return WHITE if dark else BLACK
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -239,11 +248,16 @@ def _from_rows(value: Any, cancel: Cancel) -> np.ndarray:
             "image has rows of unequal length or pixels that are not numbers; valid: rows of pixels from 0 to 255"
         ) from error
     _check_size(pixels.shape[1], pixels.shape[0])
-    if 0 < max(highest) <= 1:
-        raise TaskInputError("image has pixels from 0 to 1 only; valid: pixels from 0 to 255 (multiply yours by 255)")
-    if 0 < max(highest) <= 16 and pixels.shape[:2] == (8, 8):  # the scale of scikit-learn's digits
-        raise TaskInputError("image has pixels from 0 to 16; valid: pixels from 0 to 255 (multiply yours by 255 / 16)")
+    _check_scale(max(highest), pixels.shape)
     return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+
+
+def _check_scale(highest: float, shape: tuple[int, ...]) -> None:
+    """Refuse pixels that are not meant from 0 to 255: they would be seen as black."""
+    if 0 < highest <= 1:
+        raise TaskInputError("image has pixels from 0 to 1 only; valid: pixels from 0 to 255 (multiply yours by 255)")
+    if 0 < highest <= 16 and shape[:2] == (8, 8):  # the scale of scikit-learn's digits
+        raise TaskInputError("image has pixels from 0 to 16; valid: pixels from 0 to 255 (multiply yours by 255 / 16)")
 
 
 def _strip(value: Any, height: int, cancel: Cancel) -> tuple[np.ndarray, float]:
@@ -257,5 +271,5 @@ def _strip(value: Any, height: int, cancel: Cancel) -> tuple[np.ndarray, float]:
         shape = (height, *rows.shape[1:])
         raise TaskInputError(f"image has shape {shape}; valid: (height, width) gray or (height, width, 3) color")
     if not np.isfinite(rows).all() or rows.min() < 0 or rows.max() > 255:
-        raise TaskInputError("image has pixels outside 0 to 255")
+        raise TaskInputError("image has pixels outside 0 to 255; valid: numbers from 0 to 255")
     return np.round(rows).astype(np.uint8), float(rows.max())

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
@@ -55,7 +56,7 @@ class TaskModel(_TaskModel, PythonModel):  # pyright: ignore[reportIncompatibleM
 def _rows(model_input: Any) -> list[dict[str, Any]]:
     if isinstance(model_input, pd.DataFrame):
         rows = [{str(column): _cell(value) for column, value in row.items()} for row in model_input.to_dict("records")]
-        return _columns_apart(rows[0]) if len(rows) == 1 else rows
+        return _columns_apart(rows[0]) if len(rows) == 1 else _picture_whole(rows)
     rows = [model_input] if isinstance(model_input, dict) else model_input
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise TaskInputError("the input is not a table or a list of rows; valid: rows that map column names to values")
@@ -68,12 +69,33 @@ def _cell(value: Any) -> Any:
 
 
 def _columns_apart(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of `{"inputs": {"image": ["...", "..."]}}`, which MLflow takes for one row of lists of texts."""
+    """The rows of `{"inputs": {"image": ["...", "..."]}}`, which MLflow takes for one row of lists.
+
+    Of texts, or of conversations, which are lists of messages.
+    """
     columns = [value.tolist() if hasattr(value, "tolist") else value for value in row.values()]
-    lists = all(isinstance(one, list) and one and all(isinstance(cell, str) for cell in one) for one in columns)
+    lists = all(isinstance(one, list) and one and all(map(_is_cell, one)) for one in columns)
     if not lists or len(set(map(len, columns))) != 1:
         return [row]
     return [dict(zip(row, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _is_cell(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, dict) for one in value))
+
+
+def _picture_whole(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The row of `{"inputs": {"image": [[0, 255, ...], ...]}}`, of which MLflow makes one for each row of pixels."""
+    if all(list(row) == ["image"] and _is_pixels(row["image"]) for row in rows):
+        return [{"image": [row["image"] for row in rows]}]
+    return rows
+
+
+def _is_pixels(value: Any) -> bool:
+    """Whether this is one row of a picture: numbers for gray, triples for color."""
+    first = value[0] if isinstance(value, (list, tuple, np.ndarray)) and len(value) else None
+    pixel = first if isinstance(first, (list, tuple, np.ndarray)) and len(first) == 3 else [first]
+    return all(isinstance(number, (int, float, np.number)) for number in pixel)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from sentencex import get_sentence_boundaries  # pyright: ignore[reportAttribute
 # Abbreviations that sentencex does not know. Behind a measure a small letter or a number goes on.
 MEASURES = "approx|avg|cu|doz|eds?|est|excl|hrs|incl|inst|kg|lbs|max|mins|misc|ml|pkg|pts|tbl?s|tbsp|temp|tsp|vol|wt"
 TITLES = r"Amb|Atty|Ch|Eq|Figs|Ms|P\.S|Vol"
-SPEAKER = r"(?:I|(?:(?:Mr|Mrs|Ms|Dr)\. )?[A-Z][a-z]+)"
+SPEAKER = r"(?:I|(?:(?:Mr|Mrs|Ms|Dr)\. )?(?!(?:He|She|It|We|You|They)\b)[A-Z][a-z]+)"
 SPEAKS = "(?:asked|answered|called|cried|exclaimed|replied|said|shouted|whispered)"
 # How a part ends, and how the next one begins, where both are one sentence.
 RUNS_ON = tuple(
@@ -39,7 +39,7 @@ def _runs_on(text: str, place: int) -> bool:
     """Whether a sentence goes on where sentencex sees its end."""
     before = text[max(0, place - 2 * LONGEST_END) : place]
     end = before.rstrip()
-    if "\n\n" in before[len(end) :]:
+    if before.count("\n", len(end)) > 1:  # a paragraph ends here
         return False
     return any(ends.search(end[-LONGEST_END:]) and begins.match(text, place) for ends, begins in RUNS_ON)
 

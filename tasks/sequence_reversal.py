@@ -114,8 +114,11 @@ class SequenceReversal(Task):
         self.torch_device = pick_device(self.device)
         self.network = network.to(self.torch_device)
 
+    def open_row(self, row: dict[str, Any], cancel: Cancel) -> dict[str, Any]:  # noqa: ARG002
+        return {"sequence": self.check(row["sequence"])}
+
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
-        sequences = [self.check(row["sequence"]) for row in rows]
+        sequences = [row["sequence"] for row in rows]
         results: list[dict[str, Any]] = []
         for start in range(0, len(sequences), BATCH_SIZE):
             stop_if(cancel)

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from tasks.base import Cancel, TaskInputError, stop_if
-from tasks.engines.generation import LanguageTask, Sampling, WritingTask
+from tasks.base import Cancel, TaskInputError, each_row, stop_if
+from tasks.engines.generation import SPACES, LanguageTask, Sampling, WritingTask
 from tasks.engines.language_model import LanguageModel
 from tasks.engines.next_word import MOST_PIECES, WordSearch
-from tasks.engines.streaming import Emit, Event
+from tasks.engines.streaming import Emit
 from tasks.parameters import Parameters, option
-
-SPACES = " \t"
 
 
 def end_of(text: str, model: LanguageModel, room: int) -> tuple[list[int], bool]:
@@ -24,20 +22,6 @@ def end_of(text: str, model: LanguageModel, room: int) -> tuple[list[int], bool]
     if len(tokens) <= room:
         return tokens, False
     return (tokens[:begin] + tokens[begin - room :]) if room > begin else tokens[-room:], True
-
-
-def without_first_space(emit: Emit) -> Emit:
-    """Emits pieces without the space that the first of them begins with."""
-    begun = False
-
-    def emit_rest(event: Event) -> None:
-        nonlocal begun
-        piece = event["piece"] if begun else event["piece"].removeprefix(" ")
-        begun = True
-        if piece:
-            emit({"piece": piece})
-
-    return emit_rest
 
 
 class StoryCompletion(WritingTask, LanguageTask):
@@ -56,20 +40,11 @@ class StoryCompletion(WritingTask, LanguageTask):
         return {"max_new_tokens": self.longest}
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
-        read = row["text"].rstrip(SPACES)
-        tokens, truncated = end_of(read, self.engine, self.room(parameters))
-        typed = read != row["text"]
-        written = self.engine.write(
-            tokens,
-            parameters,
-            without_first_space(emit) if typed else emit,
-            cancel,
-            continues=True,
-            spaced=typed and not read[-1].isspace(),
-        )
+        text = row["text"]
+        tokens, truncated = end_of(text.rstrip(SPACES), self.engine, self.room(parameters))
+        written = self.write_on(text, tokens, parameters, emit, cancel)
         facts = {"prompt_tokens": len(tokens), "truncated": truncated}
-        completion = written.text.removeprefix(" ") if typed else written.text
-        return {"completion": completion, **written.facts(), **facts}
+        return {"completion": written.text, **written.facts(), **facts}
 
 
 class NextWordParameters(Parameters):
@@ -93,12 +68,12 @@ class NextWordPrediction(LanguageTask):
         self.search = WordSearch(self.engine)
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
-        results = []
-        for row in rows:
+        def answer(row: dict[str, Any]) -> dict[str, Any]:
             stop_if(cancel)
             with self.lock:
-                results.append(self._predict(row["text"], parameters["top_k"]))
-        return results
+                return self._predict(row["text"], parameters["top_k"])
+
+        return each_row(rows, answer)
 
     def _predict(self, text: str, top_k: int) -> dict[str, Any]:
         tokens, truncated = end_of(text.rstrip(SPACES), self.engine, self.window - MOST_PIECES)

@@ -6,7 +6,6 @@ good models is better.
 
 import csv
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from experiments.evaluation import text_metrics as metrics
 from tasks.base import Task
 from tasks.csv_files import read_integers
+from tasks.json_files import parse_json
 
 SAMPLES = Path(__file__).with_name("samples")
 NEXT_WORDS = 5
@@ -190,11 +190,11 @@ def _texts(
 def right_answers(row: Mapping[str, Any], label: str) -> list[str]:
     """All right answers of a labeled row; an empty one alone, if there is none (SQuAD 2.0 counts likewise)."""
     try:
-        listed = json.loads(row[label])
+        listed = parse_json(row[label])
     except ValueError:
         listed = None
     texts = listed if isinstance(listed, list) and all(isinstance(text, str) for text in listed) else [row[label]]
-    further = [text for column, text in row.items() if column.startswith(f"{label}_")]
+    further = [text for column, text in row.items() if re.fullmatch(rf"{label}_\d+", column)]
     return [text for text in (*texts, *further) if text.strip()] or [""]
 
 
@@ -230,7 +230,7 @@ def _perplexity(task: Any, rows: Rows, parameters: Parameters) -> Evaluation:  #
     found = [task.engine.log_likelihood(row["text"]) for row in rows]
     nats = -sum(score for score, _, _ in found)
     tokens, size = (sum(one[place] for one in found) for place in (1, 2))
-    if not tokens:
+    if not tokens or not size:
         raise NoMetricError("the texts have no tokens that the model could predict")
     bits = [-score / math.log(2) / max(1, size) for score, _, size in found]
     a_token = [-score / max(1, count) for score, count, _ in found]

@@ -1,7 +1,6 @@
 """What programs ask about runs, and where things of a run are: all that needs no more than a client of the store."""
 
 import os
-import re
 import subprocess
 import threading
 import time
@@ -21,6 +20,7 @@ from tasks.disk import full_disk
 from tasks.json_files import read_json
 from tasks.runs import (
     StoreUnreachableError,
+    address,
     artifact_file,
     checkpoint_folder,
     database_answers,
@@ -80,7 +80,7 @@ def _reach(server: str, seconds: float) -> None:
     end = time.monotonic() + seconds
     while not answers(server):
         if time.monotonic() >= end:
-            raise StoreUnreachableError(re.sub(r"//[^/@\s]*@", "//", f"MLflow's store at {server} does not answer"))
+            raise StoreUnreachableError(f"MLflow's store at {address(server)} does not answer")
         time.sleep(POLL_S)
 
 

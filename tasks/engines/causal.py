@@ -134,16 +134,17 @@ class CausalModel(LanguageModel):
         begins = self.bos is not None and self.encode("a")[0] == self.bos
         encoded = self.tokenizer(text, verbose=False, add_special_tokens=False, return_offsets_mapping=True)
         tokens, offsets = encoded["input_ids"], encoded["offset_mapping"]
-        first = 0 if begins else 1
-        total, room = 0.0, self.window - 1
+        # A character may be several tokens: those of the first one are read, and what follows is predicted.
+        given = 0 if begins or not offsets else offsets[0][1]
+        first = sum(end <= given for _, end in offsets)
+        total, room = 0.0, self.window - max(1, first)
         for start in range(first, len(tokens), room):
-            before = [self.bos] if begins else tokens[start - 1 : start]
+            before = [self.bos] if begins else tokens[:start] if start == first else tokens[start - 1 : start]
             window = torch.tensor([before + tokens[start : start + room]], device=self.model.device)
             with torch.inference_mode():
-                scores = self.model(input_ids=window).logits[0, :-1].float().log_softmax(-1)
-            total += float(scores.gather(-1, window[0, 1:, None]).sum())
-        predicted = text if begins else text[offsets[0][1] :] if offsets else ""
-        return total, max(0, len(tokens) - first), len(predicted.encode())
+                scores = self.model(input_ids=window).logits[0, len(before) - 1 : -1].float().log_softmax(-1)
+            total += float(scores.gather(-1, window[0, len(before) :, None]).sum())
+        return total, len(tokens) - first, len(text[given:].encode())
 
     def unknown_parts(self, text: str) -> list[str]:
         return unknown_parts(self.tokenizer, text)

@@ -2,11 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.base import Cancel, TaskInputError
-from tasks.engines.language_model import LanguageModel
+from tasks.base import Cancel, TaskInputError, each_row
+from tasks.engines.language_model import LanguageModel, Written
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Emit, Event, follow
 from tasks.hub.checks import GGUF
@@ -14,6 +15,7 @@ from tasks.hub.source import runs_on_llama, weights
 from tasks.parameters import Parameters, option
 
 MAX_NEW_TOKENS = 4096
+SPACES = " \t"
 TEMPERATURE_HELP = "higher surprises more; 0 always takes the most probable token"
 
 
@@ -29,6 +31,20 @@ class Sampling(Parameters):
     stop: str = option("", r"end before this text; several: one a line; \n stands for a line break", max_length=1000)
 
 
+def without_first_space(emit: Emit) -> Emit:
+    """Emits pieces without the space that the first of them begins with."""
+    begun = False
+
+    def emit_rest(event: Event) -> None:
+        nonlocal begun
+        piece = event["piece"] if begun else event["piece"].removeprefix(" ")
+        begun = True
+        if piece:
+            emit({"piece": piece})
+
+    return emit_rest
+
+
 class WritingTask(PretrainedTask):
     """A task whose model writes text. A subclass says how in `write`; asked for a stream, it comes in pieces."""
 
@@ -40,7 +56,7 @@ class WritingTask(PretrainedTask):
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         # One at a time: the text of a row is then the same in any company.
-        return [self._alone(row, parameters, lambda _event: None, cancel) for row in rows]
+        return each_row(rows, lambda row: self._alone(row, parameters, lambda _event: None, cancel))
 
     def stream_answer(
         self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel
@@ -63,6 +79,20 @@ class LanguageTask(PretrainedTask):
     def load(self) -> None:
         self.engine = open_language_model(self.folder, self.device)
         self.window = self.engine.window
+
+    def write_on(self, text: str, tokens: list[int], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> Written:
+        """What follows a text. `tokens` end before its last spaces: a word's own token brings them along."""
+        read = text.rstrip(SPACES)
+        typed = read != text
+        written = self.engine.write(
+            tokens,
+            parameters,
+            without_first_space(emit) if typed else emit,
+            cancel,
+            continues=True,
+            spaced=typed and read != "" and not read[-1].isspace(),
+        )
+        return replace(written, text=written.text.removeprefix(" ")) if typed else written
 
     def unknown_parts(self, text: str) -> list[str]:
         return self.engine.unknown_parts(text)

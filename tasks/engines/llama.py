@@ -126,14 +126,22 @@ class LlamaModel(LanguageModel):
     def log_likelihood(self, text: str) -> tuple[float, int, int]:
         tokens = self.encode(text)
         begins = bool(tokens) and tokens[0] == self.bos
-        begin, room = tokens[:1] if begins else [], self.window - 1
-        total, first = 0.0, ""
-        for start in range(1, len(tokens), room):
-            window = [*(begin or tokens[start - 1 : start]), *tokens[start : start + room]]
-            total += sum(self._log_probability(window[:place], window[place]) for place in range(1, len(window)))
-        if tokens and not begins:
-            first = self._server.ask("/detokenize", {"tokens": tokens[:1]})["content"]
-        return total, max(0, len(tokens) - 1), len(text.encode()) - len(first.encode())
+        given, first = ("", 1) if begins else self._first_character(tokens)
+        total, room = 0.0, self.window - first
+        for start in range(first, len(tokens), room):
+            before = tokens[:first] if begins or start == first else tokens[start - 1 : start]
+            window = [*before, *tokens[start : start + room]]
+            places = range(len(before), len(window))
+            total += sum(self._log_probability(window[:place], window[place]) for place in places)
+        return total, max(0, len(tokens) - first), len(text.encode()) - len(given.encode())
+
+    def _first_character(self, tokens: list[int]) -> tuple[str, int]:
+        """What a text begins with, and how many tokens it is: a character may be several."""
+        for count in range(1, len(tokens) + 1):
+            text = self._server.ask("/detokenize", {"tokens": tokens[:count]})["content"]
+            if not text.endswith("\N{REPLACEMENT CHARACTER}"):
+                return text, count
+        return "", len(tokens)
 
     def memory_bytes(self) -> int:
         return self.file.file_bytes + self.file.cache_bytes(self.window)

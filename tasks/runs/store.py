@@ -5,8 +5,9 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import mlflow
 from filelock import FileLock
@@ -42,13 +43,28 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError, ImportError, SQLAlchemyError) as error:
-        reason = full_disk(error) or " ".join(str(error).split())[:300]
-        if isinstance(error, ImportError):
-            reason = f"the driver for its database is not installed ({reason})"
-        if "Max retries exceeded" in reason:  # what urllib3 has to say about it is long, and says no more
-            reason = "nothing answers at that address"
-        text = f"MLflow's store at {mlflow.get_tracking_uri()} does not answer: {reason}"
-        raise StoreUnreachableError(re.sub(r"//[^/@\s]*@", "//", text)) from error  # without names and passwords
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: BaseException) -> StoreUnreachableError:
+    uri = mlflow.get_tracking_uri()
+    # Without names and passwords, also where the error repeats the address, or the part that it took for the host.
+    said = re.sub(r"[^\s'\"/]+@|\(Background on this error at: \S+\)", "", str(error).replace(uri, address(uri)))
+    reason = full_disk(error) or " ".join(said.split())[:300]
+    if isinstance(error, ImportError):
+        reason = f"the driver for its database is not installed ({reason})"
+    if "Max retries exceeded" in reason:  # what urllib3 has to say about it is long, and says no more
+        reason = "nothing answers at that address"
+    return StoreUnreachableError(f"MLflow's store at {address(uri)} does not answer: {reason}")
+
+
+def address(uri: str) -> str:
+    """A store's address without the name and password in it."""
+    scheme, mark, rest = uri.partition("://")
+    if scheme == "sqlite":
+        return uri
+    # A password may have any character, an at sign and a slash among them.
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
 def open_store() -> MlflowClient:
@@ -72,12 +88,19 @@ def open_store() -> MlflowClient:
 def _use_plain_path() -> None:
     """Name a store in SQLite by its plain path.
 
-    By itself MLflow percent-encodes it, and then makes a folder `My%20Projects` beside `My Projects`.
+    By itself MLflow percent-encodes it, and then makes a folder `My%20Projects` beside `My Projects`. `mlflow run` has
+    done so before our programs start; as it stays empty, it is removed.
     """
     file = sqlite_file(mlflow.get_tracking_uri())
+    if file is None:
+        return
     plain = f"sqlite:///{file}"
-    if file is not None and plain != mlflow.get_tracking_uri() and sqlite_file(plain) == file:
+    if plain != mlflow.get_tracking_uri() and sqlite_file(plain) == file:
         mlflow.set_tracking_uri(plain)
+    folder = str(file.parent.absolute())
+    if quote(folder) != folder:
+        with suppress(OSError):  # there is none, or something in it
+            Path(quote(folder)).rmdir()
 
 
 def database_answers(uri: str) -> bool:
@@ -97,22 +120,19 @@ def _reach_database(uri: str) -> None:
 
     def connect() -> None:
         import sqlalchemy
-        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             with sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect():
                 found.append(None)
-        except (ImportError, OSError, SQLAlchemyError) as error:
+        except Exception as error:  # what a driver raises is its own
             found.append(error)
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(DATABASE_S)
-    with readable_errors():
-        if not found:
-            raise TimeoutError(f"no connection within {DATABASE_S:.0f} s")
-        if found[0] is not None:
-            raise found[0]
+    error = found[0] if found else TimeoutError(f"no connection within {DATABASE_S:.0f} s")
+    if error is not None:
+        raise _unreachable(error) from error
     _reached.add(uri)
 
 

@@ -1,6 +1,7 @@
 """Requests of one row or many, as the worker's jobs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +46,33 @@ class RequestTask(Task):
         return self._all(rows, parameters, cancel)
 
     def _all(self, rows: Sequence[Row], parameters: Mapping[str, Any] | None, cancel: Cancel) -> Iterator[Row]:
-        self.task.check_total(self.task.check_rows(rows), cancel)
+        with _counted_from():
+            self.task.check_total(self.task.check_rows(rows), cancel)
         results: list[Row] = []
         size = 1 if self.task.in_pieces(parameters or {}) else ROWS_AT_ONCE
         for start in range(0, len(rows), size):
             if cancel():
                 break
-            if size == 1:
-                *_, result = self.task.stream(rows[start], parameters, cancel)
-                results.append(result)
-            else:
-                try:
+            with _counted_from(start, alone=len(rows[start : start + size]) == 1):
+                if size == 1:
+                    *_, result = self.task.stream(rows[start], parameters, cancel)
+                    results.append(result)
+                else:
                     results += self.task.run(rows[start : start + size], parameters, cancel)
-                except TaskRowError as error:
-                    raise TaskInputError(f"inputs[{start + error.row - 1}]: {error.fault}") from None
         yield {"rows": results}
+
+
+@contextmanager
+def _counted_from(start: int = 0, alone: bool = False) -> Iterator[None]:
+    """Name rows as the request has them: `inputs[0]` is the first. What is `alone` in its part is not named by it."""
+    try:
+        yield
+    except TaskRowError as error:
+        raise TaskInputError(f"inputs[{start + error.row - 1}]: {error.fault}") from None
+    except TaskInputError as error:
+        if not alone:
+            raise
+        raise TaskInputError(f"inputs[{start}]: {error}") from None
 
 
 def check_work(task: type[Task], rows: Sequence[Row], parameters: Mapping[str, Any]) -> None:
@@ -69,7 +82,5 @@ def check_work(task: type[Task], rows: Sequence[Row], parameters: Mapping[str, A
     """
     unloaded = task(Path(), "")
     unloaded.check_parameters(parameters)
-    try:
+    with _counted_from():
         unloaded.check_rows(rows)
-    except TaskRowError as error:
-        raise TaskInputError(f"inputs[{error.row - 1}]: {error.fault}") from None

@@ -331,3 +331,15 @@ def test_a_folder_that_does_not_say_its_task_is_refused(folder: Path, content: b
         (folder / "task.json").write_bytes(content)
     with pytest.raises(ModelFolderError, match=r"task\.json"):
         open_task(folder)
+
+
+def test_dark_strokes_on_transparency_are_what_the_network_was_trained_on(folder: Path, digits: ImageData) -> None:
+    task = open_task(folder, "cpu")
+    task.load()
+    strokes = digits.test.images[:20, 0].numpy()
+    for light in strokes:
+        dark = np.zeros((*light.shape, 4), np.uint8)
+        dark[..., 3] = light
+        [seen] = task.run([{"image": png(dark)}])
+        [known] = task.run([{"image": png(light)}])
+        assert seen["scores"] == known["scores"]

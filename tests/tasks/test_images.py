@@ -387,3 +387,9 @@ def test_a_picture_of_a_data_set_gives_the_pixels_that_the_network_was_trained_o
     for array, expected in zip(arrays, trained_on, strict=True):
         sent = encoded(Image.fromarray(array[..., 0] if channels == 1 else array))
         assert torch.equal(to_image_size(decode_image(sent, channels)[None])[0], expected)
+
+
+@pytest.mark.parametrize("pixels", [np.eye(28, dtype=np.uint8), np.full((8, 8), 16, np.uint8)], ids=["0..1", "0..16"])
+def test_a_file_of_another_scale_is_refused_too(pixels: np.ndarray) -> None:
+    with pytest.raises(TaskInputError, match="valid: pixels from 0 to 255"):
+        decode_image(encoded(Image.fromarray(pixels)), 1)

@@ -7,13 +7,16 @@ from shutil import copytree
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import init
 
+import models as networks
 from tasks import registry
+from tasks.image_classification import ClassifierConfig, save_classifier
 from tests.support.tiny_models import TASK_MODELS
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -74,9 +77,16 @@ def models(tiny_folder: Any, empty_store: Path, tmp_path_factory: pytest.TempPat
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = mlflow.create_experiment("served", artifact_location=str(folder / "artifacts"))
     loaded = {}
-    for task in ("sentiment-analysis", "question-answering", "chatbot"):
-        name = TASK_MODELS[task][0]
-        place = Path(copytree(tiny_folder(name), folder / task / "model"))
+    for task in ("sentiment-analysis", "question-answering", "chatbot", "image-classification"):
+        place = folder / task / "model"
+        if task == "image-classification":
+            name = "lenet5"
+            statistics = {"mean": (0.1, 0.2, 0.3), "std": (0.3, 0.3, 0.3)}
+            config = ClassifierConfig(name, "small", 3, tuple("0123456789"), **statistics)
+            save_classifier(place, networks.build(name, 10), config)
+        else:
+            name = TASK_MODELS[task][0]
+            copytree(tiny_folder(name), place)
         with mlflow.start_run(experiment_id=experiment):
             info = registry.package("model", task, place, name)
         loaded[task] = mlflow.pyfunc.load_model(info.model_uri)
@@ -125,6 +135,24 @@ def test_a_server_of_mlflow_takes_its_own_forms_of_input(served: dict[str, Any])
     for form in ({"inputs": {"messages": messages}}, {"dataframe_records": [{"messages": messages}]}):
         status, rows = asked(served["chatbot"], {**form, "params": parameters})
         assert status == 200 and len(rows) == 1 and rows[0]["finish_reason"]
+    status, rows = asked(served["chatbot"], {"inputs": {"messages": [messages, messages]}, "params": parameters})
+    assert status == 200 and [row["reply"] for row in rows] == [rows[0]["reply"]] * 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rows_of_pixels_are_one_picture(models: dict[str, Any], served: dict[str, Any]) -> None:
+    color = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    for pixels in (color.tolist(), color[..., 0].tolist()):
+        [expected] = models["image-classification"].predict([{"image": pixels}])
+        for form in (
+            {"inputs": {"image": pixels}},
+            {"inputs": [{"image": pixels}]},
+            {"dataframe_records": [{"image": pixels}]},
+        ):
+            status, rows = asked(served["image-classification"], form)
+            assert status == 200 and [row["scores"] for row in rows] == [expected["scores"]]
+        [row] = models["image-classification"].predict({"image": pixels})
+        assert row["scores"] == expected["scores"]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -38,6 +38,8 @@ def test_real_texts_are_divided_as_people_divide_them() -> None:
         ("Add 1 tsp. of salt. Add 1 tsp.\n\nthen stir.", ["Add 1 tsp. of salt. ", "Add 1 tsp.\n\n", "then stir."]),
         ("At 5 p.m. EDT it rang. At 5 p.m. They left.", ["At 5 p.m. EDT it rang. ", "At 5 p.m. ", "They left."]),
         ('"Why?" I asked. "No!" She left.', ['"Why?" I asked. ', '"No!" ', "She left."]),
+        ('"Stop!" Ann said. "Stop!" She said no.', ['"Stop!" Ann said. ', '"Stop!" ', "She said no."]),
+        ("Add 1 tsp.\r\n\r\n2 eggs.", ["Add 1 tsp.\r\n\r\n", "2 eggs."]),
         ("", []),
         (" \n", [" \n"]),
     ],

@@ -129,3 +129,8 @@ def test_sizes_that_cannot_be_are_refused_in_one_line_before_memory_is_taken(
     with pytest.raises(ModelFolderError, match=rf"config\.json cannot be used: {name} is .*; valid: ") as caught:
         load_reverser(tmp_path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_fault_in_one_of_several_names_its_row(task: SequenceReversal) -> None:
+    with pytest.raises(TaskInputError, match=r"^row 2 of 3: sequence has 'nan' at place 1; "):
+        task.run([{"sequence": [1]}, {"sequence": [float("nan")]}, {"sequence": [2]}])

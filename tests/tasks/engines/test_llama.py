@@ -78,9 +78,11 @@ def test_both_engines_expect_the_same_words(pair: Any, text: str) -> None:
     assert shares[0] == pytest.approx(shares[1], rel=0.05)
 
 
-def test_both_engines_find_a_text_as_likely(pair: Any) -> None:
-    expected, found = (one.engine.log_likelihood("The café of the little dog 😀") for one in pair(STORY))
+@pytest.mark.parametrize("text", ["The café of the little dog 😀", "😀 The little dog", "école", "😀"])
+def test_both_engines_find_a_text_as_likely(pair: Any, text: str) -> None:
+    expected, found = (one.engine.log_likelihood(text) for one in pair(STORY))
     assert found == (pytest.approx(expected[0], rel=1e-3), *expected[1:])
+    assert expected[2] == len(text.encode()) - len(text[:1].encode()) or text.startswith("The")
 
 
 def test_a_space_that_was_typed_already_is_followed_by_a_word_on_both_engines(pair: Any) -> None:

@@ -1,14 +1,17 @@
 """The tracking store's first moments: several programs at once, and stores that do not answer."""
 
+import re
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import mlflow
 import pytest
 import sqlalchemy
+from mlflow import MlflowClient
 
 from tasks.runs import StoreUnreachableError, open_store, readable_errors
 from tasks.runs import store as stores
@@ -47,13 +50,19 @@ def test_the_password_of_a_store_is_not_told(store: Path, monkeypatch: pytest.Mo
     [
         ("mysql://me:secret@127.0.0.1:9/runs", "the driver for its database is not installed .*MySQLdb"),
         ("mysql+nosuch://me:secret@127.0.0.1:9/runs", "nosuch"),
+        ("postgresql://me:sec/ret@127.0.0.1:9/runs", "does not answer: "),
+        ("postgresql://me:s@cret@127.0.0.1:9/runs", "does not answer: "),
+        ("postgresql://me:secret@127.0.0.1:port/runs", "does not answer: "),
+        ("postgres://me:secret@127.0.0.1:9/runs", "does not answer: "),
     ],
 )
-def test_a_database_without_a_driver_is_said_at_once(uri: str, reason: str, store: Path) -> None:
+def test_a_database_that_cannot_be_reached_is_said_at_once(uri: str, reason: str, store: Path) -> None:
     mlflow.set_tracking_uri(uri)
-    with pytest.raises(StoreUnreachableError, match=reason) as caught:
+    begun = time.monotonic()
+    with pytest.raises(StoreUnreachableError, match=reason) as caught, readable_errors():
         open_store()
-    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
+    assert time.monotonic() - begun < 20
+    assert "\n" not in str(caught.value) and not re.search("secret|sec/ret|ret@|cret@", str(caught.value))
 
 
 def test_a_database_server_that_hangs_is_given_up_within_seconds(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,8 +80,23 @@ def test_a_database_server_that_hangs_is_given_up_within_seconds(store: Path, mo
 
 
 def test_a_database_server_that_is_gone_is_said_in_a_line(store: Path) -> None:
-    pytest.importorskip("psycopg2")
+    pytest.importorskip("psycopg")
     mlflow.set_tracking_uri("postgresql://me:secret@127.0.0.1:9/runs")
     with pytest.raises(StoreUnreachableError, match="does not answer: ") as caught:
         open_store()
     assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_the_folder_that_mlflow_makes_beside_one_with_blanks_is_removed(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store / "Ein Ordner é"
+    folder.mkdir()
+    (folder / "mlflow.db").write_bytes((store / "mlflow.db").read_bytes())
+    monkeypatch.chdir(folder)
+    mlflow.set_tracking_uri(f"sqlite:///{quote(str(folder))}/mlflow.db")
+    MlflowClient().create_experiment("as mlflow run does")
+    assert (store / quote(folder.name)).is_dir()
+    mlflow.set_tracking_uri("sqlite:///mlflow.db")
+    open_store()
+    assert not (store / quote(folder.name)).exists()
