@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ VALID = (
 )
 # Tokens of the window that are kept for the reply, before messages are left out; half of it in a small one.
 RESERVED = 256
+PROBED = 4  # system messages of which is looked whether the template drops them
 
 Messages = list[dict[str, str]]
 
@@ -146,7 +147,7 @@ class Chatbot(WritingTask, LanguageTask):
             written = self.engine.write(tokens, fitting, emit, cancel, continues=False)
         facts: dict[str, Any] = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
         if any(message["role"] == "system" for message in row["messages"]):
-            facts["system_seen"] = self.system_seen
+            facts["system_seen"] = self._system_seen(row["messages"])
         return {"reply": written.text, **written.facts(), **facts}
 
     def _fit(self, messages: Messages, room: int) -> tuple[list[int], int]:
@@ -170,12 +171,14 @@ class Chatbot(WritingTask, LanguageTask):
             )
         return tokens(newest), newest
 
-    @cached_property
-    def system_seen(self) -> bool:
-        """Whether what a system message says becomes part of the prompt."""
-        user = {"role": "user", "content": "a"}
-        one, other = (self._tokens([{"role": "system", "content": text}, user]) for text in "ab")
-        return one != other
+    def _system_seen(self, messages: Messages) -> bool:
+        """Whether what the system messages of a talk say becomes part of the prompt; of many, the first ones."""
+        talk = [{**message, "content": "a"} for message in messages]
+        prompt = self._tokens(talk)
+        places = [place for place, message in enumerate(messages) if message["role"] == "system"]
+        other = {"role": "system", "content": "b"}
+        changed = ([*talk[:place], other, *talk[place + 1 :]] for place in places[:PROBED])
+        return all(self._tokens(one) != prompt for one in changed)
 
     def _tokens(self, messages: Messages) -> list[int]:
         if begins_reply(messages):

@@ -37,7 +37,7 @@ from tasks.images import check_images, decode_image
 from tasks.json_files import parse_json, read_json
 from tasks.parameters import Parameters, option
 from tasks.runtime.memory import memory_bytes
-from tasks.texts import WORD, named_parts
+from tasks.texts import WORD_OR_SYMBOL, named_parts
 
 DEFAULTS_FILE = "generation_defaults.json"
 SUGGESTIBLE = ("steps", "guidance", "width", "height")
@@ -221,7 +221,8 @@ class ImageGeneration(Task):
         if not self.words:
             return {}
         texts = (row["prompt"], parameters["negative_prompt"])
-        unknown = named_parts(word for text in texts for word in WORD.findall(text) if word.lower() not in self.words)
+        parts = (part for text in texts for part in WORD_OR_SYMBOL.findall(text))
+        unknown = named_parts(part for part in parts if part.lower() not in self.words)
         return {"unknown": unknown} if unknown else {}
 
     def _own_defaults(self, weights: Path) -> tuple[dict[str, Any], frozenset[str]]:

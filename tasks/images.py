@@ -230,6 +230,8 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         return picture
     values = np.asarray(picture)
     opaque = values != picture.info.get("transparency", -1)
+    if 1 < (values * opaque).max() <= 255:  # it holds 8 bits, as a file written from an array of integers does
+        return Image.fromarray((values * opaque).astype(np.uint8))
     return Image.fromarray(((values.astype(np.uint32) * opaque + 128) // 257).astype(np.uint8))  # rounded
 
 
@@ -254,7 +256,7 @@ def _from_rows(value: Any, cancel: Cancel) -> np.ndarray:
 
 def _check_scale(highest: float, shape: tuple[int, ...]) -> None:
     """Refuse pixels that are not meant from 0 to 255: they would be seen as black."""
-    if 0 < highest <= 1:
+    if 0 < highest < 1.1:  # resizing goes a little beyond 1
         raise TaskInputError("image has pixels from 0 to 1 only; valid: pixels from 0 to 255 (multiply yours by 255)")
     if 0 < highest <= 16 and shape[:2] == (8, 8):  # the scale of scikit-learn's digits
         raise TaskInputError("image has pixels from 0 to 16; valid: pixels from 0 to 255 (multiply yours by 255 / 16)")

@@ -117,7 +117,7 @@ class SentimentAnalysis(PretrainedTask):
     def _window_scores(self, encoded: Any, cancel: Cancel) -> torch.Tensor:
         """Class scores of each window, float32 `(windows, classes)`."""
         lengths = [len(tokens) for tokens in encoded["input_ids"]]
-        if min(lengths) == 0:
+        if min(lengths) <= self.tokenizer.num_special_tokens_to_add():
             raise TaskInputError("text has nothing in it that this model knows; valid: text with letters")
         # Windows of like length side by side need the least padding; a tokenizer without padding takes one at a time.
         order = sorted(range(len(lengths)), key=lengths.__getitem__)

@@ -17,6 +17,7 @@ FORMULA = re.compile(
     rf"^(?=[{UNSEEN}]*[{SIGNS}{DASHES}])|([;\t\r\n](?:(?![;\t\r\n])[{UNSEEN}\x22])*)(?=[{SIGNS}]|[{DASHES}]\S)"
 )
 WORD = re.compile(r"\w+(?:['’]\w+)*")
+WORD_OR_SYMBOL = re.compile(rf"{WORD.pattern}|[\u2190-\u2bff\U0001f000-\U0001faff]")  # arrows, signs, emoji
 
 
 def text_fault(text: str) -> str | None:

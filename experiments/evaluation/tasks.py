@@ -4,11 +4,13 @@ The samples are six to ten lines each, written for this project: they show that 
 good models is better.
 """
 
+import ast
 import csv
 import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,14 +190,24 @@ def _texts(
 
 
 def right_answers(row: Mapping[str, Any], label: str) -> list[str]:
-    """All right answers of a labeled row; an empty one alone, if there is none (SQuAD 2.0 counts likewise)."""
-    try:
-        listed = parse_json(row[label])
-    except ValueError:
-        listed = None
-    texts = listed if isinstance(listed, list) and all(isinstance(text, str) for text in listed) else [row[label]]
-    further = [text for column, text in row.items() if re.fullmatch(rf"{label}_\d+", column)]
-    return [text for text in (*texts, *further) if text.strip()] or [""]
+    """All right answers of a labeled row; an empty one alone, if there is none (SQuAD 2.0 counts likewise).
+
+    A cell holds one, or several as JSON or as pandas writes a list: texts, numbers, or the `text` of an object (SQuAD).
+    """
+    cells = [row[label], *(text for column, text in row.items() if re.fullmatch(rf"{label}_\d+", column))]
+    return [text for cell in cells for text in _listed(cell) if text.strip()] or [""]
+
+
+def _listed(cell: str) -> list[str]:
+    listed: Any = None
+    for read in (parse_json, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            listed = read(cell)
+            break
+    if isinstance(listed, dict):
+        listed = listed.get("text")
+    plain = isinstance(listed, list) and all(isinstance(one, (str, int, float)) for one in listed)
+    return [str(one) for one in listed] if plain else [cell]
 
 
 def _answers(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:

@@ -94,6 +94,11 @@ def _use_plain_path() -> None:
     file = sqlite_file(mlflow.get_tracking_uri())
     if file is None:
         return
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(f"{file} is a folder")
+    except OSError as error:  # a name that is too long, say: MLflow would try for minutes
+        raise _unreachable(error) from error
     plain = f"sqlite:///{file}"
     if plain != mlflow.get_tracking_uri() and sqlite_file(plain) == file:
         mlflow.set_tracking_uri(plain)

@@ -11,7 +11,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-FULL = ("DefaultCPUAllocator", "MPS backend out of memory", "CUDA error: out of memory")
+# What torch, oneDNN, cuBLAS and the C++ library say.
+FULL = (
+    "DefaultCPUAllocator",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "could not create a primitive",
+    "could not create a memory object",
+    "std::bad_alloc",
+    "Cannot allocate memory",
+)
 
 
 class DeviceFullError(Exception):

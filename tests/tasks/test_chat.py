@@ -160,10 +160,15 @@ def test_a_system_message_that_the_template_drops_is_said(tiny_task: Get, monkey
     chat = tiny_task("chatbot", "qwen2")
     template = "{% for message in messages if message.role != 'system' %}{{ message.content }}{% endfor %}"
     monkeypatch.setattr(chat.engine.tokenizer, "chat_template", template)
-    monkeypatch.delitem(chat.__dict__, "system_seen")
     [row] = chat.run([{"messages": TALK}], GREEDY)
     assert row["system_seen"] is False
-    monkeypatch.delitem(chat.__dict__, "system_seen")
+    first_only = (
+        "{% for message in messages if message.role != 'system' or loop.first %}{{ message.content }}{% endfor %}"
+    )
+    monkeypatch.setattr(chat.engine.tokenizer, "chat_template", first_only)
+    later = {"role": "system", "content": "Be brief."}
+    rows = chat.run([{"messages": TALK}, {"messages": [*TALK[:-1], later, TALK[-1]]}], GREEDY)
+    assert [row["system_seen"] for row in rows] == [True, False]
 
 
 @pytest.mark.parametrize("turns", [0, 40])

@@ -381,13 +381,17 @@ def test_of_several_right_answers_the_best_counts(shelf: Path) -> None:
         "Who?,c,[],,,x",
         "Who?,c,,Ada,,x",
         "Who?,c,[1],,,x",
+        "Who?,c,\"['Ada', 'Ada L']\",,,x",
+        "Who?,c,\"{'text': ['Ada'], 'answer_start': [3]}\",,,x",
+        'Who?,c,Bo,"[""Ada""]",,x',
+        f"Who?,c,{'[' * 3000},,,x",
     )
     rows = read_rows("question-answering", path).rows
-    said = ("the Ada Lovelace", "Lovelace", "", "Ada", "Ada", "1")
+    said = ("the Ada Lovelace", "Lovelace", "", "Ada", "Ada", "1", "Ada L", "Ada", "Ada", "Ada")
     found = examine(Said("question-answering", "answer", *said), rows)  # pyright: ignore[reportArgumentType]
-    assert found.scores["exact_match"].values == (1, 0, 1, 0, 1, 1)
-    assert found.scores["f1"].values == (1, pytest.approx(2 / 3), 1, 0, 1, 1)
-    assert found.metrics["exact_match"] == pytest.approx(4 / 6)
+    assert found.scores["exact_match"].values == (1, 0, 1, 0, 1, 1, 1, 1, 1, 0)
+    assert found.scores["f1"].values == (1, pytest.approx(2 / 3), 1, 0, 1, 1, 1, 1, 1, 0)
+    assert found.metrics["exact_match"] == pytest.approx(7 / 10)
 
 
 def test_of_several_right_summaries_the_best_counts(shelf: Path) -> None:

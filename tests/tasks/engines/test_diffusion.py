@@ -54,8 +54,8 @@ def test_words_that_a_model_does_not_understand_are_named(copy: Path) -> None:
     assert task.suggested["steps"] == 2
     [known, row] = task.run([{"prompt": "A dog."}, {"prompt": "A red dog, Red cat"}], {"steps": 1, "guidance": 2})
     assert "unknown" not in known and row["unknown"] == ["red", "Red", "cat"]
-    [row] = task.run([{"prompt": "a dog"}], {"steps": 1, "guidance": 2, "negative_prompt": "blurry"})
-    assert row["unknown"] == ["blurry"]
+    [row] = task.run([{"prompt": "a dog 😀"}], {"steps": 1, "guidance": 2, "negative_prompt": "blurry"})
+    assert row["unknown"] == ["😀", "blurry"]
 
 
 @pytest.mark.parametrize(
