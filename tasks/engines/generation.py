@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Generator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,9 @@ class LanguageTask(PretrainedTask):
     def load(self) -> None:
         self.engine = open_language_model(self.folder, self.device)
         self.window = self.engine.window
+        self.at_once = self.engine.at_once
+        if self.at_once > 1:
+            self.lock = nullcontext()  # the engine sees to it
 
     def unknown_parts(self, text: str) -> list[str]:
         return self.engine.unknown_parts(text)

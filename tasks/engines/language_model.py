@@ -57,7 +57,10 @@ class LanguageModel(ABC):
         eos: the token that ends a text; None if none does.
         has_chat_template: whether conversations have a form of their own.
         paths_at_once: of how many continuations `read` is best asked together.
+        at_once: how many may use it at the same time.
     """
+
+    at_once: int = 1
 
     window: int
     parameters: int

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import xllamacpp
 
-from tasks.base import Cancel, ModelFolderError
+from tasks.base import Cancel, ModelFolderError, never
 from tasks.engines.gguf import GgufModel, read_gguf
 from tasks.engines.language_model import (
     COLDEST,
@@ -24,12 +24,14 @@ from tasks.engines.language_model import (
     stop_strings,
 )
 from tasks.engines.llama_server import LlamaRefusalError, LlamaServer
+from tasks.engines.slots import REMEMBERED, Slots
 from tasks.engines.streaming import Emit
 from tasks.engines.threads import OtherLoad, threads_beside, usable_cores
 
+AT_ONCE = 4  # conversations
+CACHED = 2  # windows that all of them together have room for
 WINDOW = 4096  # attention over more takes a CPU minutes, and the memory of it is reserved
 TOLD = 500  # of so many tokens `read` tells the probability: a tenth of a second for five thousand
-REMEMBERED = 256  # tokens that two prompts share before the second is not read from its start
 RANDOM_SEED = 2**32 - 1  # llama.cpp takes this seed for "any"
 CERTAIN = 1e6  # added to a token's score, nothing else can be drawn
 SPACED = r"root ::= [ \t\n] [^\x00]*"  # a text that begins with white space, in llama.cpp's own grammars
@@ -40,6 +42,7 @@ FIRST_PRIVATE = 0xF0000
 class LlamaModel(LanguageModel):
     """A GGUF file on llama.cpp. A conversation for one without a chat template is its messages, a line each."""
 
+    at_once = AT_ONCE
     paths_at_once = 1  # one of its calls answers one of them, and the next may then be spared
 
     def __init__(self, path: Path, device: str) -> None:
@@ -54,9 +57,9 @@ class LlamaModel(LanguageModel):
         self.control = self.file.control_tokens()
         self._bytes: dict[int, bytes] = {}
         self._load, self._cores = load, usable_cores()
-        self._lock = threading.Lock()
-        self._last_prompt: list[int] = []
-        self._server = self._serve(threads_beside(load.cores() or 0.0, self._cores))
+        self._threads = threads_beside(load.cores() or 0.0, self._cores)
+        self._slots = Slots(self.at_once, self._cells)
+        self._server = self._serve()
         self.letter = self._tokens("a", special=False, begin=False)[-1]
 
     def encode(self, text: str) -> list[int]:
@@ -106,12 +109,12 @@ class LlamaModel(LanguageModel):
                 "repeat_last_n": self.window,
                 "seed": parameters["seed"] % RANDOM_SEED,
                 "stop": stops,
-                "cache_prompt": self._shares_enough(tokens),
                 "stream": True,
                 "timings_per_token": True,
                 **({"grammar": SPACED} if spaced else {}),
             },
             pieces,
+            cancel,
         )
         # Its count has the model's end in it. (Of two ways to stop it does not say which it was.)
         written = pieces.tokens - (pieces.finish_reason == "stop" and not stops)
@@ -136,17 +139,12 @@ class LlamaModel(LanguageModel):
         return total, max(0, len(tokens) - 1), len(text.encode()) - len(first.encode())
 
     def memory_bytes(self) -> int:
-        return self.file.file_bytes + self.file.cache_bytes(self.window)
+        return self.file.file_bytes + self.file.cache_bytes(self._cells)
 
-    def _shares_enough(self, prompt: list[int]) -> bool:
-        """Whether a prompt begins as the last one did, for long enough that reading it again would be felt.
-
-        What is remembered changes the last bits of the probabilities, and a seed might give another text.
-        """
-        pairs = zip(prompt, self._last_prompt, strict=False)
-        shared = next((place for place, (one, other) in enumerate(pairs) if one != other), len(self._last_prompt))
-        self._last_prompt = prompt
-        return shared >= REMEMBERED
+    @property
+    def _cells(self) -> int:
+        """Tokens of all conversations together that the cache of keys and values has room for."""
+        return CACHED * self.window
 
     def _following(self, tokens: list[int]) -> Following:
         told = self._next(tokens, self.letter, TOLD)["top_logprobs"]
@@ -172,22 +170,41 @@ class LlamaModel(LanguageModel):
         """
         answer: list[dict[str, Any]] = []
         order = {"prompt": tokens, "n_predict": 1, "temperature": 0, "logit_bias": [[drawn, CERTAIN]], "n_probs": told}
-        self._complete(order, answer.append)
+        self._complete(order, answer.append, least=1)
         found = answer[0]["choices"][0]["logprobs"]
         return found["content"][0] if found and found["content"] else None
 
-    def _complete(self, order: dict[str, Any], take: Callable[[dict[str, Any]], bool | None]) -> None:
-        """Let llama.cpp complete a prompt, on as many threads as others leave free now; see `LlamaServer.complete`."""
-        with self._lock:
-            others = self._load.cores()
-            if others is not None and (threads := threads_beside(others, self._cores)) != self._server.threads:
-                del self._server  # two would take twice the memory
-                self._server = self._serve(threads)
-            self._server.complete(order, take)
+    def _complete(
+        self,
+        order: dict[str, Any],
+        take: Callable[[dict[str, Any]], bool | None],
+        cancel: Cancel = never,
+        least: int = REMEMBERED,
+    ) -> None:
+        """Let llama.cpp complete a prompt, on as many threads as others leave free now; see `LlamaServer.complete`.
 
-    def _serve(self, threads: int) -> LlamaServer:
+        Raises TaskStopped when `cancel` turns true before it began.
+        """
+        prompt = order["prompt"]
+        needed = len(prompt) + order["n_predict"]
+        with self._slots.take(prompt, needed, cancel, ready=self._ready, least=least) as (slot, remembers):
+            self._server.complete({**order, "id_slot": slot, "cache_prompt": remembers}, take)
+
+    def _ready(self, alone: bool) -> bool:
+        """Whether the server has as many threads as others leave free now. Where nobody writes, it is made so; where
+        somebody does, too few may do for a while, too many may not."""
+        others = self._load.cores()
+        if others is not None:
+            self._threads = threads_beside(others, self._cores)
+        if alone and self._threads != self._server.threads:
+            del self._server  # two would take twice the memory
+            self._slots.forget()
+            self._server = self._serve()
+        return self._threads >= self._server.threads
+
+    def _serve(self) -> LlamaServer:
         try:
-            return LlamaServer(self.file.path, self.window, threads, gpu=self.device != "cpu")
+            return LlamaServer(self.file.path, self.at_once, self._cells, self._threads, gpu=self.device != "cpu")
         except RuntimeError as error:
             raise ModelFolderError(
                 f"{self.file.path} cannot be run: llama.cpp (xllamacpp {xllamacpp.__version__}) does not know its "

@@ -29,8 +29,10 @@ class LlamaServer:
     for what its calls in process do not offer.
     """
 
-    def __init__(self, path: Path, window: int, threads: int, *, gpu: bool) -> None:
-        """Raises RuntimeError if llama.cpp cannot run the file; it does not say why."""
+    def __init__(self, path: Path, slots: int, cells: int, threads: int, *, gpu: bool) -> None:
+        """A server for so many conversations at once, which together may have so many tokens.
+
+        Raises RuntimeError if llama.cpp cannot run the file; it does not say why."""
         self.threads = threads
         self._key = secrets.token_hex(32)
         folder = tempfile.mkdtemp(prefix="llama-")
@@ -38,7 +40,7 @@ class LlamaServer:
         self._socket = Path(folder) / "server.sock"
         parameters = xllamacpp.CommonParams()  # pyright: ignore[reportAttributeAccessIssue]
         parameters.model.path = str(path)
-        parameters.n_ctx, parameters.n_parallel = window, 1
+        parameters.n_ctx, parameters.n_parallel, parameters.kv_unified = cells, slots, True
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
         parameters.n_gpu_layers = -1 if gpu else 0
         parameters.cache_ram_mib = 0

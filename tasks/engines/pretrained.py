@@ -1,6 +1,7 @@
 """What the tasks of pretrained text models share: their inputs are texts, their window is known."""
 
 import unicodedata
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ class PretrainedTask(Task):
 
     def __init__(self, folder: Path, model_name: str, device: str = "auto") -> None:
         super().__init__(folder, model_name, device)
-        self.lock = Lock()
+        self.lock: AbstractContextManager[Any] = Lock()
 
     def load(self) -> None:
         from tasks.engines.devices import pick_device

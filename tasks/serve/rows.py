@@ -27,7 +27,7 @@ class RequestTask(Task):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task.folder, task.model_name, task.device)
-        self.task = task
+        self.task, self.at_once = task, task.at_once
 
     def load(self) -> None:
         self.task.load()

@@ -42,7 +42,7 @@ def serve(settings: Settings, listening: socket.socket, address: str) -> None:
     for task in TASKS:
         task_class(task)  # here, not in the first request
     metrics = Metrics()
-    worker = Worker(load, settings.memory_bytes, expected_bytes, max_queue=1)
+    worker = Worker(load, settings.memory_bytes, expected_bytes)
     gateway = Gateway(worker, Directory(), metrics, settings.queue)
     config = uvicorn.Config(
         application(settings, gateway, metrics),
