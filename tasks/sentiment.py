@@ -8,8 +8,8 @@ import numpy as np
 from tasks.base import Cancel, TaskInputError, never, stop_if
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Event
-from tasks.words_left_out import left_out, parts_to_leave_out
 from tasks.parameters import Parameters, option
+from tasks.words_left_out import left_out, parts_to_leave_out
 
 TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 64, 200_000
 BATCH_SIZE = 32

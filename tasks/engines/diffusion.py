@@ -89,8 +89,12 @@ def draw(
         return {}
 
     stop_if(cancel)
-    noise = torch.Generator("cpu").manual_seed(seed)
-    output = pipeline(**arguments, generator=noise, callback_on_step_end=after_step, callback_on_step_end_tensor_inputs=[])
+    output = pipeline(
+        **arguments,
+        generator=torch.Generator("cpu").manual_seed(seed),
+        callback_on_step_end=after_step,
+        callback_on_step_end_tensor_inputs=[],
+    )
     flags = getattr(output, "nsfw_content_detected", None)
     return output.images[0], None if flags is None else bool(flags[0])
 

@@ -202,7 +202,10 @@ class Worker:
         return None
 
     def _load_for(self, job: Job) -> None:
-        """See to it that the model of a job is loaded, and now the most recently used. Raises ModelTooLargeError, or what loading raises."""
+        """Load the model of a job if it is not, and make it the most recently used.
+
+        Raises ModelTooLargeError, or what loading raises.
+        """
         job.check()
         if job.key not in self._loaded:
             job.enter("loading")
