@@ -5,6 +5,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import psutil
 import xllamacpp
 
-from tasks.base import Cancel, ModelFolderError, never
+from tasks.base import Cancel, ModelFolderError, TaskInputError, never
 from tasks.engines.gguf import GgufModel, read_gguf
 from tasks.engines.language_model import (
     COLDEST,
@@ -23,6 +24,7 @@ from tasks.engines.language_model import (
     Written,
     stop_strings,
 )
+from tasks.engines.llama_chat import Choice, Conversation, refused
 from tasks.engines.llama_server import LlamaRefusalError, LlamaServer
 from tasks.engines.slots import REMEMBERED, Slots
 from tasks.engines.streaming import Emit
@@ -37,6 +39,7 @@ CERTAIN = 1e6  # added to a token's score, nothing else can be drawn
 SPACED = r"root ::= [ \t\n] [^\x00]*"  # a text that begins with white space, in llama.cpp's own grammars
 # Where people wrote what looks like a control token, it stands for it until the conversation has its form.
 FIRST_PRIVATE = 0xF0000
+NO_WIDTH = "\N{WORD JOINER}"
 
 
 class LlamaModel(LanguageModel):
@@ -95,30 +98,48 @@ class LlamaModel(LanguageModel):
             return Written("", 0, 0.0, "cancelled")
         stops = stop_strings(parameters["stop"])
         pieces = _Pieces(emit, cancel)
-        cold = parameters["temperature"] < COLDEST
-        self._complete(
-            {
-                "prompt": tokens,
-                "n_predict": parameters["max_new_tokens"],
-                # In this order transformers applies them too.
-                "samplers": ["penalties", "temperature", "top_k", "top_p"],
-                "temperature": 0 if cold else parameters["temperature"],
-                "top_k": parameters["top_k"],
-                "top_p": parameters["top_p"],
-                "repeat_penalty": parameters["repetition_penalty"],
-                "repeat_last_n": self.window,
-                "seed": parameters["seed"] % RANDOM_SEED,
-                "stop": stops,
-                "stream": True,
-                "timings_per_token": True,
-                **({"grammar": SPACED} if spaced else {}),
-            },
-            pieces,
-            cancel,
-        )
+        order = {
+            "n_predict": parameters["max_new_tokens"],
+            "stop": stops,
+            **self._sampling(parameters),
+            **({"grammar": SPACED} if spaced else {}),
+        }
+        self._complete(tokens, order, pieces, cancel)
         # Its count has the model's end in it. (Of two ways to stop it does not say which it was.)
         written = pieces.tokens - (pieces.finish_reason == "stop" and not stops)
         return Written(pieces.text, written, time.perf_counter() - started, pieces.finish_reason)
+
+    def chat(
+        self, order: dict[str, Any], plain: list[dict[str, Any]], parameters: dict[str, Any], emit: Emit, cancel: Cancel
+    ) -> tuple[int, list[Choice]]:
+        talk = Conversation(order, self._apart(plain), takes_tools=self._takes_tools)
+        form = {"messages": self._apart(talk.messages), **talk.order}
+        try:
+            prompt = self._tokens(self._server.ask("/apply-template", form)["prompt"], special=True, begin=True)
+            if len(prompt) >= self.window:
+                raise TaskInputError(
+                    f"messages has {len(prompt)} tokens; valid: at most {self.window - 1} for this model"
+                )
+            most = min(parameters["max_new_tokens"], self.window - len(prompt))
+            asked = {**form, **self._sampling(parameters), "n_predict": most}
+            self._complete(prompt, asked, talk.taking(emit, cancel), cancel, count=talk.count)
+        except LlamaRefusalError as error:
+            raise refused(error) from error
+        return len(prompt), talk.finish(emit)
+
+    def _sampling(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """How tokens are drawn, in llama.cpp's words."""
+        cold = parameters["temperature"] < COLDEST
+        return {
+            # In this order transformers applies them too.
+            "samplers": ["penalties", "temperature", "top_k", "top_p"],
+            "temperature": 0 if cold else parameters["temperature"],
+            "top_k": parameters["top_k"],
+            "top_p": parameters["top_p"],
+            "repeat_penalty": parameters["repetition_penalty"],
+            "repeat_last_n": self.window,
+            "seed": parameters["seed"] % RANDOM_SEED,
+        }
 
     def read(self, prompt: list[int]) -> Callable[[Sequence[Tokens]], list[Following]]:
         return lambda paths: [self._following([*prompt, *path]) for path in paths]
@@ -169,26 +190,33 @@ class LlamaModel(LanguageModel):
         Probabilities are those before the draw, which `drawn` is made to win.
         """
         answer: list[dict[str, Any]] = []
-        order = {"prompt": tokens, "n_predict": 1, "temperature": 0, "logit_bias": [[drawn, CERTAIN]], "n_probs": told}
-        self._complete(order, answer.append, least=1)
+        order = {"n_predict": 1, "temperature": 0, "logit_bias": [[drawn, CERTAIN]], "n_probs": told, "stream": False}
+        self._complete(tokens, order, answer.append, least=1)
         found = answer[0]["choices"][0]["logprobs"]
         return found["content"][0] if found and found["content"] else None
 
     def _complete(
         self,
+        prompt: list[int],
         order: dict[str, Any],
         take: Callable[[dict[str, Any]], bool | None],
         cancel: Cancel = never,
+        *,
         least: int = REMEMBERED,
+        count: int = 1,
     ) -> None:
         """Let llama.cpp complete a prompt, on as many threads as others leave free now; see `LlamaServer.complete`.
 
+        Args: prompt: also that of a conversation, which the order has as `messages`; count: of answers.
+
         Raises TaskStopped when `cancel` turns true before it began.
         """
-        prompt = order["prompt"]
-        needed = len(prompt) + order["n_predict"]
-        with self._slots.take(prompt, needed, cancel, ready=self._ready, least=least) as (slot, remembers):
-            self._server.complete({**order, "id_slot": slot, "cache_prompt": remembers}, take)
+        needed = len(prompt) + count * order["n_predict"]
+        every = count > 1  # llama.cpp chooses their slots itself
+        with self._slots.take(prompt, needed, cancel, ready=self._ready, least=least, every=every) as (slot, remembers):
+            chosen = {"cache_prompt": remembers} if every else {"cache_prompt": remembers, "id_slot": slot}
+            given = {"stream": True, "timings_per_token": True, **order, **chosen}
+            self._server.complete(given if "messages" in order else {"prompt": prompt, **given}, take)
 
     def _ready(self, alone: bool) -> bool:
         """Whether the server has as many threads as others leave free now. Where nobody writes, it is made so; where
@@ -210,6 +238,19 @@ class LlamaModel(LanguageModel):
                 f"{self.file.path} cannot be run: llama.cpp (xllamacpp {xllamacpp.__version__}) does not know its "
                 f"architecture {self.file.architecture!r}, or lacks a part of the model"
             ) from error
+
+    @cached_property
+    def _takes_tools(self) -> bool:
+        """Whether the model's chat template describes functions."""
+        function = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
+        form = {"messages": [{"role": "user", "content": "a"}]}
+        tools = {"tools": [{"type": "function", "function": function}]}
+        return self._server.ask("/apply-template", form) != self._server.ask("/apply-template", {**form, **tools})
+
+    def _apart(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Messages in which what looks like a control token is text: a character without width divides it."""
+        divided = {f"{token[0]}{NO_WIDTH}{token[1:]}": token for token in self.control.values() if len(token) > 1}
+        return [{**one, "content": _replaced(one.get("content") or "", divided)} for one in messages]
 
     def _tokens(self, text: str, *, special: bool, begin: bool) -> list[int]:
         """The tokens of a text. Args: special: what looks like a control token is one."""

@@ -60,10 +60,10 @@ class LlamaServer:
         return self._server.listening_address
 
     def complete(self, order: dict[str, Any], take: Callable[[dict[str, Any]], bool | None]) -> None:
-        """Complete a prompt.
+        """Complete a prompt, or answer a conversation.
 
         Args:
-            order: as the completions of llama.cpp's server have it.
+            order: as the completions of llama.cpp's server have it; with `messages` as its chat completions do.
             take: is given what comes: with `stream` a piece for each token; true ends the work there.
 
         Raises LlamaRefusalError, and what `take` raises.
@@ -79,7 +79,11 @@ class LlamaServer:
                 failed.append(error)
                 return True
 
-        answer = self._server.handle_completions(order, event if order.get("stream") else None)
+        handle = self._server.handle_chat_completions if "messages" in order else self._server.handle_completions
+        try:
+            answer = handle(order, event if order.get("stream") else None)
+        except ValueError as error:
+            raise LlamaRefusalError(str(error)) from error
         if answer is not None:
             event(answer)
         if failed:

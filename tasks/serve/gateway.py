@@ -12,6 +12,7 @@ from tasks.base import Row
 from tasks.registry import RegisteredVersion
 from tasks.runtime.jobs import Job, QueueFullError
 from tasks.runtime.worker import Worker
+from tasks.serve.bodies import TaskRequest
 from tasks.serve.directory import Directory
 from tasks.serve.errors import ApiError
 from tasks.serve.metrics import Metrics
@@ -77,24 +78,13 @@ class Gateway:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._checks, check_work, task_class(task), rows, parameters)
 
-    async def begin(
-        self,
-        client: str,
-        version: RegisteredVersion,
-        rows: Sequence[Row],
-        parameters: Mapping[str, Any],
-        deadline: float,
-        *,
-        many: bool = False,
-        pieces: bool = False,
-    ) -> Answer:
+    async def begin(self, client: str, version: RegisteredVersion, asked: TaskRequest, deadline: float) -> Answer:
         """Wait for one's turn and start. Raises ApiError where the queue is full, or the server is shutting down.
 
         Args:
             client: who asks; clients take turns.
+            asked: where its rows came as a list, the only event is `{"rows": [...]}`; where it is no stream, the last.
             deadline: for the answer, by the event loop's clock; waiting is not bounded by it.
-            many: the rows came as a list, and the only event is `{"rows": [...]}`.
-            pieces: also give the events before the last.
         """
         if self.stopping:
             raise ApiError(503, "stopped", CLOSING)
@@ -102,10 +92,11 @@ class Gateway:
             await self.queue.acquire(client, version.key)
         except QueueFullError as error:
             raise self._full(error) from None
-        answer = Answer(version, deadline, pieces=pieces)
+        answer = Answer(version, deadline, pieces=asked.stream)
         self._answers.add(answer)
         try:
-            answer.job = self.worker.submit(version.key, work(rows, many=many), parameters, **self._told(answer))
+            given = work(asked.rows, many=asked.many, order=asked.order)
+            answer.job = self.worker.submit(version.key, given, asked.parameters, **self._told(answer))
         except BaseException:
             self._over(answer)
             raise
