@@ -1,17 +1,16 @@
 """Task `sentiment-analysis`: how a text feels, or whatever else a text classifier was trained to tell."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import numpy as np
 
 from tasks.base import Cancel, TaskInputError, never, stop_if
-from tasks.engines.pretrained import PretrainedTask
+from tasks.engines.pretrained import PretrainedTask, read_together
 from tasks.engines.streaming import Event
 from tasks.parameters import Parameters, option
 from tasks.words_left_out import left_out, parts_to_leave_out
 
-TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 64, 200_000
 BATCH_SIZE = 32
 MAX_WINDOWS = 512
 # An explanation reads a text once for every word of it.
@@ -65,7 +64,7 @@ class SentimentAnalysis(PretrainedTask):
 
     def _answers(self, texts: list[str], cancel: Cancel) -> list[dict[str, Any]]:
         results = []
-        for group in _groups(texts):
+        for group in read_together(texts, len):
             stop_if(cancel)
             with self.lock:
                 results += self._classify(group, cancel)
@@ -146,17 +145,6 @@ class SentimentAnalysis(PretrainedTask):
             "score": float(scores[order[0]]),
             "scores": {names[index]: float(scores[index]) for index in order},
         }
-
-
-def _groups(texts: list[str]) -> Iterator[list[str]]:
-    """Texts as they are read together: many short ones, a long one alone."""
-    group: list[str] = []
-    for text in texts:
-        if group and (len(group) == TEXTS_AT_ONCE or sum(map(len, group)) + len(text) > CHARACTERS_AT_ONCE):
-            yield group
-            group = []
-        group.append(text)
-    yield group
 
 
 def _last(events: Generator[Event, None, dict[str, Any]]) -> dict[str, Any]:

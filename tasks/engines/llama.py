@@ -4,7 +4,7 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import psutil
 import xllamacpp
 
 from tasks.base import Cancel, ModelFolderError, TaskInputError, never
+from tasks.engines.control_tokens import divided, kept_apart, replaced, stand_ins
 from tasks.engines.gguf import GgufModel, read_gguf
 from tasks.engines.language_model import (
     COLDEST,
@@ -25,7 +26,7 @@ from tasks.engines.language_model import (
     stop_strings,
 )
 from tasks.engines.llama_chat import Choice, Conversation, refused
-from tasks.engines.llama_server import LlamaRefusalError, LlamaServer
+from tasks.engines.llama_server import LlamaRefusalError, LlamaServer, Pieces
 from tasks.engines.slots import REMEMBERED, Slots
 from tasks.engines.streaming import Emit
 from tasks.engines.threads import OtherLoad, threads_beside, usable_cores
@@ -37,9 +38,6 @@ TOLD = 500  # of so many tokens `read` tells the probability: a tenth of a secon
 RANDOM_SEED = 2**32 - 1  # llama.cpp takes this seed for "any"
 CERTAIN = 1e6  # added to a token's score, nothing else can be drawn
 SPACED = r"root ::= [ \t\n] [^\x00]*"  # a text that begins with white space, in llama.cpp's own grammars
-# Where people wrote what looks like a control token, it stands for it until the conversation has its form.
-FIRST_PRIVATE = 0xF0000
-NO_WIDTH = "\N{WORD JOINER}"
 
 
 class LlamaModel(LanguageModel):
@@ -71,15 +69,15 @@ class LlamaModel(LanguageModel):
     def encode_chat(self, messages: Sequence[dict[str, str]], *, continues: bool) -> list[int]:
         if not self.has_chat_template:
             return self.encode("\n".join(message["content"] for message in messages) + ("" if continues else "\n"))
-        written = {chr(FIRST_PRIVATE + number): text for number, text in self.control.items()}
-        hidden = [{**message, "content": _replaced(message["content"], written)} for message in messages]
+        written = stand_ins(self.control)
+        hidden = [{**message, "content": replaced(message["content"], written)} for message in messages]
         try:
             form = self._server.ask("/apply-template", {"messages": hidden})["prompt"]
         except LlamaRefusalError as error:
             # It shows the place in the template too, in several lines.
             raise ChatTemplateError(str(error).rsplit("Exception: ", 1)[-1].splitlines()[0]) from error
         tokens: list[int] = []
-        for part, literal in _divided(form, written):
+        for part, literal in divided(form, written):
             tokens += self._tokens(part, special=not literal, begin=not tokens)
         return tokens
 
@@ -97,7 +95,7 @@ class LlamaModel(LanguageModel):
         if cancel():
             return Written("", 0, 0.0, "cancelled")
         stops = stop_strings(parameters["stop"])
-        pieces = _Pieces(emit, cancel)
+        pieces = Pieces(emit, cancel)
         order = {
             "n_predict": parameters["max_new_tokens"],
             "stop": stops,
@@ -112,8 +110,8 @@ class LlamaModel(LanguageModel):
     def chat(
         self, order: dict[str, Any], plain: list[dict[str, Any]], parameters: dict[str, Any], emit: Emit, cancel: Cancel
     ) -> tuple[int, list[Choice]]:
-        talk = Conversation(order, self._apart(plain), takes_tools=self._takes_tools)
-        form = {"messages": self._apart(talk.messages), **talk.order}
+        talk = Conversation(order, kept_apart(plain, self.control), takes_tools=self._takes_tools)
+        form = {"messages": kept_apart(talk.messages, self.control), **talk.order}
         try:
             prompt = self._tokens(self._server.ask("/apply-template", form)["prompt"], special=True, begin=True)
             if len(prompt) >= self.window:
@@ -247,34 +245,10 @@ class LlamaModel(LanguageModel):
         tools = {"tools": [{"type": "function", "function": function}]}
         return self._server.ask("/apply-template", form) != self._server.ask("/apply-template", {**form, **tools})
 
-    def _apart(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Messages in which what looks like a control token is text: a character without width divides it."""
-        divided = {f"{token[0]}{NO_WIDTH}{token[1:]}": token for token in self.control.values() if len(token) > 1}
-        return [{**one, "content": _replaced(one.get("content") or "", divided)} for one in messages]
-
     def _tokens(self, text: str, *, special: bool, begin: bool) -> list[int]:
         """The tokens of a text. Args: special: what looks like a control token is one."""
         order = {"content": text, "add_special": begin, "parse_special": special}
         return self._server.ask("/tokenize", order)["tokens"]
-
-
-class _Pieces:
-    """What llama.cpp writes, token by token."""
-
-    def __init__(self, emit: Emit, cancel: Cancel) -> None:
-        self.emit, self.cancel = emit, cancel
-        self.text, self.tokens, self.finish_reason = "", 0, "cancelled"
-
-    def __call__(self, chunk: dict[str, Any]) -> bool:
-        choice = chunk["choices"][0]
-        self.tokens = chunk.get("timings", {}).get("predicted_n", self.tokens)
-        if choice["text"]:
-            self.text += choice["text"]
-            self.emit({"piece": choice["text"]})
-        if choice["finish_reason"]:
-            self.finish_reason = choice["finish_reason"]
-            return False
-        return self.cancel()
 
 
 _loaded: "weakref.WeakValueDictionary[tuple[Path, str], LlamaModel]" = weakref.WeakValueDictionary()
@@ -297,23 +271,3 @@ def _check_memory(file: GgufModel, needed: int) -> None:
         raise ModelFolderError(
             f"{file.path} needs {needed / 1e9:.2f} GB of memory, more than the {free / 1e9:.2f} GB that are free"
         )
-
-
-def _replaced(text: str, written: dict[str, str]) -> str:
-    """A text with stand-ins for what looks like control tokens, the longest first."""
-    for stand_in, token in sorted(written.items(), key=lambda item: -len(item[1])):
-        text = text.replace(token, stand_in)
-    return text
-
-
-def _divided(text: str, written: dict[str, str]) -> Iterator[tuple[str, bool]]:
-    """The parts of a text: what the template and people wrote, and what stands for something literal."""
-    start = 0
-    for place, character in enumerate(text):
-        if character in written:
-            if place > start:
-                yield text[start:place], False
-            yield written[character], True
-            start = place + 1
-    if start < len(text):
-        yield text[start:], False

@@ -13,6 +13,9 @@ from typing import Any
 
 import xllamacpp
 
+from tasks.base import Cancel
+from tasks.engines.streaming import Emit
+
 # Longer names of sockets are refused by some systems.
 LONGEST_NAME = 100
 
@@ -100,6 +103,25 @@ class LlamaServer:
         if "error" in answer:
             raise LlamaRefusalError(answer["error"]["message"])
         return answer
+
+
+class Pieces:
+    """What llama.cpp writes, token by token."""
+
+    def __init__(self, emit: Emit, cancel: Cancel) -> None:
+        self.emit, self.cancel = emit, cancel
+        self.text, self.tokens, self.finish_reason = "", 0, "cancelled"
+
+    def __call__(self, chunk: dict[str, Any]) -> bool:
+        choice = chunk["choices"][0]
+        self.tokens = chunk.get("timings", {}).get("predicted_n", self.tokens)
+        if choice["text"]:
+            self.text += choice["text"]
+            self.emit({"piece": choice["text"]})
+        if choice["finish_reason"]:
+            self.finish_reason = choice["finish_reason"]
+            return False
+        return self.cancel()
 
 
 class _Connection(http.client.HTTPConnection):
