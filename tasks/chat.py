@@ -1,7 +1,7 @@
 """Task `chatbot`: the next reply of a conversation."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from tasks.base import Cancel, ModelFolderError, TaskInputError, check_text, first_line, short
 from tasks.engines.generation import MAX_NEW_TOKENS, SPACES, TEMPERATURE_HELP, LanguageTask, Sampling, WritingTask
 from tasks.engines.language_model import ChatTemplateError
-from tasks.engines.streaming import Emit
+from tasks.engines.streaming import Emit, Event, follow
 from tasks.json_files import parse_json, read_json
 from tasks.parameters import option
 from tasks.texts import MAX_TEXT_BYTES
@@ -135,9 +135,7 @@ class Chatbot(WritingTask, LanguageTask):
         return [message["content"] for message in row["messages"]]
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
-        messages = row["messages"]
-        if self.system and messages[0]["role"] != "system":
-            messages = [{"role": "system", "content": self.system}, *messages]
+        messages = [*self._own(row["messages"]), *row["messages"]]
         most = parameters["max_new_tokens"]
         tokens, dropped = self._fit(messages, self.window - min(most, RESERVED, self.window // 2))
         fitting = {**parameters, "max_new_tokens": min(most, self.window - len(tokens))}
@@ -149,6 +147,31 @@ class Chatbot(WritingTask, LanguageTask):
         if any(message["role"] == "system" for message in row["messages"]):
             facts["system_seen"] = self._system_seen(row["messages"])
         return {"reply": written.text, **written.facts(), **facts}
+
+    def converse(
+        self, row: dict[str, Any], order: dict[str, Any], parameters: dict[str, Any], cancel: Cancel
+    ) -> Generator[Event, None, dict[str, Any]]:
+        """Answer a row with what only some engines can do, as OpenAI's chat completions ask for it.
+
+        No message is left out. Args: order: `messages` and what is asked, see `LanguageModel.chat`; the row's messages
+        say the same as text. Yields `{"choice": part of an answer}`, and returns the output row, with all `choices`.
+        """
+        own = self._own(row["messages"])
+        whole, plain = {**order, "messages": [*own, *order["messages"]]}, [*own, *row["messages"]]
+        prompt_tokens, choices = yield from follow(
+            lambda emit, cancelled: self.engine.chat(whole, plain, parameters, emit, cancelled), cancel
+        )
+        return {
+            "reply": choices[0].message["content"] or "",
+            "finish_reason": choices[0].finish_reason,
+            "choices": [choice.whole(index) for index, choice in enumerate(choices)],
+            "prompt_tokens": prompt_tokens,
+            "tokens": sum(choice.tokens for choice in choices),
+        }
+
+    def _own(self, messages: Messages) -> Messages:
+        """The folder's own system message, where a conversation has none."""
+        return [{"role": "system", "content": self.system}] if self.system and messages[0]["role"] != "system" else []
 
     def _fit(self, messages: Messages, room: int) -> tuple[list[int], int]:
         """The prompt's tokens, and how many messages had to be left out for them to fit."""

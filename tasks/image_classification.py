@@ -1,27 +1,26 @@
 """Task `image-classification`: what a CNN trained here says about a picture."""
 
+from __future__ import annotations
+
 import base64
 import io
 import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
-import torch
 from PIL import Image
-from safetensors import SafetensorError
-from torch import nn
 
-import models
 from tasks.base import Cancel, ModelFolderError, Task, first_line, never, stop_if
-from tasks.engines.devices import pick_device
-from tasks.explain import grad_cam
 from tasks.hub.checks import check_folder
 from tasks.images import check_images, decode_image, to_image_size
 from tasks.json_files import read_json
 from tasks.parameters import Parameters, option
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH_SIZE = 256
@@ -46,14 +45,21 @@ class ClassifierConfig:
 
 def save_classifier(folder: Path, network: nn.Module, config: ClassifierConfig) -> None:
     """Write a trained network as `config.json` and `model.safetensors`."""
+    from safetensors.torch import save_file
+
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    safetensors.torch.save_file(weights, folder / WEIGHTS)
+    save_file(weights, folder / WEIGHTS)
 
 
 def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
     """Read what `save_classifier` wrote, in eval mode. Raises ModelFolderError, naming the file, if it cannot."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    import models
+
     check_folder(folder)
     try:
         fields = read_json(folder / CONFIG)
@@ -65,7 +71,7 @@ def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
     except (OSError, ValueError, TypeError) as error:
         raise ModelFolderError(f"{folder / CONFIG} cannot be used: {first_line(error)}") from error
     try:
-        network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+        network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelFolderError(
             f"{folder / WEIGHTS} does not hold this network's weights: {first_line(error)}"
@@ -108,6 +114,10 @@ class ImageClassification(Task):
     requirements = ("torch", "pillow")
 
     def load(self) -> None:
+        import torch
+
+        from tasks.engines.devices import pick_device
+
         network, self.config = load_classifier(self.folder)
         device = pick_device(self.device)
         self.network = network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -136,6 +146,8 @@ class ImageClassification(Task):
         return (pixels.to(self.mean.device) / 255 - self.mean) / self.std
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
+        import torch
+
         size = EXPLAINED_AT_ONCE if parameters["explain"] else BATCH_SIZE
         results = []
         for start in range(0, len(rows), size):
@@ -175,6 +187,10 @@ class ImageClassification(Task):
 
     def _heat(self, images: torch.Tensor) -> torch.Tensor:
         """Grad-CAM of what the network predicts, uint8 `(n, 1, h, w)`."""
+        import torch
+
+        from tasks.explain import grad_cam
+
         with torch.inference_mode(False):  # whoever calls may be in inference mode, which knows no gradients
             heat = grad_cam(self.network, images.clone())
         return (heat[:, None] * 255).round().to("cpu", torch.uint8)

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image, PngImagePlugin
 
 from tasks.base import (
@@ -28,9 +27,6 @@ from tasks.base import (
     first_line,
     stop_if,
 )
-from tasks.engines.devices import pick_device
-from tasks.engines.diffusion import draw, load_pipelines
-from tasks.engines.loading import pick_dtype
 from tasks.engines.streaming import Emit, Event, follow
 from tasks.hub.source import read_source, weights_folder
 from tasks.images import check_images, decode_image
@@ -100,6 +96,10 @@ class ImageGeneration(Task):
     requirements = ("torch", "diffusers", "transformers", "accelerate", "huggingface-hub", "pillow")
 
     def load(self) -> None:
+        from tasks.engines.devices import pick_device
+        from tasks.engines.diffusion import load_pipelines
+        from tasks.engines.loading import pick_dtype
+
         weights = weights_folder(self.folder, NOT_NEEDED)
         self.revision = weights.name if read_source(self.folder) else None
         device = pick_device(self.device)
@@ -174,12 +174,13 @@ class ImageGeneration(Task):
 
     def _picture(self, row: dict[str, Any], recipe: Recipe, emit: Emit, cancel: Cancel) -> dict[str, Any]:
         """Draw a recipe: the output row. Steps are emitted as they are done."""
+        from tasks.engines.diffusion import draw
+
         arguments = {
             "prompt": recipe.prompt,
             "negative_prompt": recipe.negative_prompt or None,
             "num_inference_steps": recipe.steps,
             "guidance_scale": recipe.guidance,
-            "generator": torch.Generator("cpu").manual_seed(recipe.seed),  # the same numbers whatever the device
         }
         size = {"width": recipe.width, "height": recipe.height}
         image = row["image"]
@@ -200,7 +201,8 @@ class ImageGeneration(Task):
         }
         try:
             with self._one_at_a_time:
-                picture, flagged = draw(pipeline, arguments, lambda step, of: emit({"step": step, "steps": of}), cancel)
+                on_step = lambda step, of: emit({"step": step, "steps": of})  # noqa: E731
+                picture, flagged = draw(pipeline, arguments, recipe.seed, on_step, cancel)
         except TaskStopped:
             return {"image": None, **facts, "finish_reason": "cancelled"}
         checked = {} if flagged is None else {"flagged": flagged}

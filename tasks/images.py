@@ -1,5 +1,7 @@
 """Pictures from people to tensors for networks, the same way in training, serving and the UI."""
 
+from __future__ import annotations
+
 import base64
 import binascii
 import io
@@ -7,14 +9,15 @@ import string
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from tasks.base import Cancel, TaskInputError, TaskStopped, first_line, naming_row, never, stop_if
+
+if TYPE_CHECKING:
+    import torch
 
 IMAGE_SIZE = 32
 MAX_BYTES = 20 * 2**20
@@ -44,13 +47,15 @@ def to_image_size(pixels: torch.Tensor) -> torch.Tensor:
     28 x 28 is padded with zeros, as LeCun et al. 1998 do; other sizes are resized bilinearly (without keeping the
     ratio of the sides), so that a picture of the data set gives the very pixels that the network was trained on.
     """
+    import torch.nn.functional as F
+
     height, width = pixels.shape[-2:]
     if (height, width) == (IMAGE_SIZE, IMAGE_SIZE):
         return pixels
     if (height, width) == (28, 28):
         return F.pad(pixels, (2, 2, 2, 2))
     resized = F.interpolate(pixels.float(), (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", antialias=True)
-    return resized.round().clamp(0, 255).to(torch.uint8)
+    return resized.round().clamp(0, 255).to(pixels.dtype)
 
 
 def check_images(images: Sequence[Any], cancel: Cancel) -> None:
@@ -83,6 +88,8 @@ def decode_image(value: Any, channels: int, cancel: Cancel = never, light_on_dar
     Raises TaskInputError, naming the field `image`, for anything else, and for pictures over 20 MB, 25 megapixels or
     16,384 pixels a side; TaskStopped when `cancel`, which is looked at every megapixel or so, turns true.
     """
+    import torch
+
     if _is_file(value):
         with _readable():
             picture = _open(_to_bytes(value), cancel, light_on_dark).convert("L" if channels == 1 else "RGB")

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tasks.base import Cancel
-from tasks.engines.pretrained import PretrainedTask
+from tasks.base import Cancel, stop_if
+from tasks.engines.pretrained import PretrainedTask, read_together
 from tasks.parameters import Parameters, option
 
 # The length of the windows that such models are trained with.
@@ -17,7 +17,7 @@ class QuestionParameters(Parameters):
 
 
 class QuestionAnswering(PretrainedTask):
-    """Cuts the answer to a question out of a context of any length.
+    """Cuts the answer to a question out of a context of any length; several in batches.
 
     Output: `answer`, `score` (its probability among all spans of the context and no answer), `start` and `end`
     (characters of the context: `context[start:end]` is the answer), `answers` (the `top_k` best, which do not overlap,
@@ -44,9 +44,10 @@ class QuestionAnswering(PretrainedTask):
         )
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
-        results = []
-        for row in rows:
+        results: list[dict[str, Any]] = []
+        for group in read_together(rows, lambda row: len(row["question"]) + len(row["context"])):
+            stop_if(cancel)
             with self.lock:
-                found: Any = self.pipeline(row, top_k=parameters["top_k"], cancel=cancel)
-            results.append({**found["answers"][0], **found})
+                found = self.pipeline.several(group, parameters["top_k"], cancel)
+            results += [{**one["answers"][0], **one} for one in found]
         return results

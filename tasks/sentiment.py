@@ -1,17 +1,16 @@
 """Task `sentiment-analysis`: how a text feels, or whatever else a text classifier was trained to tell."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
-import torch
+import numpy as np
 
 from tasks.base import Cancel, TaskInputError, never, stop_if
-from tasks.engines.pretrained import PretrainedTask
+from tasks.engines.pretrained import PretrainedTask, read_together
 from tasks.engines.streaming import Event
-from tasks.explain import left_out, parts_to_leave_out
 from tasks.parameters import Parameters, option
+from tasks.words_left_out import left_out, parts_to_leave_out
 
-TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 64, 200_000
 BATCH_SIZE = 32
 MAX_WINDOWS = 512
 # An explanation reads a text once for every word of it.
@@ -65,7 +64,7 @@ class SentimentAnalysis(PretrainedTask):
 
     def _answers(self, texts: list[str], cancel: Cancel) -> list[dict[str, Any]]:
         results = []
-        for group in _groups(texts):
+        for group in read_together(texts, len):
             stop_if(cancel)
             with self.lock:
                 results += self._classify(group, cancel)
@@ -109,13 +108,13 @@ class SentimentAnalysis(PretrainedTask):
         results = []
         for index in range(len(texts)):
             own = [place for place, owner in enumerate(owners) if owner == index]
-            lengths = torch.tensor([float(len(encoded["input_ids"][place])) for place in own])
-            mean = (scores[own] * lengths[:, None]).sum(dim=0) / lengths.sum()
+            lengths = np.array([len(encoded["input_ids"][place]) for place in own])
+            mean = np.average(scores[own], axis=0, weights=lengths)
             results.append({**self._describe(mean), "windows": len(own), "tokens": int(lengths.sum())})
         return results
 
-    def _window_scores(self, encoded: Any, cancel: Cancel) -> torch.Tensor:
-        """Class scores of each window, float32 `(windows, classes)`."""
+    def _window_scores(self, encoded: Any, cancel: Cancel) -> np.ndarray:
+        """Class scores of each window, `(windows, classes)`."""
         lengths = [len(tokens) for tokens in encoded["input_ids"]]
         if min(lengths) <= self.tokenizer.num_special_tokens_to_add():
             raise TaskInputError("text has nothing in it that this model knows; valid: text with letters")
@@ -127,36 +126,25 @@ class SentimentAnalysis(PretrainedTask):
             stop_if(cancel)
             places = order[start : start + size]
             batch = {name: [values[place] for place in places] for name, values in encoded.items()}
-            tensors = self.tokenizer.pad(batch, return_tensors="pt") if size > 1 else _single(batch)
+            tensors = self.tokenizer.pad(batch, padding=size > 1, return_tensors="pt")
             logits = self.pipeline.forward(dict(tensors))["logits"]
             scores.update(zip(places, map(self._probabilities, logits), strict=True))
-        return torch.tensor([scores[place] for place in range(len(lengths))])
+        return np.array([scores[place] for place in range(len(lengths))])
 
-    def _probabilities(self, logits: torch.Tensor) -> list[float]:
+    def _probabilities(self, logits: Any) -> list[float]:
         """Scores by class from one row of logits, as the model's config wants them (softmax, or a sigmoid each)."""
         described = self.pipeline.postprocess({"logits": logits[None]}, top_k=None)
         return [entry["score"] for entry in described]
 
-    def _describe(self, scores: torch.Tensor) -> dict[str, Any]:
+    def _describe(self, scores: np.ndarray) -> dict[str, Any]:
         names = self.model.config.id2label
-        order = scores.argsort(descending=True).tolist()
+        order = np.argsort(-scores, kind="stable").tolist()
         label = names[order[0]]
         return {
             "label": label,
             "score": float(scores[order[0]]),
             "scores": {names[index]: float(scores[index]) for index in order},
         }
-
-
-def _groups(texts: list[str]) -> Iterator[list[str]]:
-    """Texts as they are read together: many short ones, a long one alone."""
-    group: list[str] = []
-    for text in texts:
-        if group and (len(group) == TEXTS_AT_ONCE or sum(map(len, group)) + len(text) > CHARACTERS_AT_ONCE):
-            yield group
-            group = []
-        group.append(text)
-    yield group
 
 
 def _last(events: Generator[Event, None, dict[str, Any]]) -> dict[str, Any]:
@@ -166,7 +154,3 @@ def _last(events: Generator[Event, None, dict[str, Any]]) -> dict[str, Any]:
             next(events)
         except StopIteration as end:
             return end.value
-
-
-def _single(batch: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:
-    return {name: torch.tensor(values) for name, values in batch.items()}

@@ -1,22 +1,22 @@
 """Task `sequence-reversal`: an encoder-decoder trained here reverses integers and shows where it looked."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
-from torch import nn
-
-from models.seq2seq import BOS, EOS, PAD, SPECIALS, Seq2Seq, build
-from models.seq2seq.decoding import Decoded, beam, greedy
 from tasks.base import Cancel, ModelFolderError, Task, TaskInputError, first_line, short, stop_if
-from tasks.engines.devices import pick_device
 from tasks.hub.checks import check_folder
 from tasks.json_files import read_json
 from tasks.parameters import Parameters, option
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from models.seq2seq import Seq2Seq
+    from models.seq2seq.decoding import Decoded
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH_SIZE = 128
@@ -46,6 +46,8 @@ class ReverserConfig:
 
     def build(self) -> Seq2Seq:
         """The network, freshly initialized. Raises ValueError for sizes out of range or what does not fit together."""
+        from models.seq2seq import SPECIALS, build
+
         for name, most in LARGEST.items():
             value = getattr(self, name)
             whole = isinstance(value, int) and not isinstance(value, bool)
@@ -64,14 +66,19 @@ class ReverserConfig:
 
 def save_reverser(folder: Path, network: nn.Module, config: ReverserConfig) -> None:
     """Write a trained network as `config.json` and `model.safetensors`."""
+    from safetensors.torch import save_file
+
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    safetensors.torch.save_file(weights, folder / WEIGHTS)
+    save_file(weights, folder / WEIGHTS)
 
 
 def load_reverser(folder: Path) -> tuple[Seq2Seq, ReverserConfig]:
     """Read what `save_reverser` wrote, in eval mode. Raises ModelFolderError, naming the file, if it cannot."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     check_folder(folder)
     try:
         fields = read_json(folder / CONFIG)
@@ -82,7 +89,7 @@ def load_reverser(folder: Path) -> tuple[Seq2Seq, ReverserConfig]:
     except (OSError, ValueError, TypeError) as error:
         raise ModelFolderError(f"{folder / CONFIG} cannot be used: {first_line(error)}") from error
     try:
-        network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+        network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelFolderError(
             f"{folder / WEIGHTS} does not hold this network's weights: {first_line(error)}"
@@ -110,6 +117,8 @@ class SequenceReversal(Task):
     parameters = ReversalParameters
 
     def load(self) -> None:
+        from tasks.engines.devices import pick_device
+
         network, self.config = load_reverser(self.folder)
         self.torch_device = pick_device(self.device)
         self.network = network.to(self.torch_device)
@@ -141,21 +150,28 @@ class SequenceReversal(Task):
                 raise TaskInputError(f"sequence has {str(value)[:40]!r} at place {place}; {valid}")
         return [int(value) for value in sequence]
 
-    @torch.inference_mode()
     def _answer(self, sequences: list[list[int]], width: int) -> list[dict[str, Any]]:
+        import torch
+
+        from models.seq2seq import BOS, EOS, PAD, SPECIALS
+        from models.seq2seq.decoding import beam, greedy
+
         lengths = torch.tensor([len(sequence) + 2 for sequence in sequences])
         source = torch.full((len(sequences), int(lengths.max())), PAD)
         for row, sequence in enumerate(sequences):
             source[row, : len(sequence) + 2] = torch.tensor([BOS, *(symbol + SPECIALS for symbol in sequence), EOS])
         source, lengths = source.to(self.torch_device), lengths.to(self.torch_device)
         steps = source.shape[1] - 1
-        if width == 1:
-            decoded = greedy(self.network, source, lengths, steps)
-        else:
-            decoded = beam(self.network, source, lengths, steps, width)
+        with torch.inference_mode():
+            if width == 1:
+                decoded = greedy(self.network, source, lengths, steps)
+            else:
+                decoded = beam(self.network, source, lengths, steps, width)
         return [self._describe(sequence, decoded, row) for row, sequence in enumerate(sequences)]
 
     def _describe(self, sequence: list[int], decoded: Decoded, row: int) -> dict[str, Any]:
+        from models.seq2seq import SPECIALS
+
         # One that does not end is cut after one symbol too many, whatever else was in the batch.
         tokens = decoded.tokens[row, : len(sequence) + 1].tolist()
         steps = [step for step, token in enumerate(tokens) if token >= SPECIALS]

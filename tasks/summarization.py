@@ -6,9 +6,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from tasks.base import Cancel, ModelFolderError, TaskInputError
-from tasks.engines.devices import pick_device
 from tasks.engines.generation import WritingTask
-from tasks.engines.loading import context_window, load_model, load_tokenizer, pick_dtype, prepare_writing
 from tasks.engines.streaming import Emit
 from tasks.hub.source import weights_folder
 from tasks.json_files import read_json
@@ -64,6 +62,8 @@ class Summarization(WritingTask):
 
     def _load_scorer(self) -> None:
         """A model that says how much each sentence belongs into a summary."""
+        from tasks.engines.devices import pick_device
+        from tasks.engines.loading import context_window, load_model, load_tokenizer, pick_dtype
         from tasks.engines.sentences import Extracts
 
         folder, device = weights_folder(self.folder), pick_device(self.device)
@@ -81,6 +81,7 @@ class Summarization(WritingTask):
         )
 
     def _load_writer(self) -> None:
+        from tasks.engines.loading import prepare_writing
         from tasks.engines.summaries import Summaries
 
         super().load()

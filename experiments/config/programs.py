@@ -180,3 +180,13 @@ class OverheadConfig(Config):
     )
     long_repeats: int = option(8, "long generations of each kind, taken in turns", ge=2, le=1000)
     threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
+
+
+class GatewayConfig(Config):
+    """Measure a gateway that serves SmolLM2-135M-Instruct, beside the bare engine, alone and beside a training."""
+
+    tokens: int = option(64, "tokens of a chat", ge=2, le=1000)
+    repeats: int = option(5, "chats of each kind; the median counts", ge=1, le=1000)
+    seconds: float = option(10.0, "of chats beside a training", gt=0, le=600)
+    training: bool = option(True, "measure also beside a training that uses all cores")
+    classifier: bool = option(True, "measure also the sentiment starter: 256 sentences in one call and one by one")

@@ -96,7 +96,7 @@ def _random(config: OverheadConfig) -> Iterator[Subject]:
 def _made(config: OverheadConfig, tasks: list[str]) -> Iterator[Subject]:
     from experiments.starters import random_models
 
-    with _store_for_now() as folder:
+    with store_for_now() as folder:
         for task in tasks:
             random_models.save_tiny(task, folder / task / "model")
             uri = _packaged(task, f"tiny random {task}", folder / task / "model")
@@ -115,7 +115,7 @@ def _packaged(task: str, name: str, folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _store_for_now() -> Iterator[Path]:
+def store_for_now() -> Iterator[Path]:
     """A folder with an MLflow store of its own, both gone afterwards: measuring leaves nothing in the user's."""
     usual = os.environ.get("MLFLOW_TRACKING_URI")
     with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(temporary):

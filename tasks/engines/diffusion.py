@@ -65,12 +65,17 @@ class Pipelines:
 
 
 def draw(
-    pipeline: Any, arguments: Mapping[str, Any], on_step: Callable[[int, int], None], cancel: Callable[[], bool]
+    pipeline: Any,
+    arguments: Mapping[str, Any],
+    seed: int,
+    on_step: Callable[[int, int], None],
+    cancel: Callable[[], bool],
 ) -> tuple[Image.Image, bool | None]:
     """One picture, and whether the safety checker flagged it (None: the model has none).
 
     Args:
         arguments: of the pipeline.
+        seed: of the noise, the same on every device.
         on_step: told the steps done and all steps after each.
         cancel: looked at before the first and after each step.
 
@@ -84,7 +89,12 @@ def draw(
         return {}
 
     stop_if(cancel)
-    output = pipeline(**arguments, callback_on_step_end=after_step, callback_on_step_end_tensor_inputs=[])
+    output = pipeline(
+        **arguments,
+        generator=torch.Generator("cpu").manual_seed(seed),
+        callback_on_step_end=after_step,
+        callback_on_step_end_tensor_inputs=[],
+    )
     flags = getattr(output, "nsfw_content_detected", None)
     return output.images[0], None if flags is None else bool(flags[0])
 

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,9 @@ class LanguageTask(PretrainedTask):
     def load(self) -> None:
         self.engine = open_language_model(self.folder, self.device)
         self.window = self.engine.window
+        self.at_once = self.engine.at_once
+        if self.at_once > 1:
+            self.lock = nullcontext()  # the engine sees to it
 
     def write_on(self, text: str, tokens: list[int], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> Written:
         """What follows a text. `tokens` end before its last spaces: a word's own token brings them along."""

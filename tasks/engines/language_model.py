@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tasks.base import Cancel
+from tasks.base import Cancel, TaskInputError
 from tasks.engines.streaming import Emit
 
 # Below it the most probable token has all the probability, and dividing by it overflows.
@@ -57,7 +57,10 @@ class LanguageModel(ABC):
         eos: the token that ends a text; None if none does.
         has_chat_template: whether conversations have a form of their own.
         paths_at_once: of how many continuations `read` is best asked together.
+        at_once: how many may use it at the same time.
     """
+
+    at_once: int = 1
 
     window: int
     parameters: int
@@ -114,6 +117,27 @@ class LanguageModel(ABC):
         Where the tokenizer begins a text with a token of its own, so does each window, and the first word is predicted
         too; else the first token is only read, and each later window begins with the last token of the one before.
         """
+
+    def chat(
+        self,
+        order: dict[str, Any],
+        plain: list[dict[str, Any]],  # noqa: ARG002
+        parameters: dict[str, Any],  # noqa: ARG002
+        emit: Emit,  # noqa: ARG002
+        cancel: Cancel,  # noqa: ARG002
+    ) -> tuple[int, list[Any]]:
+        """Answer a conversation with what only some engines can do: functions, JSON by a schema, several answers, ...
+
+        Args:
+            order: `messages` and what else is asked, as OpenAI's chat completions have it.
+            plain: the messages as texts alone.
+            parameters: as of `write`.
+            emit: is given `{"choice": part}` for each part of an answer.
+
+        Returns how many tokens the prompt has, and the answers. Raises TaskInputError for what the engine cannot do.
+        """
+        asked = next((name for name in order if name != "messages"), "a call of functions")
+        raise TaskInputError(f"{asked} needs a model as GGUF, on llama.cpp; valid: leave it out for this model")
 
     def unknown_parts(self, text: str) -> list[str]:  # noqa: ARG002
         """The parts of a text that the model does not know; by default none, as of tokenizers that know all bytes."""

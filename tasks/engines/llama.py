@@ -4,7 +4,8 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import psutil
 import xllamacpp
 
-from tasks.base import Cancel, ModelFolderError
+from tasks.base import Cancel, ModelFolderError, TaskInputError, never
+from tasks.engines.control_tokens import divided, kept_apart, replaced, stand_ins
 from tasks.engines.gguf import GgufModel, read_gguf
 from tasks.engines.language_model import (
     COLDEST,
@@ -23,23 +25,25 @@ from tasks.engines.language_model import (
     Written,
     stop_strings,
 )
-from tasks.engines.llama_server import LlamaRefusalError, LlamaServer
+from tasks.engines.llama_chat import Choice, Conversation, refused
+from tasks.engines.llama_server import LlamaRefusalError, LlamaServer, Pieces
+from tasks.engines.slots import REMEMBERED, Slots
 from tasks.engines.streaming import Emit
 from tasks.engines.threads import OtherLoad, threads_beside, usable_cores
 
+AT_ONCE = 4  # conversations
+CACHED = 2  # windows that all of them together have room for
 WINDOW = 4096  # attention over more takes a CPU minutes, and the memory of it is reserved
 TOLD = 500  # of so many tokens `read` tells the probability: a tenth of a second for five thousand
-REMEMBERED = 256  # tokens that two prompts share before the second is not read from its start
 RANDOM_SEED = 2**32 - 1  # llama.cpp takes this seed for "any"
 CERTAIN = 1e6  # added to a token's score, nothing else can be drawn
 SPACED = r"root ::= [ \t\n] [^\x00]*"  # a text that begins with white space, in llama.cpp's own grammars
-# Where people wrote what looks like a control token, it stands for it until the conversation has its form.
-FIRST_PRIVATE = 0xF0000
 
 
 class LlamaModel(LanguageModel):
     """A GGUF file on llama.cpp. A conversation for one without a chat template is its messages, a line each."""
 
+    at_once = AT_ONCE
     paths_at_once = 1  # one of its calls answers one of them, and the next may then be spared
 
     def __init__(self, path: Path, device: str) -> None:
@@ -54,9 +58,9 @@ class LlamaModel(LanguageModel):
         self.control = self.file.control_tokens()
         self._bytes: dict[int, bytes] = {}
         self._load, self._cores = load, usable_cores()
-        self._lock = threading.Lock()
-        self._last_prompt: list[int] = []
-        self._server = self._serve(threads_beside(load.cores() or 0.0, self._cores))
+        self._threads = threads_beside(load.cores() or 0.0, self._cores)
+        self._slots = Slots(self.at_once, self._cells)
+        self._server = self._serve()
         self.letter = self._tokens("a", special=False, begin=False)[-1]
 
     def encode(self, text: str) -> list[int]:
@@ -65,15 +69,15 @@ class LlamaModel(LanguageModel):
     def encode_chat(self, messages: Sequence[dict[str, str]], *, continues: bool) -> list[int]:
         if not self.has_chat_template:
             return self.encode("\n".join(message["content"] for message in messages) + ("" if continues else "\n"))
-        written = {chr(FIRST_PRIVATE + number): text for number, text in self.control.items()}
-        hidden = [{**message, "content": _replaced(message["content"], written)} for message in messages]
+        written = stand_ins(self.control)
+        hidden = [{**message, "content": replaced(message["content"], written)} for message in messages]
         try:
             form = self._server.ask("/apply-template", {"messages": hidden})["prompt"]
         except LlamaRefusalError as error:
             # It shows the place in the template too, in several lines.
             raise ChatTemplateError(str(error).rsplit("Exception: ", 1)[-1].splitlines()[0]) from error
         tokens: list[int] = []
-        for part, literal in _divided(form, written):
+        for part, literal in divided(form, written):
             tokens += self._tokens(part, special=not literal, begin=not tokens)
         return tokens
 
@@ -91,31 +95,49 @@ class LlamaModel(LanguageModel):
         if cancel():
             return Written("", 0, 0.0, "cancelled")
         stops = stop_strings(parameters["stop"])
-        pieces = _Pieces(emit, cancel)
-        cold = parameters["temperature"] < COLDEST
-        self._complete(
-            {
-                "prompt": tokens,
-                "n_predict": parameters["max_new_tokens"],
-                # In this order transformers applies them too.
-                "samplers": ["penalties", "temperature", "top_k", "top_p"],
-                "temperature": 0 if cold else parameters["temperature"],
-                "top_k": parameters["top_k"],
-                "top_p": parameters["top_p"],
-                "repeat_penalty": parameters["repetition_penalty"],
-                "repeat_last_n": self.window,
-                "seed": parameters["seed"] % RANDOM_SEED,
-                "stop": stops,
-                "cache_prompt": self._shares_enough(tokens),
-                "stream": True,
-                "timings_per_token": True,
-                **({"grammar": SPACED} if spaced else {}),
-            },
-            pieces,
-        )
+        pieces = Pieces(emit, cancel)
+        order = {
+            "n_predict": parameters["max_new_tokens"],
+            "stop": stops,
+            **self._sampling(parameters),
+            **({"grammar": SPACED} if spaced else {}),
+        }
+        self._complete(tokens, order, pieces, cancel)
         # Its count has the model's end in it. (Of two ways to stop it does not say which it was.)
         written = pieces.tokens - (pieces.finish_reason == "stop" and not stops)
         return Written(pieces.text, written, time.perf_counter() - started, pieces.finish_reason)
+
+    def chat(
+        self, order: dict[str, Any], plain: list[dict[str, Any]], parameters: dict[str, Any], emit: Emit, cancel: Cancel
+    ) -> tuple[int, list[Choice]]:
+        talk = Conversation(order, kept_apart(plain, self.control), takes_tools=self._takes_tools)
+        form = {"messages": kept_apart(talk.messages, self.control), **talk.order}
+        try:
+            prompt = self._tokens(self._server.ask("/apply-template", form)["prompt"], special=True, begin=True)
+            if len(prompt) >= self.window:
+                raise TaskInputError(
+                    f"messages has {len(prompt)} tokens; valid: at most {self.window - 1} for this model"
+                )
+            most = min(parameters["max_new_tokens"], self.window - len(prompt))
+            asked = {**form, **self._sampling(parameters), "n_predict": most}
+            self._complete(prompt, asked, talk.taking(emit, cancel), cancel, count=talk.count)
+        except LlamaRefusalError as error:
+            raise refused(error) from error
+        return len(prompt), talk.finish(emit)
+
+    def _sampling(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """How tokens are drawn, in llama.cpp's words."""
+        cold = parameters["temperature"] < COLDEST
+        return {
+            # In this order transformers applies them too.
+            "samplers": ["penalties", "temperature", "top_k", "top_p"],
+            "temperature": 0 if cold else parameters["temperature"],
+            "top_k": parameters["top_k"],
+            "top_p": parameters["top_p"],
+            "repeat_penalty": parameters["repetition_penalty"],
+            "repeat_last_n": self.window,
+            "seed": parameters["seed"] % RANDOM_SEED,
+        }
 
     def read(self, prompt: list[int]) -> Callable[[Sequence[Tokens]], list[Following]]:
         return lambda paths: [self._following([*prompt, *path]) for path in paths]
@@ -144,17 +166,12 @@ class LlamaModel(LanguageModel):
         return "", len(tokens)
 
     def memory_bytes(self) -> int:
-        return self.file.file_bytes + self.file.cache_bytes(self.window)
+        return self.file.file_bytes + self.file.cache_bytes(self._cells)
 
-    def _shares_enough(self, prompt: list[int]) -> bool:
-        """Whether a prompt begins as the last one did, for long enough that reading it again would be felt.
-
-        What is remembered changes the last bits of the probabilities, and a seed might give another text.
-        """
-        pairs = zip(prompt, self._last_prompt, strict=False)
-        shared = next((place for place, (one, other) in enumerate(pairs) if one != other), len(self._last_prompt))
-        self._last_prompt = prompt
-        return shared >= REMEMBERED
+    @property
+    def _cells(self) -> int:
+        """Tokens of all conversations together that the cache of keys and values has room for."""
+        return CACHED * self.window
 
     def _following(self, tokens: list[int]) -> Following:
         told = self._next(tokens, self.letter, TOLD)["top_logprobs"]
@@ -179,52 +196,67 @@ class LlamaModel(LanguageModel):
         Probabilities are those before the draw, which `drawn` is made to win.
         """
         answer: list[dict[str, Any]] = []
-        order = {"prompt": tokens, "n_predict": 1, "temperature": 0, "logit_bias": [[drawn, CERTAIN]], "n_probs": told}
-        self._complete(order, answer.append)
+        order = {"n_predict": 1, "temperature": 0, "logit_bias": [[drawn, CERTAIN]], "n_probs": told, "stream": False}
+        self._complete(tokens, order, answer.append, least=1)
         found = answer[0]["choices"][0]["logprobs"]
         return found["content"][0] if found and found["content"] else None
 
-    def _complete(self, order: dict[str, Any], take: Callable[[dict[str, Any]], bool | None]) -> None:
-        """Let llama.cpp complete a prompt, on as many threads as others leave free now; see `LlamaServer.complete`."""
-        with self._lock:
-            others = self._load.cores()
-            if others is not None and (threads := threads_beside(others, self._cores)) != self._server.threads:
-                del self._server  # two would take twice the memory
-                self._server = self._serve(threads)
-            self._server.complete(order, take)
+    def _complete(
+        self,
+        prompt: list[int],
+        order: dict[str, Any],
+        take: Callable[[dict[str, Any]], bool | None],
+        cancel: Cancel = never,
+        *,
+        least: int = REMEMBERED,
+        count: int = 1,
+    ) -> None:
+        """Let llama.cpp complete a prompt, on as many threads as others leave free now; see `LlamaServer.complete`.
 
-    def _serve(self, threads: int) -> LlamaServer:
+        Args: prompt: also that of a conversation, which the order has as `messages`; count: of answers.
+
+        Raises TaskStopped when `cancel` turns true before it began.
+        """
+        needed = len(prompt) + count * order["n_predict"]
+        every = count > 1  # llama.cpp chooses their slots itself
+        with self._slots.take(prompt, needed, cancel, ready=self._ready, least=least, every=every) as (slot, remembers):
+            chosen = {"cache_prompt": remembers} if every else {"cache_prompt": remembers, "id_slot": slot}
+            given = {"stream": True, "timings_per_token": True, **order, **chosen}
+            self._server.complete(given if "messages" in order else {"prompt": prompt, **given}, take)
+
+    def _ready(self, alone: bool) -> bool:
+        """Whether the server has as many threads as others leave free now. Where nobody writes, it is made so; where
+        somebody does, too few may do for a while, too many may not."""
+        others = self._load.cores()
+        if others is not None:
+            self._threads = threads_beside(others, self._cores)
+        if alone and self._threads != self._server.threads:
+            del self._server  # two would take twice the memory
+            self._slots.forget()
+            self._server = self._serve()
+        return self._threads >= self._server.threads
+
+    def _serve(self) -> LlamaServer:
         try:
-            return LlamaServer(self.file.path, self.window, threads, gpu=self.device != "cpu")
+            return LlamaServer(self.file.path, self.at_once, self._cells, self._threads, gpu=self.device != "cpu")
         except RuntimeError as error:
             raise ModelFolderError(
                 f"{self.file.path} cannot be run: llama.cpp (xllamacpp {xllamacpp.__version__}) does not know its "
                 f"architecture {self.file.architecture!r}, or lacks a part of the model"
             ) from error
 
+    @cached_property
+    def _takes_tools(self) -> bool:
+        """Whether the model's chat template describes functions."""
+        function = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
+        form = {"messages": [{"role": "user", "content": "a"}]}
+        tools = {"tools": [{"type": "function", "function": function}]}
+        return self._server.ask("/apply-template", form) != self._server.ask("/apply-template", {**form, **tools})
+
     def _tokens(self, text: str, *, special: bool, begin: bool) -> list[int]:
         """The tokens of a text. Args: special: what looks like a control token is one."""
         order = {"content": text, "add_special": begin, "parse_special": special}
         return self._server.ask("/tokenize", order)["tokens"]
-
-
-class _Pieces:
-    """What llama.cpp writes, token by token."""
-
-    def __init__(self, emit: Emit, cancel: Cancel) -> None:
-        self.emit, self.cancel = emit, cancel
-        self.text, self.tokens, self.finish_reason = "", 0, "cancelled"
-
-    def __call__(self, chunk: dict[str, Any]) -> bool:
-        choice = chunk["choices"][0]
-        self.tokens = chunk.get("timings", {}).get("predicted_n", self.tokens)
-        if choice["text"]:
-            self.text += choice["text"]
-            self.emit({"piece": choice["text"]})
-        if choice["finish_reason"]:
-            self.finish_reason = choice["finish_reason"]
-            return False
-        return self.cancel()
 
 
 _loaded: "weakref.WeakValueDictionary[tuple[Path, str], LlamaModel]" = weakref.WeakValueDictionary()
@@ -247,23 +279,3 @@ def _check_memory(file: GgufModel, needed: int) -> None:
         raise ModelFolderError(
             f"{file.path} needs {needed / 1e9:.2f} GB of memory, more than the {free / 1e9:.2f} GB that are free"
         )
-
-
-def _replaced(text: str, written: dict[str, str]) -> str:
-    """A text with stand-ins for what looks like control tokens, the longest first."""
-    for stand_in, token in sorted(written.items(), key=lambda item: -len(item[1])):
-        text = text.replace(token, stand_in)
-    return text
-
-
-def _divided(text: str, written: dict[str, str]) -> Iterator[tuple[str, bool]]:
-    """The parts of a text: what the template and people wrote, and what stands for something literal."""
-    start = 0
-    for place, character in enumerate(text):
-        if character in written:
-            if place > start:
-                yield text[start:place], False
-            yield written[character], True
-            start = place + 1
-    if start < len(text):
-        yield text[start:], False

@@ -13,6 +13,9 @@ from typing import Any
 
 import xllamacpp
 
+from tasks.base import Cancel
+from tasks.engines.streaming import Emit
+
 # Longer names of sockets are refused by some systems.
 LONGEST_NAME = 100
 
@@ -29,8 +32,10 @@ class LlamaServer:
     for what its calls in process do not offer.
     """
 
-    def __init__(self, path: Path, window: int, threads: int, *, gpu: bool) -> None:
-        """Raises RuntimeError if llama.cpp cannot run the file; it does not say why."""
+    def __init__(self, path: Path, slots: int, cells: int, threads: int, *, gpu: bool) -> None:
+        """A server for so many conversations at once, which together may have so many tokens.
+
+        Raises RuntimeError if llama.cpp cannot run the file; it does not say why."""
         self.threads = threads
         self._key = secrets.token_hex(32)
         folder = tempfile.mkdtemp(prefix="llama-")
@@ -38,7 +43,7 @@ class LlamaServer:
         self._socket = Path(folder) / "server.sock"
         parameters = xllamacpp.CommonParams()  # pyright: ignore[reportAttributeAccessIssue]
         parameters.model.path = str(path)
-        parameters.n_ctx, parameters.n_parallel = window, 1
+        parameters.n_ctx, parameters.n_parallel, parameters.kv_unified = cells, slots, True
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
         parameters.n_gpu_layers = -1 if gpu else 0
         parameters.cache_ram_mib = 0
@@ -58,10 +63,10 @@ class LlamaServer:
         return self._server.listening_address
 
     def complete(self, order: dict[str, Any], take: Callable[[dict[str, Any]], bool | None]) -> None:
-        """Complete a prompt.
+        """Complete a prompt, or answer a conversation.
 
         Args:
-            order: as the completions of llama.cpp's server have it.
+            order: as the completions of llama.cpp's server have it; with `messages` as its chat completions do.
             take: is given what comes: with `stream` a piece for each token; true ends the work there.
 
         Raises LlamaRefusalError, and what `take` raises.
@@ -77,7 +82,11 @@ class LlamaServer:
                 failed.append(error)
                 return True
 
-        answer = self._server.handle_completions(order, event if order.get("stream") else None)
+        handle = self._server.handle_chat_completions if "messages" in order else self._server.handle_completions
+        try:
+            answer = handle(order, event if order.get("stream") else None)
+        except ValueError as error:
+            raise LlamaRefusalError(str(error)) from error
         if answer is not None:
             event(answer)
         if failed:
@@ -94,6 +103,25 @@ class LlamaServer:
         if "error" in answer:
             raise LlamaRefusalError(answer["error"]["message"])
         return answer
+
+
+class Pieces:
+    """What llama.cpp writes, token by token."""
+
+    def __init__(self, emit: Emit, cancel: Cancel) -> None:
+        self.emit, self.cancel = emit, cancel
+        self.text, self.tokens, self.finish_reason = "", 0, "cancelled"
+
+    def __call__(self, chunk: dict[str, Any]) -> bool:
+        choice = chunk["choices"][0]
+        self.tokens = chunk.get("timings", {}).get("predicted_n", self.tokens)
+        if choice["text"]:
+            self.text += choice["text"]
+            self.emit({"piece": choice["text"]})
+        if choice["finish_reason"]:
+            self.finish_reason = choice["finish_reason"]
+            return False
+        return self.cancel()
 
 
 class _Connection(http.client.HTTPConnection):

@@ -1,13 +1,18 @@
 """What the tasks of pretrained text models share: their inputs are texts, their window is known."""
 
 import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from tasks.base import Task, check_text
 from tasks.hub.source import weights_folder
 from tasks.texts import named_parts
+
+TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 64, 200_000
+Item = TypeVar("Item")
 
 
 class PretrainedTask(Task):
@@ -26,7 +31,7 @@ class PretrainedTask(Task):
 
     def __init__(self, folder: Path, model_name: str, device: str = "auto") -> None:
         super().__init__(folder, model_name, device)
-        self.lock = Lock()
+        self.lock: AbstractContextManager[Any] = Lock()
 
     def load(self) -> None:
         from tasks.engines.devices import pick_device
@@ -57,6 +62,19 @@ class PretrainedTask(Task):
     def unknown_parts(self, text: str) -> list[str]:
         """The parts of a text that the model does not know."""
         return unknown_parts(self.tokenizer, text)
+
+
+def read_together(items: Iterable[Item], characters: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Texts, or rows of them, as they are read together: many short ones, a long one alone."""
+    group: list[Item] = []
+    size = 0
+    for item in items:
+        if group and (len(group) == TEXTS_AT_ONCE or size + characters(item) > CHARACTERS_AT_ONCE):
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += characters(item)
+    yield group
 
 
 def unknown_parts(tokenizer: Any, text: str) -> list[str]:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
@@ -15,6 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from tasks import open_task
 from tasks.base import ModelFolderError, Task, short
+from tasks.packaged import packaged_folder
 from tasks.registry.champions import CHAMPION, all_versions
 from tasks.runs import is_absent, open_store, readable_errors
 
@@ -140,14 +140,7 @@ def model_folder(version: RegisteredVersion) -> Path:
         place = Path(download_artifacts(f"models:/{version.name}/{version.version}"))
     except (MlflowException, OSError) as error:
         raise ModelFolderError(f"the files of {version.key} cannot be read: {error}") from error
-    try:
-        flavors = yaml.safe_load((place / "MLmodel").read_text(encoding="utf-8"))["flavors"]
-        folder = place / flavors["python_function"]["artifacts"]["model"]["path"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise ModelFolderError(f"{version.key} was not packaged by this project: it names no model's folder") from error
-    if not folder.resolve().is_relative_to(place.resolve()):
-        raise ModelFolderError(f"{version.key} names a folder outside of its own files")
-    return folder
+    return packaged_folder(place, version.key)
 
 
 def _champions(client: MlflowClient) -> dict[str, str]:

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Literal, cast
 
 from tasks.base import Row, Task, TaskStopped
@@ -31,8 +31,11 @@ class Job:
         row: Row,
         parameters: Mapping[str, Any],
         timeout_s: float | None,
+        on_event: Callable[[Row], None] | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         self.key = key
+        self._on_event, self._on_end = on_event, on_end
         self.state: State = "queued"
         self._queue = queue
         self._row, self._parameters = row, parameters
@@ -129,6 +132,8 @@ class Job:
                 with self._changed:
                     self._events.append(event)
                     self._changed.notify_all()
+                if self._on_event is not None:
+                    self._on_event(event)
 
     def enter(self, state: State) -> None:
         """Go into a state, for all readers to see."""
@@ -140,6 +145,8 @@ class Job:
         """End as done, or with the error that `result` will raise."""
         self._error = error
         self.enter("done" if error is None else "cancelled" if isinstance(error, JobCancelled) else "failed")
+        if self._on_end is not None:
+            self._on_end()
 
     def _must_stop(self) -> bool:
         if self._stop_reason is None and self._deadline is not None and time.monotonic() > self._deadline:
@@ -169,11 +176,16 @@ class JobQueue:
             self._jobs.append(job)
             self._changed.notify_all()
 
-    def take(self) -> Job | None:
-        """The oldest job, waited for; None when the queue is closed."""
+    def take(self, may_begin: Callable[[Job], bool]) -> Job | None:
+        """The oldest job, waited for until there is one that may begin; None when the queue is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closed)
+            self._changed.wait_for(lambda: self._closed or (self._jobs and may_begin(self._jobs[0])))
             return None if self._closed else self._jobs.popleft()
+
+    def wake(self) -> None:
+        """Have `take` ask again whether the oldest job may begin."""
+        with self._changed:
+            self._changed.notify_all()
 
     def withdraw(self, job: Job) -> bool:
         """Take a job out; False if it does not wait here any more."""

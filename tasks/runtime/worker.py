@@ -1,8 +1,9 @@
-"""One worker in front of all models, for the UI and any server: jobs one after another, within a memory budget.
+"""One worker in front of all models, for the UI and any server: jobs in their order, within a memory budget.
 
 A `Worker` owns a thread. It takes jobs first in, first out, loads the model that a job asks for (unloading those that
 nobody has used for longest), and hands the job's events to whoever reads them, as they come. Models run one at a time:
-two at once would share the same cores and be no faster.
+two at once would share the same cores and be no faster. A model that answers several at once (`Task.at_once`) does so
+while the next jobs are for it, each in a thread of its own.
 """
 
 import atexit
@@ -43,7 +44,7 @@ class Statistics:
 
 
 class Worker:
-    """Runs jobs one after another on models that it loads and unloads. A context manager that closes itself."""
+    """Runs jobs in their order on models that it loads and unloads. A context manager that closes itself."""
 
     def __init__(
         self,
@@ -64,9 +65,10 @@ class Worker:
         self._load, self._expected_bytes = load, expected_bytes
         self._queue = JobQueue(max_queue)
         self._loaded: OrderedDict[str, tuple[Task, int]] = OrderedDict()  # longest unused first
-        self._current: Job | None = None
+        self._running: list[Job] = []  # all for one model
         self._closed = False
         self._lock = threading.Lock()  # guards the three above
+        self._ended = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._work, name="task-worker", daemon=True)
         self._thread.start()
         # A daemon thread that still computes while Python shuts down crashes the process.
@@ -78,16 +80,19 @@ class Worker:
         row: Row,
         parameters: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        on_event: Callable[[Row], None] | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> Job:
         """Queue a row for the model `key`.
 
         Args:
             timeout_s: an answer that takes longer (waiting and loading not counted) is cancelled before its next token
                 or step.
+            on_event: called with each event, and `on_end` at the end of the job, by the thread that works on it.
 
         Raises QueueFullError, or RuntimeError for a closed worker.
         """
-        job = Job(self._queue, key, row, parameters or {}, timeout_s)
+        job = Job(self._queue, key, row, parameters or {}, timeout_s, on_event, on_end)
         self._queue.put(job)
         return job
 
@@ -95,7 +100,7 @@ class Worker:
         """What is loaded and what waits, now."""
         with self._lock:
             loaded = {key: size for key, (_, size) in self._loaded.items()}
-            running = self._current.key if self._current else None
+            running = self._running[0].key if self._running else None
         return Statistics(loaded, sum(loaded.values()), self.budget_bytes, len(self._queue), running)
 
     def limits(self, key: str) -> dict[str, int]:
@@ -104,13 +109,19 @@ class Worker:
             loaded = self._loaded.get(key)
         return loaded[0].limits() if loaded else {}
 
+    def at_once(self, key: str) -> int:
+        """How many jobs a model answers at the same time; 1 for one that is not loaded."""
+        with self._lock:
+            loaded = self._loaded.get(key)
+        return loaded[0].at_once if loaded else 1
+
     def close(self) -> None:
         """Cancel all jobs, unload all models and end the thread; returns when that is done."""
         waiting = self._queue.close()
         with self._lock:
             self._closed = True
-            current = self._current
-        for job in [*waiting, *([current] if current else [])]:
+            running = list(self._running)
+        for job in [*waiting, *running]:
             job.cancel("cancelled: the worker was closed")
         self._thread.join()
         atexit.unregister(self.close)
@@ -124,38 +135,62 @@ class Worker:
     def _work(self) -> None:
         while self._serve_next():
             pass
-        with self._lock:
+        with self._ended:
+            self._ended.wait_for(lambda: not self._running)
             self._loaded.clear()
         give_memory_back()
 
+    def _may_begin(self, job: Job) -> bool:
+        """Whether nothing works, or only the job's own model, which can answer one more."""
+        with self._lock:
+            running = len(self._running)
+            return not running or (self._running[0].key == job.key and running < self._loaded[job.key][0].at_once)
+
     def _serve_next(self) -> bool:
-        """Wait for a job and see it to its end; False when the worker is closed."""
-        job = self._queue.take()
+        """Wait for a job and see it to its end, or leave it to a thread; False when the worker is closed."""
+        job = self._queue.take(self._may_begin)
         if job is None:
             return False
         with self._lock:
-            self._current = job
+            self._running.append(job)
             closed = self._closed
         if closed:  # between the two lines above
             job.cancel("cancelled: the worker was closed")
-        error = self._outcome(job)
-        if error is not None and not isinstance(error, (JobCancelled, TaskInputError)):
-            give_memory_back()  # of a failed load, or of what filled the device
-        with self._lock:
-            self._current = None
-        job.finish(error)
+        error = self._error_of(job, lambda: self._load_for(job))
+        if error is not None:
+            self._end(job, error)
+        elif self.at_once(job.key) == 1:
+            self._answer(job)
+        else:
+            threading.Thread(target=self._answer, args=(job,), name="task-job", daemon=True).start()
         return True
 
-    def _outcome(self, job: Job) -> Exception | None:
-        """Load and answer; the error that ended the job, if one did. Nothing that a model raises ends the thread."""
-        try:
-            task = self._task(job)
+    def _answer(self, job: Job) -> None:
+        """Run a job whose model is loaded to its end."""
+
+        def answer() -> None:
             try:
-                job.answer(task)
+                job.answer(self._loaded[job.key][0])
             except Exception as error:
                 if is_full(error):
                     raise self._full(job.key) from error
                 raise
+
+        self._end(job, self._error_of(job, answer))
+
+    def _end(self, job: Job, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, (JobCancelled, TaskInputError)):
+            give_memory_back()  # of a failed load, or of what filled the device
+        with self._ended:
+            self._running.remove(job)
+            self._ended.notify_all()
+        self._queue.wake()
+        job.finish(error)
+
+    def _error_of(self, job: Job, work: Callable[[], object]) -> Exception | None:
+        """Work for a job; the error that ended it, if one did. Nothing that a model raises ends the thread."""
+        try:
+            work()
         except BaseException as error:
             if not isinstance(error, SPOKEN):
                 # As text: a handler that keeps records would keep the traceback, and with it the model.
@@ -166,8 +201,11 @@ class Worker:
             return RuntimeError(f"the model ended with {type(error).__name__}")  # SystemExit is not for the reader
         return None
 
-    def _task(self, job: Job) -> Task:
-        """The loaded task of a job, now the most recently used. Raises ModelTooLargeError, or what loading raises."""
+    def _load_for(self, job: Job) -> None:
+        """Load the model of a job if it is not, and make it the most recently used.
+
+        Raises ModelTooLargeError, or what loading raises.
+        """
         job.check()
         if job.key not in self._loaded:
             job.enter("loading")
@@ -181,7 +219,6 @@ class Worker:
                 self._loaded[job.key] = (task, size)
         with self._lock:
             self._loaded.move_to_end(job.key)
-            return self._loaded[job.key][0]
 
     def _load_with_room(self, key: str) -> Task:
         """Load a model; once more without the others, if the device is full: the budget is not the device's memory."""

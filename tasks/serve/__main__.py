@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from tasks.parameters import explain, from_text
 from tasks.runtime.budget import MEMORY_SWITCH, memory_budget
 from tasks.serve.listening import listen
-from tasks.serve.settings import TOKEN_SWITCH, Options, Settings, SettingsError, is_loopback
+from tasks.serve.settings import CHATBOT, TOKEN_SWITCH, Options, Settings, SettingsError, is_loopback
+from tasks.serve.warming import Warming
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -62,13 +63,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if not settings.token and not is_loopback(host):
         print(f"warning: everybody who reaches {host} can use it; {TOKEN_SWITCH} sets a token", file=sys.stderr)
+    warming = Warming(CHATBOT, settings.memory_bytes) if settings.preload else None
     from tasks.runs import StoreUnreachableError, give_up_soon
     from tasks.serve.server import serve
 
     give_up_soon()
     try:
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn has ended by then, and passes Ctrl-C on
-            serve(settings, listening, address)
+            serve(settings, listening, address, warming)
     except StoreUnreachableError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -4,7 +4,7 @@
 |---|---|
 | `POST /tasks/<task>` | `{"inputs": row or [rows], "params": {...}, "model": reference, "stream": true}` |
 | `GET /tasks` | tasks with their columns, parameters and registered models |
-| `POST /v1/chat/completions`, `GET /v1/models` | the chatbot, as OpenAI's clients ask for it |
+| `POST /v1/chat/completions`, `/v1/completions`, `GET /v1/models` | chats and stories, as OpenAI's clients ask |
 | `GET /healthz`, `/metrics`, `/openapi.json` | that it lives; numbers for Prometheus; all of this, for programs |
 """
 
@@ -26,8 +26,8 @@ from tasks import TASKS, task_class
 from tasks.base import TaskInputError, short
 from tasks.registry import ModelNotFoundError, RegisteredVersion
 from tasks.serve.bodies import TaskEvent, TaskRequest, TaskResult, parameter_schemas, task_body
-from tasks.serve.completions import TASK as CHATBOT
-from tasks.serve.completions import ChatBody, ChatFormat
+from tasks.serve.completion_formats import ChatFormat, TextFormat
+from tasks.serve.completions import STORY, ChatBody, CompletionBody, TextBody
 from tasks.serve.errors import ApiError, ErrorBody, invalid
 from tasks.serve.gate import BEARER, Gate
 from tasks.serve.gateway import Gateway
@@ -41,7 +41,7 @@ from tasks.serve.responses import (
     error_response,
     unless_left,
 )
-from tasks.serve.settings import Settings
+from tasks.serve.settings import CHATBOT, Settings
 
 # The shape of every error; docs/serving.md lists the statuses. ("4XX" also keeps FastAPI's own 422 away.)
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -88,13 +88,9 @@ def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastA
             responses={200: _events(TaskEvent.model_json_schema()), **ERRORS},
         )
     add("/tasks/{task}", _no_such_task, methods=["POST"], name="task", include_in_schema=False)
-    add(
-        "/v1/chat/completions",
-        routes.chat,
-        name="chat.completions",
-        methods=["POST"],
-        responses={200: _events({"type": "object", "required": ["data"]}), **ERRORS},
-    )
+    chunks = {200: _events({"type": "object", "required": ["data"]}), **ERRORS}
+    add("/v1/chat/completions", routes.chat, name="chat.completions", methods=["POST"], responses=chunks)
+    add("/v1/completions", routes.text, name="completions", methods=["POST"], responses=chunks)
     add("/v1/models", routes.models, name="models", responses=ERRORS)
     add("/v1/models/{model:path}", routes.model, name="model", responses=ERRORS)
     add("/metrics", routes.numbers, name="metrics", response_class=PlainTextResponse, responses=ERRORS)
@@ -138,13 +134,30 @@ class Routes:
 
     async def chat(self, request: Request, body: ChatBody) -> Response:
         """The next reply of a conversation, as OpenAI's API has it."""
-        asked = body.request()
-        formatted = lambda model: ChatFormat(model, body.include_usage)  # noqa: E731
+        return await self._completion(
+            request, CHATBOT, body, body.request(), lambda model: ChatFormat(model, body.include_usage)
+        )
+
+    async def text(self, request: Request, body: TextBody) -> Response:
+        """The continuation of a text, as OpenAI's API has it."""
+        echoed = body.prompts if body.echo else [""] * len(body.prompts)
+        return await self._completion(
+            request, STORY, body, body.request(), lambda model: TextFormat(model, body.include_usage, echoed=echoed)
+        )
+
+    async def _completion(
+        self,
+        request: Request,
+        task: str,
+        body: CompletionBody,
+        asked: TaskRequest,
+        format_of: Callable[[str], AnswerFormat],
+    ) -> Response:
         try:
-            return await unless_left(request.receive, self._reply(request, CHATBOT, asked, formatted))
+            return await unless_left(request.receive, self._reply(request, task, asked, format_of))
         except TaskInputError as error:
             name = str(error).replace("[", " ").split()[0]
-            raise invalid(str(error), name if name in ChatBody.model_fields else None) from None
+            raise invalid(str(error), name if name in type(body).model_fields else None) from None
 
     async def _reply(
         self, request: Request, task: str, asked: TaskRequest, format_of: Callable[[str], AnswerFormat]
@@ -155,9 +168,7 @@ class Routes:
         async with asyncio.timeout_at(deadline):
             await self.gateway.check(task, asked.rows, asked.parameters)
             version = await self.gateway.directory.resolve(task, asked.model)
-            answer = await self.gateway.begin(
-                client, version, asked.rows, asked.parameters, deadline, many=asked.many, pieces=asked.stream
-            )
+            answer = await self.gateway.begin(client, version, asked, deadline)
             try:
                 first = await answer.next()
             except BaseException:

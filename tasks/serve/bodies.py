@@ -49,6 +49,7 @@ class TaskRequest:
     Attributes:
         many: whether the rows came as a list; so does the answer then.
         model: reference of a registered version; None: the task's champion.
+        order: of a chat what only some engines can do; None: nothing.
     """
 
     rows: Sequence[Row]
@@ -56,6 +57,7 @@ class TaskRequest:
     parameters: dict[str, Any]
     model: str | None
     stream: bool
+    order: Row | None = None
 
 
 class TaskBody(BaseModel):

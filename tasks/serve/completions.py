@@ -1,44 +1,38 @@
-"""OpenAI's chat completions in terms of the task `chatbot`, so that programs written for that API work here.
+"""OpenAI's completions, of chats and of texts, in terms of the tasks, so that programs written for that API work here.
 
 https://platform.openai.com/docs/api-reference/chat; docs/serving.md says of each field what becomes of it. What would
 change the kind of the answer and cannot be done is refused by name; every other field that is not known is ignored.
 """
 
+import json
 import secrets
-import time
-import uuid
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.base import MAX_ROWS, Row, short
+from tasks.base import MAX_ROWS, short
 from tasks.engines.generation import MAX_NEW_TOKENS
 from tasks.serve.bodies import Reference, TaskRequest
-from tasks.serve.errors import ApiError, invalid
-from tasks.serve.responses import AnswerFormat, is_output, sent_event
+from tasks.serve.errors import invalid
+from tasks.serve.settings import CHATBOT
+from tasks.serve.tools import ResponseFormat, ToolCalls, ToolChoice, Tools
 
-TASK = "chatbot"
-DONE = format_sse_event(data_str="[DONE]")
+STORY = "story-completion"
 SEEDS = 2**32
-# Of fields that cannot be honored, the values that change nothing.
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+MOST_ANSWERS = 4
+# JSON has one kind of number, and clients send 3.0 for 3.
+Whole = Annotated[int, Field(strict=False)]
+# Fields of a chat that only llama.cpp can honor, and the values that change nothing.
+NATIVE: dict[str, tuple[Any, ...]] = {
+    "tools": ([],),
+    "response_format": ({"type": "text"},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
     "n": (1,),
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "logit_bias": ({},),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
-    "modalities": (["text"],),
 }
-# JSON has one kind of number, and clients send 3.0 for 3.
-Whole = Annotated[int, Field(strict=False)]
 
 
 class TextPart(BaseModel):
@@ -51,32 +45,51 @@ class TextPart(BaseModel):
 class Message(BaseModel):
     """A message; its parts are joined by line breaks, and no content (null) is an empty text."""
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[TextPart], Field(fail_fast=True, max_length=MAX_ROWS)] | None = None
+    tool_calls: ToolCalls | None = None
+    tool_call_id: str | None = None
+
+    @property
+    def of_tools(self) -> bool:
+        """Whether it calls functions, or says what one gave."""
+        return self.role == "tool" or bool(self.tool_calls)
+
+    def text(self) -> str:
+        """Its content as one text."""
+        content = self.content or ""
+        return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
     def row(self) -> dict[str, str]:
-        """The message as the task takes it: `developer` is a newer name for `system`."""
-        content = self.content or ""
-        text = content if isinstance(content, str) else "\n".join(part.text for part in content)
+        """The message as the task takes it, with words only: `developer` is a newer name for `system`."""
+        if self.role == "tool":
+            return {"role": "user", "content": f"The function gave: {self.text()}"}
+        calls = [
+            json.dumps({"name": call.function.name, "arguments": call.function.arguments}, ensure_ascii=False)
+            for call in self.tool_calls or ()
+        ]
+        text = "\n".join([self.text(), *calls]) if calls else self.text()
         return {"role": "system" if self.role == "developer" else self.role, "content": text}
+
+    def whole(self) -> dict[str, Any]:
+        """The message as llama.cpp takes it, with its calls."""
+        calls = {"tool_calls": [call.model_dump() for call in self.tool_calls]} if self.tool_calls else {}
+        given = {"tool_call_id": self.tool_call_id} if self.tool_call_id else {}
+        role = "system" if self.role == "developer" else self.role
+        return {"role": role, "content": self.text(), **calls, **given}
 
 
 class StreamOptions(BaseModel):
     include_usage: bool | None = None
 
 
-class ChatBody(BaseModel):
-    """A request for the next reply of a conversation. The last two fields before `stream` are not OpenAI's."""
+class CompletionBody(BaseModel):
+    """What both kinds of completions have. `top_k` and `repetition_penalty` are not OpenAI's."""
 
-    model_config = ConfigDict(
-        strict=True,
-        extra="allow",
-        json_schema_extra={"examples": [{"model": TASK, "messages": [{"role": "user", "content": "Hello!"}]}]},
-    )
+    model_config = ConfigDict(strict=True, extra="allow")
+    neutral: ClassVar[dict[str, tuple[Any, ...]]]  # of fields that cannot be honored, the values that change nothing
 
-    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS)]
     model: Reference = None
-    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
     max_tokens: Annotated[Whole, Field(ge=1)] | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -92,23 +105,111 @@ class ChatBody(BaseModel):
         """Whether a stream ends with counts of tokens."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def request(self) -> TaskRequest:
-        """What is asked of the task. Raises ApiError for a field that cannot be honored."""
-        for name, neutral in NEUTRAL.items():
+    def settings(self, most: int | None) -> dict[str, Any]:
+        """The task's parameters. Raises ApiError for a field that cannot be honored. Args: most: tokens to write."""
+        for name, neutral in self.neutral.items():
             value = (self.model_extra or {}).get(name)
             if value is not None and value not in neutral:
                 raise invalid(f"{name} is {short(value)}; valid: {short(neutral[0])}, or leave it out", name)
         parameters = self.model_dump(include={"temperature", "top_p", "top_k", "repetition_penalty"}, exclude_none=True)
-        # The task writes fewer where its model's window leaves less.
-        parameters["max_new_tokens"] = min(
-            self.max_completion_tokens or self.max_tokens or MAX_NEW_TOKENS, MAX_NEW_TOKENS
-        )
+        if most is not None:
+            parameters["max_new_tokens"] = min(most, MAX_NEW_TOKENS)
         if self.seed is not None:
             parameters["seed"] = self.seed % SEEDS if self.seed >= 0 else secrets.randbelow(SEEDS)
         if self.stop:
-            parameters["stop"] = _stop([self.stop] if isinstance(self.stop, str) else self.stop)
+            parameters["stop"] = _stop(self.stops)
+        return parameters
+
+    @property
+    def stops(self) -> list[str]:
+        """The stop strings."""
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+
+
+class ChatBody(CompletionBody):
+    """A request for the next reply of a conversation."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": CHATBOT, "messages": [{"role": "user", "content": "Hello!"}]}]}
+    )
+    neutral = {"functions": ([],), "function_call": ("none", "auto"), "modalities": (["text"],)}
+
+    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS)]
+    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = None
+    n: Annotated[Whole, Field(ge=1, le=MOST_ANSWERS)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logit_bias: dict[Annotated[str, Field(pattern=r"^\d{1,7}$")], float] | None = None
+
+    def request(self) -> TaskRequest:
+        """What is asked of the task. Raises ApiError for a field that cannot be honored."""
+        # The task writes fewer where its model's window leaves less.
+        parameters = self.settings(self.max_completion_tokens or self.max_tokens or MAX_NEW_TOKENS)
         row = {"messages": [message.row() for message in self.messages]}
-        return TaskRequest([row], False, parameters, self.model, bool(self.stream))
+        order = self._order()
+        if order is not None:
+            parameters.pop("stop", None)
+            if "tools" in order or "response_format" in order:
+                parameters.setdefault("repetition_penalty", 1.0)  # JSON says the same marks again and again
+        return TaskRequest([row], False, parameters, self.model, bool(self.stream), order)
+
+    def _order(self) -> dict[str, Any] | None:
+        """What only llama.cpp can do, as it takes it; None where nothing of that is asked for."""
+        given = self.model_dump(include=set(NATIVE), exclude_none=True, by_alias=True)
+        order = {name: value for name, value in given.items() if value not in NATIVE[name]}
+        if "top_logprobs" in order and not self.logprobs:
+            raise invalid("top_logprobs is given without logprobs; valid: logprobs true beside it", "top_logprobs")
+        if self.response_format and self.response_format.type == "json_schema" and not self.response_format.json_schema:
+            raise invalid("response_format.json_schema is missing", "response_format")
+        if self.tool_choice not in (None, "none", "auto") and "tools" not in order:
+            raise invalid("tool_choice is given without tools; valid: tools beside it", "tool_choice")
+        if "tools" in order:
+            chosen = self.model_dump(include={"tool_choice", "parallel_tool_calls"}, exclude_none=True)
+            order |= chosen
+        if "logit_bias" in order:
+            order["logit_bias"] = [[int(token), bias] for token, bias in order["logit_bias"].items()]
+        if not order and not any(message.of_tools for message in self.messages):
+            return None
+        if self.stops:
+            order["stop"] = self.stops
+        return {**order, "messages": [message.whole() for message in self.messages]}
+
+
+class TextBody(CompletionBody):
+    """A request for the continuation of a text, or of each of several."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": STORY, "prompt": "Once upon a time"}]})
+    neutral = {
+        "n": (1,),
+        "best_of": (1,),
+        "logprobs": (0,),
+        "suffix": ("",),
+        "presence_penalty": (0,),
+        "frequency_penalty": (0,),
+        "logit_bias": ({},),
+    }
+
+    prompt: str | Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS)]
+    echo: bool | None = None
+
+    @property
+    def prompts(self) -> list[str]:
+        """The texts to continue."""
+        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+
+    def request(self) -> TaskRequest:
+        """What is asked of the task. Raises ApiError for a field that cannot be honored."""
+        parameters = self.settings(self.max_tokens)
+        many = len(self.prompts) > 1
+        if many and self.stream:
+            raise invalid("prompt is a list of several, and stream is true; valid: one text to stream", "prompt")
+        return TaskRequest([{"text": text} for text in self.prompts], many, parameters, self.model, bool(self.stream))
 
 
 def _stop(strings: list[str]) -> str:
@@ -118,45 +219,3 @@ def _stop(strings: list[str]) -> str:
     if any("\\n" in one for one in strings):
         raise invalid("stop has a backslash before an n, which cannot be given here", "stop")
     return "\n".join(one.replace("\n", "\\n") for one in strings)
-
-
-@dataclass(frozen=True)
-class ChatFormat(AnswerFormat):
-    """Writes one answer in the API's shapes: whole, or as the chunks of a stream."""
-
-    model: str
-    include_usage: bool = False
-    id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
-    created: int = field(default_factory=lambda: int(time.time()))
-
-    def whole(self, row: Row) -> dict[str, Any]:
-        message = {"role": "assistant", "content": row["reply"], "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": row["finish_reason"]}
-        return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(row)}
-
-    def start(self) -> bytes:
-        return self._chunk({"role": "assistant", "content": ""})
-
-    def event(self, event: Row) -> bytes:
-        if not is_output(event):
-            return self._chunk({"content": event["piece"]})
-        end = self._chunk({}, event["finish_reason"])
-        if self.include_usage:
-            end += sent_event({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(event)})
-        return end + DONE
-
-    def error(self, error: ApiError) -> bytes:
-        return sent_event(error.body()) + DONE
-
-    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        usage = {"usage": None} if self.include_usage else {}
-        return sent_event({**self._head("chat.completion.chunk"), "choices": [choice], **usage})
-
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
-
-
-def _usage(row: Row) -> dict[str, int]:
-    read, written = row["prompt_tokens"], row["tokens"]
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}

@@ -1,9 +1,9 @@
-"""From a checked request to the events of its answer: the queue, the worker, and the thread that reads the worker."""
+"""From a checked request to the events of its answer: through the queue to the worker, and back to the event loop."""
 
 import asyncio
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +12,7 @@ from tasks.base import Row
 from tasks.registry import RegisteredVersion
 from tasks.runtime.jobs import Job, QueueFullError
 from tasks.runtime.worker import Worker
+from tasks.serve.bodies import TaskRequest
 from tasks.serve.directory import Directory
 from tasks.serve.errors import ApiError
 from tasks.serve.metrics import Metrics
@@ -28,10 +29,10 @@ CHECKS_AT_ONCE = 2
 class Answer:
     """The answer to a request while it is made. Whoever has one must `leave` it in the end."""
 
-    def __init__(self, task: str, job: Job, deadline: float) -> None:
+    def __init__(self, version: RegisteredVersion, deadline: float, *, pieces: bool) -> None:
         """Args: deadline: by the event loop's clock; the job is cancelled then, and `next` raises TimeoutError."""
-        self.task = task
-        self._job = job
+        self.version, self.pieces = version, pieces
+        self.job: Job | None = None
         self.tokens = 0  # that the output rows speak of
         self.begun = time.monotonic()
         self._events: asyncio.Queue[Row | Exception | None] = asyncio.Queue()
@@ -52,7 +53,8 @@ class Answer:
     def leave(self, reason: str = "cancelled: its client left") -> None:
         """Nobody reads on: the job is cancelled unless it is over."""
         self._timer.cancel()
-        self._job.cancel(reason)
+        if self.job is not None:
+            self.job.cancel(reason)
 
     def _expire(self) -> None:
         self.put(TimeoutError())
@@ -65,49 +67,38 @@ class Gateway:
     def __init__(self, worker: Worker, directory: Directory, metrics: Metrics, capacity: int) -> None:
         """Args: worker: one whose tasks are `RequestTask`s; capacity: how many requests may wait."""
         self.worker, self.directory, self.metrics = worker, directory, metrics
-        self.queue = FairQueue(capacity)
+        self.queue = FairQueue(capacity, worker.at_once)
         self.stopping = False
         self._seconds = 1.0  # that a request takes the worker, on average of the last ones
-        self._current: Answer | None = None
+        self._answers: set[Answer] = set()
         self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, "checks")
-        self._reader = ThreadPoolExecutor(1, "reads-worker")  # one request is served at a time
 
     async def check(self, task: str, rows: Sequence[Row], parameters: Mapping[str, Any]) -> None:
         """Check a request as far as that goes without its model. Raises TaskInputError."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._checks, check_work, task_class(task), rows, parameters)
 
-    async def begin(
-        self,
-        client: str,
-        version: RegisteredVersion,
-        rows: Sequence[Row],
-        parameters: Mapping[str, Any],
-        deadline: float,
-        *,
-        many: bool = False,
-        pieces: bool = False,
-    ) -> Answer:
+    async def begin(self, client: str, version: RegisteredVersion, asked: TaskRequest, deadline: float) -> Answer:
         """Wait for one's turn and start. Raises ApiError where the queue is full, or the server is shutting down.
 
         Args:
             client: who asks; clients take turns.
+            asked: where its rows came as a list, the only event is `{"rows": [...]}`; where it is no stream, the last.
             deadline: for the answer, by the event loop's clock; waiting is not bounded by it.
-            many: the rows came as a list, and the only event is `{"rows": [...]}`.
-            pieces: also give the events before the last.
         """
         if self.stopping:
             raise ApiError(503, "stopped", CLOSING)
         try:
-            await self.queue.acquire(client)
+            await self.queue.acquire(client, version.key)
         except QueueFullError as error:
             raise self._full(error) from None
+        answer = Answer(version, deadline, pieces=asked.stream)
+        self._answers.add(answer)
         try:
-            job = self.worker.submit(version.key, work(rows, many=many), parameters)
-            answer = self._current = Answer(version.task, job, deadline)
-            self._reader.submit(self._read, job, answer, pieces, asyncio.get_running_loop())
+            given = work(asked.rows, many=asked.many, order=asked.order)
+            answer.job = self.worker.submit(version.key, given, asked.parameters, **self._told(answer))
         except BaseException:
-            self.queue.release()
+            self._over(answer)
             raise
         return answer
 
@@ -115,31 +106,48 @@ class Gateway:
         """Take no more requests, fail those that wait, and end the one that is served at its next token."""
         self.stopping = True
         self.queue.fail_all(ApiError(503, "stopped", CLOSING))
-        if self._current is not None:
-            self._current.leave(CLOSING)
+        for answer in self._answers:
+            answer.leave(CLOSING)
 
     async def close(self) -> None:
         """Stop, and give the models back. Returns when that is done."""
         await self.stop()
         await asyncio.to_thread(self.worker.close)
-        await asyncio.to_thread(self._reader.shutdown)
         self._checks.shutdown(wait=False)
 
-    def _read(self, job: Job, answer: Answer, pieces: bool, loop: asyncio.AbstractEventLoop) -> None:
-        """Hand a job's events to the event loop as they come. In a thread; the job's turn lasts until it is over."""
+    def _told(self, answer: Answer) -> dict[str, Callable[..., object]]:
+        """What hands a job's events to the event loop as they come, from the worker's threads."""
+        tell = asyncio.get_running_loop().call_soon_threadsafe
+        begun = False
+
+        def on_event(event: Row) -> None:
+            nonlocal begun
+            if not begun:  # so its model is loaded, and may answer several at once
+                begun = True
+                tell(self.queue.admit)
+            if answer.pieces:
+                tell(answer.put, event)
+
+        return {"on_event": on_event, "on_end": lambda: tell(self._end, answer)}
+
+    def _end(self, answer: Answer) -> None:
+        """A job is over."""
         error: Exception | None = None
         try:
-            for event in job.events() if pieces else [job.result()]:
-                loop.call_soon_threadsafe(answer.put, event)
+            assert answer.job is not None  # it is known before the event loop hears of its end
+            row = answer.job.result()
+            if not answer.pieces:
+                answer.put(row)
         except Exception as caught:
             error = caught
-        loop.call_soon_threadsafe(self._over, answer, error)
-
-    def _over(self, answer: Answer, error: Exception | None) -> None:
         self._seconds += PACE_WEIGHT * (time.monotonic() - answer.begun - self._seconds)
-        self.metrics.tokens.labels(answer.task).inc(answer.tokens)
+        self.metrics.tokens.labels(answer.version.task).inc(answer.tokens)
         answer.put(error)
-        self.queue.release()
+        self._over(answer)
+
+    def _over(self, answer: Answer) -> None:
+        self._answers.discard(answer)
+        self.queue.release(answer.version.key)
 
     def _full(self, error: QueueFullError) -> ApiError:
         """A 429 that says when to come back: after half of those that wait have been served, by the latest pace."""

@@ -2,69 +2,87 @@
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from tasks.runtime.jobs import QueueFullError
 
 
 class FairQueue:
-    """One request is served at a time; the others wait, each client's in order, and clients take turns.
+    """Requests for one model are served at a time; the others wait, each client's in order, and clients take turns.
 
     The worker's own queue is first in, first out: a client that asks a hundred times at once would be served a hundred
     times before the next. When the queue is full, a client that has at least two fewer waiting than the one with the
     most gets the place of that one's newest request. For one event loop: nothing here is safe between threads.
     """
 
-    def __init__(self, capacity: int) -> None:
-        """Args: capacity: how many requests may wait; the one that is served does not."""
-        self.capacity = capacity
-        self.busy = False
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # the first client is next
+    def __init__(self, capacity: int, at_once: Callable[[str], int] = lambda _model: 1) -> None:
+        """Args: capacity: how many requests may wait; at_once: how many a model answers at the same time."""
+        self.capacity, self._at_once = capacity, at_once
+        self._served: list[str] = []  # their model, as often as there are requests for it
+        self._waiting: OrderedDict[str, deque[_Place]] = OrderedDict()  # the first client is next
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request is served."""
+        return bool(self._served)
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    async def acquire(self, client: str) -> None:
+    async def acquire(self, client: str, model: str = "") -> None:
         """Wait for one's turn, which lasts until `release`. Raises QueueFullError, at once or while waiting.
 
         When cancelled, its place is given up.
         """
-        if not self.busy:
-            self.busy = True
+        if not self._waiting and self._may_begin(model):
+            self._served.append(model)
             return
         if len(self) >= self.capacity:
             self._make_room(client)
-        place = asyncio.get_running_loop().create_future()
+        place = _Place(model, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(client, deque()).append(place)
         try:
-            await place
+            await place.turn
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.exception() is None:
-                self.release()  # the turn came at the same moment
+            if place.turn.done() and not place.turn.cancelled() and place.turn.exception() is None:
+                self.release(model)  # the turn came at the same moment
             else:
                 self._remove(client, place)
             raise
 
-    def release(self) -> None:
-        """The turn is over: the next client's oldest request is served."""
+    def release(self, model: str = "") -> None:
+        """A turn is over: the next client's oldest request is served, and more of them if its model can."""
+        self._served.remove(model)
+        self.admit()
+
+    def admit(self) -> None:
+        """Serve the next requests as far as they may begin now: their model may have been loaded meanwhile."""
         while self._waiting:
             client, places = next(iter(self._waiting.items()))
-            place = places.popleft()
+            place = places[0]
+            if not place.turn.done() and not self._may_begin(place.model):
+                return
+            places.popleft()
             if places:
                 self._waiting.move_to_end(client)
             else:
                 del self._waiting[client]
-            if not place.done():
-                place.set_result(None)
-                return
-        self.busy = False
+            if not place.turn.done():
+                self._served.append(place.model)
+                place.turn.set_result(None)
 
     def fail_all(self, error: Exception) -> None:
         """Fail all queued requests."""
         for places in self._waiting.values():
             for place in places:
-                if not place.done():
-                    place.set_exception(error)
+                if not place.turn.done():
+                    place.turn.set_exception(error)
         self._waiting.clear()
+
+    def _may_begin(self, model: str) -> bool:
+        served = self._served
+        return not served or (served[0] == model and len(served) < self._at_once(model))
 
     def _make_room(self, client: str) -> None:
         """Fail the newest request of the client that has the most. Raises QueueFullError if that is not fair."""
@@ -75,12 +93,20 @@ class FairQueue:
             raise full
         newest = places[-1]
         self._remove(greediest, newest)
-        if not newest.done():
-            newest.set_exception(full)
+        if not newest.turn.done():
+            newest.turn.set_exception(full)
 
-    def _remove(self, client: str, place: "asyncio.Future[None]") -> None:
+    def _remove(self, client: str, place: "_Place") -> None:
         places = self._waiting.get(client)
         if places is not None and place in places:
             places.remove(place)
             if not places:
                 del self._waiting[client]
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """A request that waits for its turn."""
+
+    model: str
+    turn: "asyncio.Future[None]"

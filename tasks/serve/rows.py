@@ -1,18 +1,27 @@
 """Requests of one row or many, as the worker's jobs."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tasks.base import Cancel, Row, Task, TaskInputError, TaskRowError, never
+
+if TYPE_CHECKING:
+    from tasks.chat import Chatbot
 
 ROWS_AT_ONCE = 32
 
 
-def work(rows: Sequence[Row], *, many: bool) -> Row:
-    """What is given to the worker in place of a row: the rows of a request, and whether they came as a list."""
-    return {"rows": rows, "many": many}
+def work(rows: Sequence[Row], *, many: bool, order: Row | None = None) -> Row:
+    """What is given to the worker in place of a row: the rows of a request, and whether they came as a list.
+
+    No rows only have the model loaded.
+
+    Args: order: what a chat asks for that only some engines can do, see `Chatbot.converse`.
+    """
+    return {"rows": rows, "many": many, "order": order}
 
 
 class RequestTask(Task):
@@ -28,7 +37,7 @@ class RequestTask(Task):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task.folder, task.model_name, task.device)
-        self.task = task
+        self.task, self.at_once = task, task.at_once
 
     def load(self) -> None:
         self.task.load()
@@ -41,13 +50,22 @@ class RequestTask(Task):
 
     def stream(self, row: Row, parameters: Mapping[str, Any] | None = None, cancel: Cancel = never) -> Iterator[Row]:
         rows: Sequence[Row] = row["rows"]
+        if row["order"] is not None:
+            return self._conversation(rows[0], row["order"], parameters or {}, cancel)
         if not row["many"]:
             return self.task.stream(rows[0], parameters, cancel)
         return self._all(rows, parameters, cancel)
 
+    def _conversation(self, row: Row, order: Row, parameters: Mapping[str, Any], cancel: Cancel) -> Iterator[Row]:
+        chat, started = cast("Chatbot", self.task), time.perf_counter()
+        (checked,) = chat.check_rows([row])
+        result = yield from chat.converse(checked, dict(order), chat.check_parameters(parameters), cancel)
+        yield {**result, "model": chat.model_name, "seconds": time.perf_counter() - started}
+
     def _all(self, rows: Sequence[Row], parameters: Mapping[str, Any] | None, cancel: Cancel) -> Iterator[Row]:
-        with _counted_from():
-            self.task.check_total(self.task.check_rows(rows), cancel)
+        if rows:
+            with _counted_from():
+                self.task.check_total(self.task.check_rows(rows), cancel)
         results: list[Row] = []
         size = 1 if self.task.in_pieces(parameters or {}) else ROWS_AT_ONCE
         for start in range(0, len(rows), size):

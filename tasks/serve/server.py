@@ -1,21 +1,24 @@
 """The gateway as a process: the parts put together, uvicorn, and how it ends."""
 
+import asyncio
 import socket
 import sys
 
 import uvicorn
 
 from tasks import TASKS, registry, task_class
-from tasks.base import Task
-from tasks.runs import open_store, readable_errors
+from tasks.base import ModelFolderError, Task, TaskInputError
+from tasks.hub.source import runs_on_llama
+from tasks.runs import StoreUnreachableError, open_store, readable_errors
 from tasks.runtime.worker import GIGABYTE, Worker
 from tasks.serve.app import application
 from tasks.serve.connections import BoundedServer, most_connections
 from tasks.serve.directory import Directory
 from tasks.serve.gateway import Gateway
 from tasks.serve.metrics import Metrics
-from tasks.serve.rows import RequestTask
-from tasks.serve.settings import Settings
+from tasks.serve.rows import RequestTask, work
+from tasks.serve.settings import CHATBOT, Settings
+from tasks.serve.warming import Warming
 
 # After the work was told to end: for connections to close, before they are cut.
 GRACE_S = 10
@@ -26,23 +29,45 @@ KEEP_ALIVE_S = 75
 class Server(BoundedServer):
     """Ends streams before it waits for connections to close; uvicorn itself would wait for the longest answer."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway, most: int) -> None:
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, most: int, *, preload: bool) -> None:
         super().__init__(config, most)
-        self.gateway = gateway
+        self.gateway, self.preload = gateway, preload
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.preload:
+            self._preloading = asyncio.create_task(preload(self.gateway))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self.gateway.stop()
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, listening: socket.socket, address: str) -> None:
+async def preload(gateway: Gateway) -> None:
+    """Load the champion of the chatbot, where it is GGUF: whoever asks first waits less. Others take long to load."""
+    try:
+        version = await gateway.directory.resolve(CHATBOT)
+        if runs_on_llama(await asyncio.to_thread(registry.model_folder, version)):
+            gateway.worker.submit(version.key, work([], many=True))
+    except (registry.ModelNotFoundError, TaskInputError, ModelFolderError, StoreUnreachableError):
+        return  # whoever asks hears of it
+
+
+def serve(settings: Settings, listening: socket.socket, address: str, warming: Warming | None = None) -> None:
     """Serve on a socket until a signal comes."""
     with readable_errors():
         open_store()  # creates it on a first start
     for task in TASKS:
         task_class(task)  # here, not in the first request
     metrics = Metrics()
-    worker = Worker(load, settings.memory_bytes, expected_bytes, max_queue=1)
+
+    def load(key: str) -> Task:
+        task = RequestTask(registry.load(key))
+        if warming is not None:
+            warming.end()
+        return task
+
+    worker = Worker(load, settings.memory_bytes, expected_bytes)
     gateway = Gateway(worker, Directory(), metrics, settings.queue)
     config = uvicorn.Config(
         application(settings, gateway, metrics),
@@ -64,12 +89,7 @@ def serve(settings: Settings, listening: socket.socket, address: str) -> None:
         f"serving {len(TASKS)} tasks at {address}, {locked}; models may take {settings.memory_bytes / GIGABYTE:.1f} GB",
         flush=True,
     )
-    Server(config, gateway, most).run(sockets=[listening])
-
-
-def load(key: str) -> Task:
-    """The loaded model of a registered version, for requests."""
-    return RequestTask(registry.load(key))
+    Server(config, gateway, most, preload=settings.preload).run(sockets=[listening])
 
 
 def expected_bytes(key: str) -> int | None:

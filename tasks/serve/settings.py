@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from tasks.parameters import Parameters, option
 
+CHATBOT = "chatbot"  # the task that OpenAI's chats are for, and that is asked first
 TOKEN_SWITCH = "PROJECT_DL_TOKEN"
 MEGABYTE = 10**6
 # How many bodies of the largest size may be in memory at once, whoever sends them.
@@ -23,6 +24,7 @@ class Options(Parameters):
     queue: int = option(64, "requests that may wait", ge=1, le=10_000)
     timeout: float = option(300.0, "seconds for an answer, waiting and loading the model included", ge=0.001, le=86_400)
     body_mb: float = option(32.0, "most megabytes a request", ge=0.001, le=1000)
+    preload: bool = option(True, "load the champion of the chatbot at the start, where it is GGUF")
 
 
 class Settings(Options):

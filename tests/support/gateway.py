@@ -181,7 +181,7 @@ def parts(
 ) -> Parts:
     """A gateway over tasks of no weights. Whoever makes one must close it."""
     settings, found, metrics = settings or Settings(), found or registry(), Metrics()
-    worker = Worker(loads, GIGABYTE, max_queue=1)
+    worker = Worker(loads, GIGABYTE)
     gateway = Gateway(worker, Directory(found.find, found.listed), metrics, settings.queue)
     return Parts(application(settings, gateway, metrics), gateway, metrics, found)
 

@@ -22,12 +22,13 @@ NAMES = {
 }
 
 
-def save_both(folder: Path, *, chat_template: bool = True) -> tuple[Path, Path]:
+def save_both(folder: Path, *, chat_template: bool = True, window: int = 160) -> tuple[Path, Path]:
     """A Qwen2 that has seen four lines: its folder of safetensors, and its GGUF file."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         model, tokenizer = qwen2()
         taught(model, tokenizer)
+    model.config.max_position_embeddings = window
     if not chat_template:
         tokenizer.chat_template = None
     model.save_pretrained(folder / "safetensors")

@@ -1,11 +1,11 @@
-"""Grad-CAM points at what decides, for every network, and changes nothing; words are left out whole."""
+"""Grad-CAM points at what decides, for every network, and changes nothing."""
 
 import pytest
 import torch
 from torch import nn
 
 import models
-from tasks.explain import first_layer_filters, grad_cam, left_out, parts_to_leave_out
+from tasks.explain import first_layer_filters, grad_cam
 
 
 class BrightQuarter(nn.Module):
@@ -65,35 +65,3 @@ def test_first_layer_filters_are_those_of_the_first_convolution() -> None:
     assert first_layer_filters(models.build("lenet5", 10, 1)).shape == (6, 1, 5, 5)
     with pytest.raises(ValueError, match="no convolution"):
         first_layer_filters(nn.Linear(2, 2))
-
-
-def test_parts_are_words_with_their_apostrophes_and_hyphens_and_marks() -> None:
-    text = "It’s a well-made film, isn't it?! 😀 好片"
-    parts = [text[start:end] for start, end in parts_to_leave_out(text)]
-    assert parts == ["It’s", "a", "well-made", "film", ",", "isn't", "it", "?!", "😀", "好", "片"]
-    assert parts_to_leave_out(" \n") == []
-
-
-@pytest.mark.parametrize(("words", "together"), [(64, 1), (65, 2), (128, 2), (129, 3), (1000, 16)])
-def test_many_words_are_left_out_in_groups_of_neighbors(words: int, together: int) -> None:
-    text = " ".join(f"w{number}" for number in range(words))
-    parts = [text[start:end].split() for start, end in parts_to_leave_out(text)]
-    assert len(parts) <= 64 and {len(part) for part in parts[:-1]} == {together}
-    assert [word for part in parts for word in part] == text.split()
-
-
-@pytest.mark.parametrize(
-    ("word", "left"),
-    [
-        ("a", "good, short film (1999)"),
-        ("good", "a, short film (1999)"),
-        (",", "a good short film (1999)"),
-        ("film", "a good, short (1999)"),
-        ("1999", "a good, short film ()"),
-    ],
-)
-def test_a_word_is_left_out_with_one_of_the_spaces_around_it(word: str, left: str) -> None:
-    text = "a good, short film (1999)"
-    start = text.index(word)
-    assert left_out(text, start, start + len(word)) == left
-    assert left_out("one two", 4, 7) == "one" and left_out("one", 0, 3) == ""

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.base import TaskInputError
-from tasks.engines import extractive
+from tasks.base import TaskInputError, TaskStopped
+from tasks.engines import extractive, pretrained
 from tests.support.tiny_models import LINES
+from tests.support.words import Countdown
 
 QUESTION = "Who wrote the book?"
 CONTEXT = LINES[2]
@@ -161,7 +162,26 @@ def test_questions_and_contexts_that_are_too_long_are_refused(task: Any, monkeyp
         task.run([{"question": QUESTION, "context": "word " * 500}])
 
 
-def test_rows_are_answered_one_by_one(task: Any) -> None:
-    rows = [{"question": QUESTION, "context": context} for context in LINES]
-    together = [row["answers"] for row in task.run(rows, {"top_k": 2})]
-    assert together == [task.run([row], {"top_k": 2})[0]["answers"] for row in rows]
+def test_rows_are_answered_alike_alone_and_in_batches(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    contexts = [*LINES, " ".join(LINES * 2), LINES[0]]
+    rows = [{"question": QUESTION, "context": context} for context in contexts]
+    alone = [task.run([row], {"top_k": 2})[0] for row in rows]
+    batches = []
+    monkeypatch.setattr(extractive, "BATCH_SIZE", 4)
+    monkeypatch.setattr(pretrained, "TEXTS_AT_ONCE", 5)
+    read = task.model.forward
+    monkeypatch.setattr(task.model, "forward", lambda **rows: batches.append(len(rows["input_ids"])) or read(**rows))
+    for one, other in zip(task.run(rows, {"top_k": 2}), alone, strict=True):
+        assert (one["windows"], one["tokens"]) == (other["windows"], other["tokens"])
+        assert [found["answer"] for found in one["answers"]] == [found["answer"] for found in other["answers"]]
+        scores = [[found["score"] for found in row["answers"]] for row in (one, other)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    assert batches[0] == 4 and len(batches) < len(rows)
+
+
+def test_a_cancelled_list_stops_between_batches(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "TEXTS_AT_ONCE", 2)
+    looks = Countdown(3)
+    with pytest.raises(TaskStopped):
+        task.run([{"question": QUESTION, "context": context} for context in LINES * 4], cancel=looks)
+    assert looks.late == 0

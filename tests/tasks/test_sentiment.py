@@ -9,6 +9,7 @@ from transformers import pipeline
 
 from tasks import sentiment
 from tasks.base import TaskInputError
+from tasks.engines import pretrained
 from tests.support.tiny_models import LINES
 
 Get = Callable[[str, str], Any]
@@ -49,7 +50,7 @@ def test_a_text_has_the_same_scores_alone_and_in_batches_of_any_size(
     texts = TEXTS * 3 + ["long " * 100]
     together = task.run(rows(texts))
     monkeypatch.setattr(sentiment, "BATCH_SIZE", 4)
-    monkeypatch.setattr(sentiment, "TEXTS_AT_ONCE", 7)
+    monkeypatch.setattr(pretrained, "TEXTS_AT_ONCE", 7)
     for text, one, other in zip(texts, together, task.run(rows(texts)), strict=True):
         [alone] = task.run(rows([text]))
         assert alone["scores"] == pytest.approx(one["scores"], abs=1e-5)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,26 @@ def test_several_threads_may_ask_at_once(story: Any) -> None:
     for thread in threads:
         thread.join()
     assert found == [expected] * 4
+
+
+def test_each_of_several_has_the_whole_window(story: Any) -> None:
+    room = story.window - 20
+    texts = [f"{name} ran home. " * 60 for name in ("The dog", "A cat", "Ada")]
+    alone = [story.run([{"text": text}], GREEDY)[0] for text in texts]
+    with ThreadPoolExecutor(len(texts)) as threads:
+        together = list(threads.map(lambda text: story.run([{"text": text}], GREEDY)[0], texts))
+    assert [row["prompt_tokens"] for row in together] == [room] * 3
+    assert [row["completion"] for row in together] == [row["completion"] for row in alone]
+    assert {row["tokens"] for row in together} == {20}
+
+
+def test_who_leaves_takes_nobody_along(story: Any) -> None:
+    expected = story.run([PROMPT], GREEDY)[0]["completion"]
+    stay, leave = story.stream(PROMPT, GREEDY), story.stream({"text": "The little dog"}, GREEDY)
+    pieces = [next(stay)["piece"], next(leave)["piece"]][:1]
+    leave.close()
+    *rest, row = stay
+    assert "".join(pieces + [event["piece"] for event in rest]) == row["completion"] == expected
 
 
 def test_a_model_larger_than_the_memory_is_refused_before_it_is_loaded(

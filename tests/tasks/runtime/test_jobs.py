@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tasks.base import ModelFolderError, TaskInputError
 from tasks.runtime.jobs import JobCancelled, QueueFullError
 from tasks.runtime.worker import ModelTooLargeError, Worker
-from tests.support.words import MB, PATIENCE, Loads, text, until
+from tests.support.words import MB, PATIENCE, Loads, Words, text, until
 
 
 @pytest.fixture
@@ -214,3 +215,57 @@ def test_a_full_queue_takes_no_more(loads: Loads) -> None:
         jobs[0].cancel()
         assert worker.submit("a", {"text": "4"}).position == 2
         loads.gate.set()
+
+
+class Several(Words):
+    """Answers three at once."""
+
+    at_once = 3
+
+
+@pytest.fixture
+def parallel() -> Iterator[Worker]:
+    with Worker(lambda key: (Several if key == "several" else Words)(Path(), key), 100 * MB) as worker:
+        yield worker
+
+
+SLOW = {"pause_ms": 5}
+
+
+def test_a_model_answers_as_many_at_once_as_it_can(parallel: Worker) -> None:
+    long = [parallel.submit("several", {"text": "so " * 10_000}, SLOW) for _ in range(4)]
+    until(lambda: [job.state for job in long] == ["running"] * 3 + ["queued"])
+    assert (parallel.at_once("several"), parallel.at_once("other"), parallel.statistics().queued) == (3, 1, 1)
+    long[1].cancel()
+    until(lambda: long[3].state == "running")
+    assert [long[0].state, long[1].state, long[2].state] == ["running", "cancelled", "running"]
+    assert not long[3].position
+
+
+def test_another_model_waits_for_all_of_them_and_is_overtaken_by_none(parallel: Worker) -> None:
+    long = [parallel.submit("several", {"text": "so " * 10_000}, SLOW) for _ in range(2)]
+    other = parallel.submit("other", {"text": "one two"})
+    behind = parallel.submit("several", {"text": "three"})
+    until(lambda: [job.state for job in long] == ["running"] * 2)
+    long[0].cancel()
+    until(lambda: long[0].state == "cancelled")
+    assert (other.position, behind.position) == (1, 2)
+    long[1].cancel()
+    assert (text(other), text(behind)) == ("one two", "three")
+    assert other.state == "done"
+
+
+def test_an_error_of_one_leaves_the_others_alone(parallel: Worker) -> None:
+    long = parallel.submit("several", {"text": "so " * 200}, SLOW)
+    until(lambda: long.state == "running")
+    with pytest.raises(RuntimeError):
+        parallel.submit("several", {"text": "fail"}).result(PATIENCE)
+    assert text(long).split() == ["so"] * 200
+
+
+def test_who_listens_hears_each_event_and_the_end(parallel: Worker) -> None:
+    heard: list[Any] = []
+    job = parallel.submit("several", {"text": "one two"}, on_event=heard.append, on_end=lambda: heard.append(None))
+    job.result(PATIENCE)
+    until(lambda: heard[-1:] == [None])
+    assert heard[:-1] == list(job.events())

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from tasks.engines.generation import MAX_NEW_TOKENS
 from tasks.serve.bodies import task_body
-from tasks.serve.completions import NEUTRAL, ChatBody
+from tasks.serve.completions import NATIVE, ChatBody, TextBody
 from tasks.serve.errors import ApiError
 from tests.support.gateway import Parrot, parts, sent_events
 
@@ -113,7 +113,8 @@ def test_fields_that_change_nothing_are_ignored(client: TestClient) -> None:
         "metadata": {"a": "b"},
         "reasoning_effort": "low",
         "min_p": 0.1,
-        **{name: values[0] for name, values in NEUTRAL.items()},
+        **{name: values[0] for name, values in {**ChatBody.neutral, **NATIVE}.items()},
+        "tool_choice": "auto",
         "frequency_penalty": 0.0,
         "logit_bias": None,
     }
@@ -162,10 +163,17 @@ def test_a_reply_that_has_begun_is_continued_unless_it_has_no_text(client: TestC
         ({"stop": ["a", ""]}, 400, "stop", "stop has an empty text; valid"),
         ({"stop": 3}, 400, "stop", "stop is 3; valid: text or a list"),
         ({"stop": "\\n"}, 400, "stop", "a backslash before an n"),
-        ({"n": 2}, 400, "n", "n is 2; valid: 1, or leave it out"),
-        ({"tools": [{}]}, 400, "tools", "tools is [{}]; valid: [], or leave it out"),
-        ({"top_logprobs": 3}, 400, "top_logprobs", "top_logprobs is 3; valid: 0"),
-        ({"response_format": {"type": "json_object"}}, 400, "response_format", "valid: {'type': 'text'}, or leave it"),
+        ({"n": 9}, 400, "n", "n is 9; valid: less than or equal to 4"),
+        ({"tools": [{}]}, 400, "tools", "tools[0].type is missing"),
+        ({"tool_choice": "required"}, 400, "tool_choice", "tool_choice is given without tools; valid: tools beside it"),
+        ({"top_logprobs": 3}, 400, "top_logprobs", "top_logprobs is given without logprobs; valid: logprobs true"),
+        (
+            {"response_format": {"type": "json_schema"}},
+            400,
+            "response_format",
+            "response_format.json_schema is missing",
+        ),
+        ({"functions": [{}]}, 400, "functions", "functions is [{}]; valid: [], or leave it out"),
         ({"messages": []}, 400, "messages", "messages is []; valid: a list of at least 1"),
         ({"messages": "hello"}, 400, "messages", "messages is 'hello'; valid: a list"),
         ({"messages": [3]}, 400, "messages", "messages[0] is 3; valid: an object"),
@@ -201,6 +209,8 @@ def test_what_cannot_be_done_is_said_in_the_words_of_the_api(
         (ChatBody, {"messages": [HELLO] * 100_000}),
         (ChatBody, {"messages": [{"role": "user", "content": [3] * 100_000}]}),
         (ChatBody, {"messages": [HELLO], "stop": [3] * 100_000}),
+        (ChatBody, {"messages": [HELLO], "tools": [3] * 100_000}),
+        (TextBody, {"prompt": [3] * 100_000}),
     ],
 )
 def test_of_a_hundred_thousand_errors_few_are_noted(body: Any, given: Any) -> None:

@@ -111,3 +111,31 @@ async def test_clearing_sends_all_away_with_the_reason() -> None:
             await task
     queue.release()
     assert served == ["a1"] and not queue.busy and len(queue) == 0
+
+
+@run_async
+async def test_requests_for_one_model_are_served_together_as_far_as_it_can() -> None:
+    at_once = {"several": 1}
+    queue, served = FairQueue(20, lambda model: at_once.get(model, 1)), []
+
+    async def one(name: str, model: str) -> None:
+        await queue.acquire(name[0], model)
+        served.append(name)
+
+    asking = [("a1", "several"), ("a2", "several"), ("b1", "several"), ("b2", "other"), ("a3", "several")]
+    tasks = [asyncio.create_task(one(name, model)) for name, model in asking]
+    await asyncio.sleep(0)
+    assert served == ["a1"]  # it is not loaded yet
+    at_once["several"] = 3
+    queue.admit()
+    await asyncio.sleep(0)
+    assert served == ["a1", "a2", "b1"]
+    queue.release("several")
+    await asyncio.sleep(0)
+    assert served == ["a1", "a2", "b1", "a3"]  # b2 is another model's, and it is a's turn
+    for _ in range(3):
+        queue.release("several")
+    await asyncio.gather(*tasks)
+    assert served[-1] == "b2" and queue.busy
+    queue.release("other")
+    assert not queue.busy
