@@ -19,6 +19,7 @@ from experiments.tracking.run import Tracker, git_commit, tracked_run
 from tasks import open_task, registry
 from tasks.base import ModelFolderError, Task, TaskInputError, first_line
 from tasks.catalog import CatalogError
+from tasks.disk import full_disk
 from tasks.engines.devices import pick_device
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.memory import give_memory_back, modules_of
@@ -104,8 +105,9 @@ def _registered(task: str, version: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    spoken = isinstance(error, (ModelFolderError, TaskInputError, TrainingError, StoreUnreachableError))
-    return first_line(error) if spoken else f"{type(error).__name__}: {first_line(error)}"
+    if isinstance(error, (ModelFolderError, TaskInputError, TrainingError, StoreUnreachableError)):
+        return first_line(error)
+    return full_disk(error) or f"{type(error).__name__}: {first_line(error)}"
 
 
 def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracker) -> Outcome:
