@@ -130,6 +130,7 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
             "memory_bytes": str(loaded.memory_bytes()),
             "git_commit": git_commit(),
             **score_tags(task, scores),
+            **_template_tag(loaded),
         }
         del loaded  # packaging loads the model again
         give_memory_back()
@@ -159,6 +160,14 @@ def _first_answer(folder: Path, name: str, origin: Origin, device: str) -> tuple
     with _timed("answered its input example"):
         loaded.run([INPUT_EXAMPLES[loaded.name]], FIRST_PARAMETERS.get(loaded.name))
     return loaded, {"load_seconds": ready - started, "first_answer_seconds": time.perf_counter() - ready}
+
+
+def _template_tag(loaded: Any) -> dict[str, str]:
+    """A tag of a chatbot whose model knows no form of conversations, which is said, too."""
+    if loaded.name != "chatbot" or loaded.engine.has_chat_template:
+        return {}
+    _say("it has no chat template: it continues the messages as plain text")
+    return {"chat_template": "none"}
 
 
 def _scores(loaded: Task, wanted: bool) -> dict[str, float]:

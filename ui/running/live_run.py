@@ -12,6 +12,7 @@ from ui.running.processes import FINISHED, RUNNING, TAG, Process
 COUNTED = re.compile(r"^\s*(?P<what>epoch\s+|\[)?(?P<done>\d{1,6})/(?P<all>\d{1,6})\b", re.MULTILINE)
 # A warning and the line of code below it, as Python and logging write them.
 LIBRARY = re.compile(r"Warning:|^\s+[\w.]+\($|\b(?:WARNING|INFO)\b|^\[\w+\] |\[\d+;\d+m")
+FETCHED = re.compile(r"downloaded .* of .* \((\d{1,3})%\)")
 MEASURABLE = 0.05  # of the work: an estimate from less is a guess
 PARENT = "mlflow.parentRunId"
 PARTS = ("train", "val")
@@ -100,6 +101,13 @@ def progress(process: Process, log: str) -> tuple[float, str] | None:
     if what == "[":  # which one it is at, not how many are done
         return (done - 1) / total, f"{done} of {total}"
     return done / total, f"{'epoch ' if what else ''}{done} of {total}{'' if what else ' done'}"
+
+
+def fetched(log: str) -> tuple[float, str] | None:
+    """How far a download is, 0 to 1 and in words, if that is what a program said last."""
+    said = last_said(log).strip()
+    found = FETCHED.match(said)
+    return (min(1.0, int(found[1]) / 100), said) if found else None
 
 
 def remaining(process: Process, done: float) -> str:
