@@ -17,6 +17,7 @@ from typing import IO, Any
 from tasks.base import ModelFolderError
 from tasks.hub.failures import hub_error
 from tasks.hub.repository import Plan, RemoteFile, in_bytes, repository_folder
+from tasks.texts import format_duration
 
 CHUNK = 2**18
 TIMEOUT_S = 20.0  # without a single byte
@@ -44,16 +45,11 @@ class Progress:
         share = self.done / self.total if self.total else 1.0
         parts = [f"downloaded {self.done / MEGABYTE:,.1f} of {self.total / MEGABYTE:,.1f} MB ({share:.0%})"]
         if self.rate > 0 and self.done < self.total:
-            parts += [f"{self.rate / MEGABYTE:,.1f} MB/s", f"{in_words((self.total - self.done) / self.rate)} left"]
+            parts += [
+                f"{self.rate / MEGABYTE:,.1f} MB/s",
+                f"{format_duration((self.total - self.done) / self.rate)} left",
+            ]
         return ", ".join(parts)
-
-
-def in_words(seconds: float) -> str:
-    """A length of time: 12 s, 3 min 5 s, 2 h 10 min."""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @dataclass

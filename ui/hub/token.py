@@ -31,6 +31,7 @@ def draw_token() -> None:
 
 def _keep() -> None:
     given = st.session_state.get(FIELD, "").strip()
+    st.session_state[FIELD] = ""  # the page is not to hold it any longer
     if given and given.isascii() and given.isprintable():
         st.session_state[TOKEN] = given
 

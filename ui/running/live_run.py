@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.runs import end_abandoned, find_run, open_store, readable_errors, tagged_runs
+from tasks.texts import format_duration
 from ui.running.processes import FINISHED, RUNNING, TAG, Process
 
 COUNTED = re.compile(r"^\s*(?P<what>epoch\s+|\[)?(?P<done>\d{1,6})/(?P<all>\d{1,6})\b", re.MULTILINE)
@@ -114,7 +115,7 @@ def remaining(process: Process, done: float) -> str:
     """How long a process still has, going on as it did so far; empty while too little is done to say."""
     if process.state != RUNNING or process.began is None or not MEASURABLE <= done < 1:
         return ""
-    return f"about {in_words((time.time() - process.began) * (1 - done) / done)} left"
+    return f"about {format_duration((time.time() - process.began) * (1 - done) / done)} left"
 
 
 def last_said(log: str) -> str:
@@ -138,14 +139,4 @@ def duration(process: Process) -> str:
     seconds = max(0.0, (process.ended or time.time()) - (process.began or process.started))
     if process.ended is None and not process.active:
         return "an unknown time"  # it was killed with all that could have noted when
-    return in_words(seconds)
-
-
-def in_words(seconds: float) -> str:
-    """A length of time for people: 12 s, 3 min 5 s, 2 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return format_duration(seconds)
