@@ -8,8 +8,9 @@ from tasks.base import ModelFolderError, short
 from tasks.catalog import CatalogModel, catalog
 from tasks.engines.gguf import read_gguf
 from tasks.hub.checks import GGUF, cached_repository, check_folder
+from tasks.hub.names import Source, parse
 from tasks.hub.package import PackageSource
-from tasks.hub.source import Source, read_source
+from tasks.hub.source import read_source
 
 AUTO = "auto"
 HUB = "hub"
@@ -68,7 +69,7 @@ def choose(task: str, model: str, revision: str | None) -> Choice:
             f"model is {short(model)}, which cannot be read: {getattr(error, 'strerror', None) or error}; "
             f"{_valid(task)}"
         ) from error
-    hub_id, _, variant = model.partition(":")
+    hub_id, variant = parse(model) or (model, "")
     return Choice(model, source=_source(hub_id, revision or MAIN, task), variant=variant)
 
 

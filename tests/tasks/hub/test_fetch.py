@@ -17,7 +17,7 @@ from tasks.hub import fetch as fetching
 from tasks.hub import memory
 from tasks.hub.failures import HubUnreachableError, TokenRefusedError, within
 from tasks.hub.fetch import Progress, discard, fetch, left_over
-from tasks.hub.names import Source
+from tasks.hub.names import Source, parse
 from tasks.hub.quantization import pick, quantization, variants
 from tasks.hub.repository import Plan, look_up, repository_folder
 from tasks.hub.source import download, pinned_in_cache, read_source, runs_on_llama, weights, write_source
@@ -334,6 +334,24 @@ def test_a_model_larger_than_the_memory_is_said_before_the_download(
     assert said.startswith(f"{ID} needs 2.0 MB of memory, more than the 1.0 MB that there are for models")
     monkeypatch.setenv("PROJECT_DL_MEMORY_GB", "1")
     memory.check_memory(plan())
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("gpt2", ("gpt2", "")),
+        ("a/b:Q4_K_M", ("a/b", "Q4_K_M")),
+        ("a/b:sub/m-q8_0.gguf", ("a/b", "sub/m-q8_0.gguf")),
+        ("a/b:", None),
+        ("a/b:../x.gguf", None),
+        ("a/b:/etc/x.gguf", None),
+        ("http://a/b", None),
+        ("a/b/c", None),
+        ("a/b:Q4\nx", None),
+    ],
+)
+def test_an_id_may_name_a_gguf_file(typed: str, expected: tuple[str, str] | None) -> None:
+    assert parse(typed) == expected
 
 
 def test_a_source_with_a_wrong_file_is_refused(tmp_path: Path) -> None:
