@@ -12,7 +12,7 @@ import pytest
 
 from tasks.catalog import catalog
 from tests.conftest import PROJECT_ROOT
-from tests.support.browsing import WIDE, browser, tool_running
+from tests.support.browsing import WIDE, browser, drawn, tool_running
 from tests.support.local_hub import TOKEN, local_hub
 
 ID = "someone/SmolLM2-135M-Instruct-GGUF"
@@ -68,11 +68,12 @@ def test_a_model_is_found_fetched_stopped_resumed_and_asked(empty_store: Path, t
             page.get_by_role("button", name="Resume").click()
             page.get_by_role("link", name="Open in its task").click(timeout=WAIT_MS)
             assert 0 < hub.sent[weights.name] <= len(model.content(weights.name)) - HALF / 2
-            page.get_by_test_id("stChatInput").get_by_role("textbox").fill(
-                "What is the capital of France?", timeout=WAIT_MS
-            )
-            page.keyboard.press("Enter")
-            page.get_by_text(re.compile("capital of France is Paris")).first.wait_for(timeout=WAIT_MS)
+            drawn(page, WAIT_MS)
+            entry = page.get_by_test_id("stChatInput").get_by_role("textbox")
+            entry.fill("What is the capital of France?", timeout=WAIT_MS)
+            entry.press("Enter")
+            page.get_by_test_id("stChatMessage").get_by_text("Paris").first.wait_for(timeout=WAIT_MS)
+            drawn(page, WAIT_MS)
             shot(page, "hub-asked", tmp_path)
             assert TOKEN not in page.content()
         own = (address, address.replace("http", "ws"), "data:", "blob:")

@@ -37,11 +37,20 @@ def draw_hub(versions: Sequence[RegisteredVersion]) -> None:
             st.session_state[FOUND] = find(st.session_state[TASK], st.session_state[WORDS].strip(), token())
     found: Found | None = st.session_state.get(FOUND)
     draw_note(NOTE)
-    if found is not None:
-        _draw_found(found, versions)
-    st.header("Downloads and registrations")
-    _draw_left_over()
-    draw_processes(("register",), "Nothing is being downloaded.")
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.header("Found")
+        if found is not None:
+            _draw_found(found, versions)
+        else:
+            st.info(
+                "Search for words in the names of models, or for nothing: then the most popular.",
+                icon=":material/search:",
+            )
+    with right:
+        st.header("Downloads")
+        _draw_left_over()
+        draw_processes(("register",), "Nothing is being downloaded.")
 
 
 def _draw_found(found: Found, versions: Sequence[RegisteredVersion]) -> None:

@@ -23,6 +23,7 @@ def draw_token() -> None:
         if token():
             st.success("Your token is used until you close this page. It is in no file, log or run.")
             st.button("Forget it", key="hub-token-forget", on_click=_forget, icon=":material/key_off:")
+            return
         with st.form("hub-token-form", clear_on_submit=True, border=False):
             st.text_input("Token", type="password", key=FIELD, max_chars=LONGEST, autocomplete="off")
             st.form_submit_button("Use token", key="hub-token-use", on_click=_keep, icon=":material/key:")
