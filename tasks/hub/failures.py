@@ -22,7 +22,7 @@ class TokenRefusedError(ModelFolderError):
     """The Hub does not know the token that was sent along."""
 
 
-def hub_error(error: BaseException, hub_id: str, revision: str = "main") -> ModelFolderError:
+def hub_error(error: Exception, hub_id: str, revision: str = "main") -> ModelFolderError:
     """An error of the Hub's client as one that says in a line what was wrong and what helps."""
     import httpx2
     from huggingface_hub import errors

@@ -89,7 +89,7 @@ def fetch(plan: Plan, report: Callable[[Progress], None] | None = None, token: s
     Raises ModelFolderError, in one line. What has come of a file is kept, also when it is stopped (KeyboardInterrupt).
     """
     from huggingface_hub import snapshot_download
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     class Silent(tqdm):
         def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -156,6 +156,10 @@ def _draw_left_over() -> None:
                 key=f"hub-discard-{hub_id}",
                 icon=":material/delete:",
                 type="tertiary",
-                on_click=discard,
+                on_click=_discard,
                 args=(hub_id,),
             )
+
+
+def _discard(hub_id: str) -> None:
+    discard(hub_id)
