@@ -1,5 +1,7 @@
 """Whether a model of the Hub fits into the memory here, before it is downloaded."""
 
+import sys
+
 import psutil
 
 from tasks.base import ModelFolderError
@@ -15,8 +17,16 @@ def memory_there_is() -> int:
 def check_memory(plan: Plan) -> None:
     """Refuse a model that does not fit into the memory, before it is downloaded. Raises ModelFolderError."""
     room = memory_there_is()
-    if plan.memory_bytes > room:
+    # Safetensors are loaded in half precision on a GPU; a GGUF file is as it is.
+    needed = plan.memory_bytes // 2 if on_gpu() and not plan.source.file else plan.memory_bytes
+    if needed > room:
         raise ModelFolderError(
-            f"{plan.source.hub_id} needs {in_bytes(plan.memory_bytes)} of memory, more than the {in_bytes(room)} "
+            f"{plan.source.hub_id} needs {in_bytes(needed)} of memory, more than the {in_bytes(room)} "
             f"that there are for models ({MEMORY_SWITCH}, or what is free)"
         )
+
+
+def on_gpu() -> bool:
+    """Whether models are loaded onto a GPU; torch is not imported to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_available()

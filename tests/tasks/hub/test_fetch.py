@@ -329,9 +329,13 @@ def test_the_default_quantization_follows_the_size(names: list[str], parameters:
 def test_a_model_larger_than_the_memory_is_said_before_the_download(
     hub: LocalHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(memory, "on_gpu", lambda: False)
     monkeypatch.setenv("PROJECT_DL_MEMORY_GB", "0.001")
     said = failure(lambda: memory.check_memory(plan()))
     assert said.startswith(f"{ID} needs 2.0 MB of memory, more than the 1.0 MB that there are for models")
+    monkeypatch.setattr(memory, "on_gpu", lambda: True)  # half precision
+    memory.check_memory(plan())
+    monkeypatch.setattr(memory, "on_gpu", lambda: False)
     monkeypatch.setenv("PROJECT_DL_MEMORY_GB", "1")
     memory.check_memory(plan())
 
