@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tasks.base import ModelFolderError
-from tasks.hub.failures import hub_error
+from tasks.hub.failures import hub_error, quiet_client
 from tasks.hub.repository import Plan, RemoteFile, in_bytes, repository_folder
 from tasks.texts import format_duration
 
@@ -99,20 +99,21 @@ def fetch(plan: Plan, report: Callable[[Progress], None] | None = None, token: s
     meter = _Meter(plan.bytes, report)
     blobs = repository_folder(plan.source.hub_id) / "blobs"
     try:
-        blobs.mkdir(parents=True, exist_ok=True)
-        for file in plan.files:
-            if file.sha256 and not (blobs / file.blob).exists():
-                _fetch_file(plan, file, blobs / file.blob, meter, token)
-            meter.passed(file.size)
-        plan.remember_revision()
-        # The small files, and the folder that links to them all.
-        place = snapshot_download(
-            plan.source.hub_id,
-            revision=plan.source.revision,
-            allow_patterns=[escape(file.path) for file in plan.files],
-            token=token,
-            tqdm_class=Silent,
-        )
+        with quiet_client():
+            blobs.mkdir(parents=True, exist_ok=True)
+            for file in plan.files:
+                if file.sha256 and not (blobs / file.blob).exists():
+                    _fetch_file(plan, file, blobs / file.blob, meter, token)
+                meter.passed(file.size)
+            plan.remember_revision()
+            # The small files, and the folder that links to them all.
+            place = snapshot_download(
+                plan.source.hub_id,
+                revision=plan.source.revision,
+                allow_patterns=[escape(file.path) for file in plan.files],
+                token=token,
+                tqdm_class=Silent,
+            )
     except Exception as error:  # the Hub's client passes on errors of several libraries
         raise hub_error(error, plan.source.hub_id, plan.revision) from error
     return Path(place)

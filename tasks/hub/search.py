@@ -8,7 +8,7 @@ from typing import Any
 from tasks.base import ModelFolderError
 from tasks.hub.architectures import CONVERSATIONAL, LANGUAGE_TASKS, PIPELINE_TAGS, classes, runs_here
 from tasks.hub.checks import GGUF
-from tasks.hub.failures import LIMIT_S, HubUnreachableError, hub_error, within
+from tasks.hub.failures import LIMIT_S, HubUnreachableError, hub_error, quiet_client, within
 from tasks.hub.quantization import BITS, default_name
 from tasks.hub.repository import BYTES_A_PARAMETER, SAFETENSORS, license_of
 from tasks.json_files import read_json
@@ -85,7 +85,8 @@ def search(task: str, words: str, limit: int = LIMIT, token: str | None = None) 
         return list(found.values())
 
     try:
-        infos = within(LIMIT_S, ask)
+        with quiet_client():
+            infos = within(LIMIT_S, ask)
     except Exception as error:  # the Hub's client passes on errors of several libraries
         failure = hub_error(error, "the list of models")
         if isinstance(failure, HubUnreachableError):

@@ -136,6 +136,21 @@ def test_a_search_that_finds_nothing_is_one_line(hub: LocalHub, arguments: list[
     assert str(error.value).startswith(said) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(429, "the Hub has had too many questions; try again later"), (500, "the Hub answers with status 500")],
+)
+def test_a_hub_that_is_busy_or_ill_is_one_line(
+    status: int, said: str, hub: LocalHub, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)  # between the client's tries
+    hub.refuse(status, times=9, path="/api/models")
+    with pytest.raises(ConfigError) as error:
+        register.main(["--search", "qwen", "--task", "chatbot"])
+    assert str(error.value) == f"the list of models cannot be asked for now: {said}"
+    assert not caplog.records
+
+
 def test_the_tables_of_architectures_are_those_of_the_libraries() -> None:
     from transformers.models.auto import modeling_auto
 
