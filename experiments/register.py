@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from experiments.registration.report import RegisterResult
 
 
-def main(argv: Sequence[str] | None = None) -> RegisterResult:
-    """Register as the command line says; see `experiments.config.RegisterConfig` for the parameters."""
+def main(argv: Sequence[str] | None = None) -> RegisterResult | None:
+    """Register, or search, as the command line says; see `experiments.config.RegisterConfig` for the parameters."""
     config, _ = cli.parse(RegisterConfig, argv)
+    if config.search != "none":
+        from experiments.registration.search import print_search
+
+        print_search(config)
+        return None
     # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
     from experiments.registration.run import register
 

@@ -29,6 +29,7 @@ PACKAGED = {
     "sha256": r"[0-9a-f]{64}",
 }
 OPTIONAL_FIELDS = ("default", "note", "system")
+TASK_FIELDS = {"starter", "starter_note", "models"}
 PRETRAINED_TASKS = (
     "sentiment-analysis",
     "summarization",
@@ -56,7 +57,7 @@ class CatalogModel:
         disk_bytes: of the files that are fetched; None: unknown.
         parameters: how many; None: unknown.
         source: where the facts were looked up.
-        note: what a person should know before choosing it.
+        note: what it is good for, and what to know before choosing it.
         system: what a chat model is told where the conversation does not tell it anything.
     """
 
@@ -100,10 +101,15 @@ class CatalogModel:
 
 @dataclass(frozen=True)
 class TaskCatalog:
-    """The models of one task, the default first, and the folder of its starter model if it has one."""
+    """The models of one task, the default first, and the folder of its starter model if it has one.
+
+    Attributes:
+        starter_note: what the starter is good for; empty without one.
+    """
 
     models: tuple[CatalogModel, ...]
     starter: Path | None
+    starter_note: str = ""
 
     @property
     def default(self) -> CatalogModel:
@@ -125,6 +131,13 @@ class TaskCatalog:
         """Whether a model of it is on this machine from the start."""
         packaged = self.packaged
         return self.starter_here is not None or bool(packaged and packaged.package and packaged.package.find())
+
+    def good_for(self, model: str) -> str:
+        """What a model is good for, in a sentence, by the name that its results have; empty where nobody said."""
+        if self.starter is not None and model == f"starter-{self.starter.name}":
+            return self.starter_note
+        entry = self.find(model)
+        return entry.note if entry else ""
 
     def find(self, name: str) -> CatalogModel | None:
         """A model by its name or Hub id."""
@@ -150,8 +163,10 @@ def read_catalog(path: Path) -> dict[str, TaskCatalog]:
 
 
 def _task(task: str, entry: Any) -> TaskCatalog:
-    if not isinstance(entry, dict) or set(entry) != {"starter", "models"} or not isinstance(entry["models"], list):
-        raise CatalogError(f"{task} is not as it should be; valid: starter (a folder or null) and models (a list)")
+    if not isinstance(entry, dict) or set(entry) != TASK_FIELDS or not isinstance(entry["models"], list):
+        raise CatalogError(
+            f"{task} is not as it should be; valid: starter (a folder or null), starter_note and models (a list)"
+        )
     models = [_model(f"{task}, model {number}", given) for number, given in enumerate(entry["models"], start=1)]
     names = [model.name for model in models]
     if len(set(names)) < len(names):
@@ -160,7 +175,10 @@ def _task(task: str, entry: Any) -> TaskCatalog:
     defaults = sum(model.default for model in models)
     if defaults != 1:
         raise CatalogError(f"{task} has {defaults} models with default: true; valid: one")
-    return TaskCatalog(tuple(sorted(models, key=lambda model: not model.default)), _starter(task, entry["starter"]))
+    note = "" if entry["starter_note"] is None else _text(task, "starter_note", entry["starter_note"])
+    return TaskCatalog(
+        tuple(sorted(models, key=lambda model: not model.default)), _starter(task, entry["starter"]), note
+    )
 
 
 def _starter(task: str, value: Any) -> Path | None:

@@ -56,3 +56,13 @@ def named_parts(parts: Iterable[str]) -> list[str]:
 def count_words(text: str) -> int:
     """How many words a text has."""
     return len(WORD.findall(text))
+
+
+def format_duration(seconds: float) -> str:
+    """A length of time: 12 s, 3 min 5 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

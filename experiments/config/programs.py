@@ -151,9 +151,13 @@ class RegisterConfig(Config):
     task: str = option("all", "which task; all = each with its starter", choices=("all", *PRETRAINED_TASKS))
     model: str = option(
         "auto",
-        "name of the catalogue (tasks/catalog.yaml), id on the Hub, or folder; auto = the starter that comes with the "
-        "project, hub = the catalogue's default",
+        "name of the catalogue (tasks/catalog.yaml), id on the Hub (of GGUF also owner/name:Q4_K_M), folder or .gguf "
+        "file; auto = the starter that comes with the project, hub = the catalogue's default",
     )
+    search: str = option(
+        "none", "words in the ids of models on the Hub: prints those that can run here, and registers none"
+    )
+    limit: int = option(20, "how many models a search prints", ge=1, le=100)
     package_weights: bool = option(
         False, "copy the weights into the registry, to serve without a network; of a folder they always are"
     )

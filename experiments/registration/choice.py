@@ -8,8 +8,9 @@ from tasks.base import ModelFolderError, short
 from tasks.catalog import CatalogModel, catalog
 from tasks.engines.gguf import read_gguf
 from tasks.hub.checks import GGUF, cached_repository, check_folder
+from tasks.hub.names import Source, parse
 from tasks.hub.package import PackageSource
-from tasks.hub.source import Source, read_source
+from tasks.hub.source import read_source
 
 AUTO = "auto"
 HUB = "hub"
@@ -21,6 +22,7 @@ class Choice:
     """A model: elsewhere (`source`), in a folder of this machine (`folder`), or in a GGUF file there (`file`).
 
     Attributes:
+        variant: of a model on the Hub, the quantization or GGUF file that is meant; empty for the default.
         entry: its catalogue entry, if it has one.
         starter: whether it is the small model that comes with this project.
     """
@@ -29,6 +31,7 @@ class Choice:
     source: Source | PackageSource | None = None
     folder: Path | None = None
     file: Path | None = None
+    variant: str = ""
     entry: CatalogModel | None = None
     starter: bool = False
 
@@ -37,8 +40,9 @@ def choose(task: str, model: str, revision: str | None) -> Choice:
     """The model that a name stands for: the catalogue comes first, then folders, then the Hub.
 
     Args:
-        model: name of the catalogue, Hub id, folder, GGUF file; `auto` for the task's starter, or its model in a
-            package, and where it has neither for the catalogue's default; `hub` for that in any case.
+        model: name of the catalogue, Hub id (`:Q4_K_M` or `:file.gguf` behind it names one of its GGUF files), folder,
+            GGUF file; `auto` for the task's starter, or its model in a package, and where it has neither for the
+            catalogue's default; `hub` for that in any case.
         revision: commit, tag or branch on the Hub; None: the catalogue's, or `main`.
 
     Raises ConfigError, naming what is valid, for what can be none of these.
@@ -65,7 +69,8 @@ def choose(task: str, model: str, revision: str | None) -> Choice:
             f"model is {short(model)}, which cannot be read: {getattr(error, 'strerror', None) or error}; "
             f"{_valid(task)}"
         ) from error
-    return Choice(model, source=_source(model, revision or MAIN, task))
+    hub_id, variant = parse(model) or (model, "")
+    return Choice(model, source=_source(hub_id, revision or MAIN, task), variant=variant)
 
 
 def _of_folder(folder: Path, revision: str | None) -> Choice:
@@ -79,7 +84,11 @@ def _of_folder(folder: Path, revision: str | None) -> Choice:
         raise ConfigError(f"model: {error}") from error
     if source is None:
         return Choice(_name(folder), folder=folder)
-    return Choice(source.hub_id if isinstance(source, Source) else Path(source.file).stem, source=source)
+    if isinstance(source, PackageSource):
+        return Choice(Path(source.file).stem, source=source)
+    return Choice(
+        f"{source.hub_id}:{source.file}" if source.file else source.hub_id, source=source, variant=source.file
+    )
 
 
 def _of_file(file: Path, revision: str | None) -> Choice:
@@ -110,6 +119,6 @@ def _valid(task: str) -> str:
     """Which models there are for a task, in words."""
     names = ", ".join(model.name for model in catalog()[task].models)
     return (
-        f"valid for {task}: {names}, the id of a model on the Hugging Face Hub (owner/name), or an existing folder or "
-        ".gguf file"
+        f"valid for {task}: {names}, the id of a model on the Hugging Face Hub (owner/name, of GGUF also "
+        "owner/name:Q4_K_M), or an existing folder or .gguf file"
     )

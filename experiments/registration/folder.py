@@ -3,22 +3,23 @@
 import json
 import shutil
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub import model_info
 
 from experiments.registration.choice import Choice
+from experiments.registration.download import downloaded
 from tasks import describe_folder
 from tasks.chat import DEFAULTS_FILE
 from tasks.engines.gguf import read_gguf
 from tasks.hub.checks import check_folder, model_files
 from tasks.hub.package import PackageSource
-from tasks.hub.source import Source, download, write_source
+from tasks.hub.quantization import PART
+from tasks.hub.source import write_source
 
 UNKNOWN = "unknown"
-LICENSE_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Origin:
     Attributes:
         hub_id: `none` for a folder of a person's own.
         revision: the commit, all of it; `none` for a folder.
+        file: the GGUF file of a model on the Hub; else empty.
         packaged: whether the registry holds the weights itself.
         weights: the folder that they are from.
         starter: whether it is a small model that comes with this project.
@@ -41,6 +43,7 @@ class Origin:
     weights: Path
     starter: bool = False
     package: str = ""
+    file: str = ""
 
     def tags(self) -> dict[str, str]:
         return {
@@ -50,6 +53,7 @@ class Origin:
             "packaged": str(self.packaged).lower(),
             **({"starter": "true"} if self.starter else {}),
             **({"package": self.package} if self.package else {}),
+            **({"file": self.file} if self.file else {}),
         }
 
 
@@ -75,15 +79,19 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
         license = str(front_matter(choice.folder).get("license", UNKNOWN)) if choice.starter else UNKNOWN
         return Origin("none", "none", license, packaged=True, weights=choice.folder, starter=choice.starter)
     assert choice.source is not None
-    weights = download(choice.source, ignored)
-    pinned = Source(choice.source.hub_id, weights.name)  # the cache calls a model's folder by its commit
-    if package_weights:
-        _copy(weights, folder, ignored)
-    else:
+    found = downloaded(choice.source, task, choice.variant, ignored)
+    pinned = found.source
+    weights = found.folder / pinned.file if pinned.file else found.folder
+    if not package_weights:
         write_source(folder, pinned)
+    elif pinned.file:
+        _copy_parts(weights, folder)
+    else:
+        _copy(weights, folder, ignored)
     describe_folder(folder, task, choice.name)
     known = choice.entry.license if choice.entry else None
-    return Origin(pinned.hub_id, pinned.revision, known or _license(pinned), package_weights, weights)
+    license = known or found.license or (read_gguf(weights).license if pinned.file else None) or UNKNOWN
+    return Origin(pinned.hub_id, pinned.revision, license, package_weights, weights, file=pinned.file)
 
 
 def _from_package(choice: Choice, source: PackageSource, task: str, folder: Path, package_weights: bool) -> Origin:
@@ -118,14 +126,11 @@ def _copy(source: Path, target: Path, ignored: tuple[str, ...]) -> None:
         shutil.copyfile(path, place)
 
 
-def _license(source: Source) -> str:
-    """The license on a model's page; `unknown` where the page has none or cannot be reached."""
-    try:
-        card = model_info(source.hub_id, revision=source.revision, timeout=LICENSE_TIMEOUT_S).card_data
-    except Exception:  # the Hub's client passes on errors of several libraries; a license is worth no failure
-        return UNKNOWN
-    name = card.get("license_name") or card.get("license") if card else None
-    return str(name or UNKNOWN)
+def _copy_parts(first: Path, folder: Path) -> None:
+    """Copy a GGUF file, with the other parts of one that was divided."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in first.parent.glob(escape(PART.sub("", first.name)) + "*"):
+        shutil.copyfile(path, folder / path.name)
 
 
 def front_matter(folder: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from experiments.tracking.run import Tracker, git_commit, tracked_run
 from tasks import open_task, registry
 from tasks.base import ModelFolderError, Task, TaskInputError, first_line
 from tasks.catalog import CatalogError
+from tasks.disk import full_disk
 from tasks.engines.devices import pick_device
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.memory import give_memory_back, modules_of
@@ -104,8 +105,9 @@ def _registered(task: str, version: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    spoken = isinstance(error, (ModelFolderError, TaskInputError, TrainingError, StoreUnreachableError))
-    return first_line(error) if spoken else f"{type(error).__name__}: {first_line(error)}"
+    if isinstance(error, (ModelFolderError, TaskInputError, TrainingError, StoreUnreachableError)):
+        return first_line(error)
+    return full_disk(error) or f"{type(error).__name__}: {first_line(error)}"
 
 
 def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracker) -> Outcome:
@@ -128,6 +130,7 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
             "memory_bytes": str(loaded.memory_bytes()),
             "git_commit": git_commit(),
             **score_tags(task, scores),
+            **_template_tag(loaded),
         }
         del loaded  # packaging loads the model again
         give_memory_back()
@@ -157,6 +160,14 @@ def _first_answer(folder: Path, name: str, origin: Origin, device: str) -> tuple
     with _timed("answered its input example"):
         loaded.run([INPUT_EXAMPLES[loaded.name]], FIRST_PARAMETERS.get(loaded.name))
     return loaded, {"load_seconds": ready - started, "first_answer_seconds": time.perf_counter() - ready}
+
+
+def _template_tag(loaded: Any) -> dict[str, str]:
+    """A tag of a chatbot whose model knows no form of conversations, which is said, too."""
+    if loaded.name != "chatbot" or loaded.engine.has_chat_template:
+        return {}
+    _say("it has no chat template: it continues the messages as plain text")
+    return {"chat_template": "none"}
 
 
 def _scores(loaded: Task, wanted: bool) -> dict[str, float]:

@@ -12,7 +12,8 @@ from tasks.engines.language_model import LanguageModel, Written
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Emit, Event, follow
 from tasks.hub.checks import GGUF
-from tasks.hub.source import runs_on_llama, weights
+from tasks.hub.names import Source
+from tasks.hub.source import read_source, runs_on_llama, weights
 from tasks.parameters import Parameters, option
 
 MAX_NEW_TOKENS = 4096
@@ -75,7 +76,10 @@ class LanguageTask(PretrainedTask):
 
     @classmethod
     def needs(cls, folder: Path) -> tuple[str, ...]:
-        return ("xllamacpp", "psutil") if runs_on_llama(folder) else cls.requirements
+        if not runs_on_llama(folder):
+            return cls.requirements
+        by_reference = isinstance(read_source(folder), Source)
+        return ("xllamacpp", "psutil", "huggingface-hub") if by_reference else ("xllamacpp", "psutil")
 
     def load(self) -> None:
         self.engine = open_language_model(self.folder, self.device)

@@ -269,7 +269,7 @@ def open_gguf(path: Path, device: str) -> LlamaModel:
     with _loading:
         model = _loaded.get(key)
         if model is None:
-            model = _loaded[key] = LlamaModel(*key)
+            model = _loaded[key] = LlamaModel(path, device)  # the parts of a divided file lie beside a link
         return model
 
 

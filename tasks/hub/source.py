@@ -7,38 +7,28 @@ model of the Hugging Face Hub, which is then read from the Hub's cache, or downl
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
+from glob import escape
 from pathlib import Path
 
-from tasks.base import ModelFolderError, first_line, short
+from tasks.base import ModelFolderError, short
 from tasks.hub.checks import GGUF, LOADED, SKIPPED, check_folder, model_files
+from tasks.hub.fetch import fetch
+from tasks.hub.names import Source
 from tasks.hub.package import PackageSource
+from tasks.hub.quantization import PART, pick, variants
+from tasks.hub.repository import SAFETENSORS, look_up, repository_folder
 from tasks.json_files import read_json
 
 SOURCE_FILE = "source.json"
-HUB_ID = re.compile(r"[A-Za-z0-9]([\w.-]*/)?[\w.-]+", re.ASCII)  # the oldest have no owner: gpt2
 LATER_PART = re.compile(r"-(?!00001-)\d{5}-of-\d{5}\.gguf$")
-REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A model on the Hub: its id, and a commit, tag or branch."""
-
-    hub_id: str
-    revision: str
-
-    def __post_init__(self) -> None:
-        for name, pattern in (("hub_id", HUB_ID), ("revision", REVISION)):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not pattern.fullmatch(value) or ".." in value:
-                raise ModelFolderError(f"{name} is {value!r}; valid: what the Hub calls models and commits")
 
 
 def write_source(folder: Path, source: Source | PackageSource) -> None:
     """Make a folder stand for a model elsewhere."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SOURCE_FILE).write_text(json.dumps(asdict(source), indent=1) + "\n")
+    fields = {name: value for name, value in asdict(source).items() if value}
+    (folder / SOURCE_FILE).write_text(json.dumps(fields, indent=1) + "\n")
 
 
 def read_source(folder: Path) -> Source | PackageSource | None:
@@ -50,7 +40,7 @@ def read_source(folder: Path) -> Source | PackageSource | None:
         fields = read_json(path)
         if "package" in fields:
             return PackageSource(*(str(fields[name]) for name in ("package", "version", "file", "sha256")))
-        return Source(fields["hub_id"], fields["revision"])
+        return Source(fields["hub_id"], fields["revision"], fields.get("file", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFolderError(f"{path} does not name a hub_id and a revision, or a package: {error}") from error
 
@@ -64,8 +54,11 @@ def weights(folder: Path, ignore: Iterable[str] = ()) -> Path:
     source = read_source(folder)
     if isinstance(source, PackageSource):
         return source.locate()
-    place = folder if source is None else download(source, ignore)
-    return gguf_file(model_files(place, ignore)) or place
+    if source is None:
+        return gguf_file(model_files(folder, ignore)) or folder
+    place = download(source, ignore)
+    model_files(place, ignore)
+    return place / source.file if source.file else place
 
 
 def gguf_file(files: Sequence[Path]) -> Path | None:
@@ -93,7 +86,9 @@ def runs_on_llama(folder: Path) -> bool:
     source = read_source(folder)
     if isinstance(source, PackageSource):
         return source.file.endswith(GGUF)
-    return source is None and gguf_file(model_files(folder)) is not None
+    if source is not None:
+        return bool(source.file)
+    return gguf_file(model_files(folder)) is not None
 
 
 def download(source: Source, ignore: Iterable[str] = ()) -> Path:
@@ -102,39 +97,48 @@ def download(source: Source, ignore: Iterable[str] = ()) -> Path:
     Args:
         ignore: files that are not needed, as patterns such as `*.fp16.safetensors`.
 
-    Raises ModelFolderError for a wrong id or revision, a gated model, no network, no safetensors.
+    Raises ModelFolderError for a wrong id or revision, a gated model, no network, no weights that are loaded.
     """
+    left_out = tuple(ignore)
+    return in_cache(source, left_out) or fetch(look_up(source, gguf=bool(source.file), ignore=left_out))
+
+
+def in_cache(source: Source, ignore: Iterable[str] = ()) -> Path | None:
+    """The folder of a model in the Hub's cache; None if it, or a part of it, is not there."""
     from huggingface_hub import errors, snapshot_download
 
-    def fetch(offline: bool) -> Path:
+    weights = f"*{SAFETENSORS}"
+    if source.file:
+        wanted = [escape(PART.sub("", source.file)) + "*"]
+    else:
+        wanted = [f"*{suffix}" for suffix in LOADED if suffix != GGUF]  # its pickles and code never reach this machine
+    try:
         found = snapshot_download(
             source.hub_id,
             revision=source.revision,
-            allow_patterns=[
-                f"*{suffix}" for suffix in LOADED if suffix != GGUF
-            ],  # its pickles and code never reach this machine
+            allow_patterns=wanted,
             ignore_patterns=[*SKIPPED, *ignore],
-            local_files_only=offline,
+            local_files_only=True,
         )
-        if not any(Path(found).rglob("*.safetensors")):
-            raise errors.EntryNotFoundError
-        return Path(found)
-
-    try:
-        try:
-            return fetch(offline=True)
-        except errors.EntryNotFoundError:  # not in the cache, or not all of it
-            return fetch(offline=False)
-    except errors.GatedRepoError:
-        reason = "is gated: accept its terms on its page and log in with `hf auth login`"
-    except errors.RepositoryNotFoundError:
-        reason = "is not on the Hub, or is private: check the id"
-    except errors.RevisionNotFoundError:
-        reason = f"has no revision {source.revision}"
-    except errors.LocalEntryNotFoundError:
-        reason = "is not in the local cache, and the Hub cannot be reached"
     except errors.EntryNotFoundError:
-        reason = "has no weights as safetensors; pickles are not loaded"
-    except Exception as error:  # the Hub's client passes on errors of several libraries
-        reason = f"cannot be downloaded: {first_line(error)}"
-    raise ModelFolderError(f"{source.hub_id} {reason}")
+        return None
+    place = Path(found)
+    return place if (place / source.file).is_file() or (not source.file and any(place.rglob(weights))) else None
+
+
+def pinned_in_cache(source: Source, variant: str, *, gguf: bool, ignore: Iterable[str] = ()) -> Source | None:
+    """What of a model is in the Hub's cache, at a commit; None if nothing of it is, or not all. For who is offline.
+
+    Args as of `look_up`. Raises ModelFolderError for a variant that is not there.
+    """
+    repository = repository_folder(source.hub_id)
+    reference = repository / "refs" / source.revision
+    commit = reference.read_text().strip() if reference.is_file() else source.revision
+    snapshot = repository / "snapshots" / commit
+    offered = variants(
+        (path.relative_to(snapshot).as_posix(), path.stat().st_size) for path in snapshot.rglob(f"*{GGUF}") if gguf
+    )
+    found = Source(source.hub_id, commit)
+    if offered:
+        found = replace(found, file=pick(offered, source.file or variant, None, source.hub_id).files[0])
+    return found if in_cache(found, ignore) else None

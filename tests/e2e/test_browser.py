@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT_ROOT
-from tests.support.browsing import NARROW, WIDE, browser, tool_running
+from tests.support.browsing import ANSWER_MS, NARROW, WIDE, browser, drawn, tool_running
 
 TRAININGS = (
     ["experiments.compare", "--models", "lenet5,alexnet_small", "--datasets", "digits", "--epochs", "8"],
@@ -36,7 +36,6 @@ ANSWERS = {
     "image-generation": "img[alt='Picture of: a sneaker']",
 }
 STARTERS = {"sentiment-analysis": "sentiment"}  # the folders that are not called as their task
-ANSWER_MS = 60_000
 pytestmark = pytest.mark.full
 
 
@@ -96,15 +95,6 @@ def open_page(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
         context.close()
     elsewhere = [url for url in outside if not url.startswith(("data:", "blob:", address.replace("http", "ws")))]
     assert not elsewhere, "the tool works without a network"
-
-
-def drawn(page: Any) -> None:
-    """Wait until the page has its title and nothing of it is still at work."""
-    page.locator("h1").first.wait_for(timeout=ANSWER_MS)
-    page.wait_for_function(
-        "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'", timeout=ANSWER_MS
-    )
-    page.wait_for_timeout(300)
 
 
 @pytest.fixture

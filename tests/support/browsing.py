@@ -27,6 +27,7 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+ANSWER_MS = 60_000
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -80,3 +81,12 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield chromium
         chromium.close()
+
+
+def drawn(page: Any, timeout_ms: float = ANSWER_MS) -> None:
+    """Wait until the page has its title and nothing of it is still at work."""
+    page.locator("h1").first.wait_for(timeout=timeout_ms)
+    page.wait_for_function(
+        "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'", timeout=timeout_ms
+    )
+    page.wait_for_timeout(300)

@@ -25,12 +25,22 @@ def test_every_pretrained_task_offers_models_that_the_hub_could_have() -> None:
                 Source(model.model_id, model.revision)  # raises for what is neither an id nor a revision
             assert offers.find(model.name) is offers.find(model.model_id) is model
             assert model.source or not (model.license or model.disk_bytes or model.parameters)
+            assert model.note and offers.good_for(model.name) == offers.good_for(model.model_id) == model.note
+        assert bool(offers.starter) == bool(offers.starter_note)
         assert offers.find("nobody/nothing") is None
 
 
 def test_the_models_that_the_mission_names_are_there() -> None:
     assert catalog()["summarization"].find("bart-large-cnn")
     assert catalog()["story-completion"].find("gpt2") and catalog()["next-word-prediction"].find("gpt2")
+
+
+def test_every_model_says_what_it_is_good_for() -> None:
+    assert catalog()["image-generation"].good_for("starter-image-generation") == (
+        "digits and ten kinds of clothes, 64 x 64, gray"
+    )
+    assert catalog()["chatbot"].good_for("SmolLM2-135M-Instruct").endswith("often wrong")
+    assert catalog()["chatbot"].good_for("somebody/else") == catalog()["chatbot"].good_for("starter-chat") == ""
 
 
 def test_sizes_are_told_as_far_as_they_are_known() -> None:
@@ -92,6 +102,7 @@ def first(content: Any) -> dict[str, Any]:
         (lambda c: packaged(c).update(revision="main"), "chatbot, model 4: unknown field revision; valid: package"),
         (lambda c: c["chatbot"].update(starter="../elsewhere"), "chatbot: starter is '../elsewhere'; valid: a folder"),
         (lambda c: c["chatbot"].update(starter=3), "chatbot: starter is 3"),
+        (lambda c: c["chatbot"].update(starter_note=3), "chatbot: starter_note is 3"),
     ],
 )
 def test_a_damaged_catalogue_is_refused_with_the_field_named(change: Any, expected: str, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from filelock import FileLock
 from tasks.catalog import PRETRAINED_TASKS, catalog
 from tasks.hub.package import PackageSource
 from tasks.runs import claim_file
+from tasks.texts import format_duration
 from ui.results.charts import by_epoch
 from ui.running import first_start, processes
-from ui.running.live_run import duration, in_words, last_said, live_run, progress, reason, remaining
+from ui.running.live_run import duration, last_said, live_run, progress, reason, remaining
 from ui.running.process_log import MOST_BYTES, MOST_LINES, read_tail
 from ui.running.processes import FAILED, FINISHED, RUNNING, WAITING, Process
 from ui.running.programs import problems, program
@@ -111,7 +112,7 @@ def test_the_time_left_is_told_once_there_is_something_to_tell_it_from() -> None
 
 
 def test_lengths_of_time_in_words() -> None:
-    assert [in_words(seconds) for seconds in (0.4, 59.4, 61, 3725)] == ["0 s", "59 s", "1 min 1 s", "1 h 2 min"]
+    assert [format_duration(seconds) for seconds in (0.4, 59.4, 61, 3725)] == ["0 s", "59 s", "1 min 1 s", "1 h 2 min"]
     assert duration(a_process(FINISHED, ended=64.0)) == "1 min 2 s"
 
 

@@ -1,4 +1,4 @@
-"""A word below a starter: what it is, and the better model one click away."""
+"""A word below a model: what it is good for; below a starter also the better model one click away."""
 
 import streamlit as st
 
@@ -11,8 +11,13 @@ from ui.running.processes import processes
 
 
 def draw_starter_note(version: RegisteredVersion) -> None:
-    """Say of a starter that it is one, and offer the catalogue's default; nothing for other models."""
+    """Say what a model is good for, and of a starter that it is one, with the catalogue's default offered."""
     offers = catalog().get(version.task)
+    good_for = offers.good_for(version.model) if offers else ""
+    if good_for:
+        st.caption(escaped(f"Good for: {good_for}."))
+    if version.tags.get("chat_template") == "none":
+        st.caption("This model has no chat template: it continues the messages as plain text, and may write on and on.")
     if version.tags.get("starter") != "true" or offers is None:
         return
     better, button = offers.default, f"starter-get-{version.task}"

@@ -12,6 +12,7 @@ import streamlit as st
 
 from tasks import task_class
 from tasks.base import Row
+from tasks.catalog import catalog
 from ui.plain import escaped
 
 
@@ -113,7 +114,11 @@ class Panel:
         """Draw a whole answer, and what the model did not know of its input."""
         self.draw(row, result, key)
         if result.get("unknown"):
-            st.warning(escaped(f"This model does not know: {', '.join(result['unknown'])}."), icon=":material/help:")
+            offers = catalog().get(self.task)
+            good_for = offers.good_for(str(result.get("model"))) if offers else ""
+            hint = f" It is good for: {good_for}." if good_for else ""
+            words = ", ".join(result["unknown"])
+            st.warning(escaped(f"This model does not know: {words}.{hint}"), icon=":material/help:")
 
     def draw(self, row: Row, result: Row, key: str) -> None:  # noqa: ARG002
         """Draw a whole answer to a row. `key` tells answers of one page apart."""

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.runs import end_abandoned, find_run, open_store, readable_errors, tagged_runs
+from tasks.texts import format_duration
 from ui.running.processes import FINISHED, RUNNING, TAG, Process
 
 COUNTED = re.compile(r"^\s*(?P<what>epoch\s+|\[)?(?P<done>\d{1,6})/(?P<all>\d{1,6})\b", re.MULTILINE)
 # A warning and the line of code below it, as Python and logging write them.
 LIBRARY = re.compile(r"Warning:|^\s+[\w.]+\($|\b(?:WARNING|INFO)\b|^\[\w+\] |\[\d+;\d+m")
+FETCHED = re.compile(r"downloaded .* of .* \((\d{1,3})%\)")
 MEASURABLE = 0.05  # of the work: an estimate from less is a guess
 PARENT = "mlflow.parentRunId"
 PARTS = ("train", "val")
@@ -102,11 +104,18 @@ def progress(process: Process, log: str) -> tuple[float, str] | None:
     return done / total, f"{'epoch ' if what else ''}{done} of {total}{'' if what else ' done'}"
 
 
+def fetched(log: str) -> tuple[float, str] | None:
+    """How far a download is, 0 to 1 and in words, if that is what a program said last."""
+    said = last_said(log).strip()
+    found = FETCHED.match(said)
+    return (min(1.0, int(found[1]) / 100), said) if found else None
+
+
 def remaining(process: Process, done: float) -> str:
     """How long a process still has, going on as it did so far; empty while too little is done to say."""
     if process.state != RUNNING or process.began is None or not MEASURABLE <= done < 1:
         return ""
-    return f"about {in_words((time.time() - process.began) * (1 - done) / done)} left"
+    return f"about {format_duration((time.time() - process.began) * (1 - done) / done)} left"
 
 
 def last_said(log: str) -> str:
@@ -130,14 +139,4 @@ def duration(process: Process) -> str:
     seconds = max(0.0, (process.ended or time.time()) - (process.began or process.started))
     if process.ended is None and not process.active:
         return "an unknown time"  # it was killed with all that could have noted when
-    return in_words(seconds)
-
-
-def in_words(seconds: float) -> str:
-    """A length of time for people: 12 s, 3 min 5 s, 2 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return format_duration(seconds)

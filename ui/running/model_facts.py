@@ -8,7 +8,7 @@ from experiments.config import JUDGED_TASKS
 from tasks import registry
 from tasks.catalog import CatalogModel
 from tasks.hub.checks import GGUF
-from tasks.hub.source import HUB_ID
+from tasks.hub.names import parse
 from tasks.registry import RegisteredVersion
 from tasks.registry.scores import better, data_tags, metric_title, score
 from tasks.runs import find_run, open_store, readable_errors
@@ -133,7 +133,7 @@ def wrong_with(model: str) -> str:
         return f"Model has characters that are not seen; valid: {valid}"
     try:
         path = Path(given).expanduser()
-        hub_id = HUB_ID.fullmatch(given) and ".." not in given and len(given) <= LONGEST_ID
+        hub_id = parse(given) is not None and len(given) <= LONGEST_ID
         if path.is_dir() or (path.suffix == GGUF and path.is_file()) or hub_id:
             return ""
     except (OSError, RuntimeError):  # a name too long, a home that nobody has

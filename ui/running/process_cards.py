@@ -6,10 +6,13 @@ from typing import Any
 import streamlit as st
 
 from experiments.config import ConfigError
+from tasks.registry import RegisteredVersion
 from tasks.runs import StoreUnreachableError
+from ui.hub.finding import ready_version
+from ui.hub.token import environment
 from ui.plain import escaped
 from ui.results.charts import by_epoch
-from ui.running.live_run import LiveRun, duration, last_said, live_run, progress, reason, remaining
+from ui.running.live_run import LiveRun, duration, fetched, last_said, live_run, progress, reason, remaining
 from ui.running.processes import (
     FAILED,
     FINISHED,
@@ -25,11 +28,12 @@ from ui.running.processes import (
     stop,
 )
 from ui.services import run_link
-from ui.session import forget_versions
+from ui.session import forget_versions, versions
 
 REFRESH_S = 2
 SHOWN = 10
-RESUMABLE = ("cnn", "seq2seq", "compare")
+RESUMABLE = ("cnn", "seq2seq", "compare", "register")
+BY_COMMAND = ("compare", "register")  # the same command again resumes them
 LOOK = {
     WAITING: (":material/hourglass_empty:", "gray"),
     RUNNING: (":material/progress_activity:", "blue"),
@@ -51,10 +55,11 @@ def draw_processes(entries: Collection[str] = (), empty: str = "Nothing was star
     st.fragment(_draw_all, run_every=REFRESH_S if active else None)(entries, empty, key)
 
 
-def launch(entry: str, values: dict[str, str], note: str) -> None:
+def launch(entry: str, values: Mapping[str, str], note: str) -> None:
     """Start a program from a button; what came of it is kept for `draw_note(note)`."""
     try:
-        process = start(entry, values)
+        private = environment() if entry == "register" else {}
+        process = start(entry, dict(values), *((private,) if private else ()))
         st.session_state[note] = (True, f"Started: {process.title}")
     except (ConfigError, ProcessError) as error:
         st.session_state[note] = (False, str(error))
@@ -127,7 +132,7 @@ def _draw_progress(process: Process, log: str) -> None:
         st.error(escaped(reason(process, log)), icon=":material/error:")
     elif process.active:
         draw_progress(process, log)
-        if last:
+        if last and not fetched(log):
             st.caption(escaped(last))
     elif last and process.state == FINISHED:
         st.caption(escaped(last))
@@ -136,7 +141,10 @@ def _draw_progress(process: Process, log: str) -> None:
 def draw_progress(process: Process, log: str) -> None:
     """How far a process is, and about how long it still takes."""
     known = progress(process, log)
-    if known:
+    coming = fetched(log) if process.state == RUNNING else None
+    if coming:
+        st.progress(*coming)
+    elif known:
         left = remaining(process, known[0])
         st.progress(known[0], f"{known[1]}, {left}" if left else known[1])
     elif process.state == RUNNING and not last_said(log):
@@ -192,7 +200,7 @@ def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
                     icon=":material/play_circle:",
                     on_click=_resume,
                     args=(process, note),
-                    help="Resume from its last good checkpoint.",
+                    help="Resume where it was cut off.",
                 )
             st.button(
                 "Remove",
@@ -203,14 +211,35 @@ def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
                 args=(forget, process.id, note),
                 help="Remove it from this list, with its log. Its run in MLflow stays.",
             )
+        made = _made(process)
+        if made:
+            st.page_link(
+                "views/tasks.py",
+                label="Open in its task",
+                icon=":material/bolt:",
+                query_params={"task": made.task, "model": made.key},
+            )
         if run:
             st.link_button(
                 "Run in MLflow", run_link(run.run_id, run.experiment_id), icon=":material/open_in_new:", type="tertiary"
             )
 
 
+def _made(process: Process) -> RegisteredVersion | None:
+    """The version that a registration has made."""
+    if process.entry != "register" or process.state != FINISHED:
+        return None
+    try:
+        return ready_version(process.values, versions())
+    except StoreUnreachableError:
+        return None
+
+
 def _resume(process: Process, note: str) -> None:
-    """Resume what was cut off: a training with its run, a comparison by the same command."""
+    """Resume what was cut off: a training with its run, a comparison or a download by the same command."""
+    if process.entry in BY_COMMAND:
+        launch(process.entry, process.values, note)
+        return
     try:
         run = live_run(process)
     except StoreUnreachableError as error:
@@ -218,8 +247,6 @@ def _resume(process: Process, note: str) -> None:
         return
     if run is None:
         st.session_state[note] = (False, f"{process.title} ended before it had made a run: start it anew")
-    elif process.entry == "compare":
-        launch(process.entry, dict(process.values), note)
     else:
         launch(process.entry, {"resume": run.run_id}, note)
 

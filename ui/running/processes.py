@@ -77,8 +77,10 @@ class Process:
         return title(self.entry, self.values)
 
 
-def start(entry: str, values: Mapping[str, str]) -> Process:
+def start(entry: str, values: Mapping[str, str], private: Mapping[str, str] | None = None) -> Process:
     """Start an entry point with values (texts, as on the command line; defaults for those left out).
+
+    Args: private: more variables for its environment, such as HF_TOKEN; they are written nowhere.
 
     It works as soon as one of the places is free. Raises ConfigError for an unknown entry point and for what is wrong
     with the values, ProcessError if too many wait already or the system refuses.
@@ -102,14 +104,14 @@ def start(entry: str, values: Mapping[str, str]) -> Process:
             "started": time.time(),
         }
         write(folder / "process.json", content)
-        _launch(folder, identifier)
+        _launch(folder, identifier, private or {})
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise ProcessError(f"{entry} cannot be started: {error.strerror or error}") from error
     return find(identifier)
 
 
-def _launch(folder: Path, identifier: str) -> None:
+def _launch(folder: Path, identifier: str, more: Mapping[str, str]) -> None:
     """Start the wrapper, in a session of its own: nothing that ends the server ends it."""
     wrapper = subprocess.Popen(
         [sys.executable, "-I", str(WRAPPER), str(folder.absolute())],
@@ -118,7 +120,7 @@ def _launch(folder: Path, identifier: str) -> None:
         stderr=subprocess.DEVNULL,
         # The tool's own folder, so that a relative store, artifacts and data sets are where the tool sees them.
         cwd=Path.cwd(),
-        env=_environment(identifier),
+        env={**_environment(identifier), **more},
         start_new_session=True,
     )
     try:

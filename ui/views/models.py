@@ -3,19 +3,20 @@
 import streamlit as st
 
 from ui.answers.task_page import task_title
+from ui.hub.panel import draw_hub
 from ui.running.model_cards import draw_catalogue, draw_memory, draw_model
 from ui.running.model_facts import by_name
 from ui.running.process_cards import draw_processes
 from ui.session import errors_in_words, versions
 
 ALL = "All tasks"
-TABS = ("Registered", "Register a model", "In memory")
+TABS = ("Registered", "Register a model", "Find on the Hub", "In memory")
 
 st.title("Models")
 tabs = st.tabs(TABS, key="models-tab", on_change="rerun")
 with errors_in_words("models"):
     found = versions()
-    registered, catalogue, memory = tabs
+    registered, catalogue, hub, _ = tabs
     if registered.open:
         with registered:
             if not found:
@@ -42,6 +43,9 @@ with errors_in_words("models"):
             draw_catalogue(found)
             st.header("Registering")
             draw_processes(("register",), "Nothing is being registered.")
-if tabs[2].open:
-    with tabs[2]:
+    if hub.open:
+        with hub:
+            draw_hub(found)
+if tabs[3].open:
+    with tabs[3]:
         draw_memory()

@@ -5,9 +5,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import huggingface_hub
@@ -22,9 +20,10 @@ from tasks.engines.devices import pick_device
 from tasks.engines.loading import load_model, load_tokenizer, pick_dtype
 from tasks.hub.source import Source, weights_folder, write_source
 from tasks.runtime.memory import memory_bytes
+from tests.support.local_hub import LocalHub, local_hub, use_in_process
 from tests.support.tiny_models import opened
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TINY = "someone/tiny"
 CPU = torch.device("cpu")
 Folders = Callable[[str], Path]
 
@@ -41,86 +40,35 @@ def folder(tiny_folder: Folders, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_folder("gpt2"), tmp_path / "model"))
 
 
-class FakeHub:
-    """An HTTP server that answers as the Hub does, for one model and what can be wrong with others."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = files
-        self.asked: list[str] = []
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                hub.answer(self)
-
-            def do_HEAD(self) -> None:
-                hub.answer(self)
-
-            def log_message(self, *_: Any) -> None:
-                hub.asked.append(self.path)
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        path = request.path.split("?")[0]
-        if "/gated/" in path:
-            self.send(request, 403, b"", {"X-Error-Code": "GatedRepo"})
-        elif "someone/tiny" not in path:
-            self.send(request, 404, b"", {"X-Error-Code": "RepoNotFound"})
-        elif "/revision/" in path and not path.endswith("/revision/main"):
-            self.send(request, 404, b"", {"X-Error-Code": "RevisionNotFound"})
-        elif "/revision/" in path:
-            self.send(request, 200, json.dumps({"id": "someone/tiny", "sha": COMMIT, "siblings": []}).encode())
-        elif "/tree/" in path:
-            entries = [
-                {"type": "file", "path": name, "size": len(content), "oid": f"{index:040x}"}
-                for index, (name, content) in enumerate(self.files.items())
-            ]
-            self.send(request, 200, json.dumps(entries).encode())
-        else:
-            name = path.split(f"/resolve/{COMMIT}/")[1]
-            etag = f'"{list(self.files).index(name):040x}"'
-            self.send(request, 200, self.files[name], {"ETag": etag, "X-Repo-Commit": COMMIT})
-
-    def send(
-        self, request: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None
-    ) -> None:
-        request.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            request.send_header(name, value)
-        request.end_headers()
-        if request.command == "GET":
-            request.wfile.write(body)
-
-
 @pytest.fixture
-def hub(tiny_folder: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+def hub(tiny_folder: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
     """A Hub of our own with one model, in the place of the real one, and an empty cache."""
     files = {path.name: path.read_bytes() for path in tiny_folder("gpt2").iterdir()}
-    fake = FakeHub({**files, "pytorch_model.bin": b"evil", "modeling.py": b"evil", "onnx/model.json": b"{}"})
-    template = huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE
-    local = fake.url + template.removeprefix(huggingface_hub.constants.ENDPOINT)
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", local)
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", fake.url)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    yield fake
-    fake.server.shutdown()
-    fake.server.server_close()
+    with local_hub() as hub:
+        hub.add(TINY, {**files, "pytorch_model.bin": b"evil", "modeling.py": b"evil", "onnx/model.json": b"{}"})
+        hub.add("gated/model", files, gated="manual")
+        use_in_process(hub, tmp_path / "cache", monkeypatch)
+        yield hub
 
 
-def reference(tmp_path: Path, hub_id: str = "someone/tiny", revision: str = "main") -> Path:
+def change(hub: LocalHub, **files: bytes | None) -> None:
+    """Commit changed files to `main`; None removes one."""
+    repository = hub.repositories[TINY]
+    present = {name: file.content for name, file in repository.history[repository.main].items()}
+    repository.commit({name: content for name, content in {**present, **files}.items() if content is not None})
+
+
+def reference(tmp_path: Path, hub_id: str = TINY, revision: str = "main") -> Path:
     write_source(tmp_path / "model", Source(hub_id, revision))
     return tmp_path / "model"
 
 
-def test_a_model_of_the_hub_is_fetched_once_without_pickles_and_code(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_model_of_the_hub_is_fetched_once_without_pickles_and_code(hub: LocalHub, tmp_path: Path) -> None:
     folder = reference(tmp_path)
     weights = weights_folder(folder)
-    assert weights.name == COMMIT
-    assert {path.name for path in weights.rglob("*")} == set(hub.files) - {
+    repository = hub.repositories[TINY]
+    assert weights.name == repository.main
+    assert {path.name for path in weights.rglob("*")} == set(repository.history[repository.main]) - {
         "pytorch_model.bin",
         "modeling.py",
         "onnx/model.json",
@@ -133,15 +81,14 @@ def test_a_model_of_the_hub_is_fetched_once_without_pickles_and_code(hub: FakeHu
     assert isinstance(text, str)
 
 
-def test_the_cache_serves_when_the_hub_is_gone(hub: FakeHub, tmp_path: Path) -> None:
+def test_the_cache_serves_when_the_hub_is_gone(hub: LocalHub, tmp_path: Path) -> None:
     weights = weights_folder(reference(tmp_path))
-    hub.server.shutdown()
-    hub.server.server_close()
+    hub.close()
     assert weights_folder(reference(tmp_path)) == weights
-    assert weights_folder(reference(tmp_path, revision=COMMIT)) == weights
+    assert weights_folder(reference(tmp_path, revision=weights.name)) == weights
 
 
-def test_an_incomplete_cache_is_completed(hub: FakeHub, tmp_path: Path) -> None:
+def test_an_incomplete_cache_is_completed(hub: LocalHub, tmp_path: Path) -> None:
     weights = weights_folder(reference(tmp_path))
     (weights / "model.safetensors").unlink()
     assert (weights_folder(reference(tmp_path)) / "model.safetensors").exists()
@@ -156,15 +103,15 @@ def test_an_incomplete_cache_is_completed(hub: FakeHub, tmp_path: Path) -> None:
     ],
 )
 def test_what_the_hub_does_not_give_is_said(
-    hub: FakeHub, tmp_path: Path, hub_id: str, revision: str, words: str
+    hub: LocalHub, tmp_path: Path, hub_id: str, revision: str, words: str
 ) -> None:
     with pytest.raises(ModelFolderError) as error:
         weights_folder(reference(tmp_path, hub_id, revision))
     assert sentence(error).startswith(words)
 
 
-def test_a_model_with_pickles_only_is_refused(hub: FakeHub, tmp_path: Path) -> None:
-    del hub.files["model.safetensors"]
+def test_a_model_with_pickles_only_is_refused(hub: LocalHub, tmp_path: Path) -> None:
+    change(hub, **{"model.safetensors": None})
     with pytest.raises(ModelFolderError) as error:
         weights_folder(reference(tmp_path))
     assert sentence(error) == "someone/tiny has no weights as safetensors; pickles are not loaded"
@@ -172,19 +119,20 @@ def test_a_model_with_pickles_only_is_refused(hub: FakeHub, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["weights.txt", "../out.safetensors"])
 def test_an_index_of_the_hub_that_names_a_pickle_or_a_file_elsewhere_is_refused(
-    hub: FakeHub, tmp_path: Path, name: str
+    hub: LocalHub, tmp_path: Path, name: str
 ) -> None:
-    hub.files["weights.txt"] = hub.files.pop("model.safetensors")
-    hub.files["other.safetensors"] = hub.files["weights.txt"]
-    hub.files["model.safetensors.index.json"] = json.dumps({"metadata": {}, "weight_map": {"a": name}}).encode()
+    weights = hub.repositories[TINY].content("model.safetensors")
+    index = json.dumps({"metadata": {}, "weight_map": {"a": name}}).encode()
+    changed = {"weights.txt": weights, "other.safetensors": weights, "model.safetensors.index.json": index}
+    change(hub, **{**changed, "model.safetensors": None})
     with pytest.raises(ModelFolderError, match=f"index.json names '{name}'; valid: "):
         opened(reference(tmp_path), "story-completion")
 
 
 @pytest.mark.parametrize("name", ["adapter_model.bin", "../x.safetensors"])
-def test_a_config_of_the_hub_that_names_other_weights_is_refused(hub: FakeHub, tmp_path: Path, name: str) -> None:
-    config = json.loads(hub.files["config.json"])
-    hub.files["config.json"] = json.dumps({**config, "transformers_weights": name}).encode()
+def test_a_config_of_the_hub_that_names_other_weights_is_refused(hub: LocalHub, tmp_path: Path, name: str) -> None:
+    config = json.loads(hub.repositories[TINY].content("config.json"))
+    change(hub, **{"config.json": json.dumps({**config, "transformers_weights": name}).encode()})
     folder = weights_folder(reference(tmp_path))
     (folder / "adapter_model.bin").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))  # another program fetched it
     with pytest.raises(ModelFolderError, match=f"names weights elsewhere: '{name}'"):
@@ -192,9 +140,8 @@ def test_a_config_of_the_hub_that_names_other_weights_is_refused(hub: FakeHub, t
     assert not (tmp_path / "ran").exists()
 
 
-def test_without_network_and_cache_it_says_so(hub: FakeHub, tmp_path: Path) -> None:
-    hub.server.shutdown()
-    hub.server.server_close()
+def test_without_network_and_cache_it_says_so(hub: LocalHub, tmp_path: Path) -> None:
+    hub.close()
     with pytest.raises(ModelFolderError) as error:
         weights_folder(reference(tmp_path))
     assert sentence(error) == "someone/tiny is not in the local cache, and the Hub cannot be reached"

@@ -1,0 +1,98 @@
+"""What the Hugging Face Hub refuses, and failures on the way to it, each in one line."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any, TypeVar
+
+from tasks.base import ModelFolderError, first_line
+from tasks.disk import full_disk
+
+Result = TypeVar("Result")
+
+UNREACHABLE = "the Hub cannot be reached"
+# For what users wait for. The Hub's client tries five times again, within 23 s, where it is told to wait even longer.
+LIMIT_S = 30.0
+BUSY = 429
+
+
+class HubUnreachableError(ModelFolderError):
+    """The Hub does not answer, or `HF_HUB_OFFLINE` says not to ask it."""
+
+
+class TokenRefusedError(ModelFolderError):
+    """The Hub does not know the token that was sent along."""
+
+
+def hub_error(error: Exception, hub_id: str, revision: str = "main") -> ModelFolderError:
+    """An error of the Hub's client as one that says in a line what was wrong and what helps."""
+    import httpx2
+    from huggingface_hub import errors
+
+    if isinstance(error, ModelFolderError):
+        return error
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == httpx2.codes.UNAUTHORIZED and "Invalid credentials" in _message(error):
+        return TokenRefusedError("the Hub does not know the token; valid: one of huggingface.co/settings/tokens")
+    if isinstance(error, errors.GatedRepoError):
+        return ModelFolderError(
+            f"{hub_id} is gated: accept its terms on its page, and log in with `hf auth login` or set HF_TOKEN"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return ModelFolderError(f"{hub_id} is not on the Hub, or is private: check the id, or log in")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return ModelFolderError(f"{hub_id} has no revision {revision}")
+    if isinstance(error, (httpx2.TransportError, errors.OfflineModeIsEnabled, TimeoutError)):
+        return HubUnreachableError(f"{hub_id} is not in the local cache, and {UNREACHABLE}")
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return HubUnreachableError(f"{hub_id} is not in the local cache, and {UNREACHABLE}")
+    if status == BUSY:
+        return ModelFolderError(
+            f"{hub_id} cannot be asked for now: the Hub has had too many questions; try again later"
+        )
+    if status is not None:
+        return ModelFolderError(f"{hub_id} cannot be asked for now: the Hub answers with status {status}")
+    if full_disk(error):
+        return ModelFolderError(f"{hub_id} cannot be downloaded: {full_disk(error)}; what was fetched is kept")
+    return ModelFolderError(f"{hub_id} cannot be downloaded: {first_line(error)}")
+
+
+def _message(error: Any) -> str:
+    return str(error.response.headers.get("X-Error-Message", ""))
+
+
+@contextmanager
+def quiet_client() -> Iterator[None]:
+    """Without the lines in which the Hub's client tells of each try: what comes of them is said once."""
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def within(seconds: float, ask: Callable[[], Result]) -> Result:
+    """The answer to a question, if it comes in time. Raises TimeoutError, and what the question raises.
+
+    The question is left to its own devices in a thread that ends with the program.
+    """
+    found: list[Result] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(ask())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = Thread(target=run, daemon=True, name="hub")
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise TimeoutError(f"no answer within {seconds:.0f} s")
+    return found[0]

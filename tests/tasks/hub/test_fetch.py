@@ -1,0 +1,364 @@
+"""Downloads against the local Hub: resumed, checked, cancelled; what cannot be had is one line, and nothing is lost."""
+
+import errno
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from huggingface_hub import scan_cache_dir
+
+from tasks.base import ModelFolderError
+from tasks.hub import fetch as fetching
+from tasks.hub import memory
+from tasks.hub.failures import HubUnreachableError, TokenRefusedError, within
+from tasks.hub.fetch import Progress, discard, fetch, left_over
+from tasks.hub.names import Source, parse
+from tasks.hub.quantization import pick, quantization, variants
+from tasks.hub.repository import Plan, look_up, repository_folder
+from tasks.hub.source import download, pinned_in_cache, read_source, runs_on_llama, weights, write_source
+from tests.support.hub_models import gguf_bytes, safetensors, transformers_files
+from tests.support.local_hub import TOKEN, LocalHub, local_hub, use_in_process
+
+ID = "someone/model"
+WEIGHTS = "model.safetensors"
+PARAMETERS = 500_000  # 2 MB
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    with local_hub() as hub:
+        hub.add(ID, {**transformers_files(parameters=PARAMETERS), "README.md": b"hello"})
+        use_in_process(hub, tmp_path / "cache", monkeypatch)
+        monkeypatch.setattr(fetching.time, "sleep", lambda _seconds: None)  # between tries
+        yield hub
+
+
+def plan(revision: str = "main", hub_id: str = ID, **options: Any) -> Plan:
+    return look_up(Source(hub_id, revision), **{"gguf": False, **options})
+
+
+def failure(call: Any) -> str:
+    with pytest.raises(ModelFolderError) as error:
+        call()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_model_is_fetched_with_its_progress_in_bytes(hub: LocalHub) -> None:
+    told: list[Progress] = []
+    planned = plan()
+    folder = fetch(planned, told.append)
+    assert {path.name for path in folder.iterdir()} == {"config.json", WEIGHTS}
+    assert (folder / WEIGHTS).read_bytes() == hub.repositories[ID].content(WEIGHTS)
+    assert planned.bytes == sum(path.stat().st_size for path in folder.iterdir())
+    assert [one.done for one in told] == sorted(one.done for one in told)
+    assert told[-1].done == told[-1].total == planned.bytes and len(told) > 5
+    assert planned.license == "apache-2.0" and planned.parameters == PARAMETERS
+    assert planned.memory_bytes == 4 * PARAMETERS
+    assert pinned_in_cache(Source(ID, "main"), "", gguf=False) == planned.source  # also offline
+
+
+@pytest.mark.parametrize(
+    ("progress", "line"),
+    [
+        (Progress(45_100_000, 93_200_000, 12e6), "downloaded 45.1 of 93.2 MB (48%), 12.0 MB/s, 4 s left"),
+        (Progress(0, 5_155_000_000, 2e5), "downloaded 0.0 of 5,155.0 MB (0%), 0.2 MB/s, 7 h 9 min left"),
+        (Progress(10, 93_200_000, 0.0), "downloaded 0.0 of 93.2 MB (0%)"),
+        (Progress(93_200_000, 93_200_000, 1e6), "downloaded 93.2 of 93.2 MB (100%)"),
+    ],
+)
+def test_progress_is_said_in_words(progress: Progress, line: str) -> None:
+    assert progress.line() == line
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(hub: LocalHub) -> None:
+    hub.break_off(WEIGHTS, after=300_000, times=3)
+    folder = fetch(plan())
+    content = hub.repositories[ID].content(WEIGHTS)
+    assert (folder / WEIGHTS).read_bytes() == content
+    # What was on its way when the connection broke may have been sent twice, never all of it.
+    assert len(content) <= hub.sent[WEIGHTS] < 2 * len(content)
+    assert sum(f"/{WEIGHTS}" in request for request in hub.asked if request.startswith("GET")) == 4
+
+
+def test_a_stopped_download_is_resumed_by_the_next_call(hub: LocalHub) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.done > 600_000:
+            raise KeyboardInterrupt
+
+    planned = plan()
+    with pytest.raises(KeyboardInterrupt):
+        fetch(planned, stop)
+    kept = left_over(ID)
+    assert 600_000 < kept < planned.bytes
+    assert pinned_in_cache(Source(ID, "main"), "", gguf=False) is None
+    # `hf cache prune` would remove it.
+    assert sum(one.size_on_disk for one in scan_cache_dir(repository_folder(ID).parent).incomplete_files) == kept
+    hub.sent.clear()
+    told: list[Progress] = []
+    folder = fetch(planned, told.append)
+    assert (folder / WEIGHTS).read_bytes() == hub.repositories[ID].content(WEIGHTS)
+    assert hub.sent[WEIGHTS] == len(hub.repositories[ID].content(WEIGHTS)) - kept
+    assert told[1].done >= kept and left_over(ID) == 0
+
+
+def test_what_is_left_over_is_removed_on_request(hub: LocalHub) -> None:
+    hub.break_off(WEIGHTS, after=0, times=99)
+    assert "cannot be reached" in failure(lambda: fetch(plan()))
+    blob = next((repository_folder(ID) / "blobs").glob("*.incomplete"))
+    blob.write_bytes(b"abc")
+    assert left_over(ID) == discard(ID) == 3
+    assert left_over(ID) == discard(ID) == 0
+
+
+def test_two_downloads_of_a_model_at_once_fetch_it_once(hub: LocalHub) -> None:
+    hold = hub.hold(WEIGHTS, after=100_000)
+    planned, folders = plan(), []
+    threads = [Thread(target=lambda: folders.append(fetch(planned))) for _ in range(2)]
+    threads[0].start()
+    assert hold.reached.wait(30)
+    threads[1].start()
+    hold.released.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(set(folders)) == 1 and len(folders) == 2
+    assert hub.sent[WEIGHTS] == len(hub.repositories[ID].content(WEIGHTS))
+
+
+def test_a_file_that_arrives_damaged_is_refused_and_removed(hub: LocalHub) -> None:
+    planned = plan()
+    file = next(file for file in planned.files if file.path == WEIGHTS)
+    other = "0" * 64
+    wrong = replace(planned, files=(replace(file, sha256=other, blob=other),))
+    assert "arrived damaged: its sha256 is" in failure(lambda: fetch(wrong))
+    assert left_over(ID) == 0 and not (repository_folder(ID) / "blobs" / other).exists()
+
+
+def test_a_disk_without_room_is_said_before_the_download(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _path: usage._replace(free=1_000_000))
+    assert f"{ID} needs 2.0 MB of disk, more than the 1.0 MB that are free in" in failure(lambda: fetch(plan()))
+    assert hub.sent[WEIGHTS] == 0
+
+
+def test_a_disk_that_fills_up_keeps_what_was_fetched(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(progress: Progress) -> None:
+        if progress.done > 600_000:
+            raise OSError(errno.ENOSPC, "No space left on device", "/cache")
+
+    text = failure(lambda: fetch(plan(), fill))
+    assert text == f"{ID} cannot be downloaded: no space left on the disk (/cache); what was fetched is kept"
+    assert left_over(ID) > 600_000
+    assert fetch(plan()).is_dir()
+
+
+def test_the_hub_may_be_busy_or_ill_for_a_moment(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = plan()
+    hub.refuse(429, times=2, path=WEIGHTS)
+    hub.refuse(500, times=1, path="/cdn/")
+    assert fetch(planned).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(429, "the Hub has had too many questions; try again later"), (500, "the Hub answers with status 500")],
+)
+def test_a_hub_that_is_busy_or_ill_is_said(hub: LocalHub, status: int, said: str) -> None:
+    hub.refuse(status, times=9, path="/api/models/")
+    assert failure(plan) == f"{ID} cannot be asked for now: {said}"
+
+
+@pytest.mark.parametrize(
+    ("hub_id", "files", "facts", "said"),
+    [
+        ("nobody/nothing", None, {}, "nobody/nothing is not on the Hub, or is private: check the id, or log in"),
+        ("own/private", {}, {"private": True}, "own/private is not on the Hub, or is private: check the id, or log in"),
+        (
+            "a/pickles",
+            {"pytorch_model.bin": b"x"},
+            {},
+            "a/pickles has no weights as safetensors; pickles are not loaded",
+        ),
+        ("a/empty", {"README.md": b"x"}, {}, "a/empty has no weights as safetensors"),
+        (
+            "a/adapter",
+            {"adapter_config.json": b"{}", "adapter_model.safetensors": safetensors(10)},
+            {},
+            "a/adapter holds an adapter; valid: a whole model, merged with its adapter",
+        ),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(
+    hub: LocalHub, hub_id: str, files: dict[str, bytes] | None, facts: dict[str, Any], said: str
+) -> None:
+    if files is not None:
+        hub.add(hub_id, files, **facts)
+    assert failure(lambda: plan(hub_id=hub_id)) == said
+    assert not repository_folder(hub_id).exists()
+
+
+def test_a_wrong_revision_is_one_line(hub: LocalHub) -> None:
+    assert failure(lambda: plan("v9")) == f"{ID} has no revision v9"
+
+
+def test_a_gated_model_asks_for_a_token_and_is_fetched_with_one(hub: LocalHub) -> None:
+    gated = hub.add("gated/model", transformers_files(), gated="auto")
+    planned = plan(hub_id="gated/model")  # what it is may be seen by all
+    said = failure(lambda: fetch(planned))
+    assert said.startswith("gated/model is gated: accept its terms on its page, and log in")
+    assert failure(lambda: fetch(planned, token=TOKEN)).startswith("gated/model is gated")  # not yet accepted
+    gated.accepted = True
+    assert (fetch(planned, token=TOKEN) / WEIGHTS).is_file()
+    assert hub.seen_tokens == {"hub": {TOKEN}, "cdn": set()}, "the token left the Hub's own address"
+
+
+def test_a_private_model_is_fetched_with_a_token_of_the_environment(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("own/private", transformers_files(), private=True)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert fetch(plan(hub_id="own/private")).is_dir()
+
+
+def test_a_wrong_token_is_said_and_not_shown(hub: LocalHub) -> None:
+    wrong = "hf_wrongToken"
+    with pytest.raises(TokenRefusedError) as error:
+        plan(token=wrong)
+    assert str(error.value).startswith("the Hub does not know the token; valid: ")
+    told: Any = error.value
+    while told is not None:
+        assert wrong not in str(told)
+        told = told.__cause__
+
+
+def test_a_changed_main_is_fetched_anew_and_a_commit_stays(hub: LocalHub) -> None:
+    first = plan()
+    old = fetch(first)
+    hub.repositories[ID].commit({**transformers_files(), WEIGHTS: safetensors(PARAMETERS, fill=2)})
+    new = fetch(plan())
+    assert new != old and new.name == hub.repositories[ID].main
+    assert (new / WEIGHTS).read_bytes() != (old / WEIGHTS).read_bytes()
+    hub.close()
+    assert download(first.source) == old
+
+
+def test_a_hub_that_is_away_is_said_at_once(hub: LocalHub) -> None:
+    hub.close()
+    with pytest.raises(HubUnreachableError, match=f"{ID} is not in the local cache, and the Hub cannot be reached"):
+        plan()
+
+
+def test_a_question_that_is_never_answered_is_given_up(hub: LocalHub) -> None:
+    hold = hub.hold(WEIGHTS, after=0)
+    with pytest.raises(TimeoutError, match="no answer within"):
+        within(0.01, hold.released.wait)
+    hold.released.set()
+
+
+def test_one_gguf_file_of_several_is_fetched_and_named_in_the_source(hub: LocalHub, tmp_path: Path) -> None:
+    content = gguf_bytes(tmp_path)
+    names = ("m-q4_k_m.gguf", "m-q8_0.gguf", "mmproj-f16.gguf")
+    hub.add("a/chat-gguf", dict.fromkeys(names, content))
+    chosen = plan(hub_id="a/chat-gguf", gguf=True)
+    assert [one.name for one in chosen.variants] == ["Q4_K_M", "Q8_0"]
+    assert chosen.source.file == "m-q8_0.gguf" and chosen.bytes == chosen.memory_bytes == len(content)
+    other = plan(hub_id="a/chat-gguf", gguf=True, variant="q4_k_m")
+    folder = fetch(other)
+    assert [path.name for path in folder.iterdir()] == ["m-q4_k_m.gguf"]
+    write_source(tmp_path / "model", other.source)
+    assert read_source(tmp_path / "model") == other.source and runs_on_llama(tmp_path / "model")
+    hub.close()
+    assert weights(tmp_path / "model") == folder / "m-q4_k_m.gguf"
+    assert pinned_in_cache(Source("a/chat-gguf", "main"), "", gguf=True) == other.source
+    said = failure(lambda: pinned_in_cache(Source("a/chat-gguf", "main"), "Q2_K", gguf=True))
+    assert said == "a/chat-gguf has no 'Q2_K'; valid: Q4_K_M"
+
+
+def test_gguf_is_for_tasks_of_language_models_only(hub: LocalHub, tmp_path: Path) -> None:
+    hub.add("a/gguf", {"m.gguf": gguf_bytes(tmp_path)})
+    said = "a/gguf has weights as GGUF only, which this task does not run; valid: safetensors"
+    assert failure(lambda: plan(hub_id="a/gguf")) == said
+    assert failure(lambda: plan(hub_id="a/gguf", gguf=True, variant="Q4_0")) == "a/gguf has no 'Q4_0'; valid: m.gguf"
+
+
+def test_a_divided_gguf_file_is_fetched_whole(hub: LocalHub, tmp_path: Path) -> None:
+    parts = {f"Q4_K_M/m-Q4_K_M-0000{number}-of-00002.gguf": bytes(1000 + number) for number in (1, 2)}
+    hub.add("a/large-gguf", {**parts, "m-Q2_K.gguf": bytes(700)})
+    planned = plan(hub_id="a/large-gguf", gguf=True)
+    folder = fetch(planned)
+    assert planned.source.file == "Q4_K_M/m-Q4_K_M-00001-of-00002.gguf"
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.gguf")} == set(parts)
+    assert download(planned.source) == folder
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("qwen2.5-0.5b-instruct-q4_k_m.gguf", "Q4_K_M"),
+        ("SmolLM2-135M-Instruct.Q4_1.gguf", "Q4_1"),
+        ("model-IQ4_XS-00001-of-00002.gguf", "IQ4_XS"),
+        ("BF16/model.gguf", "BF16"),
+        ("model-f16.gguf", "F16"),
+        ("Q8-model.gguf", ""),
+    ],
+)
+def test_quantizations_are_read_from_the_names_of_files(path: str, name: str) -> None:
+    assert quantization(path) == name
+
+
+@pytest.mark.parametrize(
+    ("names", "parameters", "expected"),
+    [
+        (["Q2_K", "Q4_K_M", "Q8_0"], 7_000_000_000, "Q4_K_M"),
+        (["Q2_K", "Q4_K_M", "Q8_0"], 500_000_000, "Q8_0"),
+        (["Q2_K", "Q4_K_M", "Q8_0"], None, "Q4_K_M"),
+        (["Q2_K", "Q6_K"], 3_000_000_000, "Q6_K"),
+        (["IQ2_XS", "IQ3_M"], 3_000_000_000, "IQ2_XS"),  # nothing known: the smallest
+    ],
+)
+def test_the_default_quantization_follows_the_size(names: list[str], parameters: int | None, expected: str) -> None:
+    offered = variants((f"m-{name}.gguf", 100 + place) for place, name in enumerate(names))
+    assert pick(offered, "", parameters, ID).name == expected
+
+
+def test_a_model_larger_than_the_memory_is_said_before_the_download(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "on_gpu", lambda: False)
+    monkeypatch.setenv("PROJECT_DL_MEMORY_GB", "0.001")
+    said = failure(lambda: memory.check_memory(plan()))
+    assert said.startswith(f"{ID} needs 2.0 MB of memory, more than the 1.0 MB that there are for models")
+    monkeypatch.setattr(memory, "on_gpu", lambda: True)  # half precision
+    memory.check_memory(plan())
+    monkeypatch.setattr(memory, "on_gpu", lambda: False)
+    monkeypatch.setenv("PROJECT_DL_MEMORY_GB", "1")
+    memory.check_memory(plan())
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("gpt2", ("gpt2", "")),
+        ("a/b:Q4_K_M", ("a/b", "Q4_K_M")),
+        ("a/b:sub/m-q8_0.gguf", ("a/b", "sub/m-q8_0.gguf")),
+        ("a/b:", None),
+        ("a/b:../x.gguf", None),
+        ("a/b:/etc/x.gguf", None),
+        ("http://a/b", None),
+        ("a/b/c", None),
+        ("a/b:Q4\nx", None),
+    ],
+)
+def test_an_id_may_name_a_gguf_file(typed: str, expected: tuple[str, str] | None) -> None:
+    assert parse(typed) == expected
+
+
+def test_a_source_with_a_wrong_file_is_refused(tmp_path: Path) -> None:
+    for file in ("../x.gguf", "/etc/x.gguf", "x.bin", "a\nb.gguf", 3):
+        (tmp_path / "source.json").write_text(json.dumps({"hub_id": ID, "revision": "main", "file": file}))
+        assert "file is" in failure(lambda: read_source(tmp_path))

@@ -1,0 +1,1 @@
+"""Finding and fetching models of the Hugging Face Hub in the tool."""
