@@ -221,8 +221,13 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
 def test_a_conversation_moves_to_another_store(store: ConversationStore) -> None:
     kept, memory = talk(store, "one", "two"), ConversationStore(None)
     memory.take(ME, kept)
-    memory.take(ME, kept)
     assert memory.read(ME, kept.id) == kept
+    memory.add(ME, kept, Message("user", "three", parent=kept.leaf))  # while the first store is locked
+    store.take(ME, kept)
+    store.take(ME, kept)
+    assert store.read(ME, kept.id) == kept and len(kept.messages) == 3
+    with pytest.raises(NotKeptError):
+        store.take(OTHER, kept)
 
 
 def test_a_megabyte_is_kept(store: ConversationStore) -> None:

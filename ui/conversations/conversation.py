@@ -2,12 +2,14 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 NAME_LENGTH = 60
 UNNAMED = "New conversation"
+MARGIN = 0.95  # parts of a text differ in how many characters make a token
+LEAST = 200  # characters of a document: fewer say nothing
 
 
 def new_id() -> str:
@@ -91,6 +93,16 @@ class Conversation:
         for _ in self.messages:
             place = last.get(place, place)
         return place
+
+
+def shortened(message: Message, tokens: int, room: int) -> Message | None:
+    """A message of so many tokens with less of its documents, so that it has room; None if they are not at fault."""
+    fraction = MARGIN * room / tokens
+    used = [one["used"] if one.get("used") is not None else len(one["text"]) for one in message.documents]
+    if fraction >= 1 or not any(int(length * fraction) >= LEAST for length in used):
+        return None
+    documents = ({**one, "used": int(length * fraction)} for one, length in zip(message.documents, used, strict=True))
+    return replace(message, documents=tuple(documents))
 
 
 def row_of(messages: list[Message], system: str = "") -> dict[str, Any]:

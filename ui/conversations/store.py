@@ -140,22 +140,17 @@ class ConversationStore:
             work.execute(_own(sa.delete(CONVERSATIONS), owner, conversation))
 
     def take(self, owner: str, conversation: Conversation) -> None:
-        """Keep a conversation that was kept elsewhere."""
+        """Keep a conversation that was kept elsewhere, or what was added to it there."""
         with self._work() as work:
-            if self._has(work, owner, conversation.id):
-                return
-            work.execute(
-                sa.insert(CONVERSATIONS).values(
-                    id=conversation.id,
-                    owner=owner,
-                    name=conversation.name,
-                    changed=now().timestamp(),
-                    leaf=conversation.leaf,
-                    settings=conversation.settings,
-                )
-            )
+            if not self._has(work, owner, conversation.id):
+                new = {"id": conversation.id, "owner": owner, "name": conversation.name, "settings": {}}
+                work.execute(sa.insert(CONVERSATIONS).values(**new, changed=now().timestamp()))
+            known = sa.select(MESSAGES.c.id).where(MESSAGES.c.conversation == conversation.id)
+            there = set(work.execute(known).scalars())
             for one in conversation.messages.values():
-                work.execute(sa.insert(MESSAGES).values(conversation=conversation.id, **_columns(one)))
+                if one.id not in there:
+                    work.execute(sa.insert(MESSAGES).values(conversation=conversation.id, **_columns(one)))
+            self._change(work, owner, conversation.id, leaf=conversation.leaf, settings=conversation.settings)
 
     @contextlib.contextmanager
     def _work(self) -> Iterator[sa.Connection]:
