@@ -27,6 +27,17 @@ PROBED = 4  # system messages of which is looked whether the template drops them
 Messages = list[dict[str, str]]
 
 
+class MessagesTooLongError(TaskInputError):
+    """The newest message, with the system's, does not fit into the model's window; both are counted in tokens."""
+
+    def __init__(self, tokens: int, window: int) -> None:
+        super().__init__(
+            f"messages has {tokens} tokens in its newest message (and the system message); valid: "
+            f"at most {window - 1} for this model"
+        )
+        self.tokens, self.window = tokens, window
+
+
 def check_messages(value: Any) -> Messages:
     """A conversation as plain messages. Raises TaskInputError, naming the message, for what is none.
 
@@ -115,8 +126,9 @@ class Chatbot(WritingTask, LanguageTask):
     before `max_new_tokens`. Messages that end with the assistant's are the beginning of the reply: it is continued, and
     `reply` is what follows.
 
-    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`; with a
-    system message also `system_seen`: some chat templates have no place for one.
+    Output: `reply`, `finish_reason`, `dropped_messages` (how many were left out), `prompt_tokens`, `tokens`, `window`
+    (the most tokens that the model reads and writes at once); with a system message also `system_seen`: some chat
+    templates have no place for one.
     """
 
     name = "chatbot"
@@ -143,7 +155,7 @@ class Chatbot(WritingTask, LanguageTask):
             written = self.write_on(messages[-1]["content"], tokens, fitting, emit, cancel)
         else:
             written = self.engine.write(tokens, fitting, emit, cancel, continues=False)
-        facts: dict[str, Any] = {"prompt_tokens": len(tokens), "dropped_messages": dropped}
+        facts: dict[str, Any] = {"prompt_tokens": len(tokens), "dropped_messages": dropped, "window": self.window}
         if any(message["role"] == "system" for message in row["messages"]):
             facts["system_seen"] = self._system_seen(row["messages"])
         return {"reply": written.text, **written.facts(), **facts}
@@ -188,10 +200,7 @@ class Chatbot(WritingTask, LanguageTask):
         place = bisect_left(begins, -room, key=lambda begin: -len(tokens(begin)))
         newest = begins[min(place, len(begins) - 1)]
         if len(tokens(newest)) >= self.window:
-            raise TaskInputError(
-                f"messages has {len(tokens(newest))} tokens in its newest message (and the system message); valid: "
-                f"at most {self.window - 1} for this model"
-            )
+            raise MessagesTooLongError(len(tokens(newest)), self.window)
         return tokens(newest), newest
 
     def _system_seen(self, messages: Messages) -> bool:

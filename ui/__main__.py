@@ -27,6 +27,7 @@ from streamlit.web import bootstrap, cli
 from tasks.serve.connections import BoundedServer, most_connections
 from tasks.serve.listening import listen
 from tasks.serve.settings import SettingsError
+from ui.conversations.owner import OwnerCookie
 from ui.own_origin import OwnOrigin, names_of_this_machine, read_setting
 
 APP = Path(__file__).with_name("app.py")
@@ -66,7 +67,8 @@ def main(**options: Any) -> None:
 def application(address: str) -> App:
     """The tool as Streamlit serves it, for its own pages only. Raises SettingsError."""
     origins = list(map(read_setting, get_option("server.corsAllowedOrigins")))
-    return App(APP, middleware=[Middleware(OwnOrigin, names=names_of_this_machine(address), origins=origins)])
+    own = Middleware(OwnOrigin, names=names_of_this_machine(address), origins=origins)
+    return App(APP, middleware=[own, Middleware(OwnerCookie)])
 
 
 def configuration(app: App) -> uvicorn.Config:

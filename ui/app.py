@@ -12,6 +12,7 @@ from ui.session import errors_in_words, services
 PAGES = (
     ("views/home.py", "Home", ":material/home:"),
     ("views/tasks.py", "Tasks", ":material/bolt:"),
+    ("views/chat.py", "Chat", ":material/forum:"),
     ("views/image.py", "Draw and classify", ":material/draw:"),
     ("views/compare.py", "Compare CNNs", ":material/leaderboard:"),
     ("views/networks.py", "Inside a network", ":material/account_tree:"),
@@ -30,6 +31,9 @@ STYLE = """<style>
 /* What is chosen has the primary color, which on dark is too dark for a text. */
 [role=tab][aria-selected=true], [role=radio][aria-checked=true] {color: inherit !important}
 [class*=st-key-tasks-][class*=-answers] {scroll-margin-bottom: 12rem}
+/* A message keeps to its place, whatever marks are stacked on its letters, and its own direction of writing. */
+[data-testid=stChatMessage] {overflow: clip; scroll-margin-bottom: 9rem}
+[data-testid=stChatMessage] :is(p, li, td, th, h2, h3) {unicode-bidi: plaintext; text-align: start}
 [data-testid=stBaseButton-primary] kbd {opacity: 1; color: inherit}
 </style>"""
 logger = logging.getLogger("ui")

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 import streamlit as st
 
 from experiments.config import ConfigError
+from tasks import TASKS
 from tasks.catalog import PRETRAINED_TASKS, catalog
 from tasks.registry import RegisteredVersion
 from ui.answers.task_page import task_title
+from ui.panels import panel
 from ui.plain import escaped
 from ui.running.first_start import first_processes, first_steps, start_first_steps
 from ui.running.live_run import reason
@@ -38,8 +40,12 @@ def draw_tasks(found: Mapping[str, list[RegisteredVersion]]) -> None:
     rows = [st.columns(COLUMNS) for _ in range(0, len(found), COLUMNS)]  # the cards of a row are of one height
     for place, (task, models) in enumerate(found.items()):
         with rows[place // COLUMNS][place % COLUMNS].container(border=True, height="stretch"):
+            own = panel(task).page if task in TASKS else ""
             st.page_link(
-                "views/tasks.py", label=f"**{task_title(task)}**", icon=":material/bolt:", query_params={"task": task}
+                own or "views/tasks.py",
+                label=f"**{task_title(task)}**",
+                icon=":material/bolt:",
+                query_params={} if own else {"task": task},
             )
             if task in PURPOSES:
                 st.write(PURPOSES[task])

@@ -32,7 +32,6 @@ ANSWERS = {
     "next-word-prediction": "[data-testid=stMain] strong",
     "story-completion": "text=/\\d+ tokens · .* SmolLM2/",
     "question-answering": "mark",
-    "chatbot": "[data-testid=stChatMessage] >> nth=1",
     "image-generation": "img[alt='Picture of: a sneaker']",
 }
 STARTERS = {"sentiment-analysis": "sentiment"}  # the folders that are not called as their task
@@ -153,14 +152,13 @@ def test_every_task_is_answered_by_its_starter(
     assert page.get_by_text("trained by this project").count() == trained_here
     page.locator("[class*='-example-0'] button").click()
     drawn(page)
-    if task != "chatbot":  # whose examples are sent at once
-        page.get_by_role("button", name=re.compile(r"Run\b")).click()
+    page.get_by_role("button", name=re.compile(r"Run\b")).click()
     page.locator(ANSWERS[task]).first.wait_for(timeout=ANSWER_MS)
     page.get_by_text(re.compile(rf"(starter-[a-z-]+|SmolLM2-135M-Instruct) \({task}/1\)")).first.wait_for(
         timeout=ANSWER_MS
     )
     drawn(page)
-    composer = page.get_by_test_id("stChatInput" if task == "chatbot" else "stBaseButton-primary").bounding_box()
+    composer = page.get_by_test_id("stBaseButton-primary").bounding_box()
     assert composer["y"] + composer["height"] <= page.viewport_size["height"]
     save(page, f"task-{task}", 1250)
 
@@ -233,7 +231,7 @@ def test_attention_is_drawn_for_typed_numbers(open_page: Callable[..., Any], sav
     save(page, "attention", 1700)
 
 
-@pytest.mark.parametrize("path", ["", "tasks", "image", "compare", "networks", "seq2seq", "models", "runs"])
+@pytest.mark.parametrize("path", ["", "tasks", "chat", "image", "compare", "networks", "seq2seq", "models", "runs"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_is_wider_than_a_telephone_or_fails_on_it(
     open_page: Callable[..., Any], path: str, scheme: str
@@ -258,7 +256,7 @@ def test_a_text_can_be_judged_with_the_keyboard_alone(open_page: Callable[..., A
 
 
 def test_every_control_has_a_name(open_page: Callable[..., Any]) -> None:
-    for path in ("tasks", "image", "compare", "networks", "seq2seq", "models", "runs"):
+    for path in ("tasks", "chat", "image", "compare", "networks", "seq2seq", "models", "runs"):
         page = open_page(path)
         nameless = page.evaluate(
             """[...document.querySelectorAll('main button, main input, main textarea, [data-testid=stMain] button,'

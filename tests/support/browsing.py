@@ -52,7 +52,7 @@ def tool_process(environment: Mapping[str, str], folder: Path, descriptors: int 
     log = log_file.open("w")
     process = subprocess.Popen(
         command,
-        env={**os.environ, **environment},
+        env={**os.environ, "PROJECT_DL_CONVERSATIONS": str(folder / "conversations.db"), **environment},
         cwd=PROJECT_ROOT,
         stdout=log,
         stderr=log,

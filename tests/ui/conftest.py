@@ -18,6 +18,12 @@ def _own_main() -> Iterator[None]:
     sys.modules["__main__"] = main
 
 
+@pytest.fixture(autouse=True)
+def _own_conversations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes to the conversations of who runs it."""
+    monkeypatch.setenv("PROJECT_DL_CONVERSATIONS", str(tmp_path / "conversations.db"))
+
+
 @pytest.fixture
 def empty_tool(store: Path) -> Iterator[Path]:
     """The tool over an empty registry, as on a first start; the folder that it runs in."""

@@ -12,7 +12,6 @@ from ui.session import services
 SMALL = {
     "summarization": {"max_length": 8, "num_beams": 1},
     "story-completion": {"max_new_tokens": 8},
-    "chatbot": {"max_new_tokens": 8},
 }
 HOSTILE = "<script>alert(1)</script> [x](javascript:alert(1)) **b** :red[r] $y$"
 
@@ -141,36 +140,6 @@ def test_a_click_on_a_candidate_writes_the_word_and_asks_again(tool, page) -> No
     app.button(key="tasks-next-word-prediction-answer-0-word-0").click().run()
     assert fine(app).text_area(key="tasks-next-word-prediction-text").value == f"Once upon a {first}"
     assert len(app.session_state["history"]) == 2
-
-
-def test_a_conversation_goes_on_is_answered_again_edited_and_cleared(tool, page) -> None:
-    app = opened(page, "chatbot")
-    app.chat_input(key="tasks-chatbot-entry").set_value("cat").run()
-    first = fine(app).session_state["history"][0]
-    assert first.row == {"messages": [{"role": "user", "content": "cat"}]} and first.result["reply"]
-    app.chat_input(key="tasks-chatbot-entry").set_value("dog").run()
-    second = fine(app).session_state["history"][0].row["messages"]
-    assert [one["content"] for one in second] == ["cat", first.result["reply"], "dog"]
-    assert len(app.chat_message) == 4
-
-    button(app, "Regenerate").click().run()
-    again = fine(app).session_state["history"][0]
-    assert again.row["messages"] == second and again.parameters["seed"] == 1
-    assert app.number_input(key="tasks-chatbot-set-seed").value == 1
-
-    button(app, "Edit last message").click().run()
-    app.text_area(key="tasks-chatbot-edited").set_value("moon").run()
-    button(app, "Send again").click().run()
-    edited = fine(app).session_state["history"][0].row["messages"]
-    assert edited == [*second[:2], {"role": "user", "content": "moon"}]
-
-    button(app, "Clear").click().run()
-    assert not fine(app).chat_message
-    app.selectbox(key="tasks-model-chatbot").set_value("chatbot/1").run()  # has a larger window, and a template
-    app.text_area(key="tasks-chatbot-system").set_value("wet").run()
-    app.chat_input(key="tasks-chatbot-entry").set_value(HOSTILE).run()
-    assert fine(app).session_state["history"][0].row["messages"][0] == {"role": "system", "content": "wet"}
-    assert "<script>" not in words(app) and r"\<script\>" in words(app)
 
 
 def test_an_answer_can_be_stopped_while_it_is_written_and_keeps_its_beginning(tool, page) -> None:

@@ -1,6 +1,6 @@
 """Answers on the task page: jobs started for a visitor, drawn while they come, handed to the history when over."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tasks.runs import StoreUnreachableError
 from tasks.runtime.jobs import Job, QueueFullError
 from ui.answers import history, history_panel
 from ui.answers.asking import Asking, in_seconds
-from ui.panels import Panel, panel
+from ui.panels import Panel
 from ui.plain import escaped
 from ui.session import SPOKEN, services
 
@@ -76,15 +76,14 @@ def stop(askings: Sequence[Asking]) -> None:
         one.stop()
 
 
-def leave(askings: list[Asking], still: Callable[[Asking], bool] = lambda _: False) -> None:
-    """Take answers off the page, but those that `still` belong there: what goes on is stopped.
+def leave(askings: list[Asking]) -> None:
+    """Take answers off the page: what goes on is stopped.
 
     It ends before its next token or step, and what there is of it then reaches the history by `settle`.
     """
-    left = [one for one in askings if not still(one)]
-    stop(left)
-    st.session_state.setdefault(LEFT, []).extend(left)
-    askings[:] = [one for one in askings if still(one)]
+    stop(askings)
+    st.session_state.setdefault(LEFT, []).extend(askings)
+    askings.clear()
     settle()
 
 
@@ -103,9 +102,8 @@ def settle(askings: Sequence[Asking] | None = None) -> None:
 
 
 def on_answer(asking: Asking) -> None:
-    """An answer is over, whole or stopped: it goes into the history, and to the panel of its task."""
+    """An answer is over, whole or stopped: it goes into the history."""
     history.remember(asked(asking))
-    panel(asking.task).answered(asking.row, asking.text, form_key(asking.task))
 
 
 def asked(asking: Asking) -> history.Asked:
@@ -139,7 +137,7 @@ def draw_answers(panel: Panel, askings: Sequence[Asking], key: str, errors: Delt
     for asking, slot, _ in waiting:
         if not asking.over and not asking.events:
             slot.empty()  # what is there of the last answer would stay, paler, until the end of this one
-            asking.update(CLEAR_S)
+            asking.await_end(CLEAR_S)
     while waiting:
         for asking, slot, number in waiting:
             settle([asking])

@@ -62,12 +62,23 @@ class Asking:
         """Whether nothing more comes."""
         return self.finished is not None
 
+    def await_news(self, seconds: float) -> None:
+        """Wait for the first event, or, where that was seen, for the end; no longer than this."""
+        if self.events:
+            self.await_end(seconds)
+        elif seconds > 0 and not self.over:
+            _error_of(lambda: next(self.job.events(seconds), None))  # `update` reads it
+
+    def await_end(self, seconds: float) -> None:
+        """Wait for the end, no longer than this."""
+        if seconds > 0 and not self.over:
+            _error_of(lambda: self.job.result(seconds))  # `update` reads it
+
     def update(self, wait: float = 0.0) -> None:
-        """Take in what has come; waits up to `wait` seconds for the end, and no longer than that."""
+        """Take in what has come; waits up to `wait` seconds for news, and no longer than that."""
         if self.over:
             return
-        if wait > 0:
-            _error_of(lambda: self.job.result(wait))  # it is read below
+        self.await_news(wait)
         ended = self.job.state in OVER
         events: list[Row] = []
         error = _error_of(lambda: _read(self.job, events))

@@ -30,7 +30,7 @@ def draw_parameters(specs: Specs, key: str) -> dict[str, Any]:
     wrong = any(not fits(spec, st.session_state.get(f"{key}-{name}")) for name, spec in specs.items())
     with st.expander("Settings", icon=":material/tune:", expanded=wrong):
         values = _columns(specs, key)
-        _reset_button(specs, key)
+        draw_reset(specs, key)
     return values
 
 
@@ -46,7 +46,8 @@ def fill_parameters(model: type[Parameters], values: Mapping[str, Any], key: str
         st.session_state.update({f"{key}-{name}": usable[name] for name in known})
 
 
-def _reset_button(specs: Specs, key: str) -> None:
+def draw_reset(specs: Specs, key: str) -> None:
+    """Draw the button that puts the defaults back."""
     defaults = {f"{key}-{name}": spec["default"] for name, spec in specs.items()}
     st.button(
         "Reset to defaults",

@@ -1,5 +1,7 @@
 """Below an answer: thumbs, a comment, and whether MLflow has it; and the switch that sends new answers there."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from tasks.runs import answers_experiment
@@ -28,8 +30,8 @@ def draw_log_switch(place: str = "ask") -> None:
         st.caption("Everyone who uses this MLflow can read what is logged.")
 
 
-def draw_rating(asked: Asked, place: str = "answer") -> None:
-    """Thumbs and a comment for an answer; where it is logged, MLflow is told of changes."""
+def draw_rating(asked: Asked, place: str = "answer", on_rated: Callable[[Asked], None] | None = None) -> None:
+    """Thumbs and a comment for an answer; where it is logged, MLflow is told of changes, and so is `on_rated`."""
     thumbs, comment = f"rating-{place}-{asked.id}", f"comment-{place}-{asked.id}"
     # It may have been rated elsewhere on the page.
     if st.session_state.get(thumbs) != THUMBS[asked.rating]:
@@ -41,9 +43,12 @@ def draw_rating(asked: Asked, place: str = "answer") -> None:
         before = asked.rating, asked.comment
         asked.rating = {1: 1, 0: -1, None: None}[st.session_state[thumbs]]
         asked.comment = st.session_state.get(comment, asked.comment).strip()
-        # Widgets that are going away may report once more what they had.
-        if asked.log_state and (asked.rating, asked.comment) != before:
+        if (asked.rating, asked.comment) == before:  # widgets that are going away may report once more what they had
+            return
+        if asked.log_state:
             answer_log().submit(asked)
+        if on_rated is not None:
+            on_rated(asked)
 
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("Rate this answer", width="content")

@@ -83,11 +83,13 @@ def known(found: Mapping[str, list[RegisteredVersion]]) -> dict[str, list[Regist
 
 def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> None:
     """The form, the buttons and the answers; comes last on a page, because it goes on until the answers are there."""
+    if panel.page:
+        _draw_own_page(panel, version)
+        return
     key = form_key(panel.task)
-    if panel.begins(key):
-        draw_examples(panel, panel.examples_for(starter=version.tags.get("starter") == "true"), key)
+    draw_examples(panel, panel.examples_for(starter=version.tags.get("starter") == "true"), key)
     row = panel.row(key)
-    errors = None if panel.has_entry else st.container()
+    errors = st.container()
     with st.container(horizontal=True, vertical_alignment="center"):
         buttons = st.container(horizontal=True, width="content")
         wanted = wants_second(version, models)
@@ -102,27 +104,30 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
         start(asked, row, {**parameters, **changed})
 
     panel.ask = ask
-    panel.draw_above(row, key)
     answers = st.container(key=f"{key}-answers")
-    errors = errors or st.container()
     panel.draw_below(key)
-    with st.bottom.container(horizontal=True) if panel.has_entry else buttons:
-        if not panel.has_entry and st.button(
-            "Run", key=f"{key}-run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"
-        ):
+    with buttons:
+        if st.button("Run", key=f"{key}-run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"):
             start(asked, row, parameters)
         askings = askings_of(panel.task)
-        leave(askings, still=lambda one: panel.belongs(one.row, row))
         busy = any(not one.over for one in askings)
-        panel.draw_buttons(row, key, busy=busy)
         st.button("Stop", key=f"{key}-stop", icon=":material/stop:", disabled=not busy, on_click=stop, args=(askings,))
     refused = refusal()
     if refused:
         errors.error(escaped(refused), icon=":material/error:")
-    with st.bottom:
-        panel.entry(key, busy=busy)
     with answers:
         draw_answers(panel, askings, key, errors)
+
+
+def _draw_own_page(panel: Panel, version: RegisteredVersion) -> None:
+    if panel.is_filled():
+        st.switch_page(panel.page)
+    st.page_link(
+        panel.page,
+        label=f"{task_title(panel.task)} has a page of its own, where conversations are kept",
+        icon=":material/forum:",
+        query_params={"model": version.key},
+    )
 
 
 def wants_second(version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> bool:
@@ -146,7 +151,7 @@ def second_model(
 
 
 def draw_examples(panel: Panel, examples: Sequence[Example], key: str) -> None:
-    """Buttons that fill in an example, or ask it where there is nothing to press after that."""
+    """Buttons that fill in an example."""
     if not examples:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
@@ -155,17 +160,9 @@ def draw_examples(panel: Panel, examples: Sequence[Example], key: str) -> None:
             st.button(
                 escaped(example.label),
                 key=f"{key}-example-{number}",
-                on_click=use_example,
-                args=(panel, example.row, key),
+                on_click=panel.fill,
+                args=(example.row, key),
             )
-
-
-def use_example(panel: Panel, row: Row, key: str) -> None:
-    """Put an example into the form."""
-    if panel.has_entry and panel.ask is not None:
-        panel.ask(row)
-    else:
-        panel.fill(row, key)
 
 
 def draw_batch(panel: Panel, version: RegisteredVersion, _models: Sequence[RegisteredVersion]) -> None:

@@ -34,16 +34,16 @@ class Panel:
         starter_examples: those for the model that comes with the project, where it is too small for the others.
         specs: the schemas of the parameters, in the order of the form.
         hidden: parameters that the form leaves out because the page sets them itself.
-        has_entry: the panel asks by a control of its own (`entry`, below the answers), not by the page's button.
-        ask: asks the model on the page for another row, from a callback of a button in `draw` or `entry`; None where
-            an answer is only shown (in the history).
+        page: the page that asks, in place of the form, for tasks that have one of their own.
+        ask: asks the model on the page for another row, from a callback of a button in `draw`; None where an answer is
+            only shown (in the history).
     """
 
     about: str = ""
     examples: Sequence[Example] = ()
     starter_examples: Sequence[Example] = ()
     hidden: frozenset[str] = frozenset()
-    has_entry: bool = False
+    page: str = ""
     ask: Callable[[Row], None] | None = None
 
     def __init__(self, task: str) -> None:
@@ -61,6 +61,10 @@ class Panel:
         for column in self.inputs:
             st.session_state[f"{key}-{column}"] = str(row.get(column, ""))
 
+    def is_filled(self) -> bool:
+        """Whether a row waits for the page of its own."""
+        return False
+
     def row(self, key: str) -> dict[str, Any]:
         """Draw the inputs and give what is in them; the task itself checks it. `key` tells forms of one page apart."""
         return {
@@ -69,32 +73,12 @@ class Panel:
             if required
         }
 
-    def draw_above(self, row: Row, key: str) -> None:
-        """Draw what stands right above the answers; most panels have nothing there."""
-
     def draw_below(self, key: str) -> None:
         """Draw what stands below the answers; most panels have nothing there."""
-
-    def begins(self, key: str) -> bool:  # noqa: ARG002
-        """Whether examples may be offered: what they would replace is not yet much."""
-        return True
-
-    def draw_buttons(self, row: Row, key: str, *, busy: bool) -> None:
-        """Draw what stands before the button that stops; most panels have nothing there."""
-
-    def entry(self, key: str, *, busy: bool) -> None:
-        """Draw the control that asks, at the bottom of the window; only for panels that have one."""
-
-    def answered(self, row: Row, text: str, key: str) -> None:
-        """Told once that an answer to a row is over: `text` is what was written, also of one that was stopped."""
 
     def continued(self, row: Row, text: str) -> Row | None:  # noqa: ARG002
         """The row that goes on from an answer; None for tasks that do not go on."""
         return None
-
-    def belongs(self, asked: Row, row: Row) -> bool:  # noqa: ARG002
-        """Whether the answer to an asked row is still to be shown while the form holds `row`."""
-        return True
 
     def draw_coming(self, row: Row, events: Sequence[Row], key: str) -> None:  # noqa: ARG002
         """Draw what there is of an answer to a row: while it is coming, and of one that was stopped."""

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from tasks.base import Row
+from ui.documents.field import document_field
 from ui.panels.base import Example, Panel, text_field
 from ui.panels.summarization import BEES, BRIDGE
 from ui.plain import escaped, escaped_html
@@ -30,6 +31,7 @@ class QuestionAnsweringPanel(Panel):
         question = st.text_input(
             "Question", key=f"{key}-question", persist_state="session", placeholder="Who, what, when, where, how much?"
         )
+        document_field(f"{key}-context")
         return {"question": question or "", "context": text_field("Context", f"{key}-context", height=200)}
 
     def draw(self, row: Row, result: Row, key: str) -> None:  # noqa: ARG002

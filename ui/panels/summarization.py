@@ -7,6 +7,7 @@ import streamlit as st
 
 from tasks.base import Row
 from tasks.texts import count_words
+from ui.documents.field import document_field
 from ui.panels.base import Example, Panel, text_field, text_of
 from ui.plain import escaped
 
@@ -38,6 +39,7 @@ class SummarizationPanel(Panel):
     examples = (Example("A closed bridge", {"text": BRIDGE}), Example("Dancing bees", {"text": BEES}))
 
     def row(self, key: str) -> dict[str, Any]:
+        document_field(f"{key}-text")
         return {"text": text_field("Text", f"{key}-text", height=200, placeholder="An article, a report, a chapter")}
 
     def draw_coming(self, row: Row, events: Sequence[Row], key: str) -> None:  # noqa: ARG002

@@ -1,0 +1,316 @@
+"""The chat page: conversations that are kept, branches, replies that go on, and what is said where nothing is kept."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+
+from tasks.runtime.jobs import Job
+from tests.support.words import until
+from tests.ui.test_tasks_page import button, fine, slowly, words
+from ui.chat import session
+from ui.conversations.conversation import Conversation, Message
+from ui.conversations.store import ConversationStore, conversations_file
+
+ME = "me"
+HOSTILE = "<script>alert(1)</script> [x](javascript:alert(1)) ![i](https://evil.example/i.png) **b** :red[r]"
+
+
+@pytest.fixture(autouse=True)
+def _visitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest has no cookies."""
+    monkeypatch.setattr(session, "owner", lambda: ME)
+
+
+@pytest.fixture
+def chat(tool: Path, page: Any) -> Any:
+    """The page with a model that has a template, and that writes little."""
+    return opened(page)
+
+
+def opened(page: Any, **link: str) -> Any:
+    app = page("home")
+    app.switch_page("views/chat.py")
+    for name, value in link.items():
+        app.query_params[name] = value
+    app.run()
+    if app.selectbox:
+        app.selectbox(key="chat-model").set_value("chatbot/1")
+        app.number_input(key="chat-set-max_new_tokens").set_value(8).run()
+    return fine(app)
+
+
+def say(app: Any, text: str) -> Any:
+    app.chat_input(key="chat-entry").set_value(text).run()
+    return fine(app)
+
+
+def path(app: Any) -> list[tuple[str, str]]:
+    return [(one.role, one.content) for one in conversation(app).path()]
+
+
+def conversation(app: Any) -> Conversation:
+    return app.session_state["chat-open"]
+
+
+def kept() -> list[Conversation]:
+    store = ConversationStore(conversations_file())
+    return [store.read(ME, one.id) for one in store.listed(ME)]
+
+
+def test_a_conversation_goes_on_and_a_new_visit_shows_it_again(chat: Any, page: Any) -> None:
+    say(chat, "cat\nand more")
+    say(chat, HOSTILE)
+    roles = [role for role, _ in path(chat)]
+    assert roles == ["user", "assistant"] * 2 and len(chat.chat_message) == 4
+    assert "<script>" not in words(chat) and "](<https://evil" in words(chat) and "![i]" not in words(chat)
+    assert "javascript:" not in words(chat) and "**b**" in words(chat)
+    assert "tokens/s" in words(chat).replace("\\", "") or "token" in words(chat)
+    identity = conversation(chat).id
+    assert chat.query_params == {"conversation": identity, "model": "chatbot/1"}
+    assert [one.label for one in chat.sidebar.button if one.key == f"chat-open-{identity}"] == ["cat"]
+    again = opened(page, conversation=identity)
+    assert path(again) == path(chat) and len(again.chat_message) == 4
+    assert again.number_input(key="chat-set-max_new_tokens").value == 8
+    asked = chat.session_state["history"][0]
+    assert asked.row["messages"] == [{"role": role, "content": text} for role, text in path(chat)[:3]]
+
+
+def test_nobody_elses_conversation_opens(chat: Any, page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(chat, "secret")
+    monkeypatch.setattr(session, "owner", lambda: "somebody else")
+    other = opened(page)
+    other.query_params["conversation"] = conversation(chat).id
+    fine(other.run())
+    assert not other.chat_message and "secret" not in words(other)
+    assert "leads to no conversation of this browser" in other.warning[0].value
+    assert not [one for one in other.sidebar.button if (one.key or "").startswith("chat-open-")]
+
+
+def test_any_message_is_edited_and_its_branches_are_kept(chat: Any) -> None:
+    say(chat, "cat")
+    say(chat, "dog")
+    before = path(chat)
+    first = conversation(chat).path()[0]
+    chat.button(key=f"chat-edit-{first.id}").click().run()
+    chat.text_area(key=f"chat-edited-{first.id}").set_value("moon").run()
+    button(chat, "Send").click().run()
+    assert path(fine(chat))[0] == ("user", "moon") and len(path(chat)) == 2
+    assert "2/2" in words(chat)
+    edited = conversation(chat).path()[0]
+    chat.button(key=f"chat-left-{edited.id}").click().run()
+    assert path(fine(chat)) == before and "1/2" in words(chat)
+    chat.button(key=f"chat-right-{first.id}").click().run()
+    assert path(fine(chat))[0] == ("user", "moon")
+
+    button(chat, "Regenerate").click().run()
+    assert chat.number_input(key="chat-set-seed").value == 1
+    assert len(conversation(chat).siblings(conversation(fine(chat)).path()[-1])) == 2
+    (stored,) = kept()
+    assert len(stored.messages) == 7 and stored.leaf == conversation(chat).leaf
+
+
+def test_a_reply_that_ended_at_the_limit_is_continued_in_place(chat: Any) -> None:
+    say(chat, "cat")
+    begun = conversation(chat).path()[-1]
+    assert begun.facts["finish_reason"] == "length"
+    button(chat, "Continue").click().run()
+    reply = conversation(fine(chat)).path()[-1]
+    assert reply.id == begun.id and reply.content.startswith(begun.content) and len(reply.content) > len(begun.content)
+    assert len(conversation(chat).messages) == 2 and kept()[0].path()[-1].content == reply.content
+
+
+def test_the_system_prompt_the_window_and_what_was_not_seen_are_told(chat: Any) -> None:
+    chat.text_area(key="chat-system").set_value("wet").run()
+    say(chat, "cat")
+    assert chat.session_state["history"][0].row["messages"][0] == {"role": "system", "content": "wet"}
+    facts = conversation(chat).path()[-1].facts
+    assert facts["window"] > facts["prompt_tokens"] > 0
+    assert f"context {facts['prompt_tokens'] + facts['tokens']:,} of {facts['window']:,}" in words(chat).replace(
+        "\\", ""
+    )
+
+
+def test_two_models_reply_side_by_side_and_one_goes_on(chat: Any) -> None:
+    chat.toggle(key="tasks-side-chatbot").set_value(True).run()
+    say(chat, "cat")
+    question, reply = conversation(chat).path()
+    both = conversation(chat).siblings(reply)
+    assert {one.facts["reference"] for one in both} == {"chatbot/1", "chatbot/2"}
+    assert reply.facts["reference"] == "chatbot/1" and len(chat.chat_message) == 3
+    other = next(one for one in both if one.id != reply.id)
+    chat.button(key=f"chat-choose-{other.id}").click().run()
+    assert conversation(fine(chat)).leaf == other.id
+    say(chat, "dog")
+    assert conversation(chat).path()[1].id == other.id and question.id == conversation(chat).path()[0].id
+
+
+def test_conversations_are_searched_renamed_taken_along_and_deleted(chat: Any) -> None:
+    say(chat, "about cats")
+    first = conversation(chat).id
+    button(chat, "New chat").click().run()
+    assert not fine(chat).chat_message and chat.query_params == {"model": "chatbot/1"}
+    say(chat, "about dogs")
+    second = conversation(chat).id
+
+    def names() -> list[str]:
+        return [one.label for one in chat.sidebar.button if (one.key or "").startswith("chat-open-")]
+
+    assert names() == ["about dogs", "about cats"]
+    chat.text_input(key="chat-search").set_value("cats").run()
+    assert names() == ["about cats"]
+    chat.text_input(key="chat-search").set_value("").run()
+    chat.text_input(key=f"chat-name-{second}").set_value("*Mine*").run()
+    chat.button(key="chat-rename").click().run()
+    assert r"\*Mine\*" in names() and len(chat.get("download_button")) == 2
+    chat.button(key=f"chat-open-{first}").click().run()
+    assert path(fine(chat))[0] == ("user", "about cats")
+    chat.button(key="chat-delete").click().run()
+    assert not fine(chat).chat_message and [one.id for one in kept()] == [second]
+
+
+def test_a_reply_that_is_stopped_keeps_its_beginning(chat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ui.chat import replies
+
+    chat.number_input(key="chat-set-max_new_tokens").set_value(60).run()
+    look = replies.Reply.look
+
+    def stop_soon(reply: Any, wait: float = 0.0) -> None:
+        look(reply, wait)
+        if len(reply.asking.events) >= 2:
+            reply.asking.stop()
+
+    monkeypatch.setattr(replies.Reply, "look", stop_soon)
+    monkeypatch.setattr("ui.chat.coming.REDRAW_S", 0.001)
+    monkeypatch.setattr(Job, "_must_stop", slowly(Job._must_stop))
+    say(chat, "cat")
+    reply = conversation(chat).path()[-1]
+    assert reply.facts["stopped"] and reply.content and "stopped" in words(chat)
+    assert kept()[0].path()[-1].content == reply.content
+
+
+def test_a_reply_whose_visitor_reloads_goes_on_and_is_kept(tool: Path, page: Any, monkeypatch: Any) -> None:
+    first = opened(page)
+    with monkeypatch.context() as patch:  # the page is closed while the model writes
+        patch.setattr("ui.chat.coming.draw_coming", lambda: None)
+        say(first, "cat")
+        until(lambda: len(kept()[0].messages) == 2)
+    again = opened(page, conversation=conversation(first).id)
+    assert [role for role, _ in path(again)] == ["user", "assistant"] and len(again.chat_message) == 2
+
+
+def test_nothing_is_kept_of_a_temporary_chat(chat: Any) -> None:
+    chat.toggle(key="chat-temporary-switch").set_value(True).run()
+    say(chat, "secret")
+    assert len(path(chat)) == 2 and "Temporary chat" in words(chat)
+    assert "conversation" not in chat.query_params and kept() == []
+    chat.toggle(key="chat-temporary-switch").set_value(False).run()
+    assert not fine(chat).chat_message
+    assert b"secret" not in conversations_file().read_bytes()
+
+
+def test_a_damaged_store_is_said_in_a_line_and_chat_goes_on(tool: Path, page: Any) -> None:
+    conversations_file().write_bytes(b"no database " * 1000)
+    app = opened(page)
+    say(app, "cat")
+    assert [role for role, _ in path(app)] == ["user", "assistant"]
+    assert [one.value for one in app.warning] == [
+        r"Nothing is kept\: conversations\.db\: it is damaged, or no database\."
+    ]
+    assert conversations_file().read_bytes() == b"no database " * 1000
+    conversations_file().unlink()
+    app.button(key="chat-keep-again").click().run()
+    assert not fine(app).warning and len(kept()[0].messages) == 2
+
+
+def test_a_store_that_is_locked_in_the_middle_of_a_talk_loses_nothing(
+    chat: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(chat, "cat")
+    other = sqlite3.connect(conversations_file(), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    say(chat, "dog")
+    assert [text for role, text in path(chat) if role == "user"] == ["cat", "dog"] and len(path(chat)) == 4
+    assert "another program holds it" in chat.warning[0].value
+    other.execute("ROLLBACK")
+    chat.button(key="chat-keep-again").click().run()
+    assert not fine(chat).warning and len(kept()[0].messages) == 4
+
+
+def test_a_browser_without_a_cookie_is_told(tool: Path, page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "owner", lambda: None)
+    app = opened(page)
+    say(app, "cat")
+    assert "sends no cookie" in app.warning[0].value and len(path(app)) == 2
+    assert not conversations_file().exists()
+
+
+def test_a_conversation_that_another_tab_deleted_is_said(chat: Any) -> None:
+    say(chat, "cat")
+    ConversationStore(conversations_file()).delete(ME, conversation(chat).id)
+    chat.chat_input(key="chat-entry").set_value("dog").run()
+    assert not chat.exception and "deleted in another window" in chat.warning[0].value
+    assert not path(chat)
+
+
+def test_two_tabs_in_one_conversation_lose_nothing(chat: Any, page: Any) -> None:
+    say(chat, "cat")
+    other = opened(page, conversation=conversation(chat).id)
+    say(chat, "from one")
+    say(other, "from the other")
+    chat.run()
+    assert path(fine(chat)) == path(other)
+    said = {one.content for one in kept()[0].messages.values() if one.role == "user"}
+    assert said == {"cat", "from one", "from the other"}
+
+
+def test_a_model_that_is_gone_leaves_its_conversations_readable(chat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(chat, "cat")
+    monkeypatch.setattr("ui.session.registered", list)
+    st.cache_data.clear()
+    chat.run()
+    assert len(fine(chat).chat_message) == 2 and chat.chat_input(key="chat-entry").disabled
+    assert "No chat model is registered" in words(chat)
+
+
+def test_a_model_that_fails_is_said_and_the_message_stays(chat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks.base import ModelFolderError
+    from ui.session import services
+
+    def broken(key: str) -> Any:
+        raise ModelFolderError("the folder is damaged")
+
+    monkeypatch.setattr(services().worker, "_load", broken)
+    chat.chat_input(key="chat-entry").set_value("cat").run()
+    assert not chat.exception and chat.error[0].value == "the folder is damaged"
+    assert path(chat) == [("user", "cat")]
+
+
+def test_what_cannot_be_asked_is_said_and_not_kept(chat: Any) -> None:
+    chat.number_input(key="chat-set-max_new_tokens").set_value(5000).run()
+    chat.chat_input(key="chat-entry").set_value("cat").run()
+    assert not chat.exception and "max" in chat.error[0].value and not path(chat)
+
+
+def test_a_question_of_the_history_begins_a_conversation(tool: Path, page: Any) -> None:
+    app = page("tasks")
+    app.selectbox(key="tasks-task").set_value("chatbot").run()
+    assert not app.chat_input and not [one for one in app.button if one.label == "Run"]
+    messages = [{"role": "system", "content": "wet"}, {"role": "user", "content": "cat"}]
+    app.session_state["chat-reused"] = messages
+    app.run()
+    app.switch_page("views/chat.py").run()
+    assert path(fine(app)) == [("user", "cat")] and app.text_area(key="chat-system").value == "wet"
+
+
+def test_a_long_message_is_shown_in_part(chat: Any) -> None:
+    store = ConversationStore(conversations_file())
+    long = Conversation()
+    store.add(ME, long, Message("user", "x" * 2**20))
+    app = chat
+    app.query_params["conversation"] = long.id
+    app.run()
+    assert "The first 20,000 of 1,048,576 characters" in words(fine(app)).replace("\\", "")
+    assert sum(len(str(one.value)) for one in app.markdown) < 100_000

@@ -1,0 +1,49 @@
+"""At the bottom of the window: the field to write in, and the button that stops."""
+
+import streamlit as st
+
+from ui.answers.answering import REFUSED, refusal
+from ui.chat import session
+from ui.chat.asking import Asker
+from ui.chat.messages import MOST
+from ui.documents.reading import KINDS, MOST_MB, DocumentError, read_document
+from ui.plain import escaped
+
+ENTRY, UNSENT = "chat-entry", "chat-unsent"
+
+
+def draw_composer(asker: Asker, *, busy: bool) -> None:
+    """Draw it, and what is wrong with the last message."""
+    with st.bottom:
+        refused = refusal()
+        if refused:
+            st.error(escaped(refused), icon=":material/error:")
+            if UNSENT in st.session_state:
+                st.code(st.session_state.pop(UNSENT), language=None, wrap_lines=True)
+        if busy:
+            st.button("Stop", key="chat-stop", icon=":material/stop:", on_click=session.stop)
+        st.chat_input(
+            "Your message",
+            key=ENTRY,
+            disabled=busy or not asker.versions,
+            max_chars=MOST,
+            accept_file="multiple",
+            file_type=list(KINDS),
+            max_upload_size=MOST_MB,
+            on_submit=_send,
+            args=(asker,),
+        )
+
+
+def _send(asker: Asker) -> None:
+    given = st.session_state.get(ENTRY)
+    text, files = (given.text or "", given.files) if given else ("", [])
+    try:
+        documents = [read_document(file.name, file.getvalue()).plain() for file in files]
+    except DocumentError as error:
+        st.session_state[REFUSED] = f"{error}. Nothing was sent{'; your message:' if text.strip() else '.'}"
+        if text.strip():
+            st.session_state[UNSENT] = text
+        return
+    if text.strip() or documents:
+        asker.say(text, session.opened().leaf, documents)
