@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tasks.engines.next_word import LETTER, UNSPACED
+from tasks.texts import LETTER, UNSPACED
 
 SMALLEST_MAP = 4
 MOST_PARTS = 64
