@@ -162,7 +162,7 @@ def limit_batch_size(space: Space, base: TrainConfig, examples: int, search: str
     Standard choices that are too large are left out. Raises ConfigError for those that the user gave.
     """
     sizes = space.get("batch_size")
-    asked = sizes.choices if isinstance(sizes, CategoricalDistribution) else (base.batch_size,)
+    asked: tuple[Any, ...] = sizes.choices if isinstance(sizes, CategoricalDistribution) else (base.batch_size,)
     possible = tuple(size for size in asked if size <= examples)
     if possible == asked:
         return space, base
