@@ -15,10 +15,11 @@ def main(argv: Sequence[str] | None = None) -> Result | None:
     """Train as the command line says; see `experiments.config.CnnConfig` for the parameters."""
     config, given = cli.parse(CnnConfig, argv)
     # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
-    from experiments.cnn.training import train
+    from experiments.cnn.report import CNN
+    from experiments.training.run import train
 
-    result = train(config, given)
-    if result is not None:  # only the first of several processes has one
+    result = train(CNN, config, given)
+    if result is not None:  # only rank 0 has one
         print(result.table())
     return result
 

@@ -50,7 +50,7 @@ class Layer:
 
 def family(architecture: str) -> str:
     """The family of a network that `models.build` knows, such as `resnet`; the file of `models/` that it is in."""
-    return models.ARCHITECTURES[architecture].builder.__module__.rpartition(".")[2]
+    return models.ARCHITECTURES[architecture].family
 
 
 def stems(architecture: str) -> tuple[str, ...]:

@@ -16,6 +16,9 @@ UNSEEN = (
 FORMULA = re.compile(
     rf"^(?=[{UNSEEN}]*[{SIGNS}{DASHES}])|([;\t\r\n](?:(?![;\t\r\n])[{UNSEEN}\x22])*)(?=[{SIGNS}]|[{DASHES}]\S)"
 )
+# Chinese and Japanese are written without spaces.
+UNSPACED = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+LETTER = rf"(?!{UNSPACED})\w"
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 WORD_OR_SYMBOL = re.compile(rf"{WORD.pattern}|[\u2190-\u2bff\U0001f000-\U0001faff]")  # arrows, signs, emoji
 

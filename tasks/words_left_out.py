@@ -2,7 +2,7 @@
 
 import re
 
-from tasks.engines.next_word import LETTER, UNSPACED
+from tasks.texts import LETTER, UNSPACED
 
 MOST_PARTS = 64
 # Words, marks between them, and emoji; Chinese and Japanese characters one by one.

@@ -1,6 +1,6 @@
 """Batches for one epoch: order and augmentation, drawn for the whole epoch at once and applied to whole batches.
 
-Everything random is a function of (seed, epoch), never of what ran before. A run that goes on after a crash, or on
+Everything random is a function of (seed, epoch), never of what ran before. A run that is resumed, or runs on
 another number of processes, therefore sees the same batches: they are drawn for the global batch and then sliced.
 """
 

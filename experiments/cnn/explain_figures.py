@@ -64,7 +64,7 @@ def save_calibration(path: Path, labels: np.ndarray, probabilities: np.ndarray, 
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], ":", color="0.5", label="as often right as it says")
     upper.plot(mean_confidence, share_right, "o-", label=f"this network, ECE {error:.3f}")
-    upper.set(ylabel="share that is right", title=plain(title), xlim=(0, 1), ylim=(0, 1.02))
+    upper.set(ylabel="fraction that is right", title=plain(title), xlim=(0, 1), ylim=(0, 1.02))
     upper.grid(alpha=0.3)
     upper.legend(loc="upper left")
     lower.hist(confidence, bins=BINS, range=(0, 1), color="0.6")

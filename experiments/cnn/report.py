@@ -12,9 +12,10 @@ from torch import nn
 
 from experiments.cnn import explain_figures
 from experiments.cnn.classification import Predictions, calibration_error, classification_metrics
-from experiments.cnn.setup import TASK, CnnTraining
+from experiments.cnn.setup import TASK, CnnTraining, decide, prepare
+from experiments.config import CnnConfig
 from experiments.training import figures as plots
-from experiments.training.family import Result, SavedModel
+from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
 from tasks.image_classification import ClassifierConfig, save_classifier
@@ -114,9 +115,8 @@ def describe(training: CnnTraining, result: Result) -> str:
 
 Trained for {config.epochs} epochs on {len(data.train):,} images; epoch {result.best_epoch} had the best validation \
 accuracy ({metrics["val_accuracy"]:.2%} of {len(data.val):,}) and was kept. The test set ({len(data.test):,}) was read \
-once, for that epoch.
-
-Where to look: *Model metrics* for the curves; artifacts `plots/` (loss and accuracy curves, confusion matrix, \
-per-class scores, mistakes), `reports/` (classification report, every test prediction), `config.json` (the whole \
-configuration), `checkpoints/`. Registry: {result.registry}.
+once, for that epoch. Registry: {result.registry}.
 """
+
+
+CNN: Family[CnnConfig, CnnTraining] = Family("cnn", decide, prepare, test, save_model, describe)

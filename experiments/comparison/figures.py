@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import confusion_matrix
 
 from experiments.comparison.results import (
     SHARES,
     CellResult,
     ClassifierResult,
     Findings,
-    confusion,
     models_of,
     shown,
 )
@@ -115,7 +115,9 @@ def save_confusions(path: Path, cells: Sequence[ClassifierResult], classes: Sequ
     figure, grid = panels(len(models), 3, 4.6, 4.5, (0.6, 0.8))
     image: Any = None
     for axes, model in zip(grid, models, strict=True):
-        matrix = confusion([cell for cell in cells if cell.model == model])
+        mine = [cell for cell in cells if cell.model == model]
+        true, said = (np.concatenate([getattr(cell, name) for cell in mine]) for name in ("answers", "predicted"))
+        matrix = confusion_matrix(true, said, labels=range(len(classes)))
         image = figures.confusion(axes, matrix, classes, size=6.5)
         wrong = int(matrix.sum() - np.trace(matrix))
         axes.set_title(f"{model}: {wrong:,} of {matrix.sum():,} wrong")

@@ -1,20 +1,27 @@
-"""What a comparison consists of: its cells, checked before anything runs, and a digest that says which grid it is."""
+"""What a comparison consists of: its cells, checked before anything runs, their digest, and how long they will take."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from experiments.comparison.kind import Cell, DataShape, Kind, kind_of
-from experiments.config import CompareConfig, TrainConfig, names_in
+from experiments.comparison.kind import Cell, Kind, Shape, kind_of
+from experiments.config import CompareConfig, ConfigError, TrainConfig, names_in, training_config
 from experiments.training import devices
+from experiments.training.family import Training
 from experiments.training.resume import FREE_TO_CHANGE
 
 # What makes one grid another; the rest of a configuration may differ between a comparison and its continuation.
 GRID_FIELDS = ("kind", "models", "datasets", "seeds", "epochs", "train_size")
+STEPS = 5
+EVALUATION_SHARE = 1 / 3  # forward only, against forward and backward
+# What a training costs besides its steps, measured on two CPU cores: figures, model and registry; checkpoint and log.
+SECONDS_PER_CELL, SECONDS_PER_EPOCH = 2.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -24,20 +31,22 @@ class Grid:
     kind: Kind
     config: CompareConfig
     cells: tuple[Cell, ...]
-    data: Mapping[str, DataShape]
-
-    @property
-    def models(self) -> list[str]:
-        return self.config.models.split(",")
+    data: Mapping[str, Shape]
 
     @property
     def title(self) -> str:
         """Such as `6 models on digits, 2 seeds`."""
-        return self.kind.title(self.models, list(self.data), self.config.seeds)
+        models, seeds = self.config.models.split(","), self.config.seeds
+        names = models[0] if len(models) == 1 else f"{len(models)} models"
+        return f"{names} on {' and '.join(self.data)}, {seeds} seed{'s' if seeds > 1 else ''}"
 
-    def cell_config(self, cell: Cell) -> TrainConfig:
-        """The training that a cell stands for."""
-        return self.kind.cell_config(self.config, cell)
+    def cell_config(self, cell: Cell) -> Any:
+        """The training that a cell stands for, with every `auto` decided."""
+        return self.kind.family.decide(training_config(self.config, *cell))
+
+    def prepare(self, config: TrainConfig) -> Training:
+        """A training made ready, on the grid's device."""
+        return self.kind.family.prepare(config, devices.make_accelerator(config.device, config.precision))
 
     def digest(self) -> str:
         """SHA-256 of all that decides what is trained, in whatever order models and data sets were named."""
@@ -55,23 +64,24 @@ def make_grid(config: CompareConfig) -> Grid:
     """
     kind = kind_of(config.kind)
     device = devices.resolve_device(config.device)
-    devices.resolve_precision(config.precision, device)
     models = names_in("models", config.models, kind.models, kind.groups, kind.default_models(device))
-    datasets = names_in("datasets", config.datasets, kind.datasets, {}, kind.default_dataset)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    data = {name: kind.shape(name, config) for name in datasets}
+    datasets = names_in("datasets", config.datasets, kind.datasets, {}, kind.datasets[0])
     decided = config.replace(models=",".join(models), datasets=",".join(datasets), device=device)
     # Seed by seed: if it is cut off early, all models have been trained as often as each other.
     cells = tuple(Cell(m, d, seed) for d in datasets for seed in range(config.seeds) for m in models)
+    data: dict[str, Shape] = {}
     grid = Grid(kind, decided, cells, data)
+    for cell in cells[:: config.seeds * len(models)]:
+        data[cell.dataset] = kind.shape(grid.prepare(grid.cell_config(cell).replace(batch_size=1)))
     for cell in cells:
-        kind.check(grid.cell_config(cell), data[cell.dataset])
+        size, examples = grid.cell_config(cell).batch_size, data[cell.dataset].train
+        if size > examples:
+            raise ConfigError(f"train_size is {examples}; valid: at least {size}, the batch size of {cell.model}")
     return grid
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """The fields in which another comparison is of another grid, in words."""
+    """The fields in which another comparison is of another grid."""
     found = []
     for name in GRID_FIELDS:
         here, there = mine[name], theirs.get(name)
@@ -81,3 +91,57 @@ def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
             values = ("auto" if value is None else value for value in (mine[name], theirs.get(name)))
             found.append("{} is {!r} and was {!r}".format(name, *values))
     return found or ["the recipes of its models have changed"]
+
+
+def estimate(grid: Grid, cells: Iterable[Cell]) -> dict[Cell, float]:
+    """Seconds that each cell will take, from a few steps of each network on each data set."""
+    speeds: dict[tuple[str, str], float] = {}
+    estimates = {}
+    for cell in cells:
+        config, key = grid.cell_config(cell), (cell.model, cell.dataset)
+        if key not in speeds:
+            speeds[key] = seconds_per_example(grid.prepare(config))
+        data = grid.data[cell.dataset]
+        examples = data.train + EVALUATION_SHARE * data.val
+        estimates[cell] = config.epochs * (examples * speeds[key] + SECONDS_PER_EPOCH) + SECONDS_PER_CELL
+    return estimates
+
+
+def seconds_per_example(training: Training) -> float:
+    """What a training step takes for each example, by a few steps after the first."""
+    state, seconds, examples = training.state, 0.0, 0
+    state.model.train()
+    for number, batch in enumerate(itertools.islice(training.batches.epoch(1), STEPS)):
+        started = time.perf_counter()
+        with state.accelerator.autocast():
+            result = training.step(state.model, batch)
+        state.accelerator.backward(result.loss / result.total)
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        if state.accelerator.device.type != "cpu":
+            torch.accelerator.synchronize()
+        if number == 1:  # the first step only counts where it is the only one
+            seconds, examples = 0.0, 0
+        seconds += time.perf_counter() - started
+        examples += result.examples or result.total
+    return seconds / examples
+
+
+class Clock:
+    """The time that a grid still needs: the estimates, scaled by how long finished cells really took."""
+
+    def __init__(self, estimates: dict[Cell, float]) -> None:
+        self.waiting = dict(estimates)
+        self._estimated = self._taken = 0.0
+
+    def done(self, cell: Cell, seconds: float | None) -> None:
+        """Count a finished cell and its seconds; None for one that failed, whose time says nothing."""
+        estimated = self.waiting.pop(cell)
+        if seconds is not None:
+            self._estimated += estimated
+            self._taken += seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return sum(self.waiting.values()) * (self._taken / self._estimated if self._estimated else 1.0)

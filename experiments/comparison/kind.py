@@ -1,26 +1,19 @@
-"""What a comparison must know of the kind of models that it compares: their names, how to train and how to report."""
+"""What a comparison must know of the kind of models that it compares: names, metrics, what runs leave, figures."""
 
 from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from experiments.comparison.analysis import analyze
-from experiments.comparison.results import CellResult, Extra, Findings, leaderboard, models_of, paired_tests
-from experiments.reports.page import Figures
-
 if TYPE_CHECKING:
-    from experiments.config import CompareConfig, TrainConfig
-    from experiments.training.family import Result
+    from experiments.comparison.results import CellResult, Extra, Findings
+    from experiments.training.family import Family
 
 # Named, not imported: each loads what its own models need.
 KINDS = {"cnn": "experiments.comparison.cnn:CnnKind", "seq2seq": "experiments.comparison.seq2seq:Seq2SeqKind"}
-
-
 NOTES = (
     "Intervals: with several seeds Student's 95 % t-interval of the mean over seeds; with one seed, or when all seeds "
     "gave the same, Wilson's 95 % interval over the test items, for the deciding accuracy only. Models whose intervals "
@@ -41,21 +34,29 @@ class Cell(NamedTuple):
         return f"{self.model} on {self.dataset}, seed {self.seed}"
 
 
-@dataclass(frozen=True)
-class DataShape:
-    """Numbers of examples of a data set; a kind may keep more about it."""
+class Shape(NamedTuple):
+    """Numbers of examples of a data set; of images also what their networks are built for."""
 
     train: int
     val: int
     test: int
+    channels: int = 0
+    classes: tuple[str, ...] = ()
+
+
+class Drawn(NamedTuple):
+    """A figure: the end of its file's name, its caption, and what writes it to a path."""
+
+    name: str
+    caption: str
+    save: Callable[[Path], None]
 
 
 class Kind(ABC):
     """One kind of comparison.
 
     Attributes:
-        models, groups, datasets: valid names, and names that stand for several models.
-        default_dataset: what `auto` means.
+        models, groups, datasets: valid names; groups stand for several models, the first data set is the default.
         metric: the metric that decides, without its prefix `test_` or `val_`.
         history: the metrics whose curves are read and written to `curves.csv`.
         metrics: the columns of the leaderboard, the deciding one first.
@@ -63,10 +64,10 @@ class Kind(ABC):
         notes: how the numbers were measured, for the end of the report.
     """
 
+    family: ClassVar[Family[Any, Any]]
     models: ClassVar[tuple[str, ...]]
     groups: ClassVar[Mapping[str, tuple[str, ...]]]
     datasets: ClassVar[tuple[str, ...]]
-    default_dataset: ClassVar[str]
     metric: ClassVar[str]
     history: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[str, ...]]
@@ -77,52 +78,26 @@ class Kind(ABC):
     def default_models(self, device: str) -> str:
         """What `models=auto` means on a device."""
 
-    @abstractmethod
-    def shape(self, dataset: str, config: CompareConfig) -> DataShape:
-        """Load a data set once. Raises ConfigError or DataError for what is not to be had."""
+    def shape(self, training: Any) -> Shape:
+        """The sizes of a training's data."""
+        data = training.data
+        return Shape(len(data.train), len(data.val), len(data.test))
 
     @abstractmethod
-    def cell_config(self, config: CompareConfig, cell: Cell) -> TrainConfig:
-        """The training that a cell stands for, with every `auto` of its recipe decided but those of the machine."""
+    def read(self, run: Any, known: Mapping[str, Any]) -> CellResult:
+        """What a finished run left behind; `known` are the fields that all kinds have."""
+
+    def flops(self, model: str, data: Shape) -> int | None:  # noqa: ARG002
+        """FLOPs of one example, where they are counted."""
+        return None
 
     @abstractmethod
-    def check(self, config: Any, data: DataShape) -> None:
-        """Raise ConfigError if a training cannot work with data of this size."""
-
-    @abstractmethod
-    def seconds_per_example(self, cell: Cell, data: DataShape, config: CompareConfig) -> float:
-        """Time a training step of a cell's network, in the real precision, on noise."""
-
-    @abstractmethod
-    def train(self, config: Any, given: frozenset[str], parent: str) -> Result | None:
-        """Train one cell."""
-
-    @abstractmethod
-    def read(self, cell: Cell, run: Any, history: Mapping[str, Any]) -> CellResult:
-        """What a finished run left behind."""
-
-    @abstractmethod
-    def costs(self, model: str, data: DataShape) -> tuple[int, int | None]:
-        """Parameters of a model, and FLOPs of one example where they are counted."""
-
-    @abstractmethod
-    def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> Figures:
-        """Draw the figures of one data set as files in `folder`; returns them with their captions."""
+    def figures(self, findings: Findings, data: Shape, cells: Sequence[Any]) -> list[Drawn]:
+        """The figures of one data set, besides those of metrics and costs."""
 
     def extra(self, cells: Sequence[Any]) -> Mapping[str, Extra]:  # noqa: ARG002
         """More tables about one data set, by name."""
         return {}
-
-    def findings(self, data: DataShape, cells: Sequence[CellResult]) -> Findings:
-        """Numbers and sentences about one data set."""
-        costs = {name: self.costs(name, data) for name in models_of(cells)}
-        rows, pairs = leaderboard(cells, costs, self.metrics), paired_tests(cells)
-        analysis = analyze(self.metric, rows, pairs, cells, self.items)
-        return Findings(cells[0].dataset, self.metrics, tuple(rows), tuple(pairs), analysis, self.extra(cells))
-
-    @abstractmethod
-    def title(self, models: Sequence[str], datasets: Sequence[str], seeds: int) -> str:
-        """Such as `6 models on digits, 2 seeds`."""
 
 
 def kind_of(name: str) -> Kind:

@@ -1,25 +1,37 @@
 """The report of a comparison: reads the finished runs, draws, writes CSV and one HTML page, logs all to the parent."""
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.comparison.figures import save_bars, save_costs
 from experiments.comparison.grid import Grid
-from experiments.comparison.kind import Cell
-from experiments.comparison.page import sections, text_table
-from experiments.comparison.results import CellResult, Findings, Row
-from experiments.reports.page import artifact_path, failures, render
-from experiments.reports.tables import bounds, to_csv
+from experiments.comparison.kind import Cell, Drawn, Shape
+from experiments.comparison.results import CellResult, Findings, Row, find, models_of, shown
+from experiments.reports.page import RANKED, Section, Table, artifact_path, failures, number, pairs_table, render
+from experiments.reports.statistics import leading
+from experiments.reports.tables import bounds, to_csv, to_text
 from experiments.tracking.run import Tracker
 from tasks.runs import metric_values, open_store
 
 PAGE = "reports/comparison.html"
 PAIR_COLUMNS: tuple[str, ...] = ("dataset", "a", "b", "seed", "only_a_right", "only_b_right", "p", "p_holm")
+TITLES = {
+    "f1": "F1",
+    "ece": "ECE",
+    "examples_per_second": "examples/s",
+    "precision": "precision (macro)",
+    "recall": "recall (macro)",
+}
+# Too much for the width of a terminal; the page has them.
+LEFT_OUT = {"precision", "recall"}
 
 
 @dataclass(frozen=True)
@@ -46,8 +58,10 @@ def report(grid: Grid, tracker: Tracker, runs: Mapping[Cell, Any], failed: Mappi
         folder = Path(temporary)
         for dataset, data in grid.data.items():
             if mine := [cell for cell in cells if cell.dataset == dataset]:
-                everything.append(grid.kind.findings(data, mine))
-                parts += sections(everything[-1], grid.kind.draw(folder / "plots", everything[-1], data, mine))
+                flops = {model: grid.kind.flops(model, data) for model in models_of(mine)}
+                found = find(mine, grid.kind.metrics, grid.kind.items, flops, grid.kind.extra(mine))
+                everything.append(found)
+                parts += _sections(found, _draw(grid, folder / "plots", found, data, mine))
         (folder / "reports").mkdir()
         for name, text in _tables(grid, everything, cells).items():
             (folder / "reports" / name).write_text(text, encoding="utf-8")
@@ -61,28 +75,105 @@ def report(grid: Grid, tracker: Tracker, runs: Mapping[Cell, Any], failed: Mappi
 
 
 def _read(grid: Grid, cell: Cell, run: Any) -> CellResult:
-    client = open_store()
-    histories = {key: np.array(metric_values(client, run.info.run_id, key)) for key in grid.kind.history}
-    return grid.kind.read(cell, run, {key: values for key, values in histories.items() if len(values)})
+    client, run_id = open_store(), run.info.run_id
+    histories = {key: np.array(metric_values(client, run_id, key)) for key in grid.kind.history}
+    known = {
+        **cell._asdict(),
+        "run_id": run_id,
+        "test": {key: value for key, value in run.data.metrics.items() if key.startswith("test_")},
+        "history": {key: values for key, values in histories.items() if len(values)},
+        "best_epoch": int(run.data.tags["best_epoch"]),
+        "parameters": int(run.data.tags["parameters"]),
+    }
+    return grid.kind.read(run, known)
+
+
+def _draw(
+    grid: Grid, folder: Path, findings: Findings, data: Shape, cells: Sequence[CellResult]
+) -> list[tuple[str, Path]]:
+    names = models_of(cells)
+    figures = [
+        *grid.kind.figures(findings, data, cells),
+        Drawn("metrics", "Test metrics", partial(save_bars, findings=findings, models=names)),
+        Drawn(
+            "cost", "Accuracy against cost: up and left is better", partial(save_costs, findings=findings, models=names)
+        ),
+    ]
+    paths = [folder / f"{findings.dataset}_{one.name}.png" for one in figures]
+    for one, path in zip(figures, paths, strict=True):
+        one.save(path)
+    return [(one.caption, path) for one, path in zip(figures, paths, strict=True)]
+
+
+def _sections(findings: Findings, figures: Sequence[tuple[str, Path]]) -> list[Section]:
+    """What the page says about one data set."""
+    name = findings.dataset
+    tables = [_leaderboard(findings), *(extra.page for extra in findings.extra.values())]
+    parts = [Section(name, findings.analysis, tables=tables)]
+    if findings.pairs:
+        parts.append(Section(f"{name}: paired tests", tables=[pairs_table(findings.pairs, "items", str)]))
+    return [*parts, Section(f"{name}: figures", figures=figures)]
+
+
+def _title(metric: str) -> str:
+    return TITLES.get(metric, metric.replace("_", " "))
+
+
+def _leaderboard(findings: Findings) -> Table:
+    rows, metrics = findings.rows, findings.metrics
+    best, tied, _ = leading({row.model: row.values[metrics[0]] for row in rows})
+    cells = [
+        [
+            row.model,
+            str(len(row.seeds)),
+            *(number(row.values[metric], partial(shown, metric)) for metric in metrics),
+            *_costs(row),
+        ]
+        for row in rows
+    ]
+    head = ["model", "seeds", *map(_title, metrics), "parameters", "MFLOPs/image"][: len(cells[0])]
+    marks = {place: "best" for place, row in enumerate(rows) if row.model in (best, *tied)}
+    return Table(head, cells, RANKED, marks)
+
+
+def _costs(row: Row) -> list[str]:
+    return [f"{row.parameters:,}", *([] if row.flops is None else [f"{row.flops / 1e6:,.1f}"])]
+
+
+def text_table(findings: Findings) -> list[str]:
+    """The leaderboard for a terminal."""
+    main = findings.metrics[0]
+    _, tied, _ = leading({row.model: row.values[main] for row in findings.rows})
+    lines = []
+    for row in findings.rows:
+        line = {"": f"{'= ' if row.model in tied else '  '}{row.model}"}
+        line[_title(main)] = row.values[main].format(partial(shown, main))
+        for metric in findings.metrics[1:]:
+            if metric not in LEFT_OUT and any(not math.isnan(one.values[metric].mean) for one in findings.rows):
+                line[_title(metric)] = shown(metric, row.values[metric].mean)
+        lines.append(line | dict(zip(("parameters", "MFLOPs"), _costs(row), strict=False)))
+    head = f"{findings.dataset}, test data; = is not distinguishable from the best (intervals overlap)"
+    return [head, to_text(lines)]
 
 
 def _facts(grid: Grid, tracker: Tracker, runs: Mapping[Cell, Any]) -> dict[str, str]:
-    """What a reader must know to judge the numbers."""
-    tags = next(iter(runs.values())).data.tags
-    config = grid.config
+    """What a reader must know to interpret the numbers."""
+
+    def of_runs(kind: str, name: str, dataset: str = "") -> str:
+        chosen = [run.data for cell, run in runs.items() if dataset in ("", cell.dataset)]
+        return ", ".join(sorted({getattr(data, kind).get(name, "unknown") for data in chosen}))
+
+    epochs = grid.config.epochs
     facts = {
         "parent run": tracker.run_id,
-        "commit": tags.get("git_commit", "unknown"),
-        "machines": "; ".join(sorted({run.data.tags.get("hardware", "unknown") for run in runs.values()})),
-        "precision": ", ".join(sorted({run.data.params.get("precision", "?") for run in runs.values()})),
-        "epochs": "as each recipe says" if config.epochs is None else str(config.epochs),
+        "commit": of_runs("tags", "git_commit"),
+        "machines": of_runs("tags", "hardware"),
+        "precision": of_runs("params", "precision"),
+        "epochs": "as each recipe says" if epochs is None else str(epochs),
     }
     for name, data in grid.data.items():
-        shas = {run.data.tags.get("data_sha256", "?")[:12] for cell, run in runs.items() if cell.dataset == name}
-        facts[name] = (
-            f"{data.train:,} training, {data.val:,} validation, {data.test:,} test {grid.kind.items}; SHA-256 "
-            f"{' and '.join(sorted(shas)) or '?'}..."
-        )
+        sizes = f"{data.train:,} training, {data.val:,} validation, {data.test:,} test {grid.kind.items}"
+        facts[name] = f"{sizes}; SHA-256 {of_runs('tags', 'data_sha256', name)}"
     return facts
 
 

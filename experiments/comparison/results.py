@@ -2,27 +2,33 @@
 
 import itertools
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.cnn.classification import calibration_error
 from experiments.reports.page import Table
 from experiments.reports.statistics import Interval, Pair, adjust, mcnemar, t_interval, wilson_interval
+from experiments.reports.text import differences, listed, ranking
 
 # Fractions of right test items, for which the items tell how far chance may have moved them.
 ACCURACIES = {"accuracy", "sequence_accuracy"}
 SHARES = {*ACCURACIES, "precision", "recall", "f1", "ece", "token_accuracy", "alignment"}
+LOSS_RISE = 1.2  # over-fitting is worth a sentence from here on: validation loss at the end over its lowest
 
 
-@dataclass(frozen=True)
-class CellResult(ABC):
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
     """What one finished training left behind.
 
-    `history` holds an array a metric, one value an epoch; `test` the metrics of the kept epoch on the test data.
+    Attributes:
+        test: metrics of the kept epoch on the test data.
+        history: an array a metric, one value an epoch.
+        parameters: of the network.
+        answers: what identifies the test items, to tell whether two trainings had the same; first axis: items.
+        right: whether each test item was answered rightly, bool `(n,)`.
     """
 
     model: str
@@ -32,16 +38,9 @@ class CellResult(ABC):
     test: Mapping[str, float]
     history: Mapping[str, np.ndarray]
     best_epoch: int
-
-    @property
-    @abstractmethod
-    def answers(self) -> np.ndarray:
-        """What identifies the test items, to tell whether two trainings had the same; first axis: items."""
-
-    @property
-    @abstractmethod
-    def right(self) -> np.ndarray:
-        """Whether each test item was answered rightly, bool `(n,)`."""
+    parameters: int
+    answers: np.ndarray
+    right: np.ndarray
 
     def value(self, metric: str) -> float:
         """A metric of the leaderboard; NaN for one that this training does not have."""
@@ -52,29 +51,11 @@ class CellResult(ABC):
         return self.test.get(f"test_{metric}", math.nan)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassifierResult(CellResult):
-    """Of a classifier: `labels` is int64 `(n,)`, `probabilities` float32 `(n, classes)`."""
+    """Of a classifier, whose `answers` are the labels; `predicted` is int64 `(n,)` as well."""
 
-    labels: np.ndarray
-    probabilities: np.ndarray
-
-    @property
-    def predicted(self) -> np.ndarray:
-        return self.probabilities.argmax(axis=1)
-
-    @property
-    def answers(self) -> np.ndarray:
-        return self.labels
-
-    @property
-    def right(self) -> np.ndarray:
-        return self.predicted == self.labels
-
-    def value(self, metric: str) -> float:
-        if metric == "ece":
-            return calibration_error(self.labels, self.probabilities)
-        return super().value(metric)
+    predicted: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -109,8 +90,8 @@ class Findings:
 
     dataset: str
     metrics: tuple[str, ...]
-    rows: tuple[Row, ...]
-    pairs: tuple[Pair, ...]
+    rows: Sequence[Row]
+    pairs: Sequence[Pair]
     analysis: tuple[str, ...]
     extra: Mapping[str, Extra] = field(default_factory=dict)
 
@@ -130,6 +111,35 @@ def shown(metric: str, value: float) -> str:
 def models_of(cells: Sequence[CellResult]) -> list[str]:
     """The models of some trainings, in order."""
     return list(dict.fromkeys(cell.model for cell in cells))
+
+
+def find(
+    cells: Sequence[CellResult],
+    metrics: tuple[str, ...],
+    items: str,
+    flops: Mapping[str, int | None],
+    extra: Mapping[str, Extra] | None = None,
+) -> Findings:
+    """Numbers and sentences about one data set; `items` is what its test items are called."""
+    rows, pairs, metric = leaderboard(cells, metrics, flops), paired_tests(cells), metrics[0]
+    values = {row.model: row.values[metric] for row in rows}
+    paragraphs = (
+        ranking(f"mean test {metric.replace('_', ' ')}", values, partial(shown, metric)),
+        differences(pairs, f"test {items} (one training each)"),
+        _over_fitting(cells),
+    )
+    return Findings(cells[0].dataset, metrics, rows, pairs, tuple(filter(None, paragraphs)), extra or {})
+
+
+def _over_fitting(cells: Sequence[CellResult]) -> str:
+    found = []
+    for model in models_of(cells):
+        losses = [cell.history["val_loss"] for cell in cells if cell.model == model]
+        shortest = min(map(len, losses))
+        loss = np.mean([one[:shortest] for one in losses], axis=0)
+        if loss[-1] > LOSS_RISE * loss.min():
+            found.append(f"{model} (from {loss.min():.3f} in epoch {loss.argmin() + 1} to {loss[-1]:.3f})")
+    return f"Signs of over-fitting: validation loss rises again with {listed(found)}." if found else ""
 
 
 def interval(metric: str, values: Sequence[float], test_size: int) -> Interval:
@@ -156,24 +166,13 @@ def paired_tests(cells: Sequence[CellResult]) -> list[Pair]:
     return adjust(found)
 
 
-def leaderboard(
-    cells: Sequence[CellResult], costs: Mapping[str, tuple[int, int | None]], metrics: Sequence[str]
-) -> list[Row]:
-    """One row a model, by the mean of the first of `metrics`; `costs` are (parameters, FLOPs). All cells are of one
-    data set."""
+def leaderboard(cells: Sequence[CellResult], metrics: Sequence[str], flops: Mapping[str, int | None]) -> list[Row]:
+    """One row a model, by the mean of the first of `metrics`. All cells are of one data set."""
     rows = []
     for model in models_of(cells):
         mine = sorted((cell for cell in cells if cell.model == model), key=lambda cell: cell.seed)
-        size = len(mine[0].right)
+        first, seeds = mine[0], tuple(cell.seed for cell in mine)
+        size = len(first.right)
         values = {metric: interval(metric, [cell.value(metric) for cell in mine], size) for metric in metrics}
-        rows.append(Row(model, mine[0].dataset, tuple(cell.seed for cell in mine), values, *costs[model]))
+        rows.append(Row(model, first.dataset, seeds, values, first.parameters, flops[model]))
     return sorted(rows, key=lambda row: -row.values[metrics[0]].mean)
-
-
-def confusion(cells: Sequence[ClassifierResult]) -> np.ndarray:
-    """Counts int64 `(classes, classes)`, rows true and columns predicted, added up over cells."""
-    classes = cells[0].probabilities.shape[1]
-    matrix = np.zeros((classes, classes), np.int64)
-    for cell in cells:
-        np.add.at(matrix, (cell.labels, cell.predicted), 1)
-    return matrix

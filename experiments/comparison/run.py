@@ -1,33 +1,29 @@
 """Running a grid: find an unfinished comparison of it, train what is missing, outlive failing cells, report."""
 
-import io
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import ExitStack
 from typing import Any
 
 from filelock import BaseFileLock
 from tqdm import tqdm
 
-from experiments.comparison.clock import Clock, estimate
-from experiments.comparison.grid import Grid, differences, make_grid
+from experiments.comparison.grid import Clock, Grid, differences, estimate, make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult, report
 from experiments.config import CompareConfig, ConfigError, TrainingError
 from experiments.reports.text import format_duration
-from experiments.tracking.run import CONFIG_FILE, Tracker, abandon_run, git_commit, tracked_run
-from experiments.tracking.store import known_run, opened_store, refuse_cut_off, stored_config
+from experiments.tracking.run import Tracker, abandon_run, git_commit, tracked_run
+from experiments.tracking.store import CONFIG_FILE, named_run, opened_store, patient, refuse_cut_off, stored_config
 from experiments.training import devices, resume
-from experiments.training.family import Result
+from experiments.training.progress import one_of_many
+from experiments.training.run import train_one_of_many
 from tasks.runs import nested_runs, open_store, tagged_runs
 
 EXPERIMENT = "compare"
 LONGEST_UNCONFIRMED = 12 * 3600
 FINISHED = "FINISHED"
-# What MLflow prints for every registered version and every file it fetches.
-CHATTER = ("Successfully registered model", "Registered model ", "Created version ", "Downloading artifacts:")
 
 
 def compare(config: CompareConfig) -> CompareResult:
@@ -40,7 +36,7 @@ def compare(config: CompareConfig) -> CompareResult:
     grid = make_grid(config)
     opened_store()
     # A parent to resume is claimed before it is touched: it may be in the hands of another process.
-    with ExitStack() as claimed, ExitStack() as stack:  # the claim is given back after the run has its end
+    with patient(), ExitStack() as claimed, ExitStack() as stack:  # the claim is given back after the run has its end
         parent = _named_parent(grid) if config.resume != "none" else _unfinished_parent(grid, claimed)
         if parent is not None and config.resume != "none":
             claimed.enter_context(resume.claim(parent))
@@ -62,14 +58,10 @@ def compare(config: CompareConfig) -> CompareResult:
 def _named_parent(grid: Grid) -> str:
     """The parent run that `resume` names. Raises ConfigError if it is not an unfinished one of this grid."""
     run_id, client = grid.config.resume, open_store()
-    run = known_run(run_id)
-    if run is None:
-        raise ConfigError(f"resume is {run_id!r}, and there is no such run")
+    run = named_run(run_id)
     if "grid" not in run.data.tags:
         refuse_cut_off(client, run)
         raise ConfigError(f"resume is {run_id!r}, and that run is not a comparison")
-    if run.info.lifecycle_stage != "active":
-        raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
     if run.data.tags["grid"] != grid.digest():
         other = stored_config(client, run)
         if other is None:
@@ -109,12 +101,12 @@ def _cell_of(run: Any) -> Cell | None:
 
 def _finished(parent: str | None) -> dict[Cell, Any]:
     """The finished runs under a parent, by cell."""
-    runs = nested_runs(opened_store(wait=True), parent) if parent else []
+    runs = nested_runs(opened_store(), parent) if parent else []
     return {cell: run for run in runs if run.info.status == FINISHED and (cell := _cell_of(run))}
 
 
 def _clock(grid: Grid, missing: list[Cell]) -> Clock:
-    """Estimate the time, say it, and refuse what takes too long unless a person confirmed it."""
+    """Estimate the time, say it, and refuse what takes too long unless the user confirmed it."""
     clock = Clock(estimate(grid, missing))
     done = len(grid.cells) - len(missing)
     trainings = "1 training" if len(missing) == 1 else f"{len(missing)} trainings"
@@ -157,15 +149,16 @@ def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) 
             bar.set_description(str(cell))
             cut_off = [run.info.run_id for run in leftovers if _cell_of(run) == cell]
             try:
-                with redirect_stdout(_Lines(bar.set_postfix_str)), redirect_stderr(_Lines(_warning)):
-                    result = _train_cell(grid, cell, tracker.run_id, cut_off)
+                with one_of_many(bar.set_postfix_str):
+                    config = grid.cell_config(cell)
+                    result = train_one_of_many(grid.kind.family, config, tracker.run_id, cut_off, str(cell))
                 seconds = time.perf_counter() - started
-                clock.finished(cell, seconds)
+                clock.done(cell, seconds)
                 metric = grid.kind.metric
                 outcome = f"test {metric.replace('_', ' ')} {result.metrics[f'test_{metric}']:.4f}, {seconds:.1f} s"
             except Exception as error:  # whatever a cell dies of (memory, a disk, a bug), the others are run
                 failures[cell] = " ".join(f"{error or type(error).__name__}".split())[:300]
-                clock.dropped(cell)
+                clock.done(cell, None)
                 outcome = f"FAILED: {failures[cell]}"
             left = f"; about {format_duration(clock.left)} left" if clock.waiting else ""
             tqdm.write(f"{number:{width}}/{total}  {cell}: {outcome}{left}", file=sys.stdout)
@@ -175,40 +168,3 @@ def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) 
         if _cell_of(run) is None:
             abandon_run(run.info.run_id, "cut off before it had begun; the comparison went on without it")
     return failures
-
-
-def _train_cell(grid: Grid, cell: Cell, parent: str, cut_off: list[str]) -> Result:
-    """Train one cell, resuming its cut-off run if there is a usable one."""
-    config = grid.cell_config(cell)
-
-    def go_on(run_id: str) -> Result | None:
-        given = frozenset(resume.FREE_TO_CHANGE)
-        return grid.kind.train(config.replace(resume=run_id), given, parent)
-
-    reason = "cut off; another run of the same comparison took its place"
-    result = resume.resume_first(cut_off, go_on, str(cell), reason)
-    result = result or grid.kind.train(config, frozenset(), parent)
-    assert result is not None  # only other processes of one training have none, and `compare` runs in one
-    return result
-
-
-def _warning(line: str) -> None:
-    """Show a line of a training's stderr above the progress display, unless it is MLflow's chatter."""
-    if not line.startswith(CHATTER):
-        tqdm.write(line, file=sys.__stderr__)
-
-
-class _Lines(io.TextIOBase):
-    """What a training prints, line by line to `show`: the grid has one progress display.
-
-    Not being a terminal, it also keeps the training's own progress bar away.
-    """
-
-    def __init__(self, show: Callable[[str], object]) -> None:
-        self.show = show
-
-    def write(self, text: str, /) -> int:
-        for line in text.splitlines():
-            if line.strip():
-                self.show(" ".join(line.split()))
-        return len(text)

@@ -1,77 +1,49 @@
-"""Comparing encoder-decoders with different attention: how they are trained, timed and reported."""
+"""Comparing encoder-decoders with different attention: what their runs leave behind, figures, accuracy by length."""
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from experiments.comparison import figures as plots
-from experiments.comparison import seq2seq_figures
-from experiments.comparison.kind import NOTES, Cell, DataShape, Kind
+from experiments.comparison.kind import NOTES, Drawn, Kind, Shape
 from experiments.comparison.results import CellResult, Extra, Findings, interval, models_of
-from experiments.config import (
-    SEQ2SEQ_DATASETS,
-    SEQ2SEQ_GROUPS,
-    SEQ2SEQ_MODELS,
-    CompareConfig,
-    ConfigError,
-    Seq2SeqConfig,
-)
-from experiments.reports.page import Figures, Table
+from experiments.config import SEQ2SEQ_DATASETS, SEQ2SEQ_GROUPS, SEQ2SEQ_MODELS, Seq2SeqConfig
+from experiments.reports.page import Table
 from experiments.reports.statistics import Interval
-from experiments.seq2seq.recipes import resolve_seq2seq
-from experiments.seq2seq.report import ATTENTION
-from experiments.seq2seq.setup import decide, prepare
-from experiments.seq2seq.training import train
-from experiments.training import devices
-from experiments.training.family import Result
-from models.seq2seq import SPECIALS, build
+from experiments.seq2seq.figures import save_attention_maps, save_lengths
+from experiments.seq2seq.report import ATTENTION, SEQ2SEQ
 from tasks.runs import artifact_file, open_store
 
 BY_LENGTH = re.compile(r"test_sequence_accuracy_len_(\d+)")
-STEPS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReverserResult(CellResult):
     """Of an encoder-decoder.
 
     Attributes:
-        sources: int64 `(n, longest)`, the test sequences.
-        exact: bool `(n,)`, which of them were reversed without a mistake.
-        by_length: share of sequences of one length reversed without a mistake, by length; of `probe_size` sequences.
+        by_length: fraction of sequences of one length reversed without a mistake, by length; of `probe_size` sequences.
         attention: `(examples, steps, source)` over the longest validation sequences, None without attention.
         example: int64 `(examples, source)`, those sequences.
     """
 
-    sources: np.ndarray
-    exact: np.ndarray
     by_length: Mapping[int, float]
     probe_size: int
     attention: np.ndarray | None
     example: np.ndarray | None
 
-    @property
-    def answers(self) -> np.ndarray:
-        return self.sources
-
-    @property
-    def right(self) -> np.ndarray:
-        return self.exact
-
 
 class Seq2SeqKind(Kind):
     """Encoder-decoders on the reversal of sequences."""
 
+    family = SEQ2SEQ
     models = SEQ2SEQ_MODELS
     groups = SEQ2SEQ_GROUPS
     datasets = SEQ2SEQ_DATASETS
-    default_dataset = "reversal"
     metric = "sequence_accuracy"
     history = (
         "train_loss",
@@ -101,50 +73,7 @@ class Seq2SeqKind(Kind):
     def default_models(self, device: str) -> str:  # noqa: ARG002  # the same everywhere
         return "attention,transformer"
 
-    def title(self, models: Sequence[str], datasets: Sequence[str], seeds: int) -> str:  # noqa: ARG002
-        names = models[0] if len(models) == 1 else f"{len(models)} variants"
-        return f"{names} reversing sequences, {seeds} seed{'s' if seeds > 1 else ''}"
-
-    def shape(self, dataset: str, config: CompareConfig) -> DataShape:  # noqa: ARG002  # there is one
-        found = Seq2SeqConfig(train_size=config.train_size or Seq2SeqConfig().train_size)
-        return DataShape(found.train_size, found.val_size, found.test_size)
-
-    def cell_config(self, config: CompareConfig, cell: Cell) -> Seq2SeqConfig:
-        kind, variant = cell.model.split("-", 1)
-        chosen = {"positions": variant} if kind == "transformer" else {"attention": variant}
-        shared = {name: getattr(config, name) for name in ("epochs", "device", "precision", "threads", "register")}
-        if config.train_size:
-            shared["train_size"] = config.train_size
-        return resolve_seq2seq(Seq2SeqConfig(cell=kind, seed=cell.seed, **chosen, **shared))
-
-    def check(self, config: Seq2SeqConfig, data: DataShape) -> None:
-        if config.batch_size > data.train:
-            raise ConfigError(
-                f"train_size is {data.train}; valid: at least {config.batch_size}, the batch size of {config.model}"
-            )
-
-    def seconds_per_example(self, cell: Cell, data: DataShape, config: CompareConfig) -> float:  # noqa: ARG002
-        decided = decide(self.cell_config(config, cell))
-        few = 2 * decided.batch_size
-        small = decided.replace(train_size=few, val_size=1, test_size=1, probe_size=1)
-        training = prepare(small, devices.make_accelerator(decided.device, decided.precision))
-        training.state.model.train()
-        times: list[float] = []
-        for number in range(1, STEPS):
-            started = time.perf_counter()
-            for batch in training.batches.epoch(number):
-                with training.state.accelerator.autocast():
-                    result = training.step(training.state.model, batch)
-                training.state.accelerator.backward(result.loss / result.total)
-                training.state.optimizer.step()
-                training.state.optimizer.zero_grad()
-            times.append((time.perf_counter() - started) / few)
-        return min(times)  # what else the machine did in between is not the network's fault
-
-    def train(self, config: Seq2SeqConfig, given: frozenset[str], parent: str) -> Result | None:
-        return train(config, given, parent)
-
-    def read(self, cell: Cell, run: Any, history: Mapping[str, np.ndarray]) -> ReverserResult:
+    def read(self, run: Any, known: Mapping[str, Any]) -> ReverserResult:
         client, metrics = open_store(), run.data.metrics
         with artifact_file(client, run, "reports/test_predictions.npz") as path, np.load(path) as saved:
             sources, exact = saved["source"], saved["exact"]
@@ -152,53 +81,48 @@ class Seq2SeqKind(Kind):
         if "test_alignment" in metrics:
             with artifact_file(client, run, ATTENTION) as path, np.load(path) as saved:
                 example, attention = saved["source"], saved["attention"]
-        by_length = {int(match[1]): value for name, value in metrics.items() if (match := BY_LENGTH.fullmatch(name))}
-        test = {key: value for key, value in metrics.items() if key.startswith("test_")}
-        probe_size, curve = int(run.data.params["probe_size"]), dict(sorted(by_length.items()))
-        best, run_id = int(run.data.tags["best_epoch"]), run.info.run_id
-        found = (sources, exact, curve, probe_size, attention, example)
-        return ReverserResult(*cell, run_id, test, history, best, *found)
-
-    def costs(self, model: str, data: DataShape) -> tuple[int, None]:  # noqa: ARG002  # the same for all data
-        config = self.cell_config(CompareConfig(kind="seq2seq"), Cell(model, "reversal", 0))
-        with torch.device("meta"):
-            network = build(
-                config.cell,
-                config.attention,
-                config.positions,
-                config.vocab_size + SPECIALS,
-                config.hidden_size,
-                max_length=5 * config.max_length + 2,
-                layers=config.layers,
-            )
-        return sum(parameter.numel() for parameter in network.parameters()), None
+        lengths = {int(match[1]): value for name, value in metrics.items() if (match := BY_LENGTH.fullmatch(name))}
+        return ReverserResult(
+            **known,
+            answers=sources,
+            right=exact,
+            by_length=dict(sorted(lengths.items())),
+            probe_size=int(run.data.params["probe_size"]),
+            attention=attention,
+            example=example,
+        )
 
     def extra(self, cells: Sequence[ReverserResult]) -> Mapping[str, Extra]:
         return {"by_length": _length_table(by_length(cells))}
 
-    def draw(self, folder: Path, findings: Findings, data: DataShape, cells: Sequence[Any]) -> Figures:  # noqa: ARG002
-        names, over, trained = models_of(cells), findings.over, Seq2SeqConfig().max_length
-        with_attention = [cell for cell in cells if cell.attention is not None]
-        captions = {
-            "sequence_accuracy": "Validation sequences reversed without a mistake, by epoch and by time",
-            "loss": "Loss by epoch and by time, with the true tokens given",
-            "lengths": "Accuracy by length; the dotted line is the longest length in training",
-            "metrics": "Test metrics",
-            "cost": "Accuracy against cost: up and left is better",
-        }
-        if with_attention:
-            captions["alignment"] = "Alignment score on validation sequences, by epoch and by time"
-            captions["attention"] = "Attention of every variant over the same validation sequence, first seed"
-        file = {kind: folder / f"{findings.dataset}_{kind}.png" for kind in captions}
-        plots.save_curves(file["sequence_accuracy"], cells, "sequence_accuracy", f"sequence accuracy on {over}")
-        plots.save_curves(file["loss"], cells, "loss", f"loss on {over}", "on the same kind of input")
-        plots.save_bars(file["metrics"], findings, names)
-        plots.save_costs(file["cost"], findings, names)
-        seq2seq_figures.save_lengths(file["lengths"], by_length(cells), names, trained, f"accuracy by length on {over}")
-        if with_attention:
-            plots.save_curves(file["alignment"], with_attention, "alignment", f"alignment score on {over}")
-            seq2seq_figures.save_attention_maps(file["attention"], with_attention, SPECIALS)
-        return [(caption, file[kind]) for kind, caption in captions.items()]
+    def figures(self, findings: Findings, data: Shape, cells: Sequence[Any]) -> list[Drawn]:  # noqa: ARG002
+        over = findings.over
+
+        def curves(metric: str, caption: str, shown: Sequence[Any] = cells, **more: str) -> Drawn:
+            title = f"{metric.replace('_', ' ')} on {over}"
+            return Drawn(metric, caption, partial(plots.save_curves, cells=shown, metric=metric, title=title, **more))
+
+        lengths = partial(
+            save_lengths,
+            lengths=by_length(cells),
+            trained=Seq2SeqConfig().max_length,
+            title=f"accuracy by length on {over}",
+        )
+        drawn = [
+            curves("sequence_accuracy", "Validation sequences reversed without a mistake, by epoch and by time"),
+            curves(
+                "loss",
+                "Loss by epoch and by time, with the true tokens given",
+                training="on the same kind of input",
+            ),
+            Drawn("lengths", "Accuracy by length; the dotted line is the longest length in training", lengths),
+        ]
+        if with_attention := [cell for cell in cells if cell.attention is not None]:
+            same = "Attention of every variant over the same validation sequence, first seed"
+            maps = partial(save_attention_maps, cells=with_attention)
+            alignment = "Alignment score on validation sequences, by epoch and by time"
+            drawn += [curves("alignment", alignment, with_attention), Drawn("attention", same, maps)]
+        return drawn
 
 
 def by_length(cells: Sequence[ReverserResult]) -> dict[str, dict[int, Interval]]:

@@ -23,9 +23,11 @@ from experiments.config.options import Config, ConfigError, RunUnavailableError,
 from experiments.config.programs import (
     BenchmarkConfig,
     CompareConfig,
+    EvaluateConfig,
     RegisterConfig,
+    StarterConfig,
     TuneConfig,
     check_kind,
+    training_config,
 )
-from experiments.config.starters import EvaluateConfig, StarterConfig
 from experiments.config.training import CnnConfig, Seq2SeqConfig, TrainConfig

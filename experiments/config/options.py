@@ -9,7 +9,7 @@ from tasks.parameters import Parameters, did_you_mean, explain
 
 
 class UserError(Exception):
-    """Something that a person gave cannot work. The text says what was wrong and what is valid."""
+    """Something that the user gave cannot work. The text says what was wrong and what is valid."""
 
 
 class ConfigError(UserError):
@@ -21,7 +21,7 @@ class RunUnavailableError(ConfigError):
 
 
 class TrainingError(Exception):
-    """A run that had started cannot go on. The text says why; the run is marked FAILED."""
+    """A run that had started cannot continue. The text says why; the run is marked FAILED."""
 
 
 class _Hidden:

@@ -1,4 +1,6 @@
-"""Parameters of the programs around trainings: compare, tune, benchmark, register."""
+"""Parameters of the programs around trainings: compare, tune, benchmark, register, starter, evaluate."""
+
+from typing import Any
 
 from experiments.config.names import (
     COMPARE_KINDS,
@@ -9,15 +11,17 @@ from experiments.config.names import (
     PRETRAINED_TASKS,
     PRUNERS,
     SAMPLERS,
+    STARTER_TASKS,
     TUNE_KINDS,
 )
 from experiments.config.options import Config, ConfigError
+from experiments.config.training import CnnConfig, Seq2SeqConfig, TrainConfig
 from tasks.parameters import option, typed
 
 
 class CompareConfig(Config):
     """Compare models: train every model on every data set with every seed, under one parent run, and report the
-    differences; or (kind=task) judge registered models of one task on labeled rows.
+    differences; or (kind=task) evaluate registered models of one task on labeled rows.
     """
 
     kind: str = option(
@@ -39,10 +43,10 @@ class CompareConfig(Config):
     columns: str = option("auto", "of kind task: columns of the CSV file by their use, such as text=review,label=mood")
     seeds: int = option(1, "number of seeds: 0, 1, ...", ge=1, le=1000)
     epochs: int = option(None, "passes over the training data; auto = each recipe's", ge=1, le=100_000)
-    train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", ge=0)
+    train_size: int = option(0, "number of training examples; 0 = all, of seq2seq its default", ge=0)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train, or where the models of a task answer", choices=DEVICES)
-    precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
+    precision: str = option("auto", "compute precision; auto = bf16 where the hardware has it", choices=PRECISIONS)
     threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
     confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
     resume: str = option("none", "id of the comparison to resume; an unfinished one of the same grid is found")
@@ -50,21 +54,21 @@ class CompareConfig(Config):
 
 
 # Fields of CompareConfig that mean something for these kinds only.
-_JUDGING_FIELDS = ("task", "settings", "columns")
+_EVALUATION_FIELDS = ("task", "settings", "columns")
 _TRAINING_FIELDS = ("seeds", "epochs", "train_size", "data_dir", "precision", "confirm", "resume", "register")
 
 
 def check_kind(config: CompareConfig) -> None:
     """Raise ConfigError for a field that means nothing for the kind of comparison, unless it is left at its default.
 
-    (`mlflow run` passes on the declared parameters whether a person gave them or not.)
+    (`mlflow run` passes on the declared parameters whether the user gave them or not.)
     """
-    judging = config.kind == "task"
+    evaluation = config.kind == "task"
     defaults = CompareConfig()
-    for name in _TRAINING_FIELDS if judging else _JUDGING_FIELDS:
+    for name in _TRAINING_FIELDS if evaluation else _EVALUATION_FIELDS:
         if getattr(config, name) != getattr(defaults, name):
             default = typed(getattr(defaults, name))
-            why = "nothing is trained" if judging else "networks are trained"
+            why = "nothing is trained" if evaluation else "networks are trained"
             raise ConfigError(
                 f"{name} is {getattr(config, name)!r}, which has no meaning for kind={config.kind}, where {why}; "
                 f"valid: {default}, or leave it out"
@@ -105,17 +109,34 @@ class TuneConfig(Config):
         3, "seeds with which the best settings are trained anew and tested; 0 = not at all", ge=0, le=1000
     )
     epochs: int = option(None, "passes over the training data; auto = the recipe's", ge=1, le=100_000)
-    train_size: int = option(0, "use so many training examples; 0 = all, of seq2seq its default", ge=0)
+    train_size: int = option(0, "number of training examples; 0 = all, of seq2seq its default", ge=0)
     seed: int = option(
         0, "seed of the proposals and of every trial; the best is trained anew with others", ge=0, lt=2**30
     )
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train", choices=DEVICES)
-    precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
+    precision: str = option("auto", "compute precision; auto = bf16 where the hardware has it", choices=PRECISIONS)
     threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
     register: bool = option(
         True, "register what is trained anew; champion becomes the best of it if the mean validation result is better"
     )
+
+
+def training_config(
+    program: CompareConfig | TuneConfig, model: str, dataset: str, seed: int
+) -> CnnConfig | Seq2SeqConfig:
+    """One training of a comparison or a study, its `auto`s left to the recipe."""
+    shared: dict[str, Any] = {
+        name: getattr(program, name) for name in ("epochs", "device", "precision", "threads", "register")
+    }
+    if program.kind == "cnn":
+        data = {"dataset": dataset, "data_dir": program.data_dir, "train_size": program.train_size}
+        return CnnConfig(model=model, seed=seed, **data, **shared)
+    cell, variant = model.split("-", 1)
+    shared |= {"positions": variant} if cell == "transformer" else {"attention": variant}
+    if program.train_size:
+        shared["train_size"] = program.train_size
+    return Seq2SeqConfig(cell=cell, seed=seed, **shared)
 
 
 class BenchmarkConfig(Config):
@@ -136,7 +157,7 @@ class BenchmarkConfig(Config):
     )
     budget_seconds: float = option(0.0, "longest training to target_accuracy, a model; 0 = its epochs", ge=0)
     seed: int = option(0, "seed of the trainings to target_accuracy", ge=0, lt=2**31)
-    train_size: int = option(0, "use so many training images; 0 = all", ge=0)
+    train_size: int = option(0, "number of training images; 0 = all", ge=0)
     device: str = option(
         "auto", "where to train; all = the CPU, then the GPU where there is one", choices=(*DEVICES, "all")
     )
@@ -159,7 +180,7 @@ class RegisterConfig(Config):
     )
     limit: int = option(20, "how many models a search prints", ge=1, le=100)
     package_weights: bool = option(
-        False, "copy the weights into the registry, to serve without a network; of a folder they always are"
+        False, "copy the weights into the registry, to serve offline; of a folder they always are"
     )
     revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalogue's, or main")
     champion: bool = option(
@@ -194,3 +215,32 @@ class GatewayConfig(Config):
     seconds: float = option(10.0, "of chats beside a training", gt=0, le=600)
     training: bool = option(True, "measure also beside a training that uses all cores")
     classifier: bool = option(True, "measure also the sentiment starter: 256 sentences in one call and one by one")
+
+
+class StarterConfig(TrainConfig):
+    """Train the small model that this project ships for a task, from public texts or pictures.
+
+    A default of None is written `auto`: the task's recipe decides it.
+    """
+
+    task: str = option(
+        "sentiment-analysis",
+        "whose starter is trained",
+        choices=STARTER_TASKS,
+    )
+    data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
+    encoder: str = option(
+        "none", "of sentiment, questions and summaries: folder of a public BERT to start from; none = random weights"
+    )
+    train_size: int = option(0, "number of training examples; 0 = all", ge=0)
+    output: str = option("none", "also write the finished model into this folder, such as starters/sentiment")
+
+
+class EvaluateConfig(Config):
+    """Measure the starters on held-out data: the figures of their model cards."""
+
+    task: str = option("all", "whose starter is measured", choices=("all", *STARTER_TASKS))
+    data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
+    folder: str = option("auto", "another model folder to measure with the same data; auto = the starter's")
+    write: bool = option(False, "write the figures into the model cards")
+    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)

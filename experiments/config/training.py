@@ -25,15 +25,15 @@ class TrainConfig(Config):
     seed: int = option(0, "seed of weights, data order, augmentation and dropout", ge=0, lt=2**31)
     epochs: int = option(None, "passes over the training data", ge=1, le=100_000)
     batch_size: int = option(None, "examples per optimizer step, over all processes", ge=1)
-    learning_rate: float = option(None, "highest learning rate of the schedule", gt=0, le=100)
+    learning_rate: float = option(None, "peak learning rate of the schedule", gt=0, le=100)
     weight_decay: float = option(None, "decay of weights; norms and biases are exempt", ge=0, lt=1)
     optimizer: str = option(None, "sgd (Nesterov momentum 0.9) or adamw", choices=OPTIMIZERS)
     schedule: str = option(None, "learning rate over time, per step", choices=SCHEDULES)
     warmup: float = option(None, "fraction of all steps with a rising learning rate", ge=0, lt=1)
-    grad_clip: float = option(None, "largest norm of the gradient; 0 = no clipping", ge=0)
+    grad_clip: float = option(None, "maximum gradient norm; 0 = no clipping", ge=0)
     ema_decay: float = option(None, "moving average of weights, for evaluation; 0 = off", ge=0, lt=1)
     device: str = option("auto", "where to train", choices=DEVICES)
-    precision: str = option("auto", "arithmetic; auto = bf16 where the hardware has it", choices=PRECISIONS)
+    precision: str = option("auto", "compute precision; auto = bf16 where the hardware has it", choices=PRECISIONS)
     threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
     resume: str = option("none", "id of an unfinished run to resume")
     register: bool = option(True, "register the trained model, and make it champion if it is the best by validation")
@@ -44,11 +44,11 @@ class CnnConfig(TrainConfig):
 
     model: str = option("lenet5", "architecture", choices=CNN_MODELS)
     dataset: str = option("digits", "image data set; digits needs no download", choices=IMAGE_DATASETS)
-    label_smoothing: float = option(None, "share of the target spread over all classes", ge=0, lt=1)
+    label_smoothing: float = option(None, "fraction of the target spread over all classes", ge=0, lt=1)
     crop: int = option(None, "random shift in pixels, both ways; 0 = off", ge=0, le=16)
     flip: bool = option(None, "mirror every image in every other epoch")
     cutout: int = option(None, "side of a random square set to zero; 0 = off", ge=0, le=32)
-    train_size: int = option(0, "use so many training images; 0 = all", ge=0)
+    train_size: int = option(0, "number of training images; 0 = all", ge=0)
     val_size: int = option(None, "validation images; auto = 10 % of the training data, at least 200", ge=1)
     split_seed: int = option(0, "seed of the train/validation split, apart from `seed`", ge=0, lt=2**31)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
@@ -65,12 +65,12 @@ class Seq2SeqConfig(TrainConfig):
     max_length: int = option(20, "longest sequence in training", ge=1, le=1000)
     hidden_size: int = option(64, "width of the hidden states", ge=4, le=4096)
     layers: int = option(None, "layers of the encoder, and of the decoder", ge=1, le=24)
-    dropout: float = option(0.0, "share of hidden values set to zero in training", ge=0, lt=1)
+    dropout: float = option(0.0, "fraction of hidden values set to zero in training", ge=0, lt=1)
     teacher_forcing: float = option(
-        None, "share of true tokens among the decoder's inputs in the last epoch; it falls from 1", ge=0, le=1
+        None, "fraction of true tokens among the decoder's inputs in the last epoch; it falls from 1", ge=0, le=1
     )
     stop_at: float = option(
-        1.0, "end the training when so large a share of validation sequences is reversed; 0 = never", ge=0, le=1
+        1.0, "end the training when this fraction of validation sequences is reversed; 0 = never", ge=0, le=1
     )
     beam_width: int = option(1, "hypotheses kept in decoding test sequences; 1 = greedy", ge=1, le=64)
     train_size: int = option(20_000, "training sequences", ge=1, le=10_000_000)

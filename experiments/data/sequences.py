@@ -86,7 +86,7 @@ def make_sequences(
         sizes: numbers of training, validation and test sequences.
         probe_size: sequences of each probe; a length of which fewer are left has fewer.
 
-    Raises ConfigError where so many different sequences do not exist.
+    Raises ConfigError where there are not that many different sequences.
     """
     if min_length > max_length:
         raise ConfigError(f"min_length is {min_length}; valid: at most {max_length}, which is max_length")
@@ -151,8 +151,8 @@ def _pairs(rows: np.ndarray, device: torch.device | str) -> Sequences:
 class Batch(NamedTuple):
     """This process's part of a global batch of pairs.
 
-    tokens: target tokens, EOS among them, in the global batch; examples: pairs in it; teacher_forcing: share of decoder
-    inputs that are true tokens, the rest being the network's own.
+    tokens: target tokens, EOS among them, in the global batch; examples: pairs in it; teacher_forcing: fraction of
+    decoder inputs that are true tokens, the rest being the network's own.
     """
 
     pairs: Sequences
@@ -181,7 +181,7 @@ class SequenceBatches:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Args: teacher_forcing: the share in the last epoch; it falls from 1 in a straight line."""
+        """Args: teacher_forcing: the fraction in the last epoch; it falls linearly from 1."""
         self.data = data
         self.batch_size = batch_size
         self.seed = seed
@@ -203,10 +203,10 @@ class SequenceBatches:
         pools = order.split(self.POOL * self.batch_size)
         batches = [chunk for pool in pools for chunk in pool[lengths[pool].argsort(stable=True)].split(self.batch_size)]
         batches = batches[: len(self)]
-        share = 1 - (1 - self.teacher_forcing) * (number - 1) / max(1, self.epochs - 1)
+        fraction = 1 - (1 - self.teacher_forcing) * (number - 1) / max(1, self.epochs - 1)
         for which in torch.randperm(len(batches), generator=generator).tolist():
             index = batches[which]
             total = len(index)
             mine = index[total * self.rank // self.world_size : total * (self.rank + 1) // self.world_size]
             tokens = int(lengths[index].sum()) - total
-            yield Batch(self.data.part(mine.to(self.data.source.device)), tokens, total, share)
+            yield Batch(self.data.part(mine.to(self.data.source.device)), tokens, total, fraction)

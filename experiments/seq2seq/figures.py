@@ -1,4 +1,4 @@
-"""Figures of a sequence-to-sequence training: attention maps, their animation, accuracy by length."""
+"""Figures of encoder-decoders: attention maps, their animation, accuracy by length."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,16 +9,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments.data.sequences import Sequences
-from experiments.reports.figures import save, single
+from experiments.reports.figures import legend, panels, save, single, styles
+from experiments.reports.statistics import Interval
 from models.seq2seq import BOS, EOS, SPECIALS
 
 FRAME_MILLISECONDS = 700
 LAST_FRAME_MILLISECONDS = 3000
-TICK_LABELS = 40  # more than so many symbols along an axis are not written out
+TICK_LABELS = 40  # the most symbols along an axis that are labeled
 
 
 def token_text(token: int) -> str:
-    """A token as people know it: the symbol's number, or which end of a sequence it marks."""
+    """The symbol's number, or which end of a sequence a token marks."""
     return {BOS: "start", EOS: "end"}.get(token, str(token - SPECIALS))
 
 
@@ -61,15 +62,47 @@ def save_animation(path: Path, frames: Sequence[Path]) -> None:
     small[0].save(path, save_all=True, append_images=small[1:], duration=durations, loop=0)
 
 
-def save_lengths(path: Path, accuracy: Mapping[int, float], trained: int, title: str) -> None:
-    """Accuracy by length of sequence, with the longest trained length marked."""
-    figure, axes = single(7, 4.5)
-    lengths = sorted(accuracy)
-    axes.plot(lengths, [accuracy[length] for length in lengths], "o-", color="#0072B2")
-    axes.axvline(trained, color="0.5", linestyle=":", label=f"longest in training: {trained}")
+def save_lengths(path: Path, lengths: Mapping[str, Mapping[int, Interval]], trained: int, title: str) -> None:
+    """Fraction of sequences reversed without a mistake by length: a curve a variant, its interval as a band."""
+    figure, axes = single(11, 5.6)
+    look = styles(list(lengths))
+    for model, points in lengths.items():
+        x, y = list(points), list(points.values())
+        axes.plot(x, [value.mean for value in y], **look[model], markersize=5, label=model)
+        if all(value.known for value in y):
+            low, high = [value.low for value in y], [min(1.0, value.high) for value in y]
+            axes.fill_between(x, low, high, color=look[model]["color"], alpha=0.1, linewidth=0)
+    axes.axvline(trained, color="0.4", linestyle=":")
+    axes.text(trained, 1.045, "longest in training", ha="center", va="bottom", fontsize=9, color="0.3")
     axes.set(
-        xlabel="length of the sequence", ylabel="share reversed without a mistake", title=title, ylim=(-0.03, 1.03)
+        xlabel="length of the sequence (logarithmic)", ylabel="fraction reversed without a mistake", ylim=(-0.03, 1.04)
     )
+    axes.set_xscale("log")
+    ticks = sorted({n for points in lengths.values() for n in points})
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend()
+    legend(figure, axes)
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def save_attention_maps(path: Path, cells: Sequence[Any]) -> None:
+    """Attention `(steps, source)` over the first example, a panel a variant, of its first seed."""
+    first: dict[str, Any] = {}
+    for cell in cells:
+        first.setdefault(cell.model, cell)
+    figure, grid = panels(len(first), 4, 3.6, 3.7, (0.8, 0.6))
+    image: Any = None
+    for axes, (model, cell) in zip(grid, first.items(), strict=True):
+        length = int((cell.example[0] != 0).sum())  # without padding
+        attention, source = cell.attention[0, : length - 1, :length], cell.example[0, :length]
+        image = axes.imshow(attention, cmap="viridis", vmin=0, vmax=1)
+        axes.set_title(f"{model}: alignment {cell.value('alignment'):.2f}", fontsize=10)
+        axes.set_xticks(range(length), [token_text(token) for token in source.tolist()], rotation=90, fontsize=5)
+        axes.set_yticks([])
+    figure.supxlabel("source")
+    figure.supylabel("steps of the decoder, from the top")
+    figure.colorbar(image, ax=grid, label="attention", shrink=0.6)
+    figure.suptitle("attention over one validation sequence;\nright is the falling diagonal from the upper right")
     save(figure, path)

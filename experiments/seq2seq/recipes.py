@@ -33,12 +33,8 @@ RECURRENT_RATES = {
     "concat": 0.008,
     "multihead": 0.004,
 }
-
-
 # The same for positions: 0.002, 0.004, 0.008 (without positions only the first two: neither learned anything).
 TRANSFORMER_RATES = {"none": 0.004, "sinusoidal": 0.004, "learned": 0.008, "rotary": 0.008, "relative": 0.004}
-
-
 SEQ2SEQ_RECIPES: dict[str, Seq2SeqRecipe] = {
     **{
         f"{cell}-{attention}": Seq2SeqRecipe(learning_rate=rate)

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from experiments.config import Seq2SeqConfig
+from experiments.reports.statistics import Interval
 from experiments.seq2seq.figures import save_animation, save_lengths
 from experiments.seq2seq.reversal import Measured, measure
-from experiments.seq2seq.setup import TASK, Seq2SeqTraining
+from experiments.seq2seq.setup import TASK, Seq2SeqTraining, decide, prepare
 from experiments.training import figures as plots
-from experiments.training.family import Result, SavedModel
+from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from models.seq2seq import SPECIALS
 from tasks.sequence_reversal import save_reverser
@@ -44,7 +46,8 @@ def test(training: Seq2SeqTraining, network: nn.Module, best: int, folder: Path)
         f"{title}: without teacher forcing",
         best,
     )
-    save_lengths(figures / "accuracy_by_length.png", by_length, config.max_length, title)
+    lengths = {config.model: {length: Interval(value) for length, value in by_length.items()}}
+    save_lengths(figures / "accuracy_by_length.png", lengths, config.max_length, title)
     pairs, attention = training.look(network)
     if attention is not None:
         score = measured.metrics["alignment"]
@@ -105,27 +108,18 @@ def save_model(training: Seq2SeqTraining, network: nn.Module, folder: Path) -> S
 def describe(training: Seq2SeqTraining, result: Result) -> str:
     """The run's description for its MLflow page."""
     config, data, metrics = training.config, training.data, result.metrics
-    lengths = {length: metrics[BY_LENGTH.format(length)] for length in data.probes}
-    beyond = ", ".join(f"{value:.1%} at {length}" for length, value in lengths.items() if length > config.max_length)
+    longer = (length for length in data.probes if length > config.max_length)
+    beyond = ", ".join(f"{metrics[BY_LENGTH.format(length)]:.1%} at {length}" for length in longer)
     alignment = metrics.get("test_alignment")
-    looks = (
-        "The network has no attention."
-        if alignment is None
-        else f"Alignment score: {alignment:.3f} of the attention lies on the symbol to be written."
-    )
-    epochs = len(training.state.history)
-    ended = (
-        f"ended after epoch {epochs}, with all that was asked for reached" if epochs < config.epochs else "was used up"
-    )
+    looks = "" if alignment is None else f"{alignment:.1%} of the attention lies on the symbol to be written. "
     return f"""**{result.name}**: **{metrics["test_sequence_accuracy"]:.2%}** of {len(data.test):,} unseen test \
 sequences reversed without a mistake, running on its own; {metrics["test_token_accuracy"]:.2%} of their tokens.
 
-{looks} Sequences longer than the {config.max_length} symbols in training: {beyond}.
+{looks}Sequences longer than the {config.max_length} symbols in training: {beyond}.
 
-The budget of {config.epochs} epochs over {len(data.train):,} sequences {ended}; epoch {result.best_epoch} had the \
-best validation result and was kept.
-
-Where to look: *Model metrics* for the curves; artifacts `plots/` (curves, `attention_kept.png`, `attention.gif`, \
-`accuracy_by_length.png`), `reports/` (every test prediction, mistakes), `config.json`, `checkpoints/`. \
-Registry: {result.registry}.
+Trained for {len(training.state.history)} of at most {config.epochs} epochs over {len(data.train):,} sequences; epoch \
+{result.best_epoch} had the best validation result and was kept. Registry: {result.registry}.
 """
+
+
+SEQ2SEQ: Family[Seq2SeqConfig, Seq2SeqTraining] = Family("seq2seq", decide, prepare, test, save_model, describe)

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import requests
 from mlflow.exceptions import MlflowException, RestException
 
-from experiments.tracking.store import answering, answers
+from experiments.tracking.store import answers
 from tasks.runs import StoreUnreachableError
 
 # Pauses between two tries, in seconds: doubled after each.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 120.0
-# How long an end waits for a server that does not answer: this share of the run's time, within these seconds.
-SHARE, LEAST_S, MOST_S = 0.01, 1.5, 30.0
+# How long an end waits for a server that does not answer: this fraction of the run's time, within these seconds.
+FRACTION, LEAST_S, MOST_S = 0.01, 1.5, 30.0
 POLL_S = 0.5
 MOST_FAILURES = 4  # of calls in a row, by a server that answers the question whether it is there
 # What MLflow calls the troubles of a server that is worth asking again.
@@ -30,35 +30,14 @@ AWAY_CODES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEED
 Result = TypeVar("Result")
 
 
-class Direct:
-    """Calls to a store on this machine; with `wait`, to a server, each waiting until that can be reached."""
+class Calls:
+    """Calls to a store on this machine, made at once, or to a server, made in order by one thread.
 
-    def __init__(self, wait: bool = False) -> None:
-        self._wait = wait
-
-    def now(self, call: Callable[[], Result]) -> Result:
-        """Make a call."""
-        if self._wait:
-            with answering(wait=True):
-                pass
-        return call()
-
-    def later(self, call: Callable[[], object]) -> None:
-        """Make a call."""
-        self.now(call)
-
-    def hurry(self) -> None:
-        """Nothing waits longer than it must."""
-
-    def close(self) -> None:
-        """Nothing is left to do."""
-
-
-class Background:
-    """Calls to a server, made in order by one thread; what the server refuses is raised at the next call.
+    What the server refuses is raised at the next call.
 
     Args:
-        patience: seconds that `now` waits for a server that does not answer; 0 for a share of the run's time.
+        server: its address; empty for a store on this machine.
+        patience: seconds that `now` waits for a server that does not answer; 0 for a fraction of the run's time.
     """
 
     def __init__(self, server: str, patience: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,10 +47,14 @@ class Background:
         self._wake = threading.Event()
         self._refusals: list[BaseException] = []
         self._reason, self._failures, self._given_up, self._hurried = "", 0, False, False
-        threading.Thread(target=self._work, daemon=True, name="tracking").start()
+        if server:
+            threading.Thread(target=self._work, daemon=True, name="tracking").start()
 
     def later(self, call: Callable[[], object]) -> None:
         """Have a call made, without waiting for it. Raises what the server said to refuse an earlier one."""
+        if not self._server:
+            call()
+            return
         self._raise_refusal()
         self._put(call).add_done_callback(self._note_refusal)
 
@@ -80,6 +63,8 @@ class Background:
 
         Raises StoreUnreachableError if it does not: from then on no call is made. Also raises what it refuses.
         """
+        if not self._server:
+            return call()
         future, answered, failures = self._put(call), self._clock(), self._failures
         while not self._given_up and not wait([future], POLL_S).done:
             if answers(self._server):
@@ -109,7 +94,7 @@ class Background:
         return future
 
     def _allowance(self) -> float:
-        return self._patience or max(LEAST_S, min(SHARE * (self._clock() - self._begun), MOST_S))
+        return self._patience or max(LEAST_S, min(FRACTION * (self._clock() - self._begun), MOST_S))
 
     def _note_refusal(self, done: "Future[Any]") -> None:
         error = done.exception()
@@ -127,7 +112,7 @@ class Background:
             self._make(*entry)
 
     def _make(self, call: Callable[[], object], future: "Future[Any]") -> None:
-        """Make a call until the server has answered it, or nobody waits for that any more."""
+        """Make a call until the server has answered it, or the run has given up."""
         pause = FIRST_PAUSE_S
         while not self._given_up:
             why = ""

@@ -1,8 +1,8 @@
 """A trained model on its way into the registry: logged, linked to its test metrics, registered, perhaps promoted."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,49 +12,37 @@ from tasks import registry
 from tasks.runs import open_store
 
 MODEL = "model"
-# Logs metrics of a step for a logged model, by its id, unless the run has them.
-LogMetrics = Callable[[Mapping[str, float], int, str], None]
 
 
 @dataclass(frozen=True)
-class Registration:
-    """Which version of which registered model: tags, and which of them is the metric that makes a champion.
+class SavedModel:
+    """A trained network written as a task's model folder.
 
     Attributes:
-        promote: whether it becomes champion if it is better; else that is somebody else's business.
-    """
-
-    name: str
-    tags: dict[str, str]
-    metric: str
-    promote: bool
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A trained model.
-
-    Attributes:
-        task, name, input_example, params: as `registry.package` wants them.
-        tested, step: test metrics, and the epoch that they belong to.
-        registration: None for a model that is not to be registered.
+        task: contract name of the task.
+        name: what results of the model say in their field `model`.
+        registered_name: the registered model that it becomes a version of.
+        params: facts that MLflow shows beside the logged model.
     """
 
     task: str
     name: str
+    registered_name: str
     input_example: dict[str, Any]
-    params: dict[str, Any]
-    tested: dict[str, float]
-    step: int
-    registration: Registration | None
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """Where the model is, and what was decided about it, in words."""
+class Registration:
+    """How a model is registered: tags of its version, and which of them is the metric that makes a champion.
 
-    model_uri: str
-    decision: str
+    Attributes:
+        promote: whether it becomes champion if it is better; else that is the caller's business.
+    """
+
+    tags: dict[str, str]
+    metric: str
+    promote: bool
 
 
 @contextmanager
@@ -67,24 +55,31 @@ def active(run_id: str) -> Iterator[None]:
         mlflow.end_run("RUNNING")
 
 
-def deliver(run_id: str, delivery: Delivery, folder: Path, log_metrics: LogMetrics) -> Delivered:
-    """Take a model's folder all the way; what an earlier try got done is found, and not done twice."""
+def deliver(
+    run_id: str, model: SavedModel, folder: Path, wanted: Registration | None, log_tested: Callable[[str], None]
+) -> tuple[str, str]:
+    """Log a model's folder and register it if `wanted`; what an earlier try got done is found, and not done twice.
+
+    `log_tested` logs the test metrics for the logged model, by its id. Returns the model's address, and what was
+    decided about it.
+    """
     model_id = _logged(run_id)
     if model_id is None:
         with active(run_id):
             info = registry.package(
-                MODEL,
-                delivery.task,
-                folder,
-                delivery.name,
-                input_example=delivery.input_example,
-                params=delivery.params,
+                MODEL, model.task, folder, model.name, input_example=model.input_example, params=model.params
             )
         assert info.model_id is not None
         model_id = info.model_id
     uri = f"models:/{model_id}"
-    log_metrics(delivery.tested, delivery.step, model_id)
-    return Delivered(uri, _register(run_id, delivery.registration, uri))
+    log_tested(model_id)
+    if wanted is None:
+        return uri, "not registered"
+    name = model.registered_name
+    version = registry.version_of_run(name, run_id) or registry.register(uri, name, wanted.tags)
+    if not wanted.promote:
+        return uri, f"{name} version {version.version} is registered"
+    return uri, registry.promote_if_better(name, version.version, wanted.metric)
 
 
 def _logged(run_id: str) -> str | None:
@@ -93,12 +88,3 @@ def _logged(run_id: str) -> str | None:
     experiment = client.get_run(run_id).info.experiment_id
     found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
     return next((one.model_id for one in found if one.name == MODEL and str(one.status) == "READY"), None)
-
-
-def _register(run_id: str, wanted: Registration | None, uri: str) -> str:
-    if wanted is None:
-        return "not registered"
-    version = registry.version_of_run(wanted.name, run_id) or registry.register(uri, wanted.name, wanted.tags)
-    if not wanted.promote:
-        return f"{wanted.name} version {version.version} is registered"
-    return registry.promote_if_better(wanted.name, version.version, wanted.metric)

@@ -18,35 +18,25 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from experiments.config import ConfigError, TrainingError, UserError, interrupts
-from experiments.tracking.calls import Background, Direct
+from experiments.tracking.calls import Calls
 from experiments.tracking.store import (
-    CONFIG_FILE,
-    LONG_S,
     answering,
-    artifact_disk,
-    checkpoint_store,
     git_commit,
     is_server,
     known_run,
     opened_store,
-    resumable_run,
-    store_folder,
+    patience,
 )
 from experiments.tracking.tracker import Tracker, now
 from tasks.disk import full_disk
 from tasks.runs import StoreUnreachableError, logged_steps, open_store, readable_errors
 
 __all__ = [
-    "CONFIG_FILE",
     "Tracker",
     "abandon_run",
-    "artifact_disk",
-    "checkpoint_store",
     "end_shared_run",
     "git_commit",
-    "resumable_run",
     "shared_run",
-    "store_folder",
     "tracked_run",
 ]
 
@@ -55,8 +45,7 @@ RUNNING, FINISHED, FAILED, KILLED = (
     for status in (RunStatus.RUNNING, RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
 )
 EXPERIMENT_KIND, GUESSED = "mlflow.experimentKind", "_inferred"
-# What says all in its text.
-SPOKEN = (UserError, TrainingError, StoreUnreachableError)
+USER_FACING_ERRORS = (UserError, TrainingError, StoreUnreachableError)
 
 
 @contextmanager
@@ -72,13 +61,12 @@ def tracked_run(
 
     A new run goes to the experiment that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID name, else to `experiment`.
     """
-    wait = parent is not None  # nobody waits for the next one of many
-    client = opened_store(wait)
+    client = opened_store()
     with interrupts.held():
         launched = os.environ.pop(interrupts.LAUNCHED, None)
         # A nested run is never the one that `mlflow run` made: that is its parent.
         run_id = resume if resume != "none" else launched
-        with answering(wait):
+        with answering():
             known_epochs = logged_steps(client, resume, "val_loss") if resume != "none" else set()
             if run_id:
                 client.update_run(run_id, status=RUNNING)
@@ -90,9 +78,7 @@ def tracked_run(
             run = client.get_run(run_id)
             if parent is None:
                 _mark_kind(client, run.info.experiment_id)
-        server = is_server(client.tracking_uri)
-        calls = Background(client.tracking_uri, LONG_S if parent else 0.0) if server else Direct()
-        tracker = Tracker(client, run, known_epochs, calls)
+        tracker = _tracker(client, run, known_epochs)
         # What it says of a server that is away, `calls` says in fewer words.
         logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
         monitor = SystemMetricsMonitor(run_id, resume_logging=resume != "none") if system_metrics else None
@@ -101,6 +87,11 @@ def tracked_run(
             if wrapper:
                 _refer(client, wrapper, run)
             yield tracker
+
+
+def _tracker(client: MlflowClient, run: Run, known_epochs: set[int]) -> Tracker:
+    server = client.tracking_uri if is_server(client.tracking_uri) else ""
+    return Tracker(client, run, known_epochs, Calls(server, patience()))
 
 
 def _create(client: MlflowClient, experiment_id: str, tags: Mapping[str, str]) -> str:
@@ -130,20 +121,20 @@ def shared_run(experiment: str, run_id: str | None = None) -> Tracker:
             client.update_run(run_id, status=RUNNING)
         run = client.get_run(run_id)
         _mark_kind(client, run.info.experiment_id)
-        return Tracker(client, run, set(), Direct(wait=True))
+        return _tracker(client, run, set())
 
 
 def end_shared_run(run_id: str, status: str, tags: Mapping[str, str] | None = None) -> None:
     """Give a run that is active nowhere its final status: FINISHED, FAILED (a tag `error` says why) or KILLED."""
-    with answering(wait=True):
+    with answering():
         client = open_store()
         client.log_batch(run_id, tags=[RunTag(key, value[:5000]) for key, value in (tags or {}).items()])
         client.set_terminated(run_id, status)
 
 
 def abandon_run(run_id: str, reason: str) -> None:
-    """Mark a cut-off run that nobody will resume as FAILED, and say why; a finished one stays as it is."""
-    run = known_run(run_id, wait=True)
+    """Mark a cut-off run that will not be resumed as FAILED, and say why; a finished one stays as it is."""
+    run = known_run(run_id)
     if run is not None and run.info.status != FINISHED:
         end_shared_run(run_id, FAILED, {"error": reason})
 
@@ -204,7 +195,7 @@ def _finish(
     stopped = isinstance(error, (KeyboardInterrupt, GeneratorExit))
     status = FINISHED if error is None else KILLED if stopped else FAILED
     if status == FAILED:  # if this is refused, so is the end, which says why
-        said = f"{type(error).__name__}: {_words(error)}"
+        said = f"{type(error).__name__}: {_text(error)}"
         _refused(lambda: tracker.calls.now(lambda: tracker.client.set_tag(tracker.run_id, "error", said[:5000])))
     refused = _refused(lambda: _end(tracker, tracker.run_id, status))
     if wrapper:
@@ -215,8 +206,8 @@ def _finish(
     return _in_a_line(tracker, error, refused)
 
 
-def _words(error: BaseException | None) -> str:
-    return str(error) if isinstance(error, SPOKEN) else full_disk(error) or str(error)
+def _text(error: BaseException | None) -> str:
+    return str(error) if isinstance(error, USER_FACING_ERRORS) else full_disk(error) or str(error)
 
 
 def _in_a_line(tracker: Tracker, error: BaseException | None, refused: str) -> str:
@@ -225,8 +216,8 @@ def _in_a_line(tracker: Tracker, error: BaseException | None, refused: str) -> s
     why = "" if full or isinstance(error, StoreUnreachableError) else f", as MLflow cannot be told: {refused}"
     stays = f"run {tracker.run_id} stays RUNNING{why}" if refused else ""
     advice = [part for part in (stays, tracker.resumed_by and f"to resume: {tracker.resumed_by}") if part]
-    if full or (refused and (error is None or isinstance(error, SPOKEN))):
-        return "; ".join([_words(error) if error is not None else "all is done", *advice])
+    if full or (refused and (error is None or isinstance(error, USER_FACING_ERRORS))):
+        return "; ".join([_text(error) if error is not None else "all is done", *advice])
     if isinstance(error, (UserError, StoreUnreachableError)):  # with a run, it is not only a matter of what was typed
         return str(error)
     if error is not None and advice:

@@ -4,8 +4,9 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ CUT_OFF = "cut off before it had begun"
 # How long a server may take to say that it is there; how often it is asked, and for how long by a user who waits, and
 # by one training of many, for which nobody does.
 PROBE_S, POLL_S, SHORT_S, LONG_S = 1.0, 0.5, 4.0, 240.0
+_patient = ContextVar("patient", default=False)
 
 
 def answers(server: str) -> bool:
@@ -57,14 +59,32 @@ def answers(server: str) -> bool:
 
 
 @contextmanager
-def answering(wait: bool = False) -> Iterator[None]:
-    """Raise RunUnavailableError if the store does not answer: within seconds, or with `wait` within minutes."""
+def patient() -> Iterator[None]:
+    """Within, wait minutes instead of seconds for a store that does not answer."""
+    token = _patient.set(True)
+    try:
+        yield
+    finally:
+        _patient.reset(token)
+
+
+def patience() -> float:
+    """Seconds to wait for a server at the end of a run; 0 outside `patient`, where the run's own time decides."""
+    return LONG_S if _patient.get() else 0.0
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raise RunUnavailableError if the store does not answer within seconds, or within minutes where `patient`."""
     uri = mlflow.get_tracking_uri()
     try:
         if is_server(uri):
-            _reach(uri, LONG_S if wait else SHORT_S)
-        elif wait:
-            _await_database(uri)
+            # By itself MLflow asks a server that is away for four minutes, call after call.
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+            if not _comes(lambda: answers(uri), patience() or SHORT_S):
+                raise StoreUnreachableError(f"MLflow's store at {address(uri)} does not answer")
+        elif _patient.get():  # what is wrong with a database that has not come is said where it is opened
+            _comes(lambda: database_answers(uri), LONG_S)
         with readable_errors():
             yield
     except StoreUnreachableError as error:
@@ -73,33 +93,23 @@ def answering(wait: bool = False) -> Iterator[None]:
         raise RunUnavailableError(f"{error}; is it running, and does MLFLOW_TRACKING_URI name it?") from error
 
 
-def _reach(server: str, seconds: float) -> None:
-    """Wait for a server. Raises StoreUnreachableError."""
-    # By itself MLflow asks a server that is away for four minutes, call after call.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+def _comes(answers: Callable[[], bool], seconds: float) -> bool:
+    """Wait until something answers; whether it did in time."""
     end = time.monotonic() + seconds
-    while not answers(server):
-        if time.monotonic() >= end:
-            raise StoreUnreachableError(f"MLflow's store at {address(server)} does not answer")
+    while not (found := answers()) and time.monotonic() < end:
         time.sleep(POLL_S)
+    return found
 
 
-def _await_database(uri: str) -> None:
-    """Wait for a database server; what is wrong with one that has not come is said where it is opened."""
-    end = time.monotonic() + LONG_S
-    while not database_answers(uri) and time.monotonic() < end:
-        time.sleep(POLL_S)
-
-
-def opened_store(wait: bool = False) -> Any:
+def opened_store() -> Any:
     """A client of the tracking store, as `tasks.runs.open_store`; raises as `answering`."""
-    with answering(wait):
+    with answering():
         return open_store()
 
 
-def known_run(run_id: str, wait: bool = False) -> Any | None:
+def known_run(run_id: str) -> Any | None:
     """A run of MLflow, None if there is none of that id; raises as `answering`."""
-    with answering(wait):
+    with answering():
         return find_run(open_store(), run_id)
 
 
@@ -108,12 +118,12 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
-def artifact_disk(experiment: str, wait: bool = False) -> Path:
+def artifact_disk(experiment: str) -> Path:
     """An existing folder on the disk that will hold the checkpoints of a new run, for asking how much is free.
 
     Raises RunUnavailableError as `opened_store` does.
     """
-    client = opened_store(wait)
+    client = opened_store()
     launched = os.environ.get("MLFLOW_RUN_ID")
     if launched:
         folder = checkpoint_store(client.get_run(launched)).folder
@@ -135,36 +145,42 @@ def checkpoint_store(run: Any) -> CheckpointStore:
     return CheckpointStore(checkpoint_folder(run))
 
 
-def resumable_run(run_id: str, wait: bool = False) -> tuple[Any, dict[str, Any]]:
-    """A run of MLflow that can be resumed, and its configuration; `wait` as in `opened_store`.
+def named_run(run_id: str) -> Any:
+    """The run that `resume` names. Raises ConfigError if there is none of that id, or it is deleted."""
+    run = known_run(run_id)
+    if run is None:
+        raise ConfigError(f"resume is {run_id!r}, and there is no such run in {mlflow.get_tracking_uri()}")
+    if run.info.lifecycle_stage != "active":
+        raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
+    return run
+
+
+def resumable_run(run_id: str) -> tuple[Any, dict[str, Any]]:
+    """A run of MLflow that can be resumed, and its configuration.
 
     Raises ConfigError if there is no such run, it is finished or deleted, or it was not made by this program; one that
     was killed before it had begun is marked so.
     """
-    run, client = known_run(run_id, wait), opened_store(wait)
-    if run is None:
-        raise ConfigError(f"resume is {run_id!r}, and there is no such run in {client.tracking_uri}")
-    if run.info.lifecycle_stage != "active":
-        raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
+    run, client = named_run(run_id), opened_store()
     if run.info.status == "FINISHED":
         raise RunUnavailableError(f"resume is {run_id!r}, and that run is FINISHED: there is nothing to resume")
-    stored = stored_config(client, run, wait)
+    stored = stored_config(client, run)
     if stored is None:
-        refuse_cut_off(client, run, wait)
+        refuse_cut_off(client, run)
         raise ConfigError(f"resume is {run_id!r}, and that run has no {CONFIG_FILE} of this program")
     return run, stored
 
 
-def refuse_cut_off(client: Any, run: Any, wait: bool = False) -> None:
+def refuse_cut_off(client: Any, run: Any) -> None:
     """Raise ConfigError for a run that was killed before it had a configuration, and mark it as KILLED.
 
     Runs that neither this program nor `mlflow run` made for it are left to who made them.
     """
-    begun = "val_loss" in run.data.metrics or stored_config(client, run, wait) is not None
+    begun = "val_loss" in run.data.metrics or stored_config(client, run) is not None
     if begun or not ("entry_point" in run.data.tags or _launched_here(run)):
         return
     named = f"resume is {run.info.run_id!r}, and that run"
-    with answering(wait):
+    with answering():
         if run.info.status == "RUNNING" and not end_abandoned(client, run, CUT_OFF):
             raise RunUnavailableError(f"{named} is just being started by another process")
     raise ConfigError(f"{named} was {CUT_OFF}: there is nothing to resume; start it anew")
@@ -176,9 +192,9 @@ def _launched_here(run: Any) -> bool:
     return "mlflow.project.entryPoint" in run.data.tags and (Path(repository) / folder).resolve() == ROOT
 
 
-def stored_config(client: Any, run: Any, wait: bool = False) -> dict[str, Any] | None:
+def stored_config(client: Any, run: Any) -> dict[str, Any] | None:
     """The configuration that a run was started with; None if it has none, or only a part of it."""
-    with answering(wait):
+    with answering():
         try:
             with artifact_file(client, run, CONFIG_FILE) as path:
                 values = read_json(path)

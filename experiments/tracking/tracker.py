@@ -11,8 +11,8 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made at run time
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
-from experiments.tracking.calls import Background, Direct, Result
-from experiments.tracking.register import Delivered, Delivery, active, deliver
+from experiments.tracking.calls import Calls, Result
+from experiments.tracking.register import Registration, SavedModel, active, deliver
 from experiments.tracking.store import CONFIG_FILE, checkpoint_store
 from tasks.runs import local_artifacts, logged_steps
 
@@ -36,7 +36,7 @@ class Tracker:
         resumed_by: what resumes the run when it was cut off; empty while, or if, nothing does.
     """
 
-    def __init__(self, client: MlflowClient, run: Run, known_epochs: set[int], calls: Direct | Background) -> None:
+    def __init__(self, client: MlflowClient, run: Run, known_epochs: set[int], calls: Calls) -> None:
         self.client, self.calls = client, calls
         self.run_id = run.info.run_id
         self.seconds = 0.0
@@ -118,14 +118,16 @@ class Tracker:
         """Set tags."""
         self._later(lambda: self.client.log_batch(self.run_id, tags=_tags(tags)))
 
-    def deliver(self, delivery: Delivery, folder: Path) -> Delivered:
-        """Take a trained model into the registry, once."""
+    def deliver(
+        self, model: SavedModel, folder: Path, tested: Mapping[str, float], step: int, wanted: Registration | None
+    ) -> tuple[str, str]:
+        """Take a trained model into the registry, once; see `register.deliver`."""
 
-        def log_metrics(metrics: Mapping[str, float], step: int, model_id: str) -> None:
-            self._add_final(metrics, step, model_id)
+        def log_tested(model_id: str) -> None:
+            self._add_final(tested, step, model_id)
             self._log_missing()
 
-        return self._now(lambda: deliver(self.run_id, delivery, folder, log_metrics))
+        return self._now(lambda: deliver(self.run_id, model, folder, wanted, log_tested))
 
     def active(self) -> AbstractContextManager[None]:
         """Have the run be MLflow's active one, to which models are logged."""
@@ -197,5 +199,5 @@ def _tags(tags: Mapping[str, str]) -> list[RunTag]:
 
 
 def _text(value: Any) -> str:
-    """A parameter as people type it: true, not True."""
+    """A parameter as users type it: true, not True."""
     return str(value).lower() if isinstance(value, bool) else str(value)

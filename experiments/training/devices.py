@@ -1,7 +1,11 @@
-"""Where and in which arithmetic to train: from what a person asked for to what the machine has."""
+"""Where, in which precision and on how many processes to train: what was asked for, and what the machine has."""
 
+import contextlib
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,11 +14,14 @@ import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]  # as documented
 
-from experiments.config import ConfigError, TrainConfig
+from experiments.config import ConfigError, TrainConfig, TrainingError
 from tasks.engines.devices import pick_device
 
 MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+FIRST = "project-dl/first-failure"
+PATIENCE = timedelta(seconds=10)
 Config = TypeVar("Config", bound=TrainConfig)
 
 
@@ -100,3 +107,32 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+@contextmanager
+def failures_shared(accelerator: Accelerator) -> Iterator[None]:
+    """Tell rank 0 what another rank dies of; on rank 0 raise that in place of what follows from it.
+
+    What follows are a connection that closes, and SIGTERM from `torchrun`, which ends the other ranks. Raises
+    TrainingError there.
+    """
+    if accelerator.num_processes == 1:
+        yield
+        return
+    # The one in which `torchrun` has the ranks find each other: it outlives any of them.
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=PATIENCE)
+    try:
+        yield
+    except BaseException as error:
+        if not accelerator.is_main_process:
+            if isinstance(error, Exception):
+                said = f"{type(error).__name__}: {error}"
+                with contextlib.suppress(RuntimeError):  # `torchrun` itself may be gone, and its store with it
+                    store.compare_set(FIRST, "", f"process {accelerator.process_index} failed with {said}")
+        elif not isinstance(error, TrainingError):
+            reason = ""
+            with contextlib.suppress(RuntimeError):
+                reason = store.get(FIRST).decode() if store.check([FIRST]) else ""
+            if reason:
+                raise TrainingError(reason) from error
+        raise

@@ -1,6 +1,6 @@
 """What a family of models (CNNs, sequence-to-sequence) brings to the training program that all families share.
 
-`experiments.training.run` runs a `Family`; this module knows no MLflow, so that a training can be set up without it.
+`experiments.training.run` runs a `Family`.
 """
 
 from abc import ABC, abstractmethod
@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.config import TrainConfig
+from experiments.tracking.register import SavedModel
 from experiments.training.state import History, Metrics, StepResult, TrainState, best_epoch
 
 
@@ -34,6 +35,11 @@ class DataIdentity:
     split_sha256: str
     verified: bool
 
+    def tags(self) -> dict[str, str]:
+        """The tags of the contract that say which data they were."""
+        verified = str(self.verified).lower()
+        return {"data_sha256": self.sha256, "split_sha256": self.split_sha256, "data_verified": verified}
+
 
 @dataclass
 class Training(ABC):
@@ -42,7 +48,7 @@ class Training(ABC):
     Attributes:
         environment: what its bits depend on besides the configuration.
         selected_by: the validation metric that decides which epoch is kept and which model becomes champion.
-        columns: the metrics that a person reads first, for the result table.
+        columns: the metrics of the result table.
         snapshots: a folder with the figures that `snapshot` has drawn so far, also before the run was cut off.
     """
 
@@ -91,24 +97,6 @@ class Training(ABC):
     def best_epoch(self, history: History) -> int:
         """The epoch (from 1) that is kept."""
         return best_epoch(history, self.selected_by)
-
-
-@dataclass(frozen=True)
-class SavedModel:
-    """A trained network written as a task's model folder.
-
-    Attributes:
-        task: contract name of the task.
-        name: what results of the model say in their field `model`.
-        registered_name: the registered model that it becomes a version of.
-        params: facts that MLflow shows beside the logged model.
-    """
-
-    task: str
-    name: str
-    registered_name: str
-    input_example: dict[str, Any]
-    params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

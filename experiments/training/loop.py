@@ -16,7 +16,7 @@ from experiments.config import TrainingError
 from experiments.training.micro_batch import Divide, MicroBatches
 from experiments.training.state import Metrics, Step, TrainState
 
-# Reading the loss waits for a GPU, or for other processes: then it is done every so many batches, else at each.
+# Reading the loss waits for a GPU, or for other processes: then it is done at intervals, else at each batch.
 CHECK_INTERVAL = 100
 
 
@@ -39,7 +39,7 @@ def fit(
     divide: Divide | None = None,
     on_smaller: Callable[[int], None] | None = None,
 ) -> None:
-    """Train until `epochs` epochs are finished or the task is solved, going on from where `state` stands.
+    """Train until `epochs` epochs are finished or the task is solved, continuing from where `state` stands.
 
     Args:
         batches: gives the training batches of an epoch (from 1).

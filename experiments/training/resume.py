@@ -1,19 +1,16 @@
-"""Resuming a run that was cut off: with which configuration, from which checkpoint, and how exactly.
-
-At the end what comparisons and searches need, which have many: `resume_first`.
-"""
+"""Resuming a run that was cut off: with which configuration, from which checkpoint, and how exactly."""
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from experiments.config import ConfigError, RunUnavailableError, TrainConfig, UserError
+from experiments.config import ConfigError, RunUnavailableError, TrainConfig
 from experiments.tracking.checkpoint import Checkpoint, CheckpointError
-from experiments.tracking.run import abandon_run, checkpoint_store, resumable_run
-from experiments.training.family import DataIdentity, Result
+from experiments.tracking.store import checkpoint_store, resumable_run
+from experiments.training.family import DataIdentity
 from experiments.training.state import History, TrainState
 from tasks.base import first_line
 from tasks.runs import claim_file, open_store
@@ -24,14 +21,14 @@ FREE_TO_CHANGE = {"device", "precision", "threads", "data_dir", "resume", "regis
 Config = TypeVar("Config", bound=TrainConfig)
 
 
-def resumed_config(config: Config, given: frozenset[str], wait: bool = False) -> Config:
+def resumed_config(config: Config, given: frozenset[str]) -> Config:
     """The configuration of the run that `config.resume` names, with what may change taken from `config`.
 
-    `wait` is for a server that is away, as in `opened_store`. Fields that were not given are the run's own. Raises
-    ConfigError for a run that cannot be resumed, or when a given field contradicts it. Started by `mlflow run`,
-    which always passes the declared defaults, a field counts as given only if it differs from its default.
+    Fields that were not given are the run's own. Raises ConfigError for a run that cannot be resumed, or when a given
+    field contradicts it. Started by `mlflow run`, which always passes the declared defaults, a field counts as given
+    only if it differs from its default.
     """
-    _, written = resumable_run(config.resume, wait)
+    _, written = resumable_run(config.resume)
     try:
         # A field that came later: its default keeps the behavior that the run was started with.
         stored = type(config)(**written)
@@ -67,14 +64,12 @@ def claim(run_id: str) -> BaseFileLock:
     return lock
 
 
-def find_checkpoint(
-    config: TrainConfig, data: DataIdentity, best_epoch: Callable[[History], int], wait: bool = False
-) -> Checkpoint | None:
+def find_checkpoint(config: TrainConfig, data: DataIdentity, best_epoch: Callable[[History], int]) -> Checkpoint | None:
     """The newest usable checkpoint of the run that `config.resume` names, None if it was cut off before its first.
 
     Damaged ones are named on stderr. Raises ConfigError if none is usable or here, or `data` are not those of the run.
     """
-    run, _ = resumable_run(config.resume, wait)
+    run, _ = resumable_run(config.resume)
     _check_data(run, config, data)
     store = checkpoint_store(run)
     try:
@@ -122,30 +117,3 @@ def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> 
         print(f"warning: not bit-exact with an uninterrupted run: {', '.join(differences)}", file=sys.stderr)
     if state.accelerator.is_main_process:
         print(f"resuming after epoch {checkpoint.epoch}")
-
-
-def resume_first(
-    run_ids: Sequence[str], train: Callable[[str], Result | None], name: str, reason: str
-) -> Result | None:
-    """Resume the first of the cut-off runs of one training that can be, and mark the others as FAILED.
-
-    Args:
-        train: resumes a run, by its id.
-        name: what is said to begin again if a run cannot be resumed.
-        reason: why the other runs are given up.
-
-    None if there is none to resume. Raises RunUnavailableError, with the runs as they were, if one of them is finished
-    by now, another process has it, or the store does not answer; and what `train` raises once the run goes on.
-    """
-    result = None
-    for run_id in run_ids:
-        try:
-            if result is None:
-                result = train(run_id)
-                continue
-        except RunUnavailableError:
-            raise
-        except UserError as error:  # refused before it was touched: no usable checkpoint, say
-            print(f"warning: {name} begins again: {error}", file=sys.stderr)
-        abandon_run(run_id, reason)
-    return result

@@ -5,20 +5,21 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from typing import Any
 
 from accelerate.utils import broadcast_object_list
 
-from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
+from experiments.config import CnnConfig, ConfigError, RunUnavailableError, Seq2SeqConfig, UserError
 from experiments.tracking.checkpoint import Checkpoint
-from experiments.tracking.run import Tracker, artifact_disk, git_commit, tracked_run
+from experiments.tracking.run import Tracker, abandon_run, git_commit, tracked_run
+from experiments.tracking.store import artifact_disk
 from experiments.training import devices, resume
-from experiments.training.failures import failures_shared
 from experiments.training.family import Config, Family, Prepared, Result, Training
 from experiments.training.finish import finish
 from experiments.training.loop import fit
-from experiments.training.micro_batch import Divide, by_items
+from experiments.training.micro_batch import by_items
 from experiments.training.progress import Progress
 from experiments.training.state import Metrics
 
@@ -31,29 +32,28 @@ def train(
     labels: Mapping[str, str] | None = None,
     promote: bool = True,
 ) -> Result | None:
-    """Train, evaluate, log and register one network; the result is None on all processes but the first.
+    """Train, evaluate, log and register one network; the result is None on all ranks but 0.
 
     Args:
-        given: the fields that a person set, which a resumed run must agree with.
+        given: the fields that the user set, which a resumed run must agree with.
         parent: id of a run under which this one is nested.
         labels: tags that the run has from its first moment.
         promote: whether a registered model becomes champion if it is better; else that is the caller's business.
 
     Raises UserError before any run is made if the configuration cannot work, TrainingError after that.
     """
-    wait = parent is not None  # for a server that is away: nobody waits for the next one of many
     if config.resume != "none":
-        config = resume.resumed_config(config, given, wait)
+        config = resume.resumed_config(config, given)
     config = family.decide(config)
     accelerator = devices.make_accelerator(config.device, config.precision)
-    with nullcontext() if accelerator.is_main_process else failures_shared(accelerator):
+    with nullcontext() if accelerator.is_main_process else devices.failures_shared(accelerator):
         training = family.prepare(config, accelerator)
-        checkpoint = _restore(training, wait)
+        checkpoint = _restore(training)
         if not accelerator.is_main_process:
             _fit(training, tracker=None)
             return None
     if checkpoint is None:
-        _check_space(training, family.name, wait)
+        _check_space(training, family.name)
     # A run to be resumed is claimed before it is touched: it may be in the hands of another process.
     with ExitStack() as claimed, ExitStack() as stack:  # the claim is given back after the run has its end
         if config.resume != "none":
@@ -65,9 +65,40 @@ def train(
         training.snapshots = tracker.snapshots
         if checkpoint is not None:
             tracker.fetch_snapshots()
-        stack.enter_context(failures_shared(accelerator))
+        stack.enter_context(devices.failures_shared(accelerator))
         _fit(training, tracker)
         return finish(family, training, tracker, promote)
+
+
+def train_one_of_many(
+    family: Family[Config, Prepared],
+    config: Config,
+    parent: str,
+    cut_off: Sequence[str],
+    name: str,
+    labels: Mapping[str, str] | None = None,
+    promote: bool = True,
+) -> Result:
+    """Train one network of a comparison or a study, resuming the first of its `cut_off` runs that can be.
+
+    The others are marked as FAILED; `name` is said to begin again if a run cannot be resumed. Raises
+    RunUnavailableError, with the runs as they were, if one of them is finished by now, another process has it, or the
+    store does not answer; else as `train`.
+    """
+    given, result = frozenset(resume.FREE_TO_CHANGE), None
+    for run_id in cut_off:
+        try:
+            if result is None:
+                result = train(family, config.replace(resume=run_id), given, parent, labels, promote)
+                continue
+        except RunUnavailableError:
+            raise
+        except UserError as error:  # refused before it was touched: no usable checkpoint, say
+            print(f"warning: {name} begins again: {error}", file=sys.stderr)
+        abandon_run(run_id, "cut off; another run took its place")
+    result = result or train(family, config, given, parent, labels, promote)
+    assert result is not None  # only other ranks have none
+    return result
 
 
 def try_out(
@@ -95,29 +126,17 @@ def try_out(
         tracker.log_epoch(epoch, metrics)
         ended = watch(epoch, metrics)
 
-    fit(
-        training.state,
-        batches=training.batches.epoch,
-        step=training.step,
-        evaluate=training.evaluate,
-        epochs=training.config.epochs,
-        seed=training.config.seed,
-        on_epoch_end=on_epoch_end,
-        solved=lambda metrics: ended or training.solved(metrics),
-        grad_clip=training.config.grad_clip,
-        divide=_divide(training),
-        on_smaller=lambda size: _say_smaller(training, tracker, size),
-    )
+    _loop(training, tracker, on_epoch_end, solved=lambda metrics: ended or training.solved(metrics))
     best = training.best_epoch(training.state.history)
     return best, training.state.history[best - 1]
 
 
-def _restore(training: Training, wait: bool) -> Checkpoint | None:
+def _restore(training: Training) -> Checkpoint | None:
     """Go back to the newest checkpoint of the run to be resumed, the same one on all processes."""
     config, accelerator = training.config, training.state.accelerator
     if config.resume == "none":
         return None
-    checkpoint = resume.find_checkpoint(config, training.identity, training.best_epoch, wait)
+    checkpoint = resume.find_checkpoint(config, training.identity, training.best_epoch)
     if accelerator.num_processes > 1:
         epochs = broadcast_object_list([checkpoint.epoch if checkpoint else 0])
         if epochs[0] != (checkpoint.epoch if checkpoint else 0):
@@ -144,14 +163,11 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
 
 
 def _tags(training: Training) -> dict[str, str]:
-    data = training.identity
     return {
         **training.tags(),
         "parameters": str(sum(parameter.numel() for parameter in training.state.network.parameters())),
         "git_commit": git_commit(),
-        "data_sha256": data.sha256,
-        "split_sha256": data.split_sha256,
-        "data_verified": str(data.verified).lower(),
+        **training.identity.tags(),
         **devices.describe(training.config.device),
     }
 
@@ -174,32 +190,35 @@ def _fit(training: Training, tracker: Tracker | None) -> None:
             tracker.log_epoch(epoch, metrics)
         if state.epoch:  # cut off between the checkpoint and the drawing
             _draw_snapshot(training, tracker, state.epoch)
+    _loop(training, tracker, on_epoch_end, solved=training.solved, progress=progress.bar)
+
+
+def _loop(
+    training: Training, tracker: Tracker | None, on_epoch_end: Callable[[int, Metrics], None], **options: Any
+) -> None:
+    """The training loop; `options` go to `fit`."""
+    config = training.config
+
+    def say_smaller(size: int) -> None:
+        text = f"out of memory: continuing with {size} examples at a time; batch_size stays {config.batch_size}"
+        print(f"warning: {text}", file=sys.stderr)
+        if tracker is not None:
+            tracker.tag(micro_batch=str(size))
+
     fit(
-        state,
+        training.state,
         batches=training.batches.epoch,
         step=training.step,
         evaluate=training.evaluate,
         epochs=config.epochs,
         seed=config.seed,
         on_epoch_end=on_epoch_end,
-        solved=training.solved,
         grad_clip=config.grad_clip,
-        divide=_divide(training),
-        on_smaller=lambda size: _say_smaller(training, tracker, size),
-        progress=progress.bar,
+        # The batches of starters refer to each other's items, and cannot be cut.
+        divide=by_items if isinstance(config, CnnConfig | Seq2SeqConfig) else None,
+        on_smaller=say_smaller,
+        **options,
     )
-
-
-def _divide(training: Training) -> Divide | None:
-    """How batches are cut where memory is too small: those of starters refer to each other's items, and are not."""
-    return by_items if isinstance(training.config, CnnConfig | Seq2SeqConfig) else None
-
-
-def _say_smaller(training: Training, tracker: Tracker | None, size: int) -> None:
-    text = f"out of memory: continuing with {size} examples at a time; batch_size stays {training.config.batch_size}"
-    print(f"warning: {text}", file=sys.stderr)
-    if tracker is not None:
-        tracker.tag(micro_batch=str(size))
 
 
 def _draw_snapshot(training: Training, tracker: Tracker, epoch: int) -> None:
@@ -218,11 +237,11 @@ def save_checkpoint(training: Training, tracker: Tracker, epoch: int) -> None:
     tracker.checkpoints.prune(keep)
 
 
-def _check_space(training: Training, experiment: str, wait: bool) -> None:
+def _check_space(training: Training, experiment: str) -> None:
     """Raise UserError if the disk cannot hold the checkpoints (four kept and one being written)."""
     weights = sum(value.nbytes for value in training.state.network.state_dict().values())
     needed = 5 * weights * (4 if training.config.ema_decay else 3)
-    folder = artifact_disk(experiment, wait)
+    folder = artifact_disk(experiment)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(f"{folder} has {free / 1e6:.1f} MB free, and the checkpoints need {needed / 1e6:.1f} MB")

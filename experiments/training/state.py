@@ -32,10 +32,10 @@ def make_optimizer(name: str, model: nn.Module, learning_rate: float, weight_dec
 
 
 def schedule_factor(name: str, step: int, total: int, warmup: float) -> float:
-    """The share of the highest learning rate at `step` (from 0) of `total`.
+    """The fraction of the peak learning rate at `step` (from 0) of `total`.
 
-    All schedules rise linearly over the first `warmup` share of the steps; then `cosine` falls along a half cosine to
-    zero, `one_cycle` falls in a straight line (Smith and Topin 2019, without its last phase), `constant` stays.
+    All schedules rise linearly over the first `warmup` fraction of the steps; then `cosine` falls along a half cosine
+    to zero, `one_cycle` falls linearly (Smith and Topin 2019, without its last phase), `constant` stays.
     """
     rising = max(1, round(warmup * total)) if warmup else 0
     if step < rising:

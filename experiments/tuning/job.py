@@ -3,45 +3,41 @@
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.config import (
     CNN_MODELS,
     IMAGE_DATASETS,
     SEQ2SEQ_DATASETS,
     SEQ2SEQ_MODELS,
-    CnnConfig,
     ConfigError,
-    Seq2SeqConfig,
     TuneConfig,
     names_in,
+    training_config,
 )
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Family
 from experiments.training.resume import FREE_TO_CHANGE
-from experiments.tuning.space import Space, limit_batch_size, make_space, recipe_in
+from experiments.tuning.space import Space, limit_batch_size, make_space, recipe_in, written
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What `TuneConfig.kind` stands for; `registered` is the registered model of trainings on a data set."""
+class Kind(NamedTuple):
+    """What `TuneConfig.kind` stands for; `family` is named, not imported: it loads what its own models need.
+
+    `automatic` is the model that `auto` means, and `registered` the registered model of trainings on a data set.
+    """
 
     family: str
     models: tuple[str, ...]
     datasets: tuple[str, ...]
-    defaults: tuple[str, str]
+    automatic: str
     registered: str
 
 
-# Named, not imported: each loads what its own models need.
 KINDS = {
-    "cnn": Kind("experiments.cnn.training:CNN", CNN_MODELS, IMAGE_DATASETS, ("lenet5", "digits"), "cnn-{dataset}"),
+    "cnn": Kind("experiments.cnn.report:CNN", CNN_MODELS, IMAGE_DATASETS, "lenet5", "cnn-{dataset}"),
     "seq2seq": Kind(
-        "experiments.seq2seq.training:SEQ2SEQ",
-        SEQ2SEQ_MODELS,
-        SEQ2SEQ_DATASETS,
-        ("gru-dot", "reversal"),
-        "seq2seq-reverse",
+        "experiments.seq2seq.report:SEQ2SEQ", SEQ2SEQ_MODELS, SEQ2SEQ_DATASETS, "gru-dot", "seq2seq-reverse"
     ),
 }
 
@@ -81,7 +77,7 @@ class Job:
         return {
             "kind": self.config.kind,
             **{name: value for name, value in fields.items() if name not in free},
-            "search": ",".join(f"{name}={part}" for name, part in sorted(self.space.items())),
+            "search": ",".join(f"{name}={written(part)}" for name, part in sorted(self.space.items())),
             "data": self.data.sha256,
             "split": self.data.split_sha256,
         }
@@ -93,22 +89,22 @@ def make_job(config: TuneConfig) -> Job:
     Raises ConfigError for names, ranges, sizes and devices that do not exist, DataError for data that are not there.
     """
     kind = KINDS[config.kind]
-    model = _one("model", config.model, kind.models, kind.defaults[0])
-    dataset = _one("dataset", config.dataset, kind.datasets, kind.defaults[1])
+    model = _one("model", config.model, kind.models, kind.automatic)
+    dataset = _one("dataset", config.dataset, kind.datasets, kind.datasets[0])
     name = f"{config.kind}-{model}-{dataset}" if config.study == "auto" else config.study
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise ConfigError(f"study is {name!r}; valid: letters, digits, '-', '_' and '.', not first")
     config = config.replace(model=model, dataset=dataset, study=name)
     module, attribute = kind.family.split(":")
     family = getattr(importlib.import_module(module), attribute)
-    base = family.decide(_base(config))
+    base = family.decide(training_config(config, model, dataset, config.seed))
     space, fixed = make_space(config.kind, dataset, config.search, base)
     base = base.replace(**fixed)
     accelerator = devices.make_accelerator(base.device, base.precision)
     # Whatever is fixed must build, whatever batch size is searched must fit the data.
     prepared = family.prepare(base.replace(batch_size=1), accelerator)
     space, base = limit_batch_size(space, base, len(prepared.data.train), config.search)
-    for size in getattr(space.get("hidden_size"), "values", ()):
+    for size in getattr(space.get("hidden_size"), "choices", ()):
         family.prepare(base.replace(hidden_size=size, train_size=base.batch_size), accelerator)
     registered = kind.registered.format(dataset=dataset)
     recipe = recipe_in(space, base)
@@ -120,18 +116,3 @@ def _one(field: str, text: str, valid: tuple[str, ...], automatic: str) -> str:
     if len(names) > 1:
         raise ConfigError(f"{field} names {len(names)}; valid: one of {', '.join(valid)}")
     return names[0]
-
-
-def _base(config: TuneConfig) -> CnnConfig | Seq2SeqConfig:
-    """The configuration of the family, its `auto`s left to the recipe."""
-    shared: dict[str, Any] = {
-        name: getattr(config, name) for name in ("epochs", "seed", "device", "precision", "threads", "register")
-    }
-    if config.kind == "cnn":
-        shared |= {"model": config.model, "dataset": config.dataset, "data_dir": config.data_dir}
-        return CnnConfig(train_size=config.train_size, **shared)
-    cell, variant = config.model.split("-", 1)
-    shared |= {"positions": variant} if cell == "transformer" else {"attention": variant}
-    if config.train_size:
-        shared["train_size"] = config.train_size
-    return Seq2SeqConfig(cell=cell, **shared)

@@ -1,7 +1,5 @@
 """The report of a study: figures, trials as CSV, the best settings as a command, one HTML page, all on its run."""
 
-import csv
-import io
 import json
 import shlex
 import tempfile
@@ -14,19 +12,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.reports.page import Section, Table, artifact_path, render
 from experiments.reports.statistics import t_interval
+from experiments.reports.tables import to_csv
 from experiments.tracking.run import Tracker
 from experiments.training.resume import FREE_TO_CHANGE
 from experiments.tuning import storage
-from experiments.tuning.figures import draw
+from experiments.tuning.figures import draw, parameter_importance
 from experiments.tuning.job import Job
 from experiments.tuning.retrain import Retrained
-from experiments.tuning.space import shown
-from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study, parameter_importance
+from experiments.tuning.space import shown, written
+from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study
 from tasks.parameters import typed
 
 PAGE = "reports/study.html"
 NOTES = (
-    "All trials are judged by validation data, by the best epoch of each; the test data were read only by the "
+    "All trials are compared on validation data, by the best epoch of each; the test data were read only by the "
     "trainings of the best settings over several seeds, once each.",
     "The value of the best trial is the highest of many, and so too high; the mean over seeds that no trial had is "
     "what to expect, and it decides whether a champion is replaced.",
@@ -100,7 +99,6 @@ def report(
     """Draw, write and log the report of the finished trials, and sum it up on the study's run."""
     job = study.job
     trials = study.trials()
-    importance, over = parameter_importance(trials)
     recipe = next((one for one in trials if one.user_attrs.get("recipe") and one.state in FINISHED), None)
     metric = job.metric.removeprefix("val_").replace("_", " ")
     result = TuneResult(
@@ -113,13 +111,13 @@ def report(
         tuple(trainings),
         promotion,
         command_line(job, best.params),
-        importance,
+        parameter_importance(trials),
         tracking,
         artifact_path(tracker.run_id, PAGE),
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        figures = draw(folder / "plots", job, trials, importance, over, recipe)
+        figures = draw(folder / "plots", trials, job.config.study, f"validation {metric}")
         (folder / "reports").mkdir()
         (folder / "reports" / "trials.csv").write_text(trials_csv(job, trials))
         chosen = {"trial": best.number, job.metric: best.value, "settings": best.params, "command": result.command}
@@ -150,24 +148,22 @@ def trials_csv(job: Job, trials: Sequence[FrozenTrial]) -> str:
     """Every trial with its settings."""
     rows = []
     for trial in trials:
-        finished = trial.state in FINISHED  # a trial that is tried again has the notes of the one before
-        row = {
-            "trial": trial.number,
-            "state": trial.state.name.lower(),
-            job.metric: trial.value,
-            "epochs": len(trial.intermediate_values),
-            "kept_epoch": trial.user_attrs.get(EPOCH) if finished else None,
-            "val_loss": trial.user_attrs.get(LOSS) if finished else None,
-            "seconds": f"{trial.duration.total_seconds():.1f}" if trial.duration else None,
-            "retry_of": trial.system_attrs.get("retry_history", [None])[-1],
-            "run_id": trial.user_attrs.get(RUN),
-        }
-        rows.append(row | {name: trial.params.get(name) for name in job.space})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+        notes = trial.user_attrs if trial.state in FINISHED else {}  # one tried again has those of the one before
+        rows.append(
+            {
+                "trial": trial.number,
+                "state": trial.state.name.lower(),
+                job.metric: trial.value,
+                "epochs": len(trial.intermediate_values),
+                "kept_epoch": notes.get(EPOCH),
+                "val_loss": notes.get(LOSS),
+                "seconds": f"{trial.duration.total_seconds():.1f}" if trial.duration else None,
+                "retry_of": trial.system_attrs.get("retry_history", [None])[-1],
+                "run_id": trial.user_attrs.get(RUN),
+                **{name: trial.params.get(name) for name in job.space},
+            }
+        )
+    return to_csv(rows)
 
 
 def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figures: Sequence[tuple[str, Path]]) -> str:
@@ -186,7 +182,7 @@ def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figur
         "storage": storage.shown(study.url),
         "data": f"{job.data.name}, SHA-256 {job.data.sha256[:12]}...",
         "sampler and pruner": f"{job.config.sampler}, {job.config.pruner}",
-        "search": ", ".join(f"{name} {part}" for name, part in job.space.items()),
+        "search": ", ".join(f"{name} {written(part)}" for name, part in job.space.items()),
     }
     return render(f"Study {result.study}", sections, facts, NOTES)
 

@@ -1,20 +1,15 @@
 """The best settings of a study, retrained over several seeds, and whether one of these becomes champion."""
 
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO, TextIOBase
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from experiments.comparison.run import CHATTER
 from experiments.config import TrainingError
 from experiments.tracking.store import opened_store
-from experiments.training import resume
-from experiments.training.family import Result
-from experiments.training.run import train
+from experiments.training.progress import one_of_many
+from experiments.training.run import train_one_of_many
 from experiments.tuning.job import Job
 from tasks import registry
 from tasks.runs import metric_values, nested_runs, open_store
@@ -37,16 +32,16 @@ class Retrained:
 def retrain(job: Job, trial: FrozenTrial, parent: str) -> list[Retrained]:
     """Train a trial's settings with seeds that no trial had, resuming what was interrupted.
 
-    Raises TrainingError if a training fails; those that are finished stay, and the same command goes on.
+    Raises TrainingError if a training fails; those that are finished stay, and the same command resumes.
     """
-    runs = nested_runs(opened_store(wait=True), parent)
+    runs = nested_runs(opened_store(), parent)
     earlier = [run for run in runs if run.data.tags.get(LABEL) == str(trial.number)]
     found = []
     for seed in range(job.config.seed + 1, job.config.seed + 1 + job.config.seeds):
         mine = [run for run in earlier if run.data.tags.get(SEED_LABEL) == str(seed)]
         done = [run for run in mine if run.info.status == FINISHED]
         run_id = done[0].info.run_id if done else _train(job, trial, seed, parent, [run.info.run_id for run in mine])
-        found.append(_read(job, seed, opened_store(wait=True).get_run(run_id)))
+        found.append(_read(job, seed, opened_store().get_run(run_id)))
         metric = _metric_name(job)
         print(
             f"retrained with seed {seed}: validation {metric} {found[-1].val:.4f}, test {found[-1].test:.4f}",
@@ -62,17 +57,8 @@ def _metric_name(job: Job) -> str:
 def _train(job: Job, trial: FrozenTrial, seed: int, parent: str, cut_off: Sequence[str]) -> str:
     config = job.base.replace(**trial.params, seed=seed, register=job.config.register)
     labels = {LABEL: str(trial.number), SEED_LABEL: str(seed)}
-
-    def go_on(run_id: str) -> Result | None:
-        again = config.replace(resume=run_id)
-        return train(job.family, again, frozenset(resume.FREE_TO_CHANGE), parent, promote=False)
-
-    reason = "cut off; another run of the same study took its place"
-    with redirect_stdout(StringIO()), redirect_stderr(_Warnings()):  # one display: that of the study
-        result = resume.resume_first(cut_off, go_on, f"seed {seed}", reason)
-        result = result or train(job.family, config, frozenset(), parent, labels, promote=False)
-    assert result is not None  # only other processes of one training have none
-    return result.run_id
+    with one_of_many():
+        return train_one_of_many(job.family, config, parent, cut_off, f"seed {seed}", labels, promote=False).run_id
 
 
 def _read(job: Job, seed: int, run: Any) -> Retrained:
@@ -80,16 +66,6 @@ def _read(job: Job, seed: int, run: Any) -> Retrained:
     kept = int(run.data.tags["best_epoch"]) - 1
     val, loss = (metric_values(client, run_id, name)[kept] for name in (job.metric, "val_loss"))
     return Retrained(seed, run_id, val, run.data.metrics[job.metric.replace("val_", "test_")], loss)
-
-
-class _Warnings(TextIOBase):
-    """A training's stderr without what MLflow prints for every registered version."""
-
-    def write(self, text: str, /) -> int:
-        for line in text.splitlines():
-            if line.strip() and not line.startswith(CHATTER):
-                print(line, file=sys.__stderr__)
-        return len(text)
 
 
 def promote(job: Job, trainings: Sequence[Retrained]) -> str:

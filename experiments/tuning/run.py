@@ -11,8 +11,8 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from experiments.config import ConfigError, TrainingError, TuneConfig, UserError, interrupts
-from experiments.tracking.run import Tracker, end_shared_run, git_commit, shared_run, store_folder
-from experiments.tracking.store import known_run, opened_store
+from experiments.tracking.run import Tracker, end_shared_run, git_commit, shared_run
+from experiments.tracking.store import known_run, opened_store, patient, store_folder
 from experiments.training import devices
 from experiments.tuning.job import Job, make_job
 from experiments.tuning.report import TuneResult, report
@@ -21,6 +21,7 @@ from experiments.tuning.storage import open_storage, reason, shown, storage_url,
 from experiments.tuning.study import PARENT, Study, open_study
 from experiments.tuning.trial import Worker, settle_runs
 from tasks.base import first_line
+from tasks.runs import StoreUnreachableError
 
 EXPERIMENT = "tune"
 POLL_SECONDS = 1.0
@@ -40,9 +41,11 @@ def tune(config: TuneConfig) -> TuneResult | None:
     url = storage_url(config.storage, job.config.study, store_folder())
     storage = open_storage(url)
     try:
-        with interrupts.held():
+        with patient(), interrupts.held():
             study, tracker = _join(job, url, storage)
             return _see_through(study, tracker)
+    except StoreUnreachableError as error:
+        raise TrainingError(str(error)) from error
     except Exception as error:
         cause = _storage_error(error)
         if cause is None:
@@ -127,7 +130,7 @@ def _see_through(study: Study, tracker: Tracker) -> TuneResult | None:
         raise
     except Exception as error:
         _leave(study, tracker, "FAILED", {"error": f"{type(error).__name__}: {error}"})
-        if isinstance(error, UserError):  # the study had started: no longer only a matter of what was typed
+        if isinstance(error, (UserError, StoreUnreachableError)):  # the study had started
             raise TrainingError(str(error)) from error
         raise
 
@@ -155,6 +158,7 @@ def _finish(study: Study, tracker: Tracker, tracking: float) -> TuneResult | Non
         trainings = retrain(study.job, best, tracker.run_id)
         decision = promote(study.job, trainings)
         result = report(study, tracker, best, trainings, decision, tracking)
+        tracker.settle()
         end_shared_run(tracker.run_id, "FINISHED")
         return result
 

@@ -4,98 +4,87 @@ Every name is a field of the family's configuration class, whose bounds hold her
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from experiments.config import ConfigError, TrainConfig
 from tasks.parameters import AUTO, did_you_mean, from_text
 
-
-@dataclass(frozen=True)
-class Range:
-    """All numbers from `low` to `high`, in steps of `step` if there is one; `log` = as likely in every power of ten."""
-
-    low: float
-    high: float
-    log: bool = False
-    step: int = 1  # of whole numbers
-
-    def __str__(self) -> str:
-        return f"{self.low:g}:{self.high:g}"
-
-    def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        """The value of a trial; a whole number where both ends are."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
-        return trial.suggest_float(name, self.low, self.high, log=self.log)
-
-    def nearest(self, value: Any) -> Any:
-        """The value of this range that is nearest to another."""
-        inside = min(max(value, self.low), self.high)
-        return self.low + round((inside - self.low) / self.step) * self.step if isinstance(self.low, int) else inside
+Part = FloatDistribution | IntDistribution | CategoricalDistribution
+Space = dict[str, Part]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One of these values."""
-
-    values: tuple[Any, ...]
-
-    def __str__(self) -> str:
-        return "|".join(shown(value) for value in self.values)
-
-    def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        """The value of a trial."""
-        return trial.suggest_categorical(name, self.values)
-
-    def nearest(self, value: Any) -> Any:
-        """The value itself, of other numbers the nearest; None if there is nothing like it."""
-        if value in self.values:
-            return value
-        numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (value, *self.values))
-        return min(self.values, key=lambda one: abs(one - value)) if numbers else None
+def between(low: float, high: float, *, log: bool = False, step: int = 1) -> Part:
+    """All numbers from `low` to `high`, whole ones in steps; `log` = as likely in every power of ten."""
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log, step=step)
+    return FloatDistribution(low, high, log=log)
 
 
-Space = dict[str, Range | Choice]
+def suggest(trial: optuna.Trial, name: str, part: Part) -> Any:
+    """The value of a trial."""
+    if isinstance(part, CategoricalDistribution):
+        return trial.suggest_categorical(name, part.choices)
+    draw: Any = trial.suggest_int if isinstance(part, IntDistribution) else trial.suggest_float
+    return draw(name, part.low, part.high, step=part.step, log=part.log)
+
+
+def nearest(part: Part, value: Any) -> Any:
+    """The value that is possible and nearest to another; None if there is nothing like it."""
+    if isinstance(part, FloatDistribution):
+        return min(max(value, part.low), part.high)
+    choices = part.choices if isinstance(part, CategoricalDistribution) else range(part.low, part.high + 1, part.step)
+    if value in choices:
+        return value
+    numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (value, *choices))
+    return min(choices, key=lambda one: abs(one - value)) if numbers else None
+
+
+def written(part: Part) -> str:
+    """A range or choice as users write it."""
+    if isinstance(part, CategoricalDistribution):
+        return "|".join(shown(value) for value in part.choices)
+    return f"{part.low:g}:{part.high:g}"
+
 
 # What is searched unless the user says otherwise. Both optimizers share one range of learning rates: what suits which
 # is for the study to find.
 SPACES: dict[str, Space] = {
     "cnn": {
-        "learning_rate": Range(1e-3, 0.1, log=True),
-        "weight_decay": Range(1e-5, 0.1, log=True),
-        "batch_size": Choice((32, 64, 128, 256)),
-        "optimizer": Choice(("sgd", "adamw")),
-        "label_smoothing": Range(0.0, 0.2),
-        "crop": Range(0, 4),
-        "flip": Choice((False, True)),
-        "cutout": Range(0, 16, step=4),
+        "learning_rate": between(1e-3, 0.1, log=True),
+        "weight_decay": between(1e-5, 0.1, log=True),
+        "batch_size": CategoricalDistribution((32, 64, 128, 256)),
+        "optimizer": CategoricalDistribution(("sgd", "adamw")),
+        "label_smoothing": between(0.0, 0.2),
+        "crop": between(0, 4),
+        "flip": CategoricalDistribution((False, True)),
+        "cutout": between(0, 16, step=4),
     },
     "seq2seq": {
-        "learning_rate": Range(5e-4, 0.05, log=True),
-        "weight_decay": Range(1e-6, 0.1, log=True),
-        "batch_size": Choice((32, 64, 128)),
-        "hidden_size": Choice((32, 64, 128)),
-        "layers": Range(1, 3),
-        "dropout": Range(0.0, 0.3),
-        "teacher_forcing": Range(0.0, 1.0),
+        "learning_rate": between(5e-4, 0.05, log=True),
+        "weight_decay": between(1e-6, 0.1, log=True),
+        "batch_size": CategoricalDistribution((32, 64, 128)),
+        "hidden_size": CategoricalDistribution((32, 64, 128)),
+        "layers": between(1, 3),
+        "dropout": between(0.0, 0.3),
+        "teacher_forcing": between(0.0, 1.0),
     },
 }
 # Searched only where the user names them, with a range of their own.
 ON_REQUEST: dict[str, Space] = {
     "cnn": {
-        "schedule": Choice(("cosine", "one_cycle", "constant")),
-        "warmup": Range(0.0, 0.5),
-        "grad_clip": Range(0.1, 10.0, log=True),
-        "ema_decay": Choice((0.0, 0.99, 0.999)),
+        "schedule": CategoricalDistribution(("cosine", "one_cycle", "constant")),
+        "warmup": between(0.0, 0.5),
+        "grad_clip": between(0.1, 10.0, log=True),
+        "ema_decay": CategoricalDistribution((0.0, 0.99, 0.999)),
     },
     "seq2seq": {
-        "optimizer": Choice(("sgd", "adamw")),
-        "schedule": Choice(("cosine", "one_cycle", "constant")),
-        "warmup": Range(0.0, 0.5),
-        "grad_clip": Range(0.1, 10.0, log=True),
+        "optimizer": CategoricalDistribution(("sgd", "adamw")),
+        "schedule": CategoricalDistribution(("cosine", "one_cycle", "constant")),
+        "warmup": between(0.0, 0.5),
+        "grad_clip": between(0.1, 10.0, log=True),
     },
 }
 # Mirrored digits are other digits or none.
@@ -128,8 +117,8 @@ def make_space(kind: str, dataset: str, text: str, base: TrainConfig) -> tuple[S
         space.pop(name, None)
         if values != AUTO:
             read = _read(name, values, known[name], base)
-            if isinstance(read, Choice) and len(read.values) == 1:
-                fixed[name] = read.values[0]
+            if isinstance(read, CategoricalDistribution) and len(read.choices) == 1:
+                fixed[name] = read.choices[0]
             else:
                 space[name] = read
     if not space:
@@ -139,22 +128,22 @@ def make_space(kind: str, dataset: str, text: str, base: TrainConfig) -> tuple[S
     return space, fixed
 
 
-def _read(name: str, text: str, standard: Range | Choice, base: TrainConfig) -> Range | Choice:
+def _read(name: str, text: str, standard: Part, base: TrainConfig) -> Part:
     """A range or a list of values as the user wrote it."""
     if ":" not in text:
         values = tuple(_value(name, one.strip(), base) for one in text.split("|"))
         if len(set(values)) < len(values):
             raise ConfigError(f"search has {name}={text}, which names a value twice")
-        return Choice(values)
-    if isinstance(standard, Choice):
-        raise ConfigError(f"search has {name}={text}; valid: values such as {name}={standard}")
+        return CategoricalDistribution(values)
+    if isinstance(standard, CategoricalDistribution):
+        raise ConfigError(f"search has {name}={text}; valid: values such as {name}={written(standard)}")
     low, high = (_value(name, end.strip(), base) for end in text.split(":", 1))
     if low >= high:
         raise ConfigError(
-            f"search has {name}={text}; valid: low:high with the smaller number first, such as {standard}"
+            f"search has {name}={text}; valid: low:high with the smaller number first, such as {written(standard)}"
         )
-    step = math.gcd(standard.step, high - low) if isinstance(low, int) else 1
-    return Range(low, high, log=standard.log and low > 0, step=step)
+    step = math.gcd(standard.step, high - low) if isinstance(standard, IntDistribution) else 1
+    return between(low, high, log=standard.log and low > 0, step=step)
 
 
 def _value(name: str, text: str, base: TrainConfig) -> Any:
@@ -173,24 +162,24 @@ def limit_batch_size(space: Space, base: TrainConfig, examples: int, search: str
     Standard choices that are too large are left out. Raises ConfigError for those that the user gave.
     """
     sizes = space.get("batch_size")
-    asked = sizes.values if isinstance(sizes, Choice) else (base.batch_size,)
+    asked: tuple[Any, ...] = sizes.choices if isinstance(sizes, CategoricalDistribution) else (base.batch_size,)
     possible = tuple(size for size in asked if size <= examples)
     if possible == asked:
         return space, base
     if "batch_size" in search:
         raise ConfigError(f"search has batch_size={max(asked)}; valid: at most {examples}, the training examples")
     if len(possible) > 1:
-        return {**space, "batch_size": Choice(possible)}, base
+        return {**space, "batch_size": CategoricalDistribution(possible)}, base
     others = {name: values for name, values in space.items() if name != "batch_size"}
     return others, base.replace(batch_size=min((*possible, examples)))
 
 
 def recipe_in(space: Space, base: TrainConfig) -> dict[str, Any] | None:
     """The recipe's own values, or those of the space nearest to them; None where there is nothing like them."""
-    values = {name: part.nearest(getattr(base, name)) for name, part in space.items()}
+    values = {name: nearest(part, getattr(base, name)) for name, part in space.items()}
     return None if None in values.values() else values
 
 
 def shown(value: Any) -> str:
-    """A value as people type it."""
+    """A value as users type it."""
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,12 +1,10 @@
 """A study in its storage: made for one search or resumed; how settings are drawn, and trials ended early."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
@@ -24,8 +22,6 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Of three settings that come as far, one continues for three times the epochs (Li et al. 2018, arXiv:1603.06560 and
 # 1810.05934); ASHA's first look comes after a ninth of the epochs, when a schedule has begun to show what it does.
 REDUCTION, FIRST_LOOK = 3, 9
-# Below this, importance says more about chance than about parameters.
-FEWEST_FOR_IMPORTANCE, ENOUGH_COMPLETE = 6, 30
 
 
 @dataclass(frozen=True)
@@ -77,28 +73,6 @@ class Study:
 def rank(trial: FrozenTrial) -> tuple[float, float, int]:
     """By what complete trials are ordered: value, then validation loss, then who came first."""
     return trial.value or 0.0, -trial.user_attrs[LOSS], -trial.number
-
-
-def parameter_importance(trials: Sequence[FrozenTrial]) -> tuple[dict[str, float], str]:
-    """How much of the variance of the values each parameter explains, the most first, and over what; {} if unknown.
-
-    With few complete trials the values of all trials after the last epoch that they all reached are taken.
-    """
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    seen = [trial for trial in trials if trial.state in FINISHED and trial.intermediate_values]
-    if len(complete) >= ENOUGH_COMPLETE:
-        chosen, over = complete, f"{len(complete)} complete trials"
-        values = [trial.value for trial in complete]
-    else:
-        epoch = min((max(trial.intermediate_values) for trial in seen), default=0)
-        chosen, over = seen, f"{len(seen)} trials, values after epoch {epoch}"
-        values = [trial.intermediate_values[epoch] for trial in seen]
-    if len(chosen) < FEWEST_FOR_IMPORTANCE or len(set(values)) == 1:
-        return {}, f"not known: {len(chosen)} trials with {len(set(values))} different values are too few"
-    copy = optuna.create_study()
-    for trial, value in zip(chosen, values, strict=True):
-        copy.add_trial(optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=value))
-    return get_param_importances(copy, evaluator=FanovaImportanceEvaluator(seed=0)), over
 
 
 def open_study(job: Job, url: URL, storage: RDBStorage) -> Study:

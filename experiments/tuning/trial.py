@@ -12,6 +12,7 @@ from experiments.tracking.run import Tracker, end_shared_run, tracked_run
 from experiments.training.loop import DivergedError
 from experiments.training.run import try_out
 from experiments.training.state import Metrics
+from experiments.tuning.space import suggest
 from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Study, make_sampler
 from tasks.runs import nested_runs, open_store
 
@@ -31,7 +32,7 @@ class Worker:
     def __init__(self, study: Study, parent: str) -> None:
         self.tracking_seconds = 0.0
         self._study, self._parent = study, parent
-        self._number, self._failures, self._error = -1, 0, ""
+        self._number, self._failures, self._error, self._end = -1, 0, "", float("inf")
 
     def work(self) -> None:
         """Run trials until the study has those asked for, or the time is up.
@@ -39,17 +40,14 @@ class Worker:
         Raises TrainingError if several in a row fail, or whatever ends a trial besides: what an error in it was.
         """
         config = self._study.job.config
-        end = time.monotonic() + (config.timeout or float("inf"))
+        self._end = time.monotonic() + (config.timeout or float("inf"))
         enough = optuna.study.MaxTrialsCallback(config.trials, FINISHED)
         while self._study.counts().finished < config.trials:
-            remaining = end - time.monotonic()
-            if remaining <= 0:
+            if time.monotonic() >= self._end:
                 print(f"the time is up ({config.timeout} s)", flush=True)
                 return
             try:
-                self._study.study.optimize(
-                    self._run, timeout=remaining, catch=(Exception,), callbacks=[self._report, enough]
-                )
+                self._study.study.optimize(self._run, catch=(Exception,), callbacks=[self._report, enough])
             except (ValueError, UpdateFinishedTrialError):
                 # The study takes nothing of a trial that is another worker's by now; this worker takes the next one.
                 if not self._study.trials()[self._number].state.is_finished():
@@ -73,7 +71,7 @@ class Worker:
     def _train(self, trial: optuna.Trial) -> float:
         job = self._study.job
         trial.study.sampler = make_sampler(job.config, trial.number)  # Optuna draws when the first setting is asked for
-        settings = {name: part.suggest(trial, name) for name, part in job.space.items()}
+        settings = {name: suggest(trial, name, part) for name, part in job.space.items()}
         tags = {TRIAL: str(trial.number), STATE: "running", "study": job.config.study}
         with tracked_run(job.entry_point, parent=self._parent, tags=tags, system_metrics=False) as tracker:
             try:
@@ -100,8 +98,10 @@ class Worker:
             raise optuna.TrialPruned(reason)
         return metrics["objective"]
 
-    def _report(self, study: optuna.Study, trial: FrozenTrial) -> None:  # noqa: ARG002  # as Optuna calls it
-        """One line on a trial. Raises TrainingError if it is one too many that failed."""
+    def _report(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """One line on a trial; the last one when the time is up. Raises TrainingError if too many have failed."""
+        if time.monotonic() >= self._end:
+            study.stop()
         if trial.state == TrialState.FAIL:
             print(f"trial {trial.number} FAILED: {self._error}", flush=True)
             self._failures += 1

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.engines.language_model import Following, LanguageModel, windows
-from tasks.texts import UNFINISHED
+from tasks.texts import LETTER, UNFINISHED, UNSPACED
 
 MOST_PIECES = 8  # tokens of a word that is looked for
-# Chinese and Japanese are written without spaces: there each token is taken for a word.
-UNSPACED = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-LETTER = rf"(?!{UNSPACED})\w"
+# Of what is written without spaces, each token is taken for a word.
 WORD = re.compile(rf"{UNSPACED}+|(?:{LETTER})+(?:['’](?:{LETTER})+)*")
 # What may still become part of the word: the first bytes of a character, or an apostrophe before more letters.
 OPEN_END = re.compile(rf"['’]?{UNFINISHED}*")

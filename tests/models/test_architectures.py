@@ -170,7 +170,8 @@ def test_unknown_number_of_classes_raises(classes: int) -> None:
 
 
 def test_table_does_not_hide_the_modules() -> None:
-    assert models.alexnet.AlexNet is type(build("alexnet_small", 10))
+    network = build("alexnet_small", 10)
+    assert type(network) is models.alexnet.AlexNet
 
 
 def test_option_a_shortcut_skips_pixels_and_pads_channels_with_zeros() -> None:

@@ -6,20 +6,20 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from experiments.tracking.run import Tracker
 from experiments.training.state import Metrics
 from experiments.tuning.storage import storage_url
+from tests.support.runs import children
 
 STUDY = "cnn-lenet5-digits"
 # Arguments of the smallest studies: with trainings, and with stand-ins for them.
@@ -34,14 +34,11 @@ def quality(config: Any) -> float:
     return 0.99 - abs(math.log10(config.learning_rate) + 2) / 5
 
 
-def fake_try_out(
-    family: Any, config: Any, tracker: Tracker, name: str, watch: Watch, seconds: float = 0.0
-) -> tuple[int, Metrics]:
-    """As `experiments.training.run.try_out`, with an epoch of `seconds` that trains nothing."""
+def fake_try_out(family: Any, config: Any, tracker: Tracker, name: str, watch: Watch) -> tuple[int, Metrics]:
+    """As `experiments.training.run.try_out`, with epochs that train nothing."""
     tracker.start(name, "a stand-in", config.model_dump(), {"model": config.model})
     epoch, metrics = 0, Metrics()
     for epoch in range(1, config.epochs + 1):
-        time.sleep(seconds)
         accuracy = quality(config) * (1 - 0.5**epoch)
         metrics = {"train_loss": 1 - accuracy, "val_loss": 1 - accuracy, "val_accuracy": accuracy}
         tracker.log_epoch(epoch, metrics)
@@ -50,16 +47,9 @@ def fake_try_out(
     return epoch, metrics
 
 
-def all_runs() -> list[Run]:
-    """Every run in the store."""
-    client = MlflowClient()
-    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
-
-
 def trial_runs(parent: str) -> dict[int, Run]:
     """The runs of trials by number; each has one."""
-    nested = [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent]
-    found = [run for run in nested if "trial" in run.data.tags]
+    found = [run for run in children(parent) if "trial" in run.data.tags]
     numbers = {int(run.data.tags["trial"]): run for run in found}
     assert len(numbers) == len(found)
     return numbers
@@ -76,23 +66,24 @@ def let_heartbeats_age(storage: str = "auto") -> None:
         connection.execute(sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00'"))
 
 
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
 def start_worker(
     arguments: list[str],
     *,
     dies_in: tuple[int, int] = (-1, -1),
     where: str = "in an epoch",
-    seconds: float = 0.0,
-    together: int = 1,
+    together: Barrier | None = None,
 ) -> ForkServerProcess:
     """A process that runs `tune` with stand-ins, and is killed in its n-th trial (from 1) and epoch, or elsewhere.
 
-    It begins when `together` such processes are ready, and its first trial continues when each of them has begun one:
-    on a busy machine one would otherwise find every trial taken.
+    It begins when all of `together` are ready, and its first trial continues when each of them has begun one: on a busy
+    machine one would otherwise find every trial taken.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.tuning.run", "experiments.cnn.training", "matplotlib.figure"])
-    values = (arguments, dies_in, where, seconds, together, dict(os.environ), str(Path.cwd()))
-    process = context.Process(target=_work, args=values)
+    CONTEXT.set_forkserver_preload(["experiments.tuning.run", "experiments.cnn.report", "matplotlib.figure"])
+    values = (arguments, dies_in, where, together or CONTEXT.Barrier(1), dict(os.environ), str(Path.cwd()))
+    process = CONTEXT.Process(target=_work, args=values)
     process.start()
     return process
 
@@ -105,8 +96,7 @@ def _work(
     arguments: list[str],
     dies_in: tuple[int, int],
     where: str,
-    seconds: float,
-    together: int,
+    together: Barrier,
     environment: dict[str, str],
     folder: str,
 ) -> None:
@@ -125,30 +115,20 @@ def _work(
         trials += 1
         mine = trials
         if mine == 1:
-            _meet("begun", together)
+            together.wait(60)
 
         def watch_or_die(epoch: int, metrics: Metrics) -> bool:
             if (mine, epoch) == dies_in and where == "in an epoch":
                 _die()
             return watch(epoch, metrics)
 
-        return fake_try_out(family, config, tracker, name, watch_or_die, seconds)
+        return fake_try_out(family, config, tracker, name, watch_or_die)
 
     setattr(trial, "try_out", try_out)  # noqa: B010
     if where != "in an epoch":
         _arm(where, dies_in[0])
-    _meet("ready", together)
+    together.wait(60)
     program.main(arguments)
-
-
-def _meet(where: str, together: int) -> None:
-    """Wait for the other processes of this working directory to come here, a minute at most."""
-    Path(f"{where}-{os.getpid()}").touch()
-    end = time.monotonic() + 60
-    while len(list(Path().glob(f"{where}-*"))) < together:
-        if time.monotonic() > end:
-            raise TimeoutError(f"{together} workers should be {where}")
-        time.sleep(0.01)
 
 
 def _arm(where: str, number: int) -> None:

@@ -23,7 +23,7 @@ def train_and_die(
     What it printed is in the file LOG of the working directory.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.cnn.training", "mlflow", "sklearn.metrics", "matplotlib.figure"])
+    context.set_forkserver_preload(["experiments.cnn.report", "mlflow", "sklearn.metrics", "matplotlib.figure"])
     given = (where, epoch, arguments, program, number, dict(os.environ), str(Path.cwd()))
     process = context.Process(target=_train, args=given)
     process.start()

@@ -1,7 +1,11 @@
-"""What several tests of the entry point `cnn` need: tiny arguments, and readers of what a run left behind."""
+"""What tests of trainings share: tiny arguments, readers of what runs left behind."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import mlflow
+import pytest
 import safetensors.torch
 import torch
 from mlflow import MlflowClient
@@ -37,6 +41,28 @@ def assert_same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Ten
 
 
 def only_run() -> Run:
-    experiments = [experiment.experiment_id for experiment in MlflowClient().search_experiments()]
-    (run,) = MlflowClient().search_runs(experiments)
+    (run,) = all_runs()
     return run
+
+
+def all_runs() -> list[Run]:
+    """Every run in the store."""
+    client = MlflowClient()
+    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
+
+
+def children(parent: str) -> list[Run]:
+    """The runs nested under another."""
+    return [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent]
+
+
+def uninterrupted(main: Callable[[list[str]], Any], arguments: list[str], folder: Path, empty_store: Path) -> tuple:
+    """Metrics and last weights of a run that nothing happens to, in a store of its own."""
+    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+        result = main(arguments)
+        outcome = histories(result.run_id), weights(result.run_id, len(histories(result.run_id)["val_loss"]))
+        mlflow.set_tracking_uri(None)
+    return outcome

@@ -2,41 +2,29 @@
 
 import csv
 import json
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from experiments import compare
-from experiments.comparison import clock as grid_time
-from experiments.comparison import cnn as cnn_kind
+from experiments.comparison import grid as grids
 from experiments.comparison import run as grid_run
-from experiments.comparison.cnn import CnnKind
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
-from experiments.comparison.seq2seq import Seq2SeqKind
 from experiments.config import CNN_GROUPS, CompareConfig, ConfigError, TrainingError, UserError
 from experiments.data.sources import DataError
 from experiments.tracking import store as runs
 from experiments.training import run as training
 from tasks.runs import StoreUnreachableError
-from tests.support.runs import artifacts
+from tests.support.runs import all_runs, artifacts, children
 
 TINY = ["--models", "lenet5,resnet20", "--epochs", "1", "--train_size", "200", "--threads", "1", "--register", "no"]
 LENET = ["--models", "lenet5", *TINY[2:]]
+GRU = ["--kind", "seq2seq", "--models", "gru-none"]
 FAILED, FINISHED = "FAILED", "FINISHED"
-
-
-def all_runs() -> list[Run]:
-    client = MlflowClient()
-    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
-
-
-def children(parent: str) -> list[Run]:
-    return [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent]
 
 
 def reports(run_id: str) -> Path:
@@ -51,7 +39,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(autouse=True)
 def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimate has tests of its own."""
-    monkeypatch.setattr(CnnKind, "seconds_per_example", lambda *_: 1e-4)
+    monkeypatch.setattr(grids, "seconds_per_example", lambda _: 1e-4)
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, model: str = "resnet20") -> None:
@@ -99,7 +87,7 @@ def test_a_grid_leaves_behind_its_runs_and_a_report(store: Path, capsys: pytest.
     assert html.count("data:image/png;base64,") == 5 and "seresnet" not in html
 
 
-def test_a_failing_cell_does_not_stop_the_rest_and_is_gone_on_with(
+def test_a_failing_cell_does_not_stop_the_rest_and_is_resumed(
     store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
@@ -129,8 +117,8 @@ def test_an_interrupted_grid_started_again_trains_only_what_is_missing(
     assert (before["lenet5"].info.status, before["resnet20"].info.status) == (FINISHED, "KILLED")
 
     trained: list[Any] = []
-    honest = cnn_kind.train
-    monkeypatch.setattr(cnn_kind, "train", lambda c, *rest, **more: trained.append(c) or honest(c, *rest, **more))
+    honest = training.train
+    monkeypatch.setattr(training, "train", lambda *given: trained.append(given[1]) or honest(*given))
     result = compare.main(["--models", "resnet20,lenet5", *TINY[2:], "--epochs", "2"])  # the order means nothing
     assert result.run_id == parent.info.run_id
     assert [config.resume for config in trained] == [before["resnet20"].info.run_id]
@@ -178,33 +166,18 @@ def test_a_cell_that_ended_while_the_server_was_away_is_not_trained_again(
     assert {run.info.status for run in children(first.run_id)} == {FINISHED}
 
 
-def test_a_training_of_a_comparison_waits_for_the_server_new_or_gone_on_with(
+def test_a_training_of_a_comparison_waits_for_the_server_new_or_resumed(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
-    of_trainings: list[list[bool]] = []
-    answering, honest = runs.answering, cnn_kind.train
-
-    def answering_noted(wait: bool = False) -> AbstractContextManager[None]:
-        asked.append(wait)
-        return answering(wait)
-
-    def train(*arguments: Any) -> Any:
-        asked.clear()
-        try:
-            return honest(*arguments)
-        finally:
-            of_trainings.append(list(asked))
-
-    monkeypatch.setattr(runs, "answering", answering_noted)
-    monkeypatch.setattr(cnn_kind, "train", train)
+    waits: list[float] = []
+    honest = training.train
+    monkeypatch.setattr(training, "train", lambda *given: waits.append(runs.patience()) or honest(*given))
     with monkeypatch.context() as patch:
         failing(patch, KeyboardInterrupt(), model="lenet5")
         with pytest.raises(KeyboardInterrupt):
             compare.main([*LENET, "--epochs", "2"])
     compare.main([*LENET, "--epochs", "2"])
-    assert len(of_trainings) == 2
-    assert all(len(patient) > 1 and all(patient) for patient in of_trainings), of_trainings
+    assert waits == [runs.LONG_S, runs.LONG_S] and runs.patience() == 0
 
 
 def test_when_all_cells_fail_the_parent_is_failed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,6 +200,10 @@ def test_when_all_cells_fail_the_parent_is_failed(store: Path, monkeypatch: pyte
         (["--device", "mps"], ConfigError, "device is 'mps'"),
         (["--datasets", "mnist", "--data_dir", "here"], DataError, "here/MNIST/raw/"),
         (["--resume", "0123"], ConfigError, "resume is '0123', and there is no such run"),
+        (["--kind", "seq2seq", "--models", "gru-dott"], ConfigError, "models names 'gru-dott'; did you mean 'gru-dot'"),
+        (["--kind", "seq2seq"], ConfigError, "models names 'lenet5'; .*valid: attention, transformer, gru-none"),
+        ([*GRU, "--datasets", "mnist"], ConfigError, "datasets names 'mnist'; valid: reversal"),
+        ([*GRU, "--train_size", "10"], ConfigError, "train_size is 10; valid: at least 64, the batch size of gru-none"),
         (["--seeds", "1000", "--epochs", "1000"], ConfigError, r"1000 trainings would take about .* days; .*confirm"),
     ],
 )
@@ -239,7 +216,7 @@ def test_what_cannot_work_is_refused_before_any_run_is_made(
     assert not all_runs()
 
 
-def test_what_takes_long_goes_on_with_confirm(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_takes_long_is_trained_with_confirm(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = make_grid(CompareConfig(models="lenet5", seeds=1000, epochs=1000, confirm=True, threads=1))
     assert grid_run._clock(grid, list(grid.cells)).left > grid_run.LONGEST_UNCONFIRMED
     assert "1000 trainings, about" in capsys.readouterr().out
@@ -284,34 +261,35 @@ def test_a_comparison_that_another_process_works_on_is_left_alone(store: Path) -
 
 def test_groups_lists_and_cells() -> None:
     grid = make_grid(CompareConfig(models="small,resnet56,lenet5", datasets="digits", seeds=2, device="cpu", threads=1))
-    assert grid.models == [*CNN_GROUPS["small"], "resnet56"] and len(grid.cells) == 14
+    assert grid.config.models == ",".join([*CNN_GROUPS["small"], "resnet56"]) and len(grid.cells) == 14
     assert grid.cells[0] == Cell("lenet5", "digits", 0) and grid.cells[7] == Cell("lenet5", "digits", 1)
-    assert make_grid(CompareConfig(device="cpu", threads=1)).models == list(CNN_GROUPS["small"])
+    assert make_grid(CompareConfig(device="cpu", threads=1)).config.models == ",".join(CNN_GROUPS["small"])
 
 
 def test_the_clock_learns_from_what_is_finished() -> None:
     one, two, three = (Cell("lenet5", "digits", seed) for seed in range(3))
-    clock = grid_time.Clock({one: 10.0, two: 20.0, three: 40.0})
+    clock = grids.Clock({one: 10.0, two: 20.0, three: 40.0})
     assert clock.left == 70
-    clock.finished(one, 5.0)
+    clock.done(one, 5.0)
     assert clock.left == pytest.approx(30)
-    clock.dropped(three)
+    clock.done(three, None)
     assert clock.left == pytest.approx(10)
 
 
-def test_a_training_step_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["cnn", "seq2seq"])
+def test_a_training_step_is_timed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    grid = make_grid(CompareConfig(models="lenet5", threads=1))
-    assert 0 < grid.kind.seconds_per_example(grid.cells[0], grid.data["digits"], grid.config) < 0.1
+    grid = make_grid(CompareConfig(kind=kind, models="lenet5" if kind == "cnn" else "gru-dot", threads=1))
+    (seconds,) = grids.estimate(grid, grid.cells).values()
+    assert seconds > grids.SECONDS_PER_CELL
 
 
 SEQ2SEQ = ["--kind", "seq2seq", "--epochs", "1", "--train_size", "128", "--threads", "1", "--register", "no"]
 
 
 def test_encoder_decoders_are_compared_by_length_and_with_and_without_attention(
-    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Seq2SeqKind, "seconds_per_example", lambda *_: 1e-4)
     result = compare.main([*SEQ2SEQ, "--models", "gru-none,gru-dot", "--seeds", "2"])
     printed = capsys.readouterr().out
     assert "4/4  gru-dot on reversal, seed 1: test sequence accuracy" in printed
@@ -331,26 +309,8 @@ def test_encoder_decoders_are_compared_by_length_and_with_and_without_attention(
     assert len(rows(folder / "curves.csv")) == 4
 
 
-def test_encoder_decoders_without_attention_have_a_report_too(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Seq2SeqKind, "seconds_per_example", lambda *_: 1e-4)
+def test_encoder_decoders_without_attention_have_a_report_too(store: Path) -> None:
     result = compare.main([*SEQ2SEQ, "--models", "gru-none"])
     assert not result.failures
     [row] = rows(reports(result.run_id) / "leaderboard.csv")
     assert row["model"] == "gru-none" and row["alignment"] == ""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--models", "gru-dott"], "models names 'gru-dott'; did you mean 'gru-dot'"),
-        (["--models", "lenet5"], "models names 'lenet5'; .*valid: attention, transformer, gru-none"),
-        (["--datasets", "mnist"], "datasets names 'mnist'; valid: reversal"),
-        (["--train_size", "10"], "train_size is 10; valid: at least 64, the batch size of gru-none"),
-    ],
-)
-def test_a_comparison_of_encoder_decoders_refuses_what_it_does_not_know(
-    arguments: list[str], expected: str, store: Path
-) -> None:
-    with pytest.raises(ConfigError, match=expected):
-        compare.main(["--kind", "seq2seq", "--threads", "1", *arguments])
-    assert not all_runs()

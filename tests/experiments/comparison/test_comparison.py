@@ -1,37 +1,40 @@
 """The numbers and words of a comparison, on cases small enough to be worked by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from experiments.cnn.classification import calibration_error
-from experiments.comparison.analysis import analyze
-from experiments.comparison.cnn import CnnKind, network_cost
-from experiments.comparison.page import text_table
-from experiments.comparison.results import (
-    ClassifierResult,
-    Findings,
-    confusion,
-    interval,
-    leaderboard,
-    paired_tests,
-)
+from experiments.comparison.cnn import CnnKind, network_flops
+from experiments.comparison.report import text_table
+from experiments.comparison.results import ClassifierResult, Findings, find, interval, leaderboard, paired_tests
 from experiments.reports.statistics import t_interval, wilson_interval
 
 
 def cell(model: str, seed: int, wrong: int, total: int = 1000, seconds: float = 1.0) -> ClassifierResult:
-    """A training that has the first `wrong` of its test images wrong, all with confidence 0.9."""
+    """A training that has the first `wrong` of its test images wrong."""
     labels = np.arange(total) % 2
-    predicted = np.where(np.arange(total) < wrong, 1 - labels, labels)
-    probabilities = np.full((total, 2), 0.1, np.float32)
-    probabilities[np.arange(total), predicted] = 0.9
+    right = np.arange(total) >= wrong
     share = 1 - wrong / total
     test = {"test_loss": 1 - share, **{f"test_{name}": share for name in ("accuracy", "precision", "recall", "f1")}}
     history = {name: np.full(2, 0.5) for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy")}
     history |= {"epoch_seconds": np.full(2, seconds / 2), "examples_per_second": np.full(2, 100.0)}
-    return ClassifierResult(model, "digits", seed, "run", test, history, 1, labels, probabilities)
+    return ClassifierResult(
+        model=model,
+        dataset="digits",
+        seed=seed,
+        run_id="run",
+        test=test,
+        history=history,
+        best_epoch=1,
+        parameters={"a": 10, "b": 20, "c": 30}[model],
+        answers=labels,
+        right=right,
+        predicted=np.where(right, labels, 1 - labels),
+    )
 
 
-COSTS = {"a": (10, 100), "b": (20, 50), "c": (30, 200)}
+FLOPS = {"a": 100, "b": 50, "c": 200}
 
 
 @pytest.mark.parametrize("values", [[0.9], [0.9] * 3, [355 / 359] * 3])  # the last deviate from their mean, rounded
@@ -48,41 +51,28 @@ def test_intervals_of_shares_stay_within_zero_and_one() -> None:
     assert interval("loss", [0.1, 1.0], 100).high > 1
 
 
-def test_calibration_error_of_a_worked_case() -> None:
-    # Two images at confidence 0.9, one right: gap 0.4. Two at 0.6, both right: gap 0.4. One at 1.0, right: gap 0.
-    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4], [1.0, 0.0]])
-    assert calibration_error(np.array([0, 1, 0, 0, 0]), probabilities) == pytest.approx(4 / 5 * 0.4)
-
-
 def test_paired_tests_take_a_common_seed_and_skip_other_test_images() -> None:
     tests = paired_tests([cell("a", 0, 10), cell("a", 1, 10), cell("b", 1, 40), cell("c", 1, 5, total=900)])
     assert [(test.a, test.b, test.seed, test.a_better, test.b_better) for test in tests] == [("a", "b", 1, 30, 0)]
     assert tests[0].adjusted_p == tests[0].p < 1e-6
 
 
-def test_confusion_counts_every_image_of_every_seed() -> None:
-    matrix = confusion([cell("a", 0, 10), cell("a", 1, 20)])
-    assert matrix.tolist() == [[985, 15], [15, 985]]
-
-
 def test_leaderboard_orders_by_mean_accuracy_and_has_every_metric() -> None:
-    rows = leaderboard([cell("a", 0, 50), cell("b", 0, 10), cell("a", 1, 30)], COSTS, CnnKind.metrics)
+    rows = leaderboard([cell("a", 0, 50), cell("b", 0, 10), cell("a", 1, 30)], CnnKind.metrics, FLOPS)
     assert [row.model for row in rows] == ["b", "a"]
     assert rows[1].seeds == (0, 1) and rows[1].values["accuracy"].mean == pytest.approx(0.96)
     assert set(rows[0].values) == set(CnnKind.metrics) and (rows[0].parameters, rows[0].flops) == (20, 50)
 
 
-def test_costs_are_those_of_a_worked_case() -> None:
-    parameters, flops = network_cost("lenet5", 10, 1)
-    assert parameters == 61_706  # LeCun et al. 1998 in its common form
+def test_flops_are_those_of_a_worked_case() -> None:
     # 2 x (28*28*6*25 + 10*10*16*150 + 400*120 + 120*84 + 84*10)
-    assert flops == 2 * (28 * 28 * 6 * 25 + 10 * 10 * 16 * 150 + 400 * 120 + 120 * 84 + 84 * 10)
+    assert network_flops("lenet5", 10, 1) == 2 * (
+        28 * 28 * 6 * 25 + 10 * 10 * 16 * 150 + 400 * 120 + 120 * 84 + 84 * 10
+    )
 
 
 def findings(*cells: ClassifierResult) -> Findings:
-    rows, pairs = leaderboard(cells, COSTS, CnnKind.metrics), paired_tests(cells)
-    analysis = analyze("accuracy", rows, pairs, cells, "images")
-    return Findings("digits", CnnKind.metrics, tuple(rows), tuple(pairs), analysis)
+    return find(cells, CnnKind.metrics, "images", FLOPS)
 
 
 def test_nothing_is_ranked_inside_an_interval() -> None:
@@ -101,7 +91,7 @@ def test_what_lies_outside_the_interval_is_said_to_be_behind() -> None:
 
 
 def test_over_fitting_is_named() -> None:
-    over = cell("a", 0, 30)
-    over = ClassifierResult(**{**vars(over), "history": {**over.history, "val_loss": np.array([0.2, 0.5])}})
+    fine = cell("a", 0, 30)
+    over = dataclasses.replace(fine, history={**fine.history, "val_loss": np.array([0.2, 0.5])})
     text = " ".join(findings(over, cell("b", 0, 30)).analysis)
     assert "validation loss rises again with a (from 0.200 in epoch 1 to 0.500)." in text

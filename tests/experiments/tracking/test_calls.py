@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 
 from experiments.tracking import calls
-from experiments.tracking.calls import FIRST_PAUSE_S, LEAST_S, LONGEST_PAUSE_S, MOST_FAILURES, Background
+from experiments.tracking.calls import FIRST_PAUSE_S, LEAST_S, LONGEST_PAUSE_S, MOST_FAILURES, Calls
 from experiments.tracking.tracker import Tracker
 from tasks.runs import StoreUnreachableError
 from tests.support.runs import histories
@@ -42,8 +42,8 @@ class Outage:
 
     clear = set
 
-    def background(self, patience: float = 0.0) -> Background:
-        made = Background(SERVER, patience, clock=lambda: self.time)
+    def background(self, patience: float = 0.0) -> Calls:
+        made = Calls(SERVER, patience, clock=lambda: self.time)
         made._wake = self  # type: ignore[assignment]
         return made
 

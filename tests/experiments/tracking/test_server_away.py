@@ -13,10 +13,9 @@ import requests
 from mlflow import MlflowClient
 
 from experiments import compare, train_cnn
-from experiments.comparison import cnn as cnn_kind
+from experiments.comparison import grid
 from experiments.config import ConfigError, TrainingError
 from experiments.tracking import calls
-from experiments.tracking import run as tracking
 from experiments.tracking import store as questions
 from experiments.tracking.run import Tracker
 from experiments.training import run as training
@@ -254,11 +253,10 @@ def test_a_run_cut_off_during_an_outage_is_resumed_with_one_value_a_step(
 def test_a_comparison_waits_for_the_server_and_loses_no_training(
     server: TrackingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cnn_kind.CnnKind, "seconds_per_example", lambda *_: 1e-4)
+    monkeypatch.setattr(grid, "seconds_per_example", lambda _: 1e-4)
     small = ["--models", "lenet5", "--seeds", "2", "--epochs", "2", "--train_size", "200", "--threads", "1"]
     with monkeypatch.context() as patch:  # nobody starts the server in time
-        for module in (tracking, questions):
-            patch.setattr(module, "LONG_S", 0.1)
+        patch.setattr(questions, "LONG_S", 0.1)
         at_epoch(patch, 2, server.kill)
         with pytest.raises(TrainingError, match=r"every training failed|does not answer"):
             compare.main(small)

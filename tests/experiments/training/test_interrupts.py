@@ -18,7 +18,7 @@ from experiments.config import ConfigError, RunUnavailableError
 from experiments.training.resume import claim
 from tasks.runs.last_word import have_the_last_word
 from tests.support.killing import LOG, train_and_die
-from tests.support.runs import TINY, histories, only_run
+from tests.support.runs import TINY, all_runs, histories, only_run
 
 THREE = [*TINY, "--epochs", "3"]
 
@@ -67,9 +67,7 @@ def test_a_signal_at_the_very_end_waits_until_the_run_has_its_status(store: Path
 )
 def test_programs_of_many_trainings_end_all_their_runs(program: str, arguments: list[str], store: Path) -> None:
     assert train_and_die("after logging", 1, arguments, program, signal.SIGTERM) == 143
-    client = MlflowClient()
-    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-    assert [run.info.status for run in runs] == ["KILLED", "KILLED"]
+    assert [run.info.status for run in all_runs()] == ["KILLED", "KILLED"]
     assert (store / LOG).read_text().splitlines()[-1] == "stopped (SIGTERM); to resume: the same command"
 
 

@@ -116,7 +116,7 @@ def test_memory_for_less_than_one_example_and_batches_that_cannot_be_cut_end_the
         train(3, accelerator, divide=None)
 
 
-def test_of_several_processes_none_goes_on_alone(accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_processes_none_continues_alone(accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Accelerator, "num_processes", 2)
     micro = MicroBatches(accelerator, Small(3), classification_step, by_items)
     with pytest.raises(TrainingError, match="a smaller batch_size, or more processes"):

@@ -2,15 +2,12 @@
 
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import Mock
 
-import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
@@ -19,33 +16,26 @@ from mlflow.entities import Run
 from experiments import train_cnn
 from experiments.config import ConfigError
 from experiments.data import images
-from experiments.tracking.checkpoint import Checkpoint
-from experiments.training.resume import restore
+from experiments.tracking.run import Tracker
+from experiments.training import run as training
+from experiments.training.family import Training
+from experiments.training.resume import claim
 from tests.support.killing import train_and_die
-from tests.support.runs import TINY, artifacts, assert_same_weights, histories, only_run, weights
+from tests.support.runs import TINY, artifacts, assert_same_weights, histories, only_run, uninterrupted, weights
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple[dict, dict]:
+def whole(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple[dict, dict]:
     """Metrics and last weights of a run that nothing happened to."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-        result = train_cnn.main([*TINY, "--epochs", "3"])
-        assert result is not None
-        outcome = histories(result.run_id), weights(result.run_id, 3)
-        mlflow.set_tracking_uri(None)
-    return outcome
+    return uninterrupted(train_cnn.main, [*TINY, "--epochs", "3"], tmp_path_factory.mktemp("whole"), empty_store)
 
 
 @pytest.mark.parametrize(
     ("where", "epoch"),
     [("in an epoch", 1), ("in an epoch", 3), ("before logging", 2), ("after logging", 2), ("while testing", 3)],
 )
-def test_a_killed_run_goes_on_to_the_same_weights_and_metrics(
-    where: str, epoch: int, store: Path, uninterrupted: tuple[dict, dict]
+def test_a_killed_run_is_resumed_to_the_same_weights_and_metrics(
+    where: str, epoch: int, store: Path, whole: tuple[dict, dict]
 ) -> None:
     assert train_and_die(where, epoch, [*TINY, "--epochs", "3"]) == -signal.SIGKILL
     run = only_run()
@@ -53,7 +43,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_metrics(
     result = train_cnn.main(["--resume", run.info.run_id])
     assert result is not None and result.run_id == run.info.run_id
     assert only_run().info.status == "FINISHED"
-    expected_metrics, expected_weights = uninterrupted
+    expected_metrics, expected_weights = whole
     assert histories(run.info.run_id) == expected_metrics
     assert_same_weights(weights(run.info.run_id, 3), expected_weights)
 
@@ -61,22 +51,16 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_metrics(
 @pytest.fixture
 def cut_off(store: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run that failed after its third epoch of four."""
-    from experiments.training import run as training
-
-    class CutOffError(Exception):
-        pass
-
-    def cut(*_: object) -> None:
-        raise CutOffError
-
     honest = training.save_checkpoint
+
+    def save(prepared: Training, tracker: Tracker, epoch: int) -> None:
+        if epoch == 4:
+            raise RuntimeError("cut off")
+        honest(prepared, tracker, epoch)
+
     with monkeypatch.context() as patch:
-        patch.setattr(
-            training,
-            "save_checkpoint",
-            lambda prepared, tracker, epoch: cut() if epoch == 4 else honest(prepared, tracker, epoch),
-        )
-        with pytest.raises(CutOffError):
+        patch.setattr(training, "save_checkpoint", save)
+        with pytest.raises(RuntimeError, match="cut off"):
             train_cnn.main([*TINY, "--epochs", "4"])
     return only_run()
 
@@ -98,10 +82,15 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_used(
     assert_same_weights(weights(result.run_id, 4), weights(uncut.run_id, 4))
 
 
-def test_with_all_checkpoints_damaged_nothing_is_touched(cut_off: Run) -> None:
-    for manifest in (artifacts(cut_off) / "checkpoints").glob("*/manifest.json"):
+@pytest.mark.parametrize("gone", [False, True])
+def test_without_a_usable_checkpoint_nothing_is_touched(cut_off: Run, gone: bool) -> None:
+    folder = artifacts(cut_off) / "checkpoints"
+    for manifest in folder.glob("*/manifest.json"):
         manifest.write_text("{}")
-    with pytest.raises(ConfigError, match=r"no checkpoint in .* can be used"):
+    if gone:
+        shutil.rmtree(folder)
+    refused = "has no checkpoint; valid: on the" if gone else "can be used"
+    with pytest.raises(ConfigError, match=f"{folder} {refused}"):
         train_cnn.main(["--resume", cut_off.info.run_id])
     assert MlflowClient().get_run(cut_off.info.run_id).info.status == "FAILED"
 
@@ -126,25 +115,11 @@ def test_other_data_than_those_of_the_run_are_refused(cut_off: Run, monkeypatch:
         train_cnn.main(["--resume", run_id])
 
 
-def test_a_run_whose_checkpoints_are_elsewhere_does_not_silently_begin_again(cut_off: Run) -> None:
-    folder = artifacts(cut_off) / "checkpoints"
-    shutil.rmtree(folder)
-    with pytest.raises(ConfigError, match=f"has finished epochs, and {folder} has no checkpoint; valid: on the"):
-        train_cnn.main(["--resume", cut_off.info.run_id])
-    assert MlflowClient().get_run(cut_off.info.run_id).info.status == "FAILED"
-
-
 def test_a_checkpoint_of_another_network_is_refused(cut_off: Run) -> None:
     path = artifacts(cut_off) / "config.json"
     path.write_text(path.read_text().replace('"lenet5"', '"resnet20"'))
     with pytest.raises(ConfigError, match="the checkpoint of epoch 3 is of another network"):
         train_cnn.main(["--resume", cut_off.info.run_id])
-
-
-@pytest.mark.parametrize("values", [{}, {"environment": None}, {"environment": [1]}])
-def test_a_state_without_its_environment_is_refused(values: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="the checkpoint of epoch 3 is of another network"):
-        restore(Mock(), Checkpoint(3, {}, values), {"torch": "2"})
 
 
 FOREIGN = ["[" * 100_000, "[]", "3", "null", "{", '{"surplus": 1}', '{"epochs": -3}', '{"model": 3}']
@@ -158,7 +133,14 @@ def test_a_configuration_that_is_none_is_refused_in_one_line(cut_off: Run, conte
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("values", [{}, {"history": 3}, {"history": [3]}, {"history": [{}]}], ids=str)
+HISTORY = [{"val_accuracy": 0.5, "val_loss": 1.0}]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"history": 3}, {"history": [3]}, {"history": [{}]}, {"history": HISTORY, "environment": [1]}],
+    ids=str,
+)
 def test_a_checkpoint_with_a_foreign_state_is_passed_over_or_refused_in_one_line(
     cut_off: Run, values: dict, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,19 +163,12 @@ def test_resume_refuses_another_configuration_and_a_run_in_use(cut_off: Run) -> 
         train_cnn.main(["--resume", run_id, "--model", "resnet20"])
     with pytest.raises(ConfigError, match=r"epochs is 9, and run .* was started with 4"):
         train_cnn.main(["--resume", run_id, "--epochs", "9"])
-    from experiments.training.resume import claim
-
-    with claim(run_id), pytest.raises(ConfigError, match="is being trained by another process"):
-        subprocess_main(["--resume", run_id])
+    with claim(run_id):
+        command = [sys.executable, "-m", "experiments.train_cnn", "--resume", run_id]
+        refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "is being trained by another process" in refused.stderr
     assert MlflowClient().get_run(run_id).info.status == "FAILED"
-
-
-def subprocess_main(arguments: list[str]) -> None:
-    """Run the program in a process of its own and raise what it printed as an error."""
-    command = [sys.executable, "-m", "experiments.train_cnn", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
-    assert result.returncode == 2 and "Traceback" not in result.stderr
-    raise ConfigError(result.stderr)
 
 
 def test_resume_refuses_a_finished_run_and_one_of_another_program(store: Path) -> None:

@@ -1,8 +1,7 @@
-"""The state of a training: schedules, decay, moving average, and that a restored one goes on bit for bit."""
+"""The state of a training: schedules, decay, moving average, taking apart and restoring."""
 
 import itertools
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from experiments.tracking.checkpoint import CheckpointStore
 from experiments.training.state import TrainState, evaluated_weights, make_optimizer, make_state, schedule_factor
 
 STEPS = 8
@@ -68,46 +66,12 @@ def assert_same(one: TrainState, other: TrainState) -> None:
     assert [group["lr"] for group in one.optimizer.param_groups] == [g["lr"] for g in other.optimizer.param_groups]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-@pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "constant"])
-def test_a_restored_state_goes_on_bit_for_bit(
-    optimizer: str, ema_decay: float, schedule: str, accelerator: Accelerator, tmp_path: Path
-) -> None:
-    whole = fresh(accelerator, optimizer, ema_decay, schedule)
-    train(whole, range(STEPS))
-
-    first = fresh(accelerator, optimizer, ema_decay, schedule)
-    train(first, range(3))
-    first.history.append({"val_loss": 1 / 3})
-    store = CheckpointStore(tmp_path)
-    store.save(1, first.tensors(), first.values())
-    checkpoint = store.load(1)
-
-    second = fresh(accelerator, optimizer, ema_decay, schedule, seed=5)
-    train(second, range(3, 4))  # whatever it was before must not show
-    second.restore(checkpoint.tensors, checkpoint.values)
-    assert second.epoch == 1
-    assert_same(first, second)
-    train(second, range(3, STEPS))
-    second.history.clear()
-    assert_same(whole, second)
-
-
 def test_a_state_can_be_taken_apart_before_its_first_step(accelerator: Accelerator) -> None:
     one, other = fresh(accelerator, "adamw", 0.9), fresh(accelerator, "adamw", 0.9, seed=1)
     other.restore(one.tensors(), json.loads(json.dumps(one.values())))
     train(one, range(2))
     train(other, range(2))
     assert_same(one, other)
-
-
-def test_a_state_of_another_network_is_refused(accelerator: Accelerator) -> None:
-    one = fresh(accelerator, "sgd")
-    parts = one.tensors()
-    parts["model"].pop("classifier.1.bias")
-    with pytest.raises(RuntimeError, match=r"classifier\.1\.bias"):
-        fresh(accelerator, "sgd").restore(parts, one.values())
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
@@ -125,11 +89,6 @@ def test_matrices_decay_and_vectors_do_not(name: str) -> None:
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(network.parameters()))
 
 
-@pytest.mark.parametrize("network", [nn.Linear(2, 2, bias=False), nn.BatchNorm1d(3)])
-def test_networks_with_one_kind_of_parameter_have_an_optimizer(network: nn.Module) -> None:
-    assert len(make_optimizer("sgd", network, 0.1, 0.1).param_groups) == 1
-
-
 SCHEDULES = ["cosine", "one_cycle", "constant"]
 
 
@@ -144,19 +103,11 @@ def test_schedules_rise_in_a_line_to_one_and_never_rise_again(name: str, total: 
     assert all(later <= earlier for earlier, later in itertools.pairwise(factors[rising:]))
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_schedules_end_where_they_should(name: str) -> None:
-    middle, end = schedule_factor(name, 60, 100, 0.2), schedule_factor(name, 100, 100, 0.2)
-    assert (middle, end) == pytest.approx((1, 1) if name == "constant" else (0.5, 0))
-
-
-def test_cosine_is_flat_at_both_ends_and_one_cycle_is_straight() -> None:
-    def falls(name: str) -> list[float]:
-        factors = [schedule_factor(name, step, 100, 0.0) for step in range(101)]
-        return [earlier - later for earlier, later in itertools.pairwise(factors)]
-
-    assert falls("one_cycle") == pytest.approx([0.01] * 100)
-    assert max(falls("cosine")[0], falls("cosine")[-1]) < 0.01 < falls("cosine")[50]
+def test_schedules_have_their_shape_and_end_where_they_should() -> None:
+    by_name = {name: [schedule_factor(name, step, 100, 0.0) for step in (0, 1, 50, 99, 100)] for name in SCHEDULES}
+    assert by_name["constant"] == [1.0] * 5
+    assert by_name["one_cycle"] == pytest.approx([1, 0.99, 0.5, 0.01, 0])
+    assert by_name["cosine"][2:] == pytest.approx([0.5, 0.000247, 0], abs=1e-6) and by_name["cosine"][1] > 0.999
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -191,9 +142,3 @@ def test_the_evaluated_weights_can_be_taken_from_saved_tensors(ema_decay: float,
     assert set(weights) == set(expected)
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
     Toy().load_state_dict(weights)
-
-
-def test_without_an_average_the_network_itself_is_evaluated(accelerator: Accelerator) -> None:
-    state = fresh(accelerator, "sgd")
-    assert state.evaluated is state.network
-    assert isinstance(state.network, Toy)

@@ -12,7 +12,8 @@ from experiments.training.loop import DivergedError
 from experiments.tuning import run as tune_run
 from experiments.tuning import trial as tune_trial
 from experiments.tuning.study import FINISHED
-from tests.support.fake_trials import FAKE, all_runs, fake_try_out, load_study, trial_runs
+from tests.support.fake_trials import FAKE, fake_try_out, load_study, trial_runs
+from tests.support.runs import all_runs
 
 
 @pytest.mark.parametrize("recipe", [False, True])
@@ -60,7 +61,7 @@ def test_a_study_in_which_all_fails_stops(store: Path, monkeypatch: pytest.Monke
     assert len(all_runs()) == 6 and {run.info.status for run in all_runs()} == {"FAILED"}
 
 
-def test_ctrl_c_gives_the_trial_back_and_the_same_command_goes_on(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_gives_the_trial_back_and_the_same_command_resumes(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(family: Any, config: Any, *_: object) -> None:
         raise KeyboardInterrupt
 

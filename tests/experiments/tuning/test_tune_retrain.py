@@ -10,7 +10,8 @@ from experiments import tune
 from experiments.config import TuneConfig
 from experiments.tuning.job import make_job
 from experiments.tuning.retrain import Retrained, promote
-from tests.support.fake_trials import TINY, all_runs
+from tests.support.fake_trials import TINY
+from tests.support.runs import all_runs
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_the_mean_over_seeds_decides_and_not_the_luckiest(
     assert (kept.run_id == runs[2]) == ("becomes" in expected)
 
 
-def test_a_cut_off_retraining_goes_on_and_the_finished_ones_stay(
+def test_a_cut_off_retraining_is_resumed_and_the_finished_ones_stay(
     store: Path, fake: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from experiments.training import run as training

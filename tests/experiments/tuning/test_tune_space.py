@@ -4,6 +4,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution as Choice
 
 from experiments.cnn.recipes import resolve
 from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, TrainConfig
@@ -11,21 +12,23 @@ from experiments.seq2seq.recipes import resolve_seq2seq
 from experiments.tuning.space import (
     ON_REQUEST,
     SPACES,
-    Choice,
-    Range,
+    Part,
+    between,
     limit_batch_size,
     make_space,
+    nearest,
     recipe_in,
+    suggest,
 )
 
 CNN, SEQ2SEQ = resolve(CnnConfig(dataset="cifar10")), resolve_seq2seq(Seq2SeqConfig())
 BASES: dict[str, TrainConfig] = {"cnn": CNN, "seq2seq": SEQ2SEQ}
 
 
-def suggested(name: str, part: Range | Choice, value: Any) -> Any:
+def suggested(name: str, part: Part, value: Any) -> Any:
     """What a trial draws that has this value; a warning if the value is outside."""
     trial: Any = optuna.trial.FixedTrial({name: value})
-    return part.suggest(trial, name)
+    return suggest(trial, name, part)
 
 
 @pytest.mark.filterwarnings("error")
@@ -33,7 +36,7 @@ def suggested(name: str, part: Range | Choice, value: Any) -> Any:
 def test_every_name_is_a_field_and_every_value_within_its_bounds(kind: str) -> None:
     assert not set(SPACES[kind]) & set(ON_REQUEST[kind])
     for name, part in {**SPACES[kind], **ON_REQUEST[kind]}.items():
-        for value in part.values if isinstance(part, Choice) else (part.low, part.high):
+        for value in part.choices if isinstance(part, Choice) else (part.low, part.high):
             kept = getattr(BASES[kind].replace(**{name: value}), name)
             assert kept == value and type(kept) is type(value)
             assert suggested(name, part, value) == value
@@ -59,9 +62,9 @@ def test_the_user_changes_ranges_fixes_values_and_leaves_some_to_the_recipe() ->
     space, fixed = make_space("cnn", "cifar10", text, CNN)
     assert fixed == {"optimizer": "adamw", "flip": True}
     assert "crop" not in space and "optimizer" not in space
-    assert space["learning_rate"] == Range(1e-4, 1e-2, log=True)
+    assert space["learning_rate"] == between(1e-4, 1e-2, log=True)
     assert space["batch_size"] == Choice((64, 128))
-    assert space["cutout"] == Range(2, 6, step=4) and space["warmup"] == Range(0.0, 0.4)
+    assert space["cutout"] == between(2, 6, step=4) and space["warmup"] == between(0.0, 0.4)
     assert space["weight_decay"] == SPACES["cnn"]["weight_decay"]
 
 
@@ -112,5 +115,5 @@ def test_batch_sizes_are_those_that_the_data_have() -> None:
 
 
 def test_steps_reach_the_end_of_a_range() -> None:
-    assert Range(0, 16, step=4).nearest(7) == 8 and Range(0, 16, step=4).nearest(99) == 16
-    assert make_space("cnn", "cifar10", "cutout=0:6", CNN)[0]["cutout"] == Range(0, 6, step=2)
+    assert nearest(between(0, 16, step=4), 7) == 8 and nearest(between(0, 16, step=4), 99) == 16
+    assert make_space("cnn", "cifar10", "cutout=0:6", CNN)[0]["cutout"] == between(0, 6, step=2)

@@ -17,13 +17,14 @@ from experiments.tuning import run as tune_run
 from experiments.tuning import storage as tune_storage
 from experiments.tuning.storage import storage_url, study_lock
 from experiments.tuning.study import EPOCH, FINISHED, LOSS
-from tests.support.fake_trials import FAKE, GRACE, STUDY, all_runs, let_heartbeats_age, load_study, start_worker
+from tests.support.fake_trials import CONTEXT, FAKE, GRACE, STUDY, let_heartbeats_age, load_study, start_worker
 from tests.support.postgresql import PostgreSQL, postgresql
+from tests.support.runs import all_runs
 
 pytestmark = pytest.mark.full
 
 SQLITE, POSTGRESQL = "auto", "postgresql"
-BOTH = [SQLITE, pytest.param(POSTGRESQL, marks=pytest.mark.full)]
+BOTH = [SQLITE, POSTGRESQL]
 
 
 def arguments(trials: int, storage: str = SQLITE) -> list[str]:
@@ -78,8 +79,8 @@ def assert_complete(asked: int, cut_off: int, storage: str = SQLITE, workers: in
     ("where", "dies_in"),
     [
         ("in an epoch", (3, 2)),
-        pytest.param("drawing settings", (3, 0), marks=pytest.mark.full),
-        pytest.param("before telling", (3, 0), marks=pytest.mark.full),
+        ("drawing settings", (3, 0)),
+        ("before telling", (3, 0)),
     ],
 )
 def test_a_killed_study_resumes_to_exactly_the_trials_asked_for(
@@ -101,7 +102,6 @@ def test_a_killed_study_resumes_to_exactly_the_trials_asked_for(
         assert queued.state in FINISHED and queued.params == before[2].params
 
 
-@pytest.mark.full
 def test_a_trial_that_kills_its_worker_again_and_again_is_given_up(store: Path) -> None:
     for _ in range(3):
         worker = start_worker(arguments(1), dies_in=(1, 1))
@@ -116,8 +116,9 @@ def test_a_trial_that_kills_its_worker_again_and_again_is_given_up(store: Path) 
 @pytest.mark.parametrize("storage", BOTH, indirect=True)
 def test_workers_share_a_study_and_one_of_them_is_killed(storage: str, store: Path) -> None:
     # In epoch 1: a trial may be pruned after it and never reach another.
-    killed = start_worker(arguments(9, storage), dies_in=(1, 1), seconds=0.2, together=3)
-    others = [start_worker(arguments(9, storage), seconds=0.2, together=3) for _ in range(2)]
+    together = CONTEXT.Barrier(3)
+    killed = start_worker(arguments(9, storage), dies_in=(1, 1), together=together)
+    others = [start_worker(arguments(9, storage), together=together) for _ in range(2)]
     for worker in (killed, *others):
         worker.join(timeout=180)
     logs = {path.name: path.read_text() for path in store.glob("worker-*.log")}
@@ -129,7 +130,6 @@ def test_workers_share_a_study_and_one_of_them_is_killed(storage: str, store: Pa
     assert sum("report: " in log for log in logs.values()) == 1
 
 
-@pytest.mark.full
 def test_a_study_on_postgresql_gets_more_trials_after_the_end(server: PostgreSQL, store: Path) -> None:
     storage = server.create("again")
     for asked in (2, 3):
@@ -137,7 +137,6 @@ def test_a_study_on_postgresql_gets_more_trials_after_the_end(server: PostgreSQL
         assert_complete(asked, 0, storage)
 
 
-@pytest.mark.full
 def test_a_database_that_is_not_there_is_one_error_and_no_run(server: PostgreSQL, store: Path) -> None:
     with pytest.raises(ConfigError, match=r"which does not answer: .*database \"nowhere\" does not exist"):
         tune.main(arguments(1, server.url("nowhere")))
@@ -172,16 +171,6 @@ def test_one_worker_finishes_a_study_and_others_leave(store: Path, capsys: pytes
         assert tune.main(arguments(2)) is None
     assert "another worker finishes the study; see run" in capsys.readouterr().out
     assert load_study().user_attrs["parent_run"] in {run.info.run_id for run in all_runs()}
-
-
-@pytest.mark.parametrize("storage", BOTH, indirect=True)
-def test_a_lock_is_held_by_one_and_free_for_other_names(storage: str, tmp_path: Path) -> None:
-    (tmp_path / "studies").mkdir()
-    url = storage_url(storage, STUDY, tmp_path)
-    with study_lock(url, "a") as held, study_lock(url, "a", wait=False) as again, study_lock(url, "b") as other:
-        assert held and other and not again
-    with study_lock(url, "a", wait=False) as later:
-        assert later
 
 
 def test_a_journal_of_an_earlier_version_is_taken_over_once(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
