@@ -21,7 +21,7 @@ class StarterConfig(TrainConfig):
     encoder: str = option(
         "none", "of sentiment, questions and summaries: folder of a public BERT to start from; none = random weights"
     )
-    train_size: int = option(0, "use so many training examples; 0 = all", ge=0)
+    train_size: int = option(0, "number of training examples; 0 = all", ge=0)
     output: str = option("none", "also write the finished model into this folder, such as starters/sentiment")
 
 
