@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> Result | None:
     from experiments.starters.training import train
 
     result = train(config, given)
-    if result is not None:  # only the first of several processes has one
+    if result is not None:  # only rank 0 has one
         print(result.table())
     return result
 

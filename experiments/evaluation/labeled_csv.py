@@ -1,6 +1,6 @@
-"""The labeled rows that models are judged on: the project's sample, or a person's own CSV file, all of it checked."""
+"""The labeled rows that models are evaluated on: the project's sample, or a user's own CSV file, all of it checked."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def read_rows(task: str, datasets: str, chosen: Mapping[str, str] | None = None)
 
 
 def _file(datasets: str, columns: str) -> Path:
-    """The file that a person named. Raises ConfigError if there is none, or too large a one."""
+    """The file that the user named. Raises ConfigError if there is none, or too large a one."""
     valid = f"valid: auto, or a CSV file with columns {columns}"
     try:
         path = Path(datasets).expanduser()
@@ -88,16 +88,16 @@ def _lines(path: Path, task: str, chosen: Mapping[str, str]) -> Iterator[tuple[i
         yield line, {column: cells[place] for column, place in places.items()}
 
 
-def read_columns(task: str, text: str) -> dict[str, str]:
-    """Which columns of a file stand for a task's, from `name=column,name=column`. Raises ConfigError."""
-    chosen = {}
-    for part in filter(None, (part.strip() for part in text.split(","))) if text.strip() != AUTO else ():
-        name, _, column = (word.strip() for word in part.partition("="))
-        if name not in JUDGES[task].columns or not column:
-            one_of = ", ".join(JUDGES[task].columns)
-            raise ConfigError(f"columns has {part[:60]!r}; valid: auto, or name=column with {one_of}")
-        chosen[name] = column
-    return chosen
+def assignments(field: str, text: str, default: str, names: Collection[str], value: str) -> dict[str, str]:
+    """Values by name from `name=value,name=value`; none for the default. Raises ConfigError for any other name."""
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))) if text.strip() != default else ():
+        name, _, given = (word.strip() for word in part.partition("="))
+        if name not in names or not given:
+            more = f", or name={value} with {', '.join(names)}" if names else ""
+            raise ConfigError(f"{field} has {part[:60]!r}; valid: {default}{more}")
+        found[name] = given
+    return found
 
 
 def _row(task: str, cells: Mapping[str, str], folder: Path) -> dict[str, Any]:

@@ -1,16 +1,32 @@
-"""The evaluated models side by side: metrics with their intervals, the best first."""
+"""The evaluated models side by side: metrics with their intervals, paired tests, the best first."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from experiments.evaluation.measure import Measured
 from experiments.evaluation.plan import Plan, label
-from experiments.evaluation.results import LOWER_IS_BETTER, metric_interval, pairs
-from experiments.reports.statistics import Interval, Pair, leading, median_interval
+from experiments.evaluation.tasks import RowScores
+from experiments.reports.statistics import (
+    LEVEL,
+    Interval,
+    Pair,
+    adjust,
+    bootstrap,
+    leading,
+    mcnemar,
+    median_interval,
+    sign_flips,
+    wilson_interval,
+)
+from tasks.registry.scores import LOWER_IS_BETTER
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One model: `quality` are the metrics of its answers, `latency` the median of its single requests in seconds."""
 
     name: str
@@ -67,3 +83,48 @@ def _row(measured: Measured, metrics: Sequence[str]) -> Row:
 def shown(metric: str, value: float) -> str:
     """A metric with the digits that matter: fractions as percent."""
     return f"{value:,.3f}" if metric in LOWER_IS_BETTER else f"{value:.1%}"
+
+
+def metric_interval(total: float, scores: RowScores | None) -> Interval:
+    """A metric with the 95 % interval over rows; not known without a score for each row, or when all are the same.
+
+    Wilson's for fractions of right rows, which is right for few rows and for 0 and 1; else the bootstrap.
+    """
+    if scores is None:
+        return Interval(total)
+    if scores.weights is None and _right_or_wrong(scores):
+        return wilson_interval(total, len(scores.values))
+    found = bootstrap(np.array(scores.values), _weights(scores))
+    if not found.known:
+        return Interval(total)
+    low, high = (math.exp(x) if scores.exponential else x for x in (found.low, found.high))
+    return Interval(total, min(low, total), max(high, total), found.method)
+
+
+def pairs(metric: str, scores: Mapping[str, RowScores]) -> list[Pair]:
+    """Every two models by their scores of one metric on the same rows; p-values adjusted by Holm for their number."""
+    sign, found = -1 if metric in LOWER_IS_BETTER else 1, []
+    for a, b in itertools.combinations(scores, 2):
+        first, second = (np.array(scores[name].values) for name in (a, b))
+        differences, weights = first - second, _weights(scores[a])
+        if _right_or_wrong(scores[a]) and _right_or_wrong(scores[b]):
+            p, test = mcnemar(first == 1, second == 1)[2], "McNemar, exact"
+        else:
+            p, test = sign_flips(differences * weights)
+        a_rows, b_rows = (int((side * sign * differences > 0).sum()) for side in (1, -1))
+        difference = bootstrap(differences, weights)
+        found.append(Pair(a, b, a_rows, b_rows, p, sign * difference.mean > 0, test, difference=difference))
+    return adjust(found)
+
+
+def rows_needed(tests: int) -> int:
+    """How many rows must differ, all in favor of one model, for its test among so many to find a difference."""
+    return math.ceil(1 + math.log2(max(1, tests) / (1 - LEVEL)))
+
+
+def _right_or_wrong(scores: RowScores) -> bool:
+    return set(scores.values) <= {0.0, 1.0}
+
+
+def _weights(scores: RowScores) -> np.ndarray:
+    return np.ones(len(scores.values)) if scores.weights is None else np.array(scores.weights)

@@ -1,16 +1,47 @@
-"""The page of evaluated models, and their table for a terminal."""
+"""What a comparison of registered models says: sentences, the page, and a table for a terminal."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from experiments.evaluation.analysis import NOTES
-from experiments.evaluation.leaderboard import Leaderboard, Row, shown
+from experiments.evaluation.leaderboard import Leaderboard, Row, rows_needed, shown
 from experiments.reports.page import RANKED, Cell, Figures, Section, Table, failures, number, pairs_table, render
 from experiments.reports.tables import to_text
+from experiments.reports.text import count, differences, ranking
+from tasks.registry.scores import LOWER_IS_BETTER
 
+FEW_ROWS = 100
 ROWS_SHOWN = 100
 TEXT_SHOWN = 300
+NOTES = (
+    "Every model got the same rows with the same settings, one model after the other, each unloaded before the next.",
+    "Intervals are 95 % intervals over rows: Wilson's for fractions of right rows, else the bootstrap with a fixed "
+    "seed, widened for few rows. They say what other rows of the same kind could change, and nothing of rows of other "
+    "kinds.",
+    "Latency: median and 95th percentile of single requests after one that does not count, on this machine as it was; "
+    "the small numbers are the 95 % interval of the median by order statistics.",
+    "tokens/s: tokens that the results of these requests name (read by models that classify, written by those that "
+    "write) by their seconds.",
+    "Memory: bytes of the weights; growth: by how much the process grew at most while the model was loaded and "
+    "answered the single requests. Loading: a second time, with libraries and files in memory already.",
+    "A model may have seen the rows, or others like them, in its training: that shows in no number here.",
+)
+
+
+def analyze(board: Leaderboard) -> list[str]:
+    """What tables do not say at a glance, in paragraphs."""
+    metric = board.metrics[0]
+    where = f"{words(metric)} on {count(board.size, 'row')} of {board.plan.data.name}"
+    values = {row.name: row.quality[metric] for row in board.rows}
+    texts = [ranking(where, values, partial(shown, metric), metric in LOWER_IS_BETTER)]
+    if board.pairs:
+        texts.append(differences(board.pairs, "rows"))
+        needed = rows_needed(len(board.pairs))
+        if board.size < FEW_ROWS:
+            found = "cannot find any difference" if board.size < needed else "find only large differences"
+            rows = count(board.size, "row")
+            texts.append(f"{rows} {found}: one model must do better on at least {needed}, and worse on none.")
+    return texts
 
 
 def page(board: Leaderboard, analysis: Sequence[str], facts: Mapping[str, str], figures: Figures) -> str:
@@ -20,7 +51,7 @@ def page(board: Leaderboard, analysis: Sequence[str], facts: Mapping[str, str], 
     sections += failures("Models that could not be evaluated", board.failures)
     if board.pairs:
         tests = pairs_table(board.pairs, "rows", partial(shown, metric))
-        sections.append(Section(f"Paired tests of {metric.replace('_', ' ')}", tables=[tests]))
+        sections.append(Section(f"Paired tests of {words(metric)}", tables=[tests]))
     sections += [Section("Figures", figures=figures), Section("Row by row", tables=[_answers(board)])]
     return render(f"Comparison: {board.plan.title}", sections, facts, NOTES)
 
@@ -33,9 +64,14 @@ def _leaderboard(board: Leaderboard) -> Table:
         span = number(row.latency, _milliseconds)
         small = f"{span.small}, " if isinstance(span, Cell) else ""
         rows.append([row.name, *quality, Cell(latency, f"{small}n={len(row.measured.seconds)}"), *others])
-    head = ["model", *(metric.replace("_", " ") for metric in board.metrics), *_costs(board.rows[0])]
+    head = ["model", *map(words, board.metrics), *_costs(board.rows[0])]
     marks = {place: "best" for place, row in enumerate(board.rows) if place == 0 or row.name in board.tied}
     return Table(head, rows, RANKED, marks)
+
+
+def words(metric: str) -> str:
+    """A metric's name for people."""
+    return metric.replace("_", " ")
 
 
 def _milliseconds(seconds: float) -> str:
@@ -43,15 +79,19 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _costs(row: Row) -> dict[str, str]:
-    measured = row.measured
-    speed, growth = measured.tokens_per_second, measured.peak_growth
+    costs = row.measured.costs
+
+    def text(name: str, digits: int, unit: float = 1) -> str:
+        value = costs[name]
+        return "–" if value is None else f"{value / unit:,.{digits}f}"
+
     return {
-        "latency ms": _milliseconds(measured.latency),
-        "p95 ms": _milliseconds(measured.slow_latency),
-        "tokens/s": "–" if speed is None else f"{speed:,.0f}",
-        "MB": f"{measured.memory_bytes / 1e6:,.1f}",
-        "growth MB": "–" if growth is None else f"{growth / 1e6:,.1f}",
-        "load s": f"{measured.load_seconds:.2f}",
+        "latency ms": _milliseconds(row.latency.mean),
+        "p95 ms": _milliseconds(costs["latency_p95_seconds"]),
+        "tokens/s": text("tokens_per_second", 0),
+        "MB": text("memory_bytes", 1, 1e6),
+        "growth MB": text("peak_growth_bytes", 1, 1e6),
+        "load s": text("load_seconds", 2),
     }
 
 
@@ -64,7 +104,7 @@ def _answers(board: Leaderboard) -> Table:
         for row in board.rows:
             found = row.measured.evaluation
             said = _cut(found.answers[place]) if found.answers else ""
-            cells.append(Cell(said, f"{metric.replace('_', ' ')} {found.scores[metric].values[place]:.3g}"))
+            cells.append(Cell(said, f"{words(metric)} {found.scores[metric].values[place]:.3g}"))
         rows.append([str(place + 1), *cells])
     head = ["row", *judge.columns, *(row.name for row in board.rows)]
     note = f"At most {ROWS_SHOWN} of {board.size:,} rows; long texts are cut. All of it is in answers.csv."
@@ -82,8 +122,8 @@ def text_table(board: Leaderboard) -> list[str]:
     lines = []
     for row in board.rows:
         line = {"": f"{'= ' if row.name in board.tied else '  '}{row.name}"}
-        line[main.replace("_", " ")] = row.quality[main].format(partial(shown, main))
-        line |= {metric.replace("_", " "): shown(metric, row.quality[metric].mean) for metric in others}
+        line[words(main)] = row.quality[main].format(partial(shown, main))
+        line |= {words(metric): shown(metric, row.quality[metric].mean) for metric in others}
         lines.append(line | _costs(row))
     counts = sorted({len(row.measured.seconds) for row in board.rows})
     return [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import CompareConfig, ConfigError
-from experiments.evaluation.labeled_csv import AUTO, LabeledRows, read_columns, read_rows
+from experiments.evaluation.labeled_csv import AUTO, LabeledRows, assignments, read_rows
 from experiments.evaluation.tasks import JUDGES, Judge
 from experiments.tracking.store import opened_store
 from experiments.training import devices
@@ -47,10 +47,9 @@ def make_plan(config: CompareConfig) -> Plan:
     opened_store()
     versions = _versions(config.models, config.task)
     task = versions[0].task
-    settings = _settings(task, config.settings)
-    return Plan(
-        task, tuple(versions), read_rows(task, config.datasets, read_columns(task, config.columns)), settings, device
-    )
+    columns = assignments("columns", config.columns, AUTO, JUDGES[task].columns, "column")
+    data = read_rows(task, config.datasets, columns)
+    return Plan(task, tuple(versions), data, _settings(task, config.settings), device)
 
 
 def label(version: RegisteredVersion) -> str:
@@ -111,16 +110,9 @@ def _all_versions(task: str) -> list[RegisteredVersion]:
 
 def _settings(task: str, text: str) -> dict[str, Any]:
     """Parameters of a task from `name=value,name=value`. Raises ConfigError for unknown ones and bad values."""
-    if text.strip() == "none":
-        return {}
     specs = task_class(task).parameters.specs()
-    settings = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = (word.strip() for word in part.partition("="))
-        if name not in specs or not equals:
-            valid = f"name=value with {', '.join(specs)}" if specs else f"none, since {task} has no parameters"
-            raise ConfigError(f"settings has {part[:60]!r}; valid: {valid}")
-        settings[name] = from_text(specs[name], value)
+    given = assignments("settings", text, "none", specs, "value")
+    settings = {name: from_text(specs[name], value) for name, value in given.items()}
     try:
         # Not loaded: what goes together can be told without the model.
         task_class(task)(Path(), "none").check_parameters(settings)

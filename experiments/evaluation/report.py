@@ -1,19 +1,21 @@
 """The report of a comparison of registered models: figures, CSV and one HTML page, logged to the parent run."""
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from experiments.evaluation.analysis import analyze
-from experiments.evaluation.figures import save_cost, save_quality
-from experiments.evaluation.leaderboard import Leaderboard, Row
-from experiments.evaluation.page import page, text_table
+from experiments.evaluation.leaderboard import Leaderboard, Row, shown
+from experiments.evaluation.page import analyze, page, text_table, words
+from experiments.reports.figures import Bars, save_bars, save_costs, styles
 from experiments.reports.page import artifact_path
 from experiments.reports.statistics import Interval
 from experiments.reports.tables import bounds, to_csv
 from experiments.tracking.run import Tracker
+from tasks.registry.scores import LOWER_IS_BETTER
 
 PAGE = "reports/comparison.html"
 PAIR_COLUMNS = ("a", "b", "difference", "low", "high", "a_better_rows", "b_better_rows", "p", "p_holm", "test")
@@ -44,24 +46,42 @@ def report(board: Leaderboard, tracker: Tracker, facts: Mapping[str, str]) -> Ev
     analysis = analyze(board)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        quality, cost = folder / "plots/quality.png", folder / "plots/quality_latency.png"
-        save_quality(quality, board)
-        save_cost(cost, board)
+        figures = _figures(folder / "plots", board)
         (folder / "reports").mkdir()
         for name, text in _tables(board).items():
             (folder / "reports" / name).write_text(text, encoding="utf-8")
         texts = {board.plan.data.name: analysis}
         (folder / "reports/analysis.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False), encoding="utf-8")
-        figures = [
-            ("Metrics, with 95 % intervals where each row has a score", quality),
-            ("Quality against latency and memory", cost),
-        ]
         (folder / PAGE).write_text(page(board, analysis, facts, figures), encoding="utf-8")
         tracker.log_files(folder)
     note = [f"**compare {board.plan.title}**. The whole report is the artifact `{PAGE}`.", *analysis]
     note += [f"FAILED {name}: {reason}" for name, reason in board.failures.items()]
     tracker.describe("\n\n".join(note), {"models_failed": str(len(board.failures))})
     return EvaluationResult(tracker.run_id, board, tuple(analysis), artifact_path(tracker.run_id, PAGE))
+
+
+def _figures(folder: Path, board: Leaderboard) -> list[tuple[str, Path]]:
+    """Every metric as bars from 0, and the deciding one against latency and memory; one color and marker a model."""
+    names, deciding = [row.name for row in board.rows], board.metrics[0]
+    titles = {name: f"{words(name)}{', lower is better' if name in LOWER_IS_BETTER else ''}" for name in board.metrics}
+    title, bars = f"{board.plan.title}, {board.size:,} rows", []
+    for metric in board.metrics:
+        values, highest = [row.quality[metric] for row in board.rows], math.inf if metric in LOWER_IS_BETTER else 1.0001
+        bars.append(Bars(titles[metric], values, partial(shown, metric), highest=highest))
+    quality, cost = folder / "quality.png", folder / "quality_latency.png"
+    save_bars(quality, names, bars, styles(names), title)
+    costs = {
+        "median seconds of a single request": {row.name: row.latency for row in board.rows},
+        "million bytes of weights": {
+            row.name: Interval(row.measured.costs["memory_bytes"] / 1e6) for row in board.rows
+        },
+    }
+    values = {row.name: row.quality[deciding] for row in board.rows}
+    save_costs(cost, values, costs, styles(names), titles[deciding], f"quality against cost: {title}")
+    return [
+        ("Metrics, with 95 % intervals where each row has a score", quality),
+        ("Quality against latency and memory", cost),
+    ]
 
 
 def _tables(board: Leaderboard) -> dict[str, str]:
@@ -89,7 +109,7 @@ def _row(board: Leaderboard, row: Row) -> dict[str, object]:
         "latency_median_seconds": row.latency.mean,
         "latency_median_low": row.latency.low,
         "latency_median_high": row.latency.high,
-        **measured.costs(),
+        **measured.costs,
     }
 
 

@@ -78,8 +78,9 @@ def _measure_all(plan: Plan, config: CompareConfig, parent: Tracker) -> tuple[li
             measured.append(_measure_one(plan, config, version, parent.run_id))
             metric = plan.judge.headline
             value = shown(metric, measured[-1].evaluation.metrics[metric])
-            outcome = f"{metric.replace('_', ' ')} {value}, median {measured[-1].latency:.4f} s"
-        except Exception as error:  # libraries, networks and memory fail in many ways; the others go on
+            median = measured[-1].costs["latency_median_seconds"]
+            outcome = f"{metric.replace('_', ' ')} {value}, median {median:.4f} s"
+        except Exception as error:  # libraries, networks and memory fail in many ways; the others continue
             failures[label(version)] = _reason(error)
             outcome = f"FAILED: {failures[label(version)]}"
             forget_frames(error)  # which hold the model
@@ -114,7 +115,7 @@ def _reason(error: Exception) -> str:
 
 
 def _facts(plan: Plan, tracker: Tracker, machine: dict[str, str]) -> dict[str, str]:
-    """What a reader must know to judge the numbers."""
+    """What a reader must know of the numbers."""
     given = ", ".join(f"{name}={value}" for name, value in plan.settings.items())
     return {
         "parent run": tracker.run_id,

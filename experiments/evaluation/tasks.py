@@ -52,7 +52,7 @@ class Evaluation:
     Attributes:
         metrics: the totals.
         scores: those of the metrics that have a score for each row.
-        answers: what the model said to each row, in words; empty where the metric needs no answer.
+        answers: what the model said to each row, as text; empty where the metric needs no answer.
     """
 
     metrics: dict[str, float]
@@ -60,9 +60,12 @@ class Evaluation:
     answers: tuple[str, ...] = ()
 
 
+Measure = Callable[[Any, Rows, Parameters], Evaluation]
+
+
 @dataclass(frozen=True)
 class Judge:
-    """How a task is judged.
+    """How a task is evaluated.
 
     Attributes:
         columns: of its labeled rows; those that may be empty are in `may_be_empty`.
@@ -74,7 +77,7 @@ class Judge:
     """
 
     columns: tuple[str, ...]
-    measure: Callable[[Any, Rows, Parameters], Evaluation]
+    measure: Measure
     headline: str
     label: str | None = None
     may_be_empty: tuple[str, ...] = ()
@@ -175,18 +178,17 @@ def _some(names: set[str], most: int = 10) -> str:
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
 
 
-def _texts(
-    task: Task, rows: Rows, parameters: Parameters, metric: Callable[[list[str], list[str]], dict[str, float]]
-) -> Evaluation:
+def _texts(metric: Callable[[str, str], dict[str, float]]) -> Measure:
     """Texts by a metric that is a mean over rows: of each, that beside the right answer where it is highest."""
-    label = JUDGES[task.name].label or ""
-    said = [answer[label] for answer in _ask(task, rows, parameters)]
-    each = []
-    for one, row in zip(said, rows, strict=True):
-        beside = [metric([one], [right]) for right in right_answers(row, label)]
-        each.append({name: max(scores[name] for scores in beside) for name in beside[0]})
-    totals, scores = _means({name: [row[name] for row in each] for name in each[0]})
-    return Evaluation(totals, scores, tuple(said))
+
+    def measure(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
+        label = JUDGES[task.name].label or ""
+        said = [answer[label] for answer in _ask(task, rows, parameters)]
+        each = [metrics.best(metric, one, right_answers(row, label)) for one, row in zip(said, rows, strict=True)]
+        totals, scores = _means({name: [row[name] for row in each] for name in each[0]})
+        return Evaluation(totals, scores, tuple(said))
+
+    return measure
 
 
 def right_answers(row: Mapping[str, Any], label: str) -> list[str]:
@@ -208,14 +210,6 @@ def _listed(cell: str) -> list[str]:
         listed = listed.get("text")
     plain = isinstance(listed, list) and all(isinstance(one, (str, int, float)) for one in listed)
     return [str(one) for one in listed] if plain else [cell]
-
-
-def _answers(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
-    return _texts(task, rows, parameters, metrics.squad)
-
-
-def _summaries(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
-    return _texts(task, rows, parameters, metrics.rouge)
 
 
 def _next_words(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
@@ -258,9 +252,9 @@ def _perplexity(task: Any, rows: Rows, parameters: Parameters) -> Evaluation:  #
 JUDGES: Mapping[str, Judge] = {
     "sentiment-analysis": Judge(("text", "label"), _sentiment, "accuracy", "label"),
     "question-answering": Judge(
-        ("question", "context", "answer"), _answers, "f1", "answer", may_be_empty=("answer",), several=True
+        ("question", "context", "answer"), _texts(metrics.squad), "f1", "answer", may_be_empty=("answer",), several=True
     ),
-    "summarization": Judge(("text", "summary"), _summaries, "rougeL", "summary", several=True),
+    "summarization": Judge(("text", "summary"), _texts(metrics.rouge), "rougeL", "summary", several=True),
     "next-word-prediction": Judge(("text", "next_word"), _next_words, "accuracy", "next_word"),
     "story-completion": Judge(("text",), _perplexity, "bits_per_byte"),
     "image-classification": Judge(("image", "label"), _images, "accuracy", "label"),

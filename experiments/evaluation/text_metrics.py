@@ -1,4 +1,4 @@
-"""Metrics of texts against what they should be. Each is a function of plain lists and returns shares from 0 to 1.
+"""Metrics of texts against what they should be: fractions from 0 to 1.
 
 Classification counts come from scikit-learn; the others are what their papers define, for English.
 """
@@ -6,7 +6,7 @@ Classification counts come from scikit-learn; the others are what their papers d
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 WORDS = re.compile(r"\w+")
@@ -21,14 +21,23 @@ def accuracy_and_f1(predicted: Sequence[str], right: Sequence[str]) -> dict[str,
     return {"accuracy": float(accuracy_score(right, predicted)), "f1": float(f1)}
 
 
-def squad(predicted: Sequence[str], right: Sequence[str]) -> dict[str, float]:
-    """`exact_match` and `f1` of answers, as SQuAD defines them (Rajpurkar et al. 2016; 2018 for no answer).
+def squad(predicted: str, right: str) -> dict[str, float]:
+    """`exact_match` and `f1` of an answer, as SQuAD defines them (Rajpurkar et al. 2016; 2018 for no answer).
 
     Case, punctuation, articles and white space do not count. An empty text says that there is no answer.
     """
-    pairs = [(_squad_words(one), _squad_words(other)) for one, other in zip(predicted, right, strict=True)]
-    exact = sum(one == other for one, other in pairs)
-    return {"exact_match": exact / len(pairs), "f1": sum(_squad_f1(*pair) for pair in pairs) / len(pairs)}
+    ours, theirs = _squad_words(predicted), _squad_words(right)
+    exact = float(ours == theirs)
+    common = (Counter(ours) & Counter(theirs)).total()
+    return {"exact_match": exact, "f1": _f1(common, len(ours), len(theirs)) if ours and theirs else exact}
+
+
+def best(
+    metric: Callable[[str, str], dict[str, float]], predicted: str, several_right: Sequence[str]
+) -> dict[str, float]:
+    """Each score of a metric beside the right answer where it is highest, as SQuAD has it."""
+    found = [metric(predicted, right) for right in several_right]
+    return {name: max(scores[name] for scores in found) for name in found[0]}
 
 
 def _squad_words(text: str) -> list[str]:
@@ -36,25 +45,18 @@ def _squad_words(text: str) -> list[str]:
     return ARTICLES.sub(" ", without).split()
 
 
-def _squad_f1(predicted: list[str], right: list[str]) -> float:
-    if not predicted or not right:
-        return float(predicted == right)
-    return _f1((Counter(predicted) & Counter(right)).total(), len(predicted), len(right))
-
-
-def rouge(predicted: Sequence[str], right: Sequence[str]) -> dict[str, float]:
+def rouge(predicted: str, right: str) -> dict[str, float]:
     """`rouge1`, `rouge2` and `rougeL`: F1 of common words, word pairs, and the longest common subsequence of words.
 
     Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries", with lower-cased words as they are, not stemmed.
     """
-    split = [[WORDS.findall(text.lower()) for text in texts] for texts in (predicted, right)]
-    pairs = list(zip(*split, strict=True))
-    scores = {
-        "rouge1": [_rouge_n(one, other, 1) for one, other in pairs],
-        "rouge2": [_rouge_n(one, other, 2) for one, other in pairs],
-        "rougeL": [_f1(longest_common_subsequence(one, other), len(one), len(other)) for one, other in pairs],
+    ours, theirs = (WORDS.findall(text.lower()) for text in (predicted, right))
+    longest = longest_common_subsequence(ours, theirs)
+    return {
+        "rouge1": _rouge_n(ours, theirs, 1),
+        "rouge2": _rouge_n(ours, theirs, 2),
+        "rougeL": _f1(longest, len(ours), len(theirs)),
     }
-    return {name: sum(values) / len(values) for name, values in scores.items()}
 
 
 def _rouge_n(predicted: list[str], right: list[str], n: int) -> float:

@@ -38,7 +38,7 @@ def single(width: float, height: float) -> tuple[Figure, Any]:
 def panels(
     number: int, columns: int, width: float, height: float, margins: tuple[float, float] = (0.6, 0.6), **options: Any
 ) -> tuple[Figure, list[Any]]:
-    """A figure of so many panels, each of this size in inches with margins around all; those left over are hidden."""
+    """A figure of several panels, each of this size in inches with margins around all; those left over are hidden."""
     columns = min(columns, number)
     lines = -(-number // columns)
     size = (width * columns + margins[0], height * lines + margins[1])

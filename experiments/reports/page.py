@@ -59,7 +59,7 @@ class Section:
 
 
 def render(title: str, sections: Sequence[Section], facts: Mapping[str, str], notes: Sequence[str]) -> str:
-    """The whole page; `facts` and `notes` tell a reader how to judge the numbers."""
+    """The whole page; `facts` and `notes` tell a reader how they were measured."""
     last = Section("How it was measured", notes, entries=facts)
     return ENVIRONMENT.get_template("page.html").render(title=title, sections=[*sections, last], png=_encoded)
 

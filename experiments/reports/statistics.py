@@ -12,7 +12,7 @@ LEVEL = 0.95
 SIGNIFICANT = 0.05
 SEED = 0
 RESAMPLES = 4000
-FLIPS = 20_000  # as many ways to flip signs are tried one by one; of more, a sample of this size
+FLIPS = 20_000  # up to this number of ways to flip signs all are tried; of more, a sample of this size
 CELLS_AT_ONCE = 400_000  # numbers in memory at once
 
 
@@ -80,11 +80,11 @@ def t_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, float(low), float(high), "t over seeds")
 
 
-def wilson_interval(share: float, total: int) -> Interval:
+def wilson_interval(fraction: float, total: int) -> Interval:
     """Wilson's interval for a fraction of `total` items; it stays within 0..1, also for 0 and 1."""
-    low, high = stats.binomtest(round(share * total), total).proportion_ci(LEVEL, method="wilson")
+    low, high = stats.binomtest(round(fraction * total), total).proportion_ci(LEVEL, method="wilson")
     # Rounding may bring a bound past the fraction itself, at 0 and 1.
-    return Interval(share, min(share, float(low)), max(share, float(high)), "Wilson")
+    return Interval(fraction, min(fraction, float(low)), max(fraction, float(high)), "Wilson")
 
 
 def median_interval(values: Sequence[float]) -> Interval:

@@ -1,7 +1,7 @@
-"""Tables as CSV files and as text for a terminal."""
+"""Tables as CSV files, as Markdown, and as text for a terminal."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -35,3 +35,10 @@ def to_text(rows: Sequence[Mapping[str, str]]) -> str:
     """Rows for a terminal, the first column on the left."""
     frame = pd.DataFrame(rows)
     return frame.set_index(frame.columns[0]).rename_axis(None).to_string()
+
+
+def to_markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows under a head, as a table in Markdown."""
+    cells = [[text.replace("|", "\\|").replace("\n", " ") for text in row] for row in (head, *rows)]
+    cells.insert(1, ["---"] * len(head))
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)

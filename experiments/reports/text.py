@@ -1,4 +1,4 @@
-"""Sentences and lists of words that reports share. Nothing is ranked inside an interval."""
+"""Sentences of several reports. Nothing is ranked inside an interval."""
 
 from collections.abc import Callable, Mapping, Sequence
 

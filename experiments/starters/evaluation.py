@@ -8,17 +8,17 @@ import torch
 
 from experiments.config import EvaluateConfig, TrainingError, UserError
 from experiments.starters import card
-from experiments.starters.starter import Judgment, Starter
-from experiments.starters.training import starters
-from experiments.tracking.run import Tracker, git_commit, tracked_run
+from experiments.starters.starter import Evaluation, Starter
+from experiments.starters.training import RECIPES, starter_of
+from experiments.tracking.run import git_commit, tracked_run
 from experiments.training import devices
 from tasks.base import ModelFolderError
 
 EXPERIMENT = "evaluate"
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, Judgment]:
-    """Measure the starters asked for, print and log their figures, by the starter's name.
+def evaluate(config: EvaluateConfig) -> dict[str, Evaluation]:
+    """Measure the starters asked for, print and log their figures, by task.
 
     Raises UserError before anything is measured for a folder that is no model, and TrainingError at the end if a
     starter could not be measured; the others then are.
@@ -27,57 +27,48 @@ def evaluate(config: EvaluateConfig) -> dict[str, Judgment]:
         raise UserError(f"folder is {config.folder!r} for all tasks; valid: auto, or a single task with it")
     if config.threads:
         torch.set_num_threads(config.threads)
-    wanted = starters(config.task)
-    folders = {one.name: one.folder if config.folder == "auto" else Path(config.folder) for one in wanted}
-    missing = [folder for folder in folders.values() if not folder.is_dir()]
-    if missing and len(missing) == len(folders):
-        raise UserError(f"{missing[0]} does not exist; valid: a model folder, as the entry point starter makes them")
-    measured, failed = {}, {}
-    for starter in wanted:
+    starters = [starter_of(task) for task in (RECIPES if config.task == "all" else (config.task,))]
+    folders = [one.folder if config.folder == "auto" else Path(config.folder) for one in starters]
+    if not any(folder.is_dir() for folder in folders):
+        raise UserError(f"{folders[0]} does not exist; valid: a model folder, as the entry point starter makes them")
+    measured, failed = {}, []
+    for starter, folder in zip(starters, folders, strict=True):
         try:
-            measured[starter.name] = _measure(starter, folders[starter.name], config)
+            measured[starter.task] = _measure(starter, folder, config)
         except (UserError, ModelFolderError, TrainingError) as error:
-            failed[starter.name] = str(error)
-            print(f"{starter.name} was not measured: {error}\n")
+            failed.append(starter.task)
+            print(f"{starter.task} was not measured: {error}\n")
     if failed:
         raise TrainingError(f"not measured: {', '.join(failed)}; the reasons stand above")
     return measured
 
 
-def _measure(starter: Starter, folder: Path, config: EvaluateConfig) -> Judgment:
+def _measure(starter: Starter, folder: Path, config: EvaluateConfig) -> Evaluation:
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist")
+    machine = devices.describe("cpu")
     with tracked_run(EXPERIMENT) as tracker:
-        tags = {"task": starter.tasks[0], "model": starter.name, "git_commit": git_commit(), **devices.describe("cpu")}
+        tags = {"task": starter.task, "model": starter.name, "git_commit": git_commit(), **machine}
         description = f"`{folder.name}` on held-out data."
         tracker.start(f"{starter.name}: held-out data", description, config.model_dump(), tags)
-        print(f"{starter.name} ({', '.join(starter.tasks)})", flush=True)
-        judgment = starter.judge(folder, Path(config.data_dir))
-        print(table(judgment))
-        if judgment.examples:
-            print(f"\n{judgment.examples.strip()}")
-        print()
-        _log(tracker, judgment)
+        found = starter.evaluate(folder, Path(config.data_dir))
+        print(table(starter.task, found), flush=True)
+        tracker.log_final({metric_name(figure.name): figure.value for figure in found.figures}, step=0)
+        if found.examples:
+            with tempfile.TemporaryDirectory() as temporary:
+                file = Path(temporary) / "examples.md"
+                file.write_text(found.examples, encoding="utf-8")
+                tracker.log_file(file, "reports")
         if config.write:
-            card.write_figures(folder, starter, judgment, f"{tags['hardware']} ({tags['device_name']})")
-    return judgment
+            card.write_figures(folder, starter.task, found, f"{machine['hardware']} ({machine['device_name']})")
+    return found
 
 
-def table(judgment: Judgment) -> str:
-    """The figures for a terminal."""
-    width = max(len(figure.name) for figure in judgment.figures)
-    lines = [f"  {one.name:{width}}  {one.value:9.{one.digits}f}  {one.beside}".rstrip() for one in judgment.figures]
-    return "\n".join(lines)
-
-
-def _log(tracker: Tracker, judgment: Judgment) -> None:
-    metrics = {metric_name(figure.name): figure.value for figure in judgment.figures}
-    tracker.log_final(metrics, step=0)
-    if judgment.examples:
-        with tempfile.TemporaryDirectory() as temporary:
-            file = Path(temporary) / "examples.md"
-            file.write_text(judgment.examples, encoding="utf-8")
-            tracker.log_file(file, "reports")
+def table(task: str, found: Evaluation) -> str:
+    """The figures and examples for a terminal."""
+    width = max(len(figure.name) for figure in found.figures)
+    lines = [f"  {one.name:{width}}  {one.value:9.{one.digits}f}  {one.beside}".rstrip() for one in found.figures]
+    return "\n".join([task, *lines, "", *([found.examples.strip(), ""] if found.examples else [])])
 
 
 def metric_name(figure: str) -> str:

@@ -1,6 +1,6 @@
 """Text models with random weights and a made-up vocabulary, for measuring what does not depend on what they learned.
 
-They need no network. The vocabulary has as many words as GPT-2's, so that writing and reading tokens takes as long.
+They work offline. The vocabulary is as large as GPT-2's, so that writing and reading tokens takes as long.
 """
 
 import itertools
@@ -20,7 +20,7 @@ TINY: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 2, "num_attentio
 def made_up_tokenizer(words: int, longest: int) -> Any:
     """A tokenizer of bytes, as GPT-2's, with made-up words of three syllables that a model can write.
 
-    No text is merged into words: what people type is read byte by byte.
+    No text is merged into words: what users type is read byte by byte.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     syllables = [a + b for a, b in itertools.product("bcdfghjklmnprstvwz", "aeiou")]

@@ -1,13 +1,13 @@
-"""What a recipe for a starter model brings: how it is trained, judged and described.
+"""What makes a starter: a small model in standard Hugging Face format that this project trains and ships.
 
-A starter is a small model in standard Hugging Face format that this project trains and ships, so that every task works
-on the first day without a network.
+With the starters, these tasks work on the first day, offline. What a model is, its license and its limits are written
+by hand in its card, `starters/NAME/README.md`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.training.family import Family
 from tasks.catalog import PROJECT_ROOT
@@ -15,15 +15,8 @@ from tasks.catalog import PROJECT_ROOT
 FOLDER = PROJECT_ROOT / "starters"
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One measured number of a model card.
-
-    Attributes:
-        name: what was measured, such as "accuracy on SST-2 dev (872 sentences)".
-        beside: what it has to be seen beside, such as "majority class 0.509"; empty where there is nothing.
-        digits: decimals that are shown.
-    """
+class Figure(NamedTuple):
+    """One measured number of a model card; `beside` is what to compare it with, such as `majority class 0.509`."""
 
     name: str
     value: float
@@ -31,34 +24,43 @@ class Figure:
     digits: int = 3
 
 
-@dataclass(frozen=True)
-class Judgment:
-    """What a starter did on held-out data: figures, and longer examples as Markdown, such as unselected replies."""
+class Evaluation(NamedTuple):
+    """What a starter did on held-out data: figures, and longer examples as Markdown, such as unselected answers."""
 
     figures: tuple[Figure, ...]
     examples: str = ""
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a starter is trained unless the user says otherwise, by the names of `StarterConfig`."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    optimizer: str = "adamw"
+    schedule: str = "one_cycle"
+    warmup: float = 0.1
+    grad_clip: float = 1.0
+    ema_decay: float = 0.0
+
+
+@dataclass(frozen=True)
 class Starter:
-    """One starter model.
+    """One starter.
 
     Attributes:
         name: of its folder under `starters/`.
-        tasks: the tasks that it serves.
         family: how it is trained; the run's entry point is `starter`.
-        judge: `judge(folder, data_dir)` measures a trained model folder on held-out data; UserError names data that
-            are missing.
-        about: Markdown for the model card: what it is, data and licenses, what it cannot do.
-        front: the card's metadata, as the Hub reads them: license, language, datasets, base_model.
+        evaluate: `evaluate(folder, data_dir)` measures a trained model folder on held-out data; UserError names data
+            that are missing.
     """
 
     name: str
-    tasks: tuple[str, ...]
+    task: str
     family: Family[Any, Any]
-    judge: Callable[[Path, Path], Judgment]
-    about: str
-    front: Mapping[str, Any] = field(default_factory=dict)
+    evaluate: Callable[[Path, Path], Evaluation]
 
     @property
     def folder(self) -> Path:

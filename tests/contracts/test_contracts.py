@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -127,6 +129,21 @@ def test_mlproject_and_configurations_agree(name: str) -> None:
 
 def test_every_entry_point_of_mlproject_has_its_configuration() -> None:
     assert set(yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]) == set(ENTRY_POINTS)
+
+
+def test_help_of_every_entry_point_loads_neither_torch_nor_mlflow() -> None:
+    program = (
+        "import importlib, sys\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: importlib.import_module(path).main(['--help'])\n"
+        "    except SystemExit as ended: assert not ended.code\n"
+        "print(sorted({'torch', 'mlflow', 'transformers', 'huggingface_hub'} & set(sys.modules)))"
+    )
+    commands = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"].values()
+    modules = sorted({entry["command"].split()[2] for entry in commands})
+    result = subprocess.run([sys.executable, "-c", program, *modules], capture_output=True, text=True, cwd=ROOT)
+    assert result.stdout.strip().endswith("[]"), result.stderr
+    assert result.stdout.count("--help") == len(modules)
 
 
 def pins(lines: list[str]) -> set[str]:

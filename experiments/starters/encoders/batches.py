@@ -11,17 +11,16 @@ from torch.nn.utils.rnn import pad_sequence
 # Lengths are rounded up to a multiple of this, as all windows here are: kernels on a CPU keep memory for
 # every shape that they have seen, which for each length of its own came to gigabytes.
 STEP = 8
+POOL = 20  # batches whose texts are sorted by length together
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One text as a network reads it.
 
     Attributes:
         tokens: of the text, with the special ones.
         kinds: for each token 0, or 1 in the second of two texts.
-        target: what is to be learned, float32 of any shape `(rows, length)` or `(values,)`; the last dimension of the
-            first kind is that of the tokens.
+        target: what is to be learned, float32 `(rows, length)` with a column for each token, or `(values,)`.
     """
 
     tokens: Sequence[int]
@@ -70,33 +69,23 @@ def by_length(items: Sequence[Item], size: int) -> Iterator[list[int]]:
         yield order[first : first + size]
 
 
+@dataclass
 class TextBatches:
     """The training texts in batches, epoch after epoch.
 
     Within every `POOL` batches' worth of shuffled texts they are sorted by length; the batches are then shuffled.
+
+    Attributes:
+        items: the texts of an epoch, always `count` of them, and a function of the epoch's number alone.
     """
 
-    POOL = 20
-
-    def __init__(
-        self,
-        items: Callable[[int], Sequence[Item]],
-        count: int,
-        batch_size: int,
-        *,
-        seed: int,
-        device: torch.device | str = "cpu",
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        """Args: items: the texts of an epoch, always `count` of them, and a function of the epoch's number alone."""
-        self.items = items
-        self.count = count
-        self.batch_size = batch_size
-        self.seed = seed
-        self.device = device
-        self.rank = rank
-        self.world_size = world_size
+    items: Callable[[int], Sequence[Item]]
+    count: int
+    batch_size: int
+    seed: int
+    device: torch.device | str = "cpu"
+    rank: int = 0
+    world_size: int = 1
 
     def __len__(self) -> int:
         """Number of batches in an epoch; the last may be smaller, but not smaller than the number of processes."""
@@ -108,7 +97,7 @@ class TextBatches:
         items = self.items(number)
         lengths = torch.tensor([len(item.tokens) for item in items])
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        pools = torch.randperm(self.count, generator=generator).split(self.POOL * self.batch_size)
+        pools = torch.randperm(self.count, generator=generator).split(POOL * self.batch_size)
         batches = [chunk for pool in pools for chunk in pool[lengths[pool].argsort(stable=True)].split(self.batch_size)]
         if len(batches) > len(self):  # too few texts are left for all processes
             batches = [batch for batch in batches if len(batch) >= self.world_size]

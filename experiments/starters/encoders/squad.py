@@ -1,19 +1,26 @@
-"""Questions whose answer stands in a text: SQuAD articles, and the explicit questions of FairytaleQA."""
+"""Questions whose answer stands in a text: SQuAD articles, and the explicit questions of FairytaleQA.
+
+A network reads each in training as a short window of its context, drawn anew every epoch.
+"""
 
 import csv
+import random
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from experiments.config import UserError
-from experiments.starters.corpora import held_out, text_file, text_folder
+from experiments.starters.corpora import Corpus, held_out, text_file
+from experiments.starters.encoders.batches import Item
 from tasks.json_files import read_json
 
 SQUAD, FAIRYTALES = "squad", "fairytaleqa"
-SQUAD_FILE = "squad-40-articles.json"
 # The articles with the lowest sha256 of their titles: six for testing, three for validation.
 TEST_TITLES = (
     "Private_school",
@@ -24,9 +31,13 @@ TEST_TITLES = (
     "Sky_(United_Kingdom)",
 )
 VAL_TITLES = ("Victoria_(Australia)", "Ctenophora", "Packet_switching")
-FAIRYTALE_PARTS = {"train": "train", "val": "val", "test": "test"}  # as their authors divided the tales
 LONGEST_ANSWER = 20  # words; the task looks for answers of up to 30 tokens
 PUNCTUATION = " \t\n.,;:!?\"'“”‘’"
+# Tokens of a window, drawn evenly. Longer ones take longer, and the answer mostly lies near what the question says.
+SHORTEST, LONGEST = 72, 176
+# How often a window shows a part of the article without an answer, to learn to say so.
+NOTHING = 0.1
+LONGEST_QUESTION = 40
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,10 @@ class Question:
     answers: tuple[str, ...]
     source: str
     group: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.text, self.context, *self.answers)
 
     @cached_property
     def spans(self) -> list[tuple[int, int]]:
@@ -59,26 +74,21 @@ class Question:
         return [re.compile(text, re.IGNORECASE) for text in texts]
 
 
-@dataclass(frozen=True)
-class Questions:
-    """Questions by use. Every question for training and validation has its answer in its context."""
+def read_questions(data_dir: str | Path) -> Corpus:
+    """The questions of `text/squad` and `text/fairytaleqa`; the tales are divided as by their authors.
 
-    train: tuple[Question, ...]
-    val: tuple[Question, ...]
-    test: tuple[Question, ...]
-
-
-def read_questions(data_dir: str | Path) -> Questions:
-    """The questions of `text/squad` and `text/fairytaleqa`. Raises UserError for data that are missing or damaged."""
+    Every question for training and validation has its answer in its context. Raises UserError for data that are missing
+    or damaged.
+    """
     parts: dict[str, list[Question]] = {"train": [], "val": [], "test": []}
-    for question in _squad(text_file(data_dir, SQUAD, SQUAD_FILE)):
+    for question in _squad(text_file(data_dir, f"{SQUAD}/squad-40-articles.json")):
         part = "test" if question.group in TEST_TITLES else "val" if question.group in VAL_TITLES else "train"
         parts[part].append(question)
-    folder = text_folder(data_dir, FAIRYTALES) / "data-by-train-split"
-    for part, name in FAIRYTALE_PARTS.items():
-        parts[part] += _fairytales(folder, name)
+    folder = text_file(data_dir, f"{FAIRYTALES}/data-by-train-split")
+    for part, questions in parts.items():
+        questions += _fairytales(folder, part)
     train, val = (tuple(question for question in parts[part] if question.spans) for part in ("train", "val"))
-    return Questions(train, val, tuple(parts["test"]))
+    return Corpus(train, val, tuple(parts["test"]))
 
 
 def _squad(path: Path) -> Iterator[Question]:
@@ -118,5 +128,77 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def sample(questions: tuple[Question, ...], count: int) -> tuple[Question, ...]:
     """About `count` of the questions, the same ones everywhere."""
-    share = count / max(1, len(questions))
-    return tuple(question for question in questions if held_out(question.text, share, "sample"))
+    fraction = count / max(1, len(questions))
+    return tuple(question for question in questions if held_out(question.text, fraction, "sample"))
+
+
+class Encoded(NamedTuple):
+    """A question in tokens: `answers` are first and last tokens of the context that has the number `own`."""
+
+    asked: Question
+    question: list[int]
+    own: int
+    answers: list[tuple[int, int]]
+
+
+class Windows:
+    """Draws the training windows of questions; those of an epoch are a function of (seed, epoch)."""
+
+    def __init__(self, questions: Sequence[Question], tokenizer: Any, seed: int) -> None:
+        self.seed = seed
+        self.begin, self.end = tokenizer.cls_token_id, tokenizer.sep_token_id
+        places = {context: place for place, context in enumerate(dict.fromkeys(one.context for one in questions))}
+        read = tokenizer(list(places), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        self.texts, self.contexts = list(places), read["input_ids"]
+        groups: dict[str, dict[int, None]] = {}
+        for question in questions:
+            groups.setdefault(question.group, {})[places[question.context]] = None
+        self.groups = {group: list(members) for group, members in groups.items()}
+        asked = tokenizer([one.text for one in questions], add_special_tokens=False, verbose=False)["input_ids"]
+        self.questions = []
+        for question, tokens in zip(questions, asked, strict=True):
+            own = places[question.context]
+            answers = [token_span(read["offset_mapping"][own], *span) for span in question.spans]
+            self.questions.append(Encoded(question, tokens[:LONGEST_QUESTION], own, answers))
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def epoch(self, number: int) -> list[Item]:
+        """One window of each question."""
+        generator = random.Random(self.seed * 1_000_003 + number)
+        return [self._draw(question, generator) for question in self.questions]
+
+    def _draw(self, question: Encoded, generator: random.Random) -> Item:
+        room = generator.randint(SHORTEST, LONGEST) - len(question.question) - 3
+        other = self._other(question, generator) if generator.random() < NOTHING else None
+        if other is not None:
+            context, answers = self.contexts[other], []
+            start = generator.randint(0, max(0, len(context) - room))
+        else:
+            context, answers = self.contexts[question.own], question.answers
+            first, last = generator.choice(answers)
+            lowest, highest = max(0, last + 1 - room), min(first, max(0, len(context) - room))
+            start = generator.randint(min(lowest, highest), highest)
+        part = context[start : start + room]
+        before = len(question.question) + 2
+        tokens = [self.begin, *question.question, self.end, *part, self.end]
+        target = torch.zeros(2, len(tokens))
+        for first, last in answers:
+            if start <= first and last < start + len(part):
+                target[0, before + first - start] = target[1, before + last - start] = 1
+        if not target.any():
+            target[:, 0] = 1
+        return Item(tokens, [0] * before + [1] * (len(part) + 1), target)
+
+    def _other(self, question: Encoded, generator: random.Random) -> int | None:
+        """Another context of the same article, or none if the one drawn has the answer too."""
+        other = generator.choice(self.groups[question.asked.group])
+        has_it = any(pattern.search(self.texts[other]) for pattern in question.asked.patterns)
+        return None if has_it else other
+
+
+def token_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """The first and last token that the characters from `start` to `end`, words of the text, lie in."""
+    first = bisect_right(offsets, start, key=lambda token: token[1])
+    return first, bisect_left(offsets, end, key=lambda token: token[0]) - 1

@@ -1,17 +1,15 @@
 """The numbers of a comparison of registered models: intervals, paired tests, and what is said about them."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pytest
 
-from experiments.evaluation.analysis import analyze
 from experiments.evaluation.labeled_csv import LabeledRows
-from experiments.evaluation.leaderboard import Leaderboard, make_leaderboard
+from experiments.evaluation.leaderboard import Leaderboard, make_leaderboard, metric_interval, pairs, rows_needed
 from experiments.evaluation.measure import Measured
+from experiments.evaluation.page import analyze
 from experiments.evaluation.plan import Plan
-from experiments.evaluation.results import metric_interval, pairs, rows_needed
 from experiments.evaluation.tasks import JUDGES, Evaluation, RowScores
 from experiments.reports.statistics import mcnemar
 from tasks.registry import RegisteredVersion
@@ -56,24 +54,12 @@ def test_pairs_know_which_way_is_better_and_account_for_their_number() -> None:
 
 
 def version(name: str) -> RegisteredVersion:
-    return RegisteredVersion(
-        name=name,
-        version=1,
-        task="sentiment-analysis",
-        model=name,
-        champion=False,
-        aliases=(),
-        tags={},
-        created=datetime.now(UTC),
-        description="",
-        run_id="",
-        model_id="",
-        source="",
-    )
+    now = datetime.now(UTC)
+    return RegisteredVersion(name, 1, "sentiment-analysis", name, False, (), {}, now, "", "", "", "")
 
 
-def board(answers: dict[str, list[int]], latency: dict[str, float] | None = None, **changes: Any) -> Leaderboard:
-    """A board of made-up models by which rows they have right, and the seconds of their requests."""
+def board(answers: dict[str, list[int]]) -> Leaderboard:
+    """A board of made-up models by which rows they have right."""
     count = len(next(iter(answers.values())))
     rows = tuple({"text": "x", "label": "y"} for _ in range(count))
     versions = tuple(version(name) for name in answers)
@@ -82,20 +68,9 @@ def board(answers: dict[str, list[int]], latency: dict[str, float] | None = None
     for one in versions:
         right = tuple(map(float, answers[one.name]))
         metrics = {"accuracy": sum(right) / count, "f1": 0.5, "examples": float(count)}
-        median = (latency or {}).get(one.name, 0.01)
-        seconds = tuple(median * (1 + 0.01 * step) for step in range(-4, 5))
-        facts: dict[str, Any] = {
-            "seconds": seconds,
-            "pace": (0.001,),
-            "tokens": 10,
-            "memory_bytes": 1000,
-            "peak_growth": None,
-            "load_seconds": 0.1,
-            "evaluation_seconds": 0.1,
-            **changes.get(one.name, {}),
-        }
-        measured.append(Measured(one, Evaluation(metrics, {"accuracy": RowScores(right)}, ("y",) * count), **facts))
-    return make_leaderboard(plan, measured, changes.get("failures", {}))
+        found = Evaluation(metrics, {"accuracy": RowScores(right)}, ("y",) * count)
+        measured.append(Measured(one, found, (0.01,) * 9, {}))
+    return make_leaderboard(plan, measured, {})
 
 
 def test_every_deciding_metric_names_its_direction() -> None:
@@ -123,9 +98,3 @@ def test_a_clear_difference_is_said() -> None:
 
 def test_too_few_rows_for_any_difference_are_called_that() -> None:
     assert "3 rows cannot find any difference" in said(board({"a": [1] * 3, "b": [0] * 3}))
-
-
-def test_the_machine_s_own_pace_is_told() -> None:
-    text = said(board({"a": [1, 0], "b": [1, 0]}, b={"pace": (0.004,)}))
-    assert "took up to 4.00 times as long with one model as with another" in text
-    assert "as long" not in said(board({"a": [1, 0]}))  # nothing to compare with

@@ -1,7 +1,6 @@
 """The starter that draws pictures: a whole training on tiny data, its folder, and going on after being cut off."""
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,17 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from PIL import Image
 
 from experiments.config import ConfigError, StarterConfig
-from experiments.starters.pictures import autoencoder, data, judging, report, setup
-from experiments.starters.pictures.report import STARTER
-from experiments.starters.pictures.vocabulary import CLASSES
+from experiments.starters.pictures import data, evaluation, network, recipe
+from experiments.starters.pictures.recipe import STARTER
+from experiments.starters.pictures.words import CLASSES
 from experiments.starters.training import train
 from experiments.training.devices import make_accelerator
-from experiments.training.loop import fit
 from experiments.training.state import Metrics
 from tasks.hub.checks import check_folder
 from tasks.image_generation import ImageGeneration
 from tests.support.runs import artifacts, histories, only_run
 from tests.support.tiny_diffusion import encoded, make, photo, pixels
+from tests.support.tiny_encoder import train_epochs
 
 pytestmark = pytest.mark.full
 
@@ -34,16 +33,15 @@ TINY = StarterConfig(
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Handwritten digits that scikit-learn brings stand for both data sets, and few pictures are looked at."""
     monkeypatch.setattr(data, "SETS", ("digits", "digits"))
-    monkeypatch.setattr(autoencoder, "BATCH", 16)
-    monkeypatch.setattr(autoencoder, "PASSES", 1)
+    monkeypatch.setattr(network, "BATCH", 16)
+    monkeypatch.setattr(network, "PASSES", 1)
     for module, name, count in (
-        (setup, "DRAWN", 1),
-        (setup, "MEASURED", 2),
-        (setup, "UNSEEN_BY_CRITIC", 2),
-        (setup, "DRAWING_STEPS", 2),
-        (report, "DRAWING_STEPS", 2),
-        (judging, "DRAWN", 2),
-        (judging, "TIMED", 1),
+        (recipe, "DRAWN", 1),
+        (recipe, "MEASURED", 2),
+        (recipe, "UNSEEN_BY_CRITIC", 2),
+        (recipe, "DRAWING_STEPS", 2),
+        (evaluation, "DRAWN", 2),
+        (evaluation, "TIMED", 1),
     ):
         monkeypatch.setattr(module, name, count)
 
@@ -60,8 +58,8 @@ def test_a_training_leaves_a_model_that_draws(store: Path) -> None:
     assert set(result.columns) <= {name.removeprefix("test_") for name in result.metrics if name.startswith("test_")}
     with Image.open(artifacts(only_run()) / "plots" / "samples.png") as samples:
         assert samples.size == (2 * 2 * 64 + 16, 10 * 64)  # two pictures of each class, in two blocks
-    written = json.loads((artifacts(only_run()) / "reports" / "pictures_report.json").read_text())
-    assert set(written["recognized by class"]) == set(CLASSES)
+    table = (artifacts(only_run()) / "reports" / "classes.md").read_text()
+    assert all(f"| {name} |" in table for name in CLASSES)
 
     check_folder(folder)
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 6_000_000
@@ -81,25 +79,25 @@ def test_a_training_leaves_a_model_that_draws(store: Path) -> None:
     plain: Any = DiffusionPipeline.from_pretrained(folder)
     assert {part.dtype for part in (plain.unet, plain.vae, plain.text_encoder)} == {torch.float32}
 
-    judgment = STARTER.judge(folder, store)
-    values = [figure.value for figure in judgment.figures]
+    found = STARTER.evaluate(folder, store)
+    values = [figure.value for figure in found.figures]
     assert all(0 <= value <= 1 for value in values[:2]) and all(value > 0 for value in values[2:])
-    assert all(f"| {name} |" in judgment.examples for name in CLASSES)
+    assert all(f"| {name} |" in found.examples for name in CLASSES)
 
 
 def test_a_training_goes_on_as_if_it_had_never_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     accelerator = make_accelerator("cpu", "fp32")
-    straight = setup.prepare(setup.decide(TINY), accelerator)
+    straight = recipe.prepare(recipe.decide(TINY), accelerator)
     kept: list[Any] = []
 
     def keep(_epoch: int, _metrics: Metrics) -> None:
         kept.append(copy.deepcopy((straight.state.tensors(), straight.state.values())))
 
-    _fit(straight, keep)
-    resumed = setup.prepare(setup.decide(TINY), accelerator)
+    train_epochs(straight, 2, keep)
+    resumed = recipe.prepare(recipe.decide(TINY), accelerator)
     resumed.state.restore(*kept[0])
-    monkeypatch.delattr(autoencoder, "train_autoencoder")  # on another machine it would become another one
-    _fit(resumed, lambda _epoch, _metrics: None)
+    monkeypatch.delattr(network, "train_autoencoder")  # on another machine it would become another one
+    train_epochs(resumed, 2)
     (weights, _), (others, _) = kept[1], (resumed.state.tensors(), None)
     for part in ("model", "average", "optimizer"):
         assert weights[part].keys() == others[part].keys()
@@ -109,20 +107,7 @@ def test_a_training_goes_on_as_if_it_had_never_stopped(monkeypatch: pytest.Monke
     assert learned and not any(name.startswith("vae.") for name in learned)
 
 
-def _fit(training: setup.PictureTraining, on_epoch_end: Any) -> None:
-    fit(
-        training.state,
-        batches=training.batches.epoch,
-        step=training.step,
-        evaluate=training.evaluate,
-        epochs=training.config.epochs,
-        seed=training.config.seed,
-        on_epoch_end=on_epoch_end,
-        grad_clip=1.0,
-    )
-
-
 def test_a_batch_larger_than_the_data_is_refused() -> None:
-    config = setup.decide(StarterConfig(**{**vars(TINY), "batch_size": 81}))
+    config = recipe.decide(StarterConfig(**{**vars(TINY), "batch_size": 81}))
     with pytest.raises(ConfigError, match=r"batch_size is 81; valid: 1 to 80"):
-        setup.prepare(config, make_accelerator("cpu", "fp32"))
+        recipe.prepare(config, make_accelerator("cpu", "fp32"))

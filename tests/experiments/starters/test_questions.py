@@ -5,24 +5,26 @@ import json
 import math
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from experiments.config import StarterConfig, UserError
-from experiments.starters.encoders import setup, windows
+from experiments.config import UserError
+from experiments.starters.encoders import squad
 from experiments.starters.encoders.encoder import Size
-from experiments.starters.encoders.questions import STARTER, mean, most_common_words, read, scored, span_loss
-from experiments.starters.encoders.squad import TEST_TITLES, VAL_TITLES, Question, read_questions, sample
-from experiments.starters.encoders.windows import Windows, token_span
-from experiments.training import run as training
-from tasks import task_class
+from experiments.starters.encoders.questions import STARTER, QuestionTask, most_common_words, span_loss
+from experiments.starters.encoders.squad import (
+    TEST_TITLES,
+    VAL_TITLES,
+    Question,
+    Windows,
+    read_questions,
+    sample,
+    token_span,
+)
 from tasks.hub.checks import check_folder
-from tests.experiments.starters.test_encoders import WORDS, save_encoder, tokenizer
-from tests.support.runs import artifacts, only_run
+from tests.support.tiny_encoder import WORDS, shrink_recipe, tokenizer, trained
 
-RECIPE = setup.Recipe(Size(layers=2, units=32, pieces=160, window=64), 12, 16, 0.01, dropout=0.0)
 PEOPLE, THINGS, PLACES = ("king", "queen", "cat", "dog"), ("lamp", "house", "story", "paper"), ("sea", "river", "town")
 
 
@@ -70,50 +72,28 @@ def write_tale(data_dir: Path, part: str, name: str, made: list[tuple[str, str, 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(setup.RECIPES, "question-answering", RECIPE)
-    monkeypatch.setattr(windows, "SHORTEST", 30)
-    monkeypatch.setattr(windows, "LONGEST", 50)
+    shrink_recipe(monkeypatch, QuestionTask, Size(layers=2, units=32, pieces=160, window=64), epochs=12)
+    monkeypatch.setattr(squad, "SHORTEST", 30)
+    monkeypatch.setattr(squad, "LONGEST", 50)
 
 
 def test_a_training_ends_in_a_folder_that_the_task_takes(store: Path) -> None:
-    data_dir, encoder = write_questions(store / "data"), save_encoder(store / "encoder")
-    folder = store / "out"
-
-    def save(prepared: Any, network: Any, where: Path) -> Any:
-        STARTER.family.save(prepared, network, folder)
-        return STARTER.family.save(prepared, network, where)
-
-    family = type(STARTER.family)(**{**vars(STARTER.family), "save": save})
-    given = StarterConfig(
-        task="question-answering",
-        data_dir=str(data_dir),
-        encoder=str(encoder),
-        threads=1,
-        precision="fp32",
-        device="cpu",
-        register=False,
-    )
-    result = training.train(family, given)
-    assert result is not None and result.columns == ("loss", "exact_match", "f1")
+    data_dir, folder = write_questions(store / "data"), store / "out"
+    result, task, said = trained("question-answering", data_dir, folder)
+    assert result.columns == ("loss", "exact_match", "f1")
     # It has learned at least that people are asked for.
     assert result.metrics["test_f1"] > 0.35
     check_folder(folder)
-    task: Any = task_class("question-answering")(folder, "starter", "cpu")
-    task.load()
     [answer] = task.run([{"question": "Who found the lamp?", "context": "The old king found the lamp in the sea."}])
     assert set(answer["answer"].lower().split()) <= set(WORDS) and 0 < answer["score"] <= 1
-    said = json.loads((artifacts(only_run()) / "reports" / "test_answers.json").read_text())
     assert sum(one["f1"] for one in said) / len(said) == pytest.approx(result.metrics["test_f1"])
-    figures = {figure.name: figure for figure in STARTER.judge(folder, data_dir).figures}
+    figures = {figure.name: figure for figure in STARTER.evaluate(folder, data_dir).figures}
     squad, tales = (
         figures[f"F1 on {name}"]
         for name in ("SQuAD, held-out articles (12 questions)", "FairytaleQA test, explicit questions (5 questions)")
     )
     assert (squad.value * 12 + tales.value * 5) / 17 == pytest.approx(result.metrics["test_f1"], abs=1e-4)
     assert squad.beside.startswith("the sentence with most words of the question 0.")
-
-
-# Reading ------------------------------------------------------------------------------------------------------------
 
 
 def test_questions_are_divided_by_title(tmp_path: Path) -> None:
@@ -143,25 +123,19 @@ def test_damaged_and_missing_data_are_named(tmp_path: Path) -> None:
     story.write_text("section,text\n1,One.\n")
     with pytest.raises(UserError, match=r"tale-train-questions\.csv and .* are not files of FairytaleQA: KeyError"):
         read_questions(tmp_path)
-    squad = tmp_path / "text" / "squad" / "squad-40-articles.json"
-    squad.write_text('{"data": [{"title": "x"}]}')
+    file = tmp_path / "text" / "squad" / "squad-40-articles.json"
+    file.write_text('{"data": [{"title": "x"}]}')
     with pytest.raises(UserError, match=r"is not a file of SQuAD 1\.1"):
         read_questions(tmp_path)
-    squad.unlink()
+    file.unlink()
     with pytest.raises(UserError, match="does not exist"):
         read_questions(tmp_path)
 
 
-def test_a_sample_is_the_same_everywhere(tmp_path: Path) -> None:
+def test_a_sample_is_the_same_everywhere() -> None:
     questions = tuple(Question(f"Who is number {n}?", "", (), "", "") for n in range(1000))
     chosen = sample(questions, 100)
     assert 60 < len(chosen) < 140 and sample(questions, 100) == chosen and sample(questions, 5000) == questions
-    data_dir = write_questions(tmp_path)
-    cut = read(StarterConfig(task="question-answering", data_dir=str(data_dir), train_size=7))
-    assert len(cut) == 7 and len(cut.data.val) == len(read_questions(data_dir).val)
-
-
-# Windows ------------------------------------------------------------------------------------------------------------
 
 
 def many_questions() -> list[Question]:
@@ -176,7 +150,7 @@ def many_questions() -> list[Question]:
 
 
 def test_windows_mark_the_answers_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "NOTHING", 0.0)
+    monkeypatch.setattr(squad, "NOTHING", 0.0)
     words, questions = tokenizer(), many_questions()
     found = Windows(questions, words, seed=0)
     assert len(found) == len(questions)
@@ -195,7 +169,7 @@ def test_windows_mark_the_answers_and_nothing_else(monkeypatch: pytest.MonkeyPat
 
 
 def test_windows_without_the_answer_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "NOTHING", 1.0)
+    monkeypatch.setattr(squad, "NOTHING", 1.0)
     questions = many_questions()
     items = Windows(questions, tokenizer(), seed=0).epoch(1)
     nothing = [item for item in items if item.target[:, 0].all()]
@@ -222,9 +196,6 @@ def test_characters_are_found_among_tokens() -> None:
     assert token_span(offsets, 5, 13) == (1, 4)
 
 
-# Loss and scores ----------------------------------------------------------------------------------------------------
-
-
 def test_the_loss_leaves_the_choice_among_right_places() -> None:
     starts, ends = torch.tensor([[0.0, math.log(2), math.log(5)]]), torch.tensor([[math.log(3), 0.0, 0.0]])
     target = torch.tensor([[[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]])
@@ -232,13 +203,6 @@ def test_the_loss_leaves_the_choice_among_right_places() -> None:
     assert loss.item() == pytest.approx(-(math.log(7 / 8) + math.log(1 / 5)) / 2)
     assert right.tolist() == [0]
     assert span_loss(starts, ends.flip(1), target)[1].tolist() == [1]
-
-
-def test_an_answer_counts_as_the_best_of_the_right_ones() -> None:
-    score = scored("the old king", ["a queen", "old king", "king"])
-    assert score == {"exact_match": 1.0, "f1": 1.0}
-    assert scored("king of town", ["king", "town hall"]) == {"exact_match": 0.0, "f1": 0.5}
-    assert mean([{"f1": 1.0}, {"f1": 0.5}]) == {"f1": 0.75}
 
 
 def test_the_baseline_is_the_sentence_with_most_words_of_the_question() -> None:

@@ -1,6 +1,5 @@
 """The recipe for sentiment: SST-2 read and made natural, a tiny training from end to end, its figures."""
 
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,15 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from experiments.config import StarterConfig, UserError
-from experiments.starters.encoders import sentiment, setup
+from experiments.config import ConfigError, StarterConfig, UserError
+from experiments.starters.corpora import Corpus
 from experiments.starters.encoders.encoder import Size
-from experiments.starters.encoders.sentiment import STARTER, SentimentLesson, read
-from experiments.starters.encoders.sst2 import Review, natural, read_sst2
-from experiments.training import run as training
-from experiments.training.loop import fit
-from tasks import task_class
+from experiments.starters.encoders.sentiment import STARTER, Review, SentimentTask, bag_of_words, natural, read_sst2
 from tasks.hub.checks import check_folder
-from tests.experiments.starters.test_encoders import save_encoder
 from tests.support.runs import artifacts, only_run
+from tests.support.tiny_encoder import save_encoder, shrink_recipe, tiny_config, train_epochs, trained
 
-RECIPE = setup.Recipe(Size(layers=2, units=32, pieces=130, window=32), 6, 16, 0.01, dropout=0.0)
+TASK = "sentiment-analysis"
 
 
 def write_reviews(data_dir: Path, train: int = 160, dev: int = 40) -> Path:
@@ -41,106 +36,79 @@ def write_reviews(data_dir: Path, train: int = 160, dev: int = 40) -> Path:
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(setup.RECIPES, "sentiment-analysis", RECIPE)
-
-
-def config(data_dir: Path, **values: Any) -> StarterConfig:
-    given: dict[str, Any] = {"threads": 1, "precision": "fp32", "device": "cpu", "register": False, **values}
-    return StarterConfig(task="sentiment-analysis", data_dir=str(data_dir), **given)
+    shrink_recipe(monkeypatch, SentimentTask, Size(layers=2, units=32, pieces=130, window=32), epochs=6)
 
 
 def test_a_training_ends_in_a_folder_that_the_task_takes(store: Path) -> None:
-    data_dir, encoder = write_reviews(store / "data"), save_encoder(store / "encoder")
-    folder = store / "out"
-
-    def save(prepared: Any, network: Any, where: Path) -> Any:
-        STARTER.family.save(prepared, network, folder)
-        return STARTER.family.save(prepared, network, where)
-
-    family = type(STARTER.family)(**{**vars(STARTER.family), "save": save})
-    result = training.train(family, config(data_dir, encoder=str(encoder)))
-    assert result is not None and result.metrics["test_accuracy"] > 0.9
+    data_dir, folder = write_reviews(store / "data"), store / "out"
+    result, task, said = trained(TASK, data_dir, folder)
+    assert result.metrics["test_accuracy"] > 0.9
     assert result.columns == ("loss", "accuracy") and "validation" in result.table()
     check_folder(folder)
-    task: Any = task_class("sentiment-analysis")(folder, "starter", "cpu")
-    task.load()
     good, bad = task.run([{"text": "The house 7 was very good, really."}, {"text": "the film 3 was bad, really"}])
     assert (good["label"], bad["label"]) == ("POSITIVE", "NEGATIVE") and task.window == 32
-    left = artifacts(only_run())
-    said = json.loads((left / "reports" / "test_answers.json").read_text())
     right = sum(one["label"] == one["said"] for one in said) / len(said)
     assert len(said) == 40 and right == pytest.approx(result.metrics["test_accuracy"])
-    assert {path.name for path in (left / "plots").iterdir()} == {"loss_curve.png", "accuracy_curve.png"}
+    plots = artifacts(only_run()) / "plots"
+    assert {path.name for path in plots.iterdir()} == {"loss_curve.png", "accuracy_curve.png"}
     # The figures are of the folder, and the same as the training's.
-    figures = {figure.name: figure for figure in STARTER.judge(folder, data_dir).figures}
+    figures = {figure.name: figure for figure in STARTER.evaluate(folder, data_dir).figures}
     accuracy = figures["accuracy on SST-2 dev (40 sentences)"]
     assert accuracy.value == pytest.approx(right) and "majority class 0." in accuracy.beside
-    seconds = figures["seconds from loading the model to its first answer"].value
-    assert 0 < seconds < 3
-
-
-def test_random_weights_learn_too(tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = setup.Recipe(Size(layers=1, units=32, pieces=90, window=32), 2, 16, 0.001)
-    monkeypatch.setitem(setup.RECIPES, "sentiment-analysis", small)
-    made = prepared(config(write_reviews(tmp_path)), accelerator)
-    before = made.evaluate(made.state.network)["loss"]
-    run(made, 2)
-    assert made.state.history[-1]["val_loss"] < before and made.title == "starter sentiment from random weights, seed 0"
+    assert 0 < figures["seconds from loading the model to its first answer"].value < 3
+    card = (folder / "README.md").read_text()
+    assert "| parameters | " in card and "Not measured yet." in card and "SST-2" in card
 
 
 def prepared(given: StarterConfig, accelerator: Accelerator) -> Any:
     return STARTER.family.prepare(STARTER.family.decide(given), accelerator)
 
 
-def run(made: Any, epochs: int) -> None:
-    fit(
-        made.state,
-        batches=made.batches.epoch,
-        step=made.step,
-        evaluate=made.evaluate,
-        epochs=epochs,
-        seed=made.config.seed,
-        on_epoch_end=lambda *_: None,
-        grad_clip=made.config.grad_clip,
-    )
-
-
-def test_going_on_from_a_checkpoint_changes_nothing(tmp_path: Path, accelerator: Accelerator) -> None:
-    given = config(write_reviews(tmp_path), encoder=str(save_encoder(tmp_path / "encoder")), epochs=2)
+def test_random_weights_learn_and_going_on_from_a_checkpoint_changes_nothing(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SentimentTask, "size", Size(layers=1, units=32, pieces=90, window=32))
+    given = tiny_config(TASK, write_reviews(tmp_path), epochs=2, learning_rate=0.001)
     straight, halted, resumed = (prepared(given, accelerator) for _ in range(3))
-    run(straight, 2)
-    run(halted, 1)
+    before = straight.evaluate(straight.state.network)["loss"]
+    train_epochs(straight, 2)
+    assert straight.state.history[-1]["val_loss"] < before
+    assert straight.title == "starter sentiment from random weights, seed 0"
+    train_epochs(halted, 1)
     resumed.state.restore(halted.state.tensors(), halted.state.values())
-    run(resumed, 2)
+    train_epochs(resumed, 2)
     for name, value in straight.state.tensors()["model"].items():
         assert torch.equal(value, resumed.state.tensors()["model"][name]), name
 
 
+def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path, accelerator: Accelerator) -> None:
+    with pytest.raises(ConfigError, match="batch_size is 16; valid: 1 to 9"):
+        prepared(tiny_config(TASK, write_reviews(tmp_path), train_size=9), accelerator)
+
+
 def test_every_sentence_is_seen_in_both_forms_in_turns(tmp_path: Path, accelerator: Accelerator) -> None:
-    given = config(write_reviews(tmp_path), encoder=str(save_encoder(tmp_path / "encoder")))
-    lesson = prepared(given, accelerator).lesson
-    one, other, again = (lesson.items(epoch) for epoch in (1, 2, 3))
-    for place, (raw, typed) in enumerate(zip(*lesson.forms, strict=True)):
+    given = tiny_config(TASK, write_reviews(tmp_path), encoder=str(save_encoder(tmp_path / "encoder")))
+    task = prepared(given, accelerator).task
+    one, other, again = (task.items(epoch) for epoch in (1, 2, 3))
+    for place, (raw, typed) in enumerate(zip(*task.forms, strict=True)):
         assert [tuple(items[place].tokens) for items in (one, other)] == [
             tuple(form.tokens) for form in ((raw, typed) if place % 2 else (typed, raw))
         ]
         assert one[place].tokens == again[place].tokens and raw.tokens != typed.tokens
-        assert raw.target.item() == typed.target.item() == lesson.data.train[place].label
+        assert raw.target.item() == typed.target.item() == task.data.train[place].label
 
 
 def test_train_size_cuts_the_training_sentences_only(tmp_path: Path) -> None:
-    data_dir = write_reviews(tmp_path)
-    whole, cut = read(config(data_dir)), read(config(data_dir, train_size=20))
-    assert cut.data.train == whole.data.train[:20] and cut.data.val == whole.data.val and cut.data.test
-    assert cut.identity().sha256 != whole.identity().sha256
-    assert cut.identity().split_sha256 == whole.identity().split_sha256
+    whole = read_sst2(write_reviews(tmp_path))
+    cut = SentimentTask.load(tiny_config(TASK, tmp_path, train_size=20)).data
+    assert cut.train == whole.train[:20] and cut.val == whole.val and cut.test == whole.test
+    assert cut.digest() != whole.digest() and cut.held_out_digest() == whole.held_out_digest()
 
 
 def test_validation_is_held_out_by_the_sentence(tmp_path: Path) -> None:
     data = read_sst2(write_reviews(tmp_path, train=1000))
     assert 60 < len(data.val) < 140 and len(data.train) + len(data.val) == 1000 and len(data.test) == 40
     assert not {review.text for review in data.train} & {review.text for review in data.val}
-    assert isinstance(read(config(tmp_path)), SentimentLesson)
 
 
 @pytest.mark.parametrize("line", ["no tab", "text\t2", "text\t", "text\t1 "])
@@ -171,5 +139,5 @@ def test_sentences_become_what_people_type(text: str, expected: str) -> None:
 
 def test_a_bag_of_words_learns_from_all_that_is_not_tested() -> None:
     rows = [Review(text, label) for text, label in (("good film", 1), ("bad film", 0)) for _ in range(5)]
-    data = sentiment.Sst2(tuple(rows), (Review("fine film", 1),) * 5, (Review("so fine", 0), Review("so bad", 0)))
-    assert sentiment._bag_of_words(data) == ["POSITIVE", "NEGATIVE"]
+    data = Corpus(tuple(rows), (Review("fine film", 1),) * 5, (Review("so fine", 0), Review("so bad", 0)))
+    assert bag_of_words(data) == ["POSITIVE", "NEGATIVE"]

@@ -4,31 +4,27 @@ import json
 import math
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from experiments.config import StarterConfig, UserError
+from experiments.config import UserError
 from experiments.evaluation.text_metrics import rouge
-from experiments.starters.encoders import setup
+from experiments.starters.corpora import Corpus
 from experiments.starters.encoders.encoder import Size
-from experiments.starters.encoders.scitldr import Paper, SciTldr, read_scitldr
 from experiments.starters.encoders.summaries import (
     STARTER,
-    SummaryLesson,
+    Paper,
+    SummaryTask,
     choice_loss,
     lead,
+    read_scitldr,
     scored,
-    wanted_shares,
+    wanted_fractions,
 )
-from experiments.training import run as training
-from tasks import task_class
 from tasks.hub.checks import check_folder
-from tests.experiments.starters.test_encoders import save_encoder, tokenizer
-from tests.support.runs import artifacts, only_run
+from tests.support.tiny_encoder import shrink_recipe, tiny_config, tokenizer, trained
 
-RECIPE = setup.Recipe(Size(layers=2, units=32, pieces=160, window=64), 8, 16, 0.01, dropout=0.0)
 NOISE = ["The river is old.", "The king was in town.", "A dog found the house.", "What is new in the sea?"]
 
 
@@ -50,40 +46,21 @@ def write_papers(data_dir: Path, train: int = 120, dev: int = 20) -> Path:
 
 
 def test_a_training_ends_in_a_folder_that_the_task_takes(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(setup.RECIPES, "summarization", RECIPE)
-    data_dir, encoder = write_papers(store / "data"), save_encoder(store / "encoder")
-    folder = store / "out"
-
-    def save(prepared: Any, network: Any, where: Path) -> Any:
-        STARTER.family.save(prepared, network, folder)
-        return STARTER.family.save(prepared, network, where)
-
-    family = type(STARTER.family)(**{**vars(STARTER.family), "save": save})
-    given = StarterConfig(
-        task="summarization",
-        data_dir=str(data_dir),
-        encoder=str(encoder),
-        threads=1,
-        precision="fp32",
-        device="cpu",
-        register=False,
-    )
-    result = training.train(family, given)
-    assert result is not None and result.metrics["test_accuracy"] > 0.9 and result.metrics["test_rougeL"] > 0.8
+    shrink_recipe(monkeypatch, SummaryTask, Size(layers=2, units=32, pieces=160, window=64), epochs=8)
+    data_dir, folder = write_papers(store / "data"), store / "out"
+    result, task, said = trained("summarization", data_dir, folder)
+    assert result.metrics["test_accuracy"] > 0.9 and result.metrics["test_rougeL"] > 0.8
     check_folder(folder)
-    task: Any = task_class("summarization")(folder, "starter", "cpu")
-    task.load()
     [row] = task.run([{"text": "The sea is old. The cat was in the house. We show that our method lost the dog."}])
     assert row["summary"] == "We show that our method lost the dog."
     # The task says what was measured in training.
-    said = json.loads((artifacts(only_run()) / "reports" / "test_answers.json").read_text())
     papers = read_scitldr(data_dir).test
     assert [one["said"] for one in said] == [row["summary"] for row in task.run([{"text": one.text} for one in papers])]
-    figures = {figure.name: figure for figure in STARTER.judge(folder, data_dir).figures}
-    rouge_l = figures["ROUGE-L on SciTLDR-A dev (20 abstracts)"]
+    found = STARTER.evaluate(folder, data_dir)
+    rouge_l = {figure.name: figure for figure in found.figures}["ROUGE-L on SciTLDR-A dev (20 abstracts)"]
     assert rouge_l.value == pytest.approx(result.metrics["test_rougeL"], abs=1e-6)
     assert float(rouge_l.beside.split()[-1]) < rouge_l.value
-    assert "**Story.** " in STARTER.judge(folder, data_dir).examples
+    assert found.examples.count("\n\n> ") == 2
 
 
 def test_validation_is_held_out_by_title(tmp_path: Path) -> None:
@@ -102,7 +79,7 @@ def test_damaged_data_are_named(tmp_path: Path, line: str) -> None:
 
 
 def test_sentences_are_wanted_as_they_resemble_the_summary() -> None:
-    shares = wanted_shares(["we lit the lamp", "the lamp", "nothing of it"], ["We lit the lamp."])
+    shares = wanted_fractions(["we lit the lamp", "the lamp", "nothing of it"], ["We lit the lamp."])
     assert shares.sum().item() == pytest.approx(1) and shares[0] > 0.9 and shares[1] > shares[2]
     # "the lamp": ROUGE-1 and -L 2 of 2 and 4 words, ROUGE-2 1 of 1 and 3 pairs.
     score = (2 * 2 / 6 * 2 + 2 * 1 / 4) / 3
@@ -110,7 +87,7 @@ def test_sentences_are_wanted_as_they_resemble_the_summary() -> None:
 
 
 def test_the_best_of_several_summaries_counts() -> None:
-    assert scored("a lamp", ["nothing", "a lamp"]) == rouge(["a lamp"], ["a lamp"])
+    assert scored("a lamp", ["nothing", "a lamp"]) == rouge("a lamp", "a lamp")
 
 
 def test_the_loss_is_of_the_choice_among_sentences() -> None:
@@ -127,21 +104,21 @@ def test_the_loss_is_of_the_choice_among_sentences() -> None:
 
 def test_what_is_longer_than_the_window_is_cut() -> None:
     paper = Paper("x", " ".join(["The old king was lost. We show our method."] * 8), ("We show our method.",))
-    lesson = SummaryLesson(SciTldr((paper,), (), ()), "")
-    lesson.tokenizer = tokenizer()
-    lesson.tokenizer.model_max_length = 32
-    (item,) = lesson.encode([paper])
+    task = SummaryTask(Corpus((paper,), (), ()), tiny_config("summarization", Path()))
+    task.tokenizer = tokenizer()
+    task.tokenizer.model_max_length = 32
+    (item,) = task.encode([paper])
     assert len(item.tokens) == 32 == item.target.shape[1]
     owners, shares = item.target[0].long().tolist(), item.target[1]
     assert owners[0] == 0 and owners[1:] == sorted(owners[1:]) and max(owners) > 3
     assert shares[owners.index(2)] > shares[owners.index(1)] > 0 == shares[0]
     # Scores of a text of one window, and of its padding.
-    lesson.tokenizer.model_max_length = 512
+    task.tokenizer.model_max_length = 512
     short = Paper("y", "The king was lost. We show our method.", ())
     logits = torch.full((40,), 50.0)
-    tokens = len(lesson.encode([Paper(short.title, short.text, ("x",))])[0].tokens)
+    tokens = len(task.encode([Paper(short.title, short.text, ("x",))])[0].tokens)
     logits[:tokens] = torch.linspace(0, 1, tokens)
-    assert lesson.summary(short.text, logits) == "We show our method."
+    assert task.summary(short.text, logits) == "We show our method."
 
 
 def test_the_baseline_has_as_many_words_from_the_beginning() -> None:

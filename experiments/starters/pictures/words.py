@@ -6,9 +6,12 @@ A class is a number from 0 to 19: the ten digits, then the ten kinds of Fashion-
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import yaml
 from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
@@ -18,54 +21,16 @@ WINDOW = 32  # tokens that the model reads, with the marks at both ends
 START, END = "<|startoftext|>", "<|endoftext|>"
 END_OF_WORD = "</w>"
 
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-THINGS: tuple[tuple[str, ...], ...] = (
-    ("t-shirt", "tee", "top", "tshirt", "t shirt"),
-    ("pair of trousers", "pair of pants", "pair of jeans", "trousers", "pants", "jeans"),
-    ("pullover", "sweater", "jumper", "sweatshirt"),
-    ("dress", "gown", "frock"),
-    ("coat", "jacket", "overcoat"),
-    ("sandal", "summer shoe", "sandals", "pair of sandals"),
-    ("shirt", "blouse", "button shirt"),
-    ("sneaker", "trainer", "running shoe", "sports shoe", "sneakers"),
-    ("bag", "handbag", "purse", "tote bag"),
-    ("ankle boot", "boot", "boots", "pair of boots", "ankle boots"),
-)
+_WORDS: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+DIGITS, THINGS, GROUPS = _WORDS["digits"], _WORDS["things"], _WORDS["groups"]
+NUMBERED, FRAMES = (_WORDS[name].split("; ") for name in ("numbered", "frames"))
+FILLERS = _WORDS["fillers"].split()
 CLASSES = (*"0123456789", *(names[0] for names in THINGS))
-# Words for more than one class, with the classes that they stand for.
-DIGIT_CLASSES, SHOES, GARMENTS = tuple(range(10)), (15, 17, 19), (10, 11, 12, 13, 14, 16)
-GROUPS: tuple[tuple[str, tuple[int, ...]], ...] = (
-    ("a digit", DIGIT_CLASSES),
-    ("a number", DIGIT_CLASSES),
-    ("a handwritten digit", DIGIT_CLASSES),
-    ("a shoe", SHOES),
-    ("shoes", SHOES),
-    ("footwear", SHOES),
-    ("clothes", GARMENTS),
-    ("a garment", GARMENTS),
-    ("something to wear", (*GARMENTS, *SHOES)),
-)
-NUMBERED = ("{}", "a {}", "the digit {}", "the number {}", "digit {}", "number {}", "the figure {}", "the numeral {}",
-            "a handwritten {}", "the handwritten digit {}", "a handwritten number {}")  # fmt: skip
-FRAMES = ("{}", "a picture of {}", "a photo of {}", "an image of {}", "a drawing of {}", "draw {}", "draw me {}",
-          "show me {}", "please draw {}", "i want {}", "can you draw {}?", "a grey picture of {}", "photograph of {}",
-          "{}, please", "make a picture of {}", "paint {}")  # fmt: skip
-# Words that people write around what they want. The model learns to make nothing of them.
-_FILLERS = (
-    "red blue green yellow black white grey brown pink purple orange golden silver dark light bright big small large "
-    "little tiny huge tall short long wide thin thick new old modern vintage beautiful pretty nice cute cool elegant "
-    "simple plain fancy colourful colorful clean warm cold soft leather wool cotton denim silk wooden plastic metal on "
-    "in with and for at by to from of the an table floor wall background studio street beach snow garden house man "
-    "woman boy girl child my your his her very really realistic detailed high quality style best good great sketch "
-    "portrait view front side left right open closed fashion sport winter summer spring autumn running walking "
-    "wearing isolated minimal classic cartoon art painting some this that"
-)
-FILLERS = tuple(_FILLERS.split())
 
 # How often a training prompt is empty, names a group, and has so many words in it that mean nothing.
 EMPTY, GROUPED = 0.1, 0.05
 NOISE = (0.5, 0.25, 0.15, 0.1)
-MADE_UP = 0.3  # share of such words that are random letters
+MADE_UP = 0.3  # fraction of such words that are random letters
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 
 
@@ -78,13 +43,13 @@ def named(label: int, name: int = 0) -> str:
 
 
 def understood_words() -> list[str]:
-    """The words that mean something to the model, and those that people write around them; no fillers."""
+    """The words that mean something to the model, and those that users write around them; no fillers."""
     things = [name for names in THINGS for name in names]
-    texts = (*DIGITS, *map(str, range(10)), *FRAMES, *NUMBERED, *(text for text, _ in GROUPS), *things)
+    texts = (*DIGITS, *map(str, range(10)), *FRAMES, *NUMBERED, *GROUPS, *things)
     return sorted({word.lower() for text in texts for word in WORD.findall(text)})
 
 
-def judged_prompts(label: int, count: int) -> list[str]:
+def plain_prompts(label: int, count: int) -> list[str]:
     """`count` prompts for a class, in turn of five forms: two names, three frames."""
     forms = [
         named(label),
@@ -97,16 +62,16 @@ def judged_prompts(label: int, count: int) -> list[str]:
 
 
 def training_prompt(label: int, generator: np.random.Generator) -> str:
-    """What a person might have written to get a picture of the class."""
+    """What a user might have written to get a picture of the class."""
     chance = generator.random()
     if chance < EMPTY:
         return ""
     if chance < EMPTY + GROUPED:
-        thing = _pick([text for text, classes in GROUPS if label in classes] or [named(label)], generator)
+        thing = _pick([text for text, classes in GROUPS.items() if label in classes] or [named(label)], generator)
     elif label < 10:
         thing = _pick(NUMBERED, generator).format(_pick((str(label), DIGITS[label]), generator))
     else:
-        # The first name half of the time: the others are rarer in what people write.
+        # The first name half of the time: the others are rarer in what users write.
         names = THINGS[label - 10]
         name = names[0] if generator.random() < 0.5 else _pick(names, generator)
         thing = generator.choice([name, _with_article(name), f"the {name}"], p=[0.3, 0.5, 0.2])
@@ -150,17 +115,20 @@ def _with_article(name: str) -> str:
 def make_tokenizer() -> CLIPTokenizer:
     """CLIP's kind of tokenizer whose vocabulary is the words above, each one token, and single letters for the rest."""
     things = [name for names in THINGS for name in names]
-    words = {
-        word
-        for text in (*FILLERS, *DIGITS, *FRAMES, *NUMBERED, *(text for text, _ in GROUPS), *things)
-        for word in _words(text)
-    }
+    words = {word for text in (*FILLERS, *DIGITS, *FRAMES, *NUMBERED, *GROUPS, *things) for word in _words(text)}
     merges = learn_merges(words)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = dict.fromkeys([*letters, *(letter + END_OF_WORD for letter in letters), *map("".join, merges), START, END])
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
     parts: dict[str, Any] = {"vocab": vocabulary, "merges": merges}
     return CLIPTokenizer(**parts, model_max_length=WINDOW)
+
+
+def read_prompts(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens `(m, WINDOW)` of the different prompts, padded as pipelines pad, and the row of each prompt `(n,)`."""
+    rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
+    tokens = tokenizer(list(rows), padding="max_length", truncation=True, max_length=WINDOW).input_ids
+    return torch.tensor(tokens), torch.tensor([rows[prompt] for prompt in prompts])
 
 
 def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:

@@ -11,48 +11,8 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from experiments.config import ConfigError, UserError
 from experiments.starters.encoders.batches import Item, TextBatches, collate
 from experiments.starters.encoders.encoder import Size, activations, make_start, prune
-from experiments.starters.encoders.vocabulary import (
-    count_pieces,
-    cut_tokenizer,
-    learn_tokenizer,
-    make_tokenizer,
-    pieces_to_keep,
-)
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'\"()"
-WORDS = [
-    "the", "cat", "dog", "house", "film", "story", "was", "is", "not", "good", "bad", "very", "really", "an", "and",
-    "with", "old", "new", "lighthouse", "lamp", "lit", "king", "queen", "found", "lost", "who", "what", "where", "when",
-    "in", "on", "of", "it", "we", "show", "that", "our", "method", "results", "paper", "sea", "river", "town",
-]  # fmt: skip
-PIECES = [*(f"##{letter}" for letter in LETTERS), *LETTERS, *WORDS, "##s", "##ing", "##house", "wonder", "##ful"]
-
-
-def tokenizer() -> Any:
-    """One as BERT has it, of a few words: with free places, and special tokens in the middle."""
-    names = ["[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(PIECES)]
-    return make_tokenizer({name: number for number, name in enumerate(names)}, lower=True)
-
-
-def save_encoder(folder: Path, layers: int = 2, units: int = 48, positions: int = 64) -> Path:
-    """A tiny public checkpoint, whose tokenizer cuts and pads as that of a sentence encoder does."""
-    words = tokenizer()
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        intermediate_size=units,
-        max_position_embeddings=positions,
-        initializer_range=0.2,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        BertModel(config).save_pretrained(folder)
-    words.backend_tokenizer.enable_truncation(8)
-    words.backend_tokenizer.enable_padding(length=8)
-    words.save_pretrained(folder)
-    return folder
+from experiments.starters.encoders.vocabulary import count_pieces, cut_tokenizer, learn_tokenizer, pieces_to_keep
+from tests.support.tiny_encoder import LETTERS, WORDS, save_encoder, tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +22,6 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pieces(words: Any, text: str) -> list[str]:
     return words.convert_ids_to_tokens(words(text)["input_ids"])
-
-
-# Vocabulary ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_text_within_the_kept_vocabulary_is_spelt_as_before() -> None:
@@ -111,18 +68,6 @@ def test_a_learned_vocabulary_is_the_same_each_time_and_has_its_special_tokens_f
     assert "[UNK]" not in pieces(one, "THE HOUSE")
 
 
-def test_a_cut_tokenizer_is_read_back_by_any_tool(tmp_path: Path) -> None:
-    whole = tokenizer()
-    small = cut_tokenizer(whole, pieces_to_keep(whole.get_vocab(), {}, 110))
-    small.save_pretrained(tmp_path)
-    again = AutoTokenizer.from_pretrained(tmp_path)
-    text = "Really wonderful, and it's not a film that we lost."
-    assert again(text, "a pair")["input_ids"] == small(text, "a pair")["input_ids"]
-    assert again(text, "a pair")["token_type_ids"] == small(text, "a pair")["token_type_ids"]
-
-
-# Encoder ------------------------------------------------------------------------------------------------------------
-
 TEXTS = ["The old house was lost in the sea.", "A queen found the lamp."] * 4
 
 
@@ -153,16 +98,6 @@ def test_a_smaller_encoder_has_the_weights_of_what_it_keeps(encoder: Path) -> No
     )
 
 
-def test_random_weights_are_those_of_the_seed() -> None:
-    size = Size(layers=1, units=24, pieces=80, window=16)
-    networks = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        networks.append(make_start("none", size, TEXTS).network(BertForSequenceClassification, 0.1))
-    one, same, other = (network.bert.encoder.layer[0].intermediate.dense.weight for network in networks)
-    assert torch.equal(one, same) and not torch.equal(one, other) and one.shape == (24, 384)
-
-
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
@@ -183,9 +118,6 @@ def test_a_folder_without_an_encoder_is_refused_in_one_line(tmp_path: Path, dama
 def test_an_encoder_that_is_too_small_is_refused(encoder: Path, size: Size) -> None:
     with pytest.raises(ConfigError, match="with 2 layers and 64 positions; valid: at least"):
         make_start(str(encoder), size, TEXTS)
-
-
-# Pruning ------------------------------------------------------------------------------------------------------------
 
 
 def test_units_that_are_constant_or_unheard_are_dropped_without_a_change(encoder: Path) -> None:
@@ -218,9 +150,6 @@ def test_activations_do_not_count_padding(encoder: Path) -> None:
     sizes = [len(words(text)["input_ids"]) for text in texts]
     mean = (alone[0] * sizes[0] + alone[1] * sizes[1]) / sum(sizes)
     assert torch.allclose(together[0], mean, atol=1e-5) and (together[1] > 0).all()
-
-
-# Batches ------------------------------------------------------------------------------------------------------------
 
 
 def item(number: int, length: int) -> Item:
