@@ -230,6 +230,16 @@ def naming_row(number: int, count: int) -> Iterator[None]:
         raise TaskRowError(number, count, str(error)) from error
 
 
+@contextmanager
+def naming_part(first: int, count: int) -> Iterator[None]:
+    """Errors in a part of `count` rows, which begins with row `first` (from 1), name their row among all rows."""
+    try:
+        yield
+    except TaskInputError as error:
+        row, fault = (error.row, error.fault) if isinstance(error, TaskRowError) else (1, str(error))
+        raise (TaskRowError(first + row - 1, count, fault) if count > 1 else TaskInputError(fault)) from error
+
+
 def each_row(rows: Sequence[Any], make: Callable[[Any], Made]) -> list[Made]:
     """What `make` makes of each row, one at a time. An error in one of several rows says in which."""
     made = []

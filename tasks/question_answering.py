@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.base import Cancel, stop_if
+from tasks.base import Cancel, naming_part, stop_if
 from tasks.engines.pretrained import PretrainedTask, read_together
 from tasks.parameters import Parameters, option
 
@@ -47,7 +47,7 @@ class QuestionAnswering(PretrainedTask):
         results: list[dict[str, Any]] = []
         for group in read_together(rows, lambda row: len(row["question"]) + len(row["context"])):
             stop_if(cancel)
-            with self.lock:
+            with self.lock, naming_part(len(results) + 1, len(rows)):
                 found = self.pipeline.several(group, parameters["top_k"], cancel)
             results += [{**one["answers"][0], **one} for one in found]
         return results

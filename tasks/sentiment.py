@@ -1,11 +1,12 @@
 """Task `sentiment-analysis`: how a text feels, or whatever else a text classifier was trained to tell."""
 
+from collections import Counter
 from collections.abc import Generator, Mapping
 from typing import Any
 
 import numpy as np
 
-from tasks.base import Cancel, TaskInputError, never, stop_if
+from tasks.base import Cancel, TaskInputError, each_row, naming_part, naming_row, never, stop_if
 from tasks.engines.pretrained import PretrainedTask, read_together
 from tasks.engines.streaming import Event
 from tasks.parameters import Parameters, option
@@ -48,7 +49,7 @@ class SentimentAnalysis(PretrainedTask):
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         if parameters["explain"]:
-            return [_last(self._explained(row["text"], cancel)) for row in rows]
+            return each_row(rows, lambda row: _last(self._explained(row["text"], cancel)))
         return self._answers([row["text"] for row in rows], cancel)
 
     def in_pieces(self, parameters: Mapping[str, Any]) -> bool:
@@ -62,12 +63,13 @@ class SentimentAnalysis(PretrainedTask):
             return (yield from self._explained(row["text"], cancel))
         return self._answers([row["text"]], cancel)[0]
 
-    def _answers(self, texts: list[str], cancel: Cancel) -> list[dict[str, Any]]:
-        results = []
+    def _answers(self, texts: list[str], cancel: Cancel, known: bool = True) -> list[dict[str, Any]]:
+        """Args: known: refuse a text of which nothing has a token: the rest of one, without a word, may have none."""
+        results: list[dict[str, Any]] = []
         for group in read_together(texts, len):
             stop_if(cancel)
-            with self.lock:
-                results += self._classify(group, cancel)
+            with self.lock, naming_part(len(results) + 1, len(texts)):
+                results += self._classify(group, cancel, known)
         return results
 
     def _explained(self, text: str, cancel: Cancel) -> Generator[Event, None, dict[str, Any]]:
@@ -84,7 +86,7 @@ class SentimentAnalysis(PretrainedTask):
         for step, batch in enumerate(batches if len(parts) > 1 else [], 1):
             if cancel():
                 break
-            without = self._answers([left_out(text, start, end) for start, end in batch], never)
+            without = self._answers([left_out(text, start, end) for start, end in batch], never, known=False)
             words += [
                 {
                     "word": text[start:end],
@@ -97,13 +99,17 @@ class SentimentAnalysis(PretrainedTask):
             yield {"step": step, "steps": len(batches)}
         return {**result, "words": words}
 
-    def _classify(self, texts: list[str], cancel: Cancel) -> list[dict[str, Any]]:
+    def _classify(self, texts: list[str], cancel: Cancel, known: bool) -> list[dict[str, Any]]:
         encoded = self.encode(texts, truncation=True, max_length=self.window, return_overflowing_tokens=True)
         owners = encoded.pop("overflow_to_sample_mapping")
-        for owner in set(owners):
-            if owners.count(owner) > MAX_WINDOWS:
-                most = MAX_WINDOWS * self.window
-                raise TaskInputError(f"text has more than {most} tokens; valid: at most so many for this model")
+        least = max(1, self.tokenizer.num_special_tokens_to_add() + known)
+        for owner, windows in Counter(owners).items():
+            with naming_row(owner + 1, len(texts)):
+                if windows > MAX_WINDOWS:
+                    most = MAX_WINDOWS * self.window
+                    raise TaskInputError(f"text has more than {most} tokens; valid: at most so many for this model")
+                if len(encoded["input_ids"][owners.index(owner)]) < least:
+                    raise TaskInputError("text has nothing in it that this model knows; valid: text with letters")
         scores = self._window_scores(encoded, cancel)
         results = []
         for index in range(len(texts)):
@@ -116,8 +122,6 @@ class SentimentAnalysis(PretrainedTask):
     def _window_scores(self, encoded: Any, cancel: Cancel) -> np.ndarray:
         """Class scores of each window, `(windows, classes)`."""
         lengths = [len(tokens) for tokens in encoded["input_ids"]]
-        if min(lengths) <= self.tokenizer.num_special_tokens_to_add():
-            raise TaskInputError("text has nothing in it that this model knows; valid: text with letters")
         # Windows of like length side by side need the least padding; a tokenizer without padding takes one at a time.
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         size = BATCH_SIZE if self.tokenizer.pad_token_id is not None else 1

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
-from tasks.base import Cancel, TaskInputError, never, stop_if
+from tasks.base import Cancel, TaskInputError, each_row, never, stop_if
 
 BATCH_SIZE = 16
 MAX_WINDOWS = 512
@@ -26,7 +26,7 @@ class ExtractiveAnswers(Pipeline):
 
     def several(self, rows: Sequence[dict[str, str]], top_k: int, cancel: Cancel) -> list[dict[str, Any]]:
         """The answers of several rows with `question` and `context`, whose windows are read in the same batches."""
-        prepared = [self.preprocess(row, **self._preprocess_params) for row in rows]
+        prepared = each_row(rows, lambda row: self.preprocess(row, **self._preprocess_params))
         windows = [window for one in prepared for window in one["windows"]]
         # Windows of like length side by side need the least padding.
         order = sorted(range(len(windows)), key=lambda place: len(windows[place].ids))

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -12,6 +12,9 @@ from tasks.base import Row
 from tasks.serve.errors import ApiError
 from tasks.serve.responses import AnswerFormat, is_output, sent_event
 
+# Fields of a row that clients of OpenAI get too where they say more than this: words that the model does not know,
+# messages that the window had no room for, a system message that the chat template drops.
+KNOWN: Mapping[str, Any] = {"unknown": None, "dropped_messages": 0, "system_seen": True}
 DONE = format_sse_event(data_str="[DONE]")
 
 
@@ -30,13 +33,13 @@ class CompletionFormat(AnswerFormat):
         return sent_event(error.body()) + DONE
 
     def answer(self, choices: Sequence[dict[str, Any]], rows: Sequence[Row]) -> dict[str, Any]:
-        """A whole answer."""
-        return {**self._head(self.kind), "choices": list(choices), "usage": _usage(rows)}
+        """A whole answer, with what only this gateway says of it."""
+        return {**self._head(self.kind), "choices": list(choices), "usage": _usage(rows), **_own(*rows)}
 
-    def chunk(self, choice: dict[str, Any]) -> bytes:
-        """A chunk of a stream."""
+    def chunk(self, choice: dict[str, Any], *last: Row) -> bytes:
+        """A chunk of a stream; the last one of an answer brings what only this gateway says of it."""
         usage = {"usage": None} if self.include_usage else {}
-        return sent_event({**self._head(self._chunks), "choices": [choice], **usage})
+        return sent_event({**self._head(self._chunks), "choices": [choice], **usage, **_own(*last)})
 
     def end(self, row: Row) -> bytes:
         """What a stream ends with behind its last chunk."""
@@ -73,7 +76,7 @@ class ChatFormat(CompletionFormat):
 
     def event(self, event: Row) -> bytes:
         if is_output(event):
-            end = b"" if "choices" in event else self.chunk(_part(0, {}, event["finish_reason"]))
+            end = b"" if "choices" in event else self.chunk(_part(0, {}, event["finish_reason"]), event)
             return end + self.end(event)
         if "choice" in event:
             return self.chunk({"logprobs": None, "finish_reason": None, **event["choice"]})
@@ -105,12 +108,16 @@ class TextFormat(CompletionFormat):
 
     def event(self, event: Row) -> bytes:
         if is_output(event):
-            return self.chunk(_text(0, "", event["finish_reason"])) + self.end(event)
+            return self.chunk(_text(0, "", event["finish_reason"]), event) + self.end(event)
         return self.chunk(_text(0, event["piece"]))
 
 
 def _text(index: int, text: str, finish_reason: str | None = None) -> dict[str, Any]:
     return {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
+
+
+def _own(*rows: Row) -> dict[str, Any]:
+    return {name: row[name] for row in rows for name, usual in KNOWN.items() if row.get(name, usual) != usual}
 
 
 def _usage(rows: Sequence[Row]) -> dict[str, int]:

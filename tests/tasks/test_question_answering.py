@@ -160,6 +160,9 @@ def test_questions_and_contexts_that_are_too_long_are_refused(task: Any, monkeyp
     monkeypatch.setattr(extractive, "MAX_WINDOWS", 2)
     with pytest.raises(TaskInputError, match=r"context has more than \d+ tokens; valid: at most so many"):
         task.run([{"question": QUESTION, "context": "word " * 500}])
+    short, long = {"question": QUESTION, "context": CONTEXT}, {"question": "why " * 100, "context": CONTEXT}
+    with pytest.raises(TaskInputError, match=r"^row 2 of 3: question has \d+ tokens"):
+        task.run([short, long, short])
 
 
 def test_rows_are_answered_alike_alone_and_in_batches(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:

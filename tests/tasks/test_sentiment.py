@@ -85,8 +85,22 @@ def test_every_token_of_the_window_can_be_used(task: Any) -> None:
 def test_more_windows_than_there_is_time_for_are_refused(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentiment, "MAX_WINDOWS", 3)
     assert task.run(rows(["word " * 20]))[0]["windows"] <= 3
-    with pytest.raises(TaskInputError, match=f"text has more than {3 * task.window} tokens; valid: at most"):
-        task.run(rows(["good", "word " * 500]))
+    with pytest.raises(TaskInputError, match=f"^text has more than {3 * task.window} tokens; valid: at most"):
+        task.run(rows(["word " * 500]))
+    monkeypatch.setattr(pretrained, "TEXTS_AT_ONCE", 2)
+    for place in (1, 2, 3):
+        texts = ["good"] * 3
+        texts[place - 1] = "word " * 500
+        with pytest.raises(TaskInputError, match=f"^row {place} of 3: text has more than"):
+            task.run(rows(texts))
+
+
+def test_a_text_without_a_token_is_refused_and_named(tiny_task: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tiny_task("sentiment-analysis", "distilbert-sentiment")
+    for text in ("\u202e", "\u0301"):  # BERT's normalizer drops them
+        with pytest.raises(TaskInputError, match="^row 2 of 2: text has nothing in it that this model knows"):
+            task.run(rows(["good", text]))
+    assert len(task.run(rows(["good \u202e"]), {"explain": True})) == 1
 
 
 def test_a_model_with_independent_labels_gets_a_sigmoid_each(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from tasks.engines.generation import MAX_NEW_TOKENS
 from tasks.serve.bodies import task_body
+from tasks.serve.completion_formats import ChatFormat
 from tasks.serve.completions import NATIVE, ChatBody, TextBody
 from tasks.serve.errors import ApiError
 from tests.support.gateway import Parrot, parts, sent_events
@@ -53,6 +54,17 @@ def test_a_stream_has_a_chunk_a_piece_and_ends_with_done(client: TestClient) -> 
     assert len({chunk["id"] for _, chunk in chunks}) == 1
     plain = sent_events(client.post(PATH, json=chat(stream=True)).content)
     assert all("usage" not in chunk for _, chunk in plain[:-1])
+
+
+def test_an_answer_tells_what_the_model_did_not_see() -> None:
+    row = {"reply": "Yes.", "finish_reason": "stop", "prompt_tokens": 3, "tokens": 2, "model": "m", "seconds": 0.1}
+    usual = {"dropped_messages": 0, "system_seen": True}
+    missed = {"unknown": ["😀"], "dropped_messages": 2, "system_seen": False}
+    answers = ChatFormat("m")
+    assert not answers.whole({**row, **usual}).keys() & missed.keys()
+    assert answers.whole({**row, **missed}).items() >= missed.items()
+    *_, (_, last), _ = sent_events(answers.event({**row, **missed}))
+    assert last.items() >= missed.items() and last["choices"][0]["finish_reason"] == "stop"
 
 
 def test_an_error_on_a_stream_is_one_that_clients_know(client: TestClient) -> None:
