@@ -98,7 +98,7 @@ def test_more_windows_than_there_is_time_for_are_refused(task: Any, monkeypatch:
 def test_a_text_without_a_token_is_refused_and_named(tiny_task: Get, monkeypatch: pytest.MonkeyPatch) -> None:
     task = tiny_task("sentiment-analysis", "distilbert-sentiment")
     for text in ("\u202e", "\u0301"):  # BERT's normalizer drops them
-        with pytest.raises(TaskInputError, match="^row 2 of 2: text has nothing in it that this model knows"):
+        with pytest.raises(TaskInputError, match=r"^row 2 of 2: text has nothing in it that this model knows"):
             task.run(rows(["good", text]))
     assert len(task.run(rows(["good \u202e"]), {"explain": True})) == 1
 
