@@ -23,6 +23,7 @@ from experiments.config import ConfigError
 from experiments.config.programs import GatewayConfig
 from experiments.reports.tables import to_text
 from experiments.speed.serving_run import in_turns, store_for_now
+from experiments.tracking.run import tracked_run
 from tasks import describe_folder, open_task, registry
 from tasks.catalog import catalog
 from tasks.engines.llama_server import LlamaServer
@@ -91,12 +92,10 @@ def measure_gateway(config: GatewayConfig) -> GatewayResult:
 
 
 def _register(folder: Path, package: Any) -> None:
-    import mlflow
-
     open_store()
     model = folder / "chatbot" / "model"
     write_source(model, package)
-    with mlflow.start_run():
+    with tracked_run("gateway") as tracker, tracker.active():
         info = registry.package("model", "chatbot", model, "SmolLM2-135M-Instruct")
     version = registry.register(info.model_uri, "chatbot", {"task": "chatbot"})
     registry.promote("chatbot", version.version)

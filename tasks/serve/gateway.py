@@ -96,7 +96,8 @@ class Gateway:
         self._answers.add(answer)
         try:
             given = work(asked.rows, many=asked.many, order=asked.order)
-            answer.job = self.worker.submit(version.key, given, asked.parameters, **self._told(answer))
+            on_event, on_end = self._listeners(answer)
+            answer.job = self.worker.submit(version.key, given, asked.parameters, on_event=on_event, on_end=on_end)
         except BaseException:
             self._over(answer)
             raise
@@ -115,7 +116,7 @@ class Gateway:
         await asyncio.to_thread(self.worker.close)
         self._checks.shutdown(wait=False)
 
-    def _told(self, answer: Answer) -> dict[str, Callable[..., object]]:
+    def _listeners(self, answer: Answer) -> tuple[Callable[[Row], None], Callable[[], None]]:
         """What hands a job's events to the event loop as they come, from the worker's threads."""
         tell = asyncio.get_running_loop().call_soon_threadsafe
         begun = False
@@ -128,7 +129,10 @@ class Gateway:
             if answer.pieces:
                 tell(answer.put, event)
 
-        return {"on_event": on_event, "on_end": lambda: tell(self._end, answer)}
+        def on_end() -> None:
+            tell(self._end, answer)
+
+        return on_event, on_end
 
     def _end(self, answer: Answer) -> None:
         """A job is over."""

@@ -17,7 +17,7 @@ CASES = {
     "long texts": ("sentiment-analysis", "distilbert-sentiment", [{"text": TEXT}] * 20),
     "a long text": ("sentiment-analysis", "distilbert-sentiment", {"text": TEXT}),
     "a long context": ("question-answering", "distilbert-qa", {"question": "Who?", "context": TEXT}),
-    "contexts": ("question-answering", "distilbert-qa", [{"question": "Who?", "context": LINES[0]}] * 20),
+    "contexts": ("question-answering", "distilbert-qa", [{"question": "Who?", "context": LINES[0]}] * 100),
     "next words": ("next-word-prediction", "gpt2", [{"text": LINES[0]}] * 20),
     "stories": ("story-completion", "gpt2", [{"text": LINES[0]}] * 20, {"max_new_tokens": 4}),
     "summaries": ("summarization", "t5", [{"text": LINES[0]}] * 20, {"max_length": 8, "num_beams": 1}),
