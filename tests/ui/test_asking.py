@@ -112,8 +112,18 @@ def test_a_time_limit_says_so(worker: Worker) -> None:
 
 def test_waiting_for_the_end_returns_at_the_end(worker: Worker) -> None:
     one = ask(worker, "a b", pause_ms=30)
-    one.update(PATIENCE)
+    one.await_end(PATIENCE)
+    one.update()
     assert one.over and one.seconds < PATIENCE / 2
+
+
+def test_waiting_returns_at_the_first_piece_and_then_at_the_end(worker: Worker) -> None:
+    one = ask(worker, "word " * 2000, pause_ms=5)  # ten seconds
+    one.update(PATIENCE)
+    assert one.events and not one.over
+    one.stop()
+    one.update(PATIENCE)
+    assert one.over and one.stopped
 
 
 def test_numbers_are_said_as_people_say_them() -> None:
@@ -130,9 +140,9 @@ def test_an_answer_that_leaves_the_page_is_stopped_and_still_reaches_the_history
     monkeypatch.setattr(answering, "on_answer", told.append)
     one, other = ask(worker, "word " * 2000, pause_ms=5), ask(worker, "a b")
     until(lambda: (one.update(), len(one.events) > 3)[1])
-    askings = [one, other]
-    answering.leave(askings, still=lambda asked: asked is other)
-    assert askings == [other] and not other.stopped
+    askings = [one]
+    answering.leave(askings)
+    assert askings == []
     finished(other)  # and so the first one is over
     answering.settle()
     assert told == [one] and one.stopped and len(one.text) >= 4 * len("word")

@@ -314,3 +314,37 @@ def test_a_long_message_is_shown_in_part(chat: Any) -> None:
     app.run()
     assert "The first 20,000 of 1,048,576 characters" in words(fine(app)).replace("\\", "")
     assert sum(len(str(one.value)) for one in app.markdown) < 100_000
+
+
+def test_of_a_long_conversation_the_end_is_shown_and_the_rest_at_a_click(chat: Any) -> None:
+    store, long = ConversationStore(conversations_file()), Conversation()
+    for number in range(45):
+        store.add(ME, long, Message("assistant" if number % 2 else "user", f"turn {number}.", parent=long.leaf))
+    chat.query_params["conversation"] = long.id
+    fine(chat.run())
+    assert len(chat.chat_message) == 20 and "turn 25" in words(chat) and "turn 24" not in words(chat)
+    button(chat, "Show 20 earlier messages").click().run()
+    assert len(fine(chat).chat_message) == 40
+    button(chat, "Show 5 earlier messages").click().run()
+    assert len(fine(chat).chat_message) == 45 and "turn 0\\." in words(chat)
+
+
+def test_a_document_is_dropped_into_a_message_and_cut_to_the_models_window(chat: Any) -> None:
+    field = chat.chat_input(key="chat-entry")
+    field.upload("long.txt", b"the cat sat on the mat. " * 500)
+    field.set_value("What sat?").run()
+    question, reply = conversation(fine(chat)).path()
+    (document,) = question.documents
+    assert 0 < document["used"] < len(document["text"]) == 12_000
+    assert reply.facts["prompt_tokens"] <= reply.facts["window"]
+    assert f"Only the first {document['used']:,} of 12,000 characters fit" in words(chat).replace("\\", "")
+    assert kept()[0].path()[0].documents == (document,)
+    assert chat.session_state["history"][0].row["messages"][0]["content"].startswith("[long.txt]\nthe cat")
+
+
+def test_a_document_that_cannot_be_read_is_said_and_what_was_typed_is_given_back(chat: Any) -> None:
+    field = chat.chat_input(key="chat-entry")
+    field.upload("scan.pdf", b"no pdf at all")
+    field.set_value("my long question").run()
+    assert not chat.exception and "scan\\.pdf is no PDF file" in chat.error[0].value
+    assert [one.value for one in chat.code] == ["my long question"] and not path(chat)

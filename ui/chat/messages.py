@@ -17,17 +17,29 @@ from ui.plain import escaped
 from ui.rich_text import LONGEST, rich
 
 MOST = 20_000  # characters that may be typed into a message
+SHOWN = 20  # messages at first, and more at each click: a browser takes long to draw a hundred
+EARLIER = "chat-earlier-shown"
 RATED = "chat-rated"  # replies of earlier sessions as the controls for ratings hold them
 
 
 def draw_messages(conversation: Conversation, asker: Asker, *, busy: bool) -> None:
     """Draw the shown branch. While a reply is being written, nothing of it can be changed."""
     path = conversation.path()
+    shown = path[-st.session_state.get(EARLIER, {}).get(conversation.id, SHOWN) :]
+    if len(shown) < len(path):
+        st.button(
+            f"Show {min(SHOWN, len(path) - len(shown))} earlier messages",
+            key="chat-earlier",
+            icon=":material/expand_less:",
+            type="tertiary",
+            on_click=st.session_state.__setitem__,
+            args=(EARLIER, {conversation.id: len(shown) + SHOWN}),
+        )
     # Those that are drawn with what is coming: continued, or over before the one beside them.
     coming = {
         one.id for reply in session.replies().of(conversation.id) for one in (reply.extends, reply.message) if one
     }
-    for message in path:
+    for message in shown:
         if message.id in coming:
             continue
         last = message is path[-1] and not busy

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,7 +46,8 @@ def new_cookie(*, secure: bool) -> str:
     """
     cookie: SimpleCookie = SimpleCookie()
     cookie[COOKIE] = secrets.token_urlsafe(32)
-    cookie[COOKIE].update({"httponly": True, "samesite": "Lax", "path": "/", "max-age": YEARS_S, "secure": secure})
+    how: dict[str, Any] = {"httponly": True, "samesite": "Lax", "path": "/", "max-age": YEARS_S, "secure": secure}
+    cookie[COOKIE].update(how)
     return cookie[COOKIE].OutputString()
 
 

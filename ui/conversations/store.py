@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
@@ -62,7 +63,7 @@ class ConversationStore:
             self._engine = sa.create_engine(
                 sa.URL.create("sqlite", database=str(file)), connect_args={"timeout": LOCK_S}
             )
-        sa.event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "connect", _prepare)
         # A store in memory has a single connection, and that one transaction at a time.
         self._turn = contextlib.nullcontext() if file else threading.RLock()
         with self._work() as work:
