@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from experiments.config import BenchmarkConfig, cli
 
 if TYPE_CHECKING:
-    from experiments.speed.run import BenchmarkResult
+    from experiments.speed.report import BenchmarkResult
 
 
 def main(argv: Sequence[str] | None = None) -> BenchmarkResult:

@@ -14,16 +14,16 @@ from experiments.speed.time_to_accuracy import TargetRun
 
 
 def save_throughput(path: Path, measured: Sequence[Throughput], title: str) -> None:
-    """Images per second of every way at its best batch size, a panel a model and device.
+    """Images per second of every variant at its best batch size, a panel a model and device.
 
     Lines reach from the lowest to the highest measurement; the numbers are the medians and their ratio to the plain
     loop without workers.
     """
     best = best_batch_sizes(measured)
-    names = list(dict.fromkeys(str(one.way) for one in best))
+    names = list(dict.fromkeys(str(one.variant) for one in best))
     panels = []
     for device, model in dict.fromkeys((one.device, one.model) for one in best):
-        mine = {str(one.way): one for one in best if (one.device, one.model) == (device, model)}
+        mine = {str(one.variant): one for one in best if (one.device, one.model) == (device, model)}
         plain = next(one.median / ratios(one, best)[0] for one in mine.values())
         values = [
             Interval(mine[name].median, min(mine[name].speeds), max(mine[name].speeds))

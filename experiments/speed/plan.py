@@ -4,13 +4,14 @@ import dataclasses
 import itertools
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from experiments.cnn.recipes import resolve
 from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError, names_in
 from experiments.data.images import ImageData, Subset, load_images
-from experiments.speed.throughput import MIN_BATCHES, precisions, seconds_per_image, ways
+from experiments.speed.throughput import MIN_BATCHES, precisions, seconds_per_image, variants
 from experiments.speed.time_to_accuracy import target_config
 from experiments.training import devices
 
@@ -46,16 +47,13 @@ class Plan:
         """Device, model and precision of every training to the target accuracy; none without a target."""
         if not self.config.target_accuracy:
             return []
+        chosen = self.config.target_precision
         return [
             (device, model, precision)
             for device in self.devices
             for model in self.models
-            for precision in self._target_precisions(device)
+            for precision in (precisions(device) if chosen == "all" else [devices.resolve_precision(chosen, device)])
         ]
-
-    def _target_precisions(self, device: str) -> list[str]:
-        chosen = self.config.target_precision
-        return precisions(device) if chosen == "all" else [devices.resolve_precision(chosen, device)]
 
 
 def make_plan(config: BenchmarkConfig) -> Plan:
@@ -97,9 +95,8 @@ def _devices(name: str) -> list[str]:
     return list(dict.fromkeys(("cpu", devices.resolve_device("auto"))))
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Seconds; those of training to the target are at most so many, as it may be reached before the last epoch."""
+class Estimate(NamedTuple):
+    """Seconds; those of training to the target are an upper bound, as it may be reached before the last epoch."""
 
     throughput: float
     target: float
@@ -115,9 +112,9 @@ def estimate(plan: Plan) -> Estimate:
                 cost[device, model, precision] = seconds_per_image(recipe, data, device, precision)
     throughput = 0.0
     for device in plan.devices:
-        for model, way, size in itertools.product(plan.models, ways(device), plan.sizes):
-            step = size * cost[device, model, way.precision]
-            warm_up = min(way.warm_up * step, config.seconds + step)
+        for model, variant, size in itertools.product(plan.models, variants(device), plan.sizes):
+            step = size * cost[device, model, variant.precision]
+            warm_up = min(variant.warm_up * step, config.seconds + step)
             throughput += config.repeats * (warm_up + max(config.seconds, MIN_BATCHES * step))
     target = 0.0
     images = len(plan.data.train) + EVALUATION_SHARE * len(plan.data.val)

@@ -37,7 +37,7 @@ class PictureDataset(Dataset):
 
 
 def reference_loader(dataset: PictureDataset, batch_size: int, workers: int) -> DataLoader:
-    """Shuffled batches, made in this process (0 workers) or in so many others."""
+    """Shuffled batches, made in this process (0 workers) or in others."""
     return DataLoader(
         dataset, batch_size, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0
     )

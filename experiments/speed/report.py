@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,31 @@ TARGET_COLUMNS = {
     "best_val_accuracy": "best",
     "outcome": "outcome",
 }
-Named = tuple[str, dict[str, Any]]  # what a row is called, and its numbers
+
+
+@dataclass
+class BenchmarkResult:
+    """What was measured so far."""
+
+    config: BenchmarkConfig
+    run_id: str
+    throughput: list[Throughput] = field(default_factory=list)
+    targets: list[TargetRun] = field(default_factory=list)
+
+    def table(self) -> str:
+        """The result for a terminal."""
+        lines = list(map(to_text, _tables(self)))
+        if self.targets:
+            first = self.targets[0]
+            lines.insert(1, f"\ntraining to validation accuracy {first.target:g}, seed {first.seed}")
+        return "\n".join([*lines, "", *_notes(self.config)])
 
 
 def best_batch_sizes(measured: Iterable[Throughput]) -> list[Throughput]:
-    """Of each device, model and way to train the batch size with the highest median."""
+    """Of each device, model and loop variant the batch size with the highest median."""
     groups: dict[Any, list[Throughput]] = {}
     for one in measured:
-        groups.setdefault((one.device, one.model, one.way), []).append(one)
+        groups.setdefault((one.device, one.model, one.variant), []).append(one)
     return [max(group, key=lambda one: one.median) for group in groups.values()]
 
 
@@ -47,17 +65,21 @@ def ratios(one: Throughput, best: Sequence[Throughput]) -> tuple[float, float]:
     First over that without workers, which has the same threads as ours, then over the faster one: worker processes
     come on top of the threads.
     """
-    plain = [other for other in best if (other.device, other.model, other.way.loop) == (one.device, one.model, "plain")]
-    same_threads = next(other.median for other in plain if other.way.workers == 0)
+    plain = [
+        other for other in best if (other.device, other.model, other.variant.loop) == (one.device, one.model, "plain")
+    ]
+    same_threads = next(other.median for other in plain if other.variant.workers == 0)
     return one.median / same_threads, one.median / max(other.median for other in plain)
 
 
-def shown(speed: float) -> str:
+def shown(value: object) -> str:
     """A number with the digits that matter: 12,345 but 12.3 and 1.23."""
-    return f"{speed:,.0f}" if speed >= 100 else f"{speed:#.3g}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    return "–" if value is None else str(value)
 
 
-def throughput_rows(measured: Sequence[Throughput]) -> list[Named]:
+def throughput_rows(measured: Sequence[Throughput]) -> list[dict[str, Any]]:
     """Every setting, also at batch sizes that are not its best; `measurements` are in the order they were taken."""
     best = best_batch_sizes(measured)
     rows = []
@@ -66,7 +88,7 @@ def throughput_rows(measured: Sequence[Throughput]) -> list[Named]:
         numbers = {
             "device": one.device,
             "model": one.model,
-            **one.way._asdict(),
+            **one.variant._asdict(),
             "batch_size": one.batch_size,
             "images_per_second": one.median,
             "lowest": min(one.speeds),
@@ -77,11 +99,11 @@ def throughput_rows(measured: Sequence[Throughput]) -> list[Named]:
             "to_plain_best": plain,
             "measurements": " ".join(f"{speed:.6g}" for speed in one.speeds),
         }
-        rows.append((f"{one.model}, {one.device}: {one.way}", numbers))
+        rows.append(numbers)
     return rows
 
 
-def target_rows(runs: Sequence[TargetRun]) -> list[Named]:
+def target_rows(runs: Sequence[TargetRun]) -> list[dict[str, Any]]:
     """Every training; `epochs` and the seconds are until the target was reached or the training ended."""
     rows = []
     for run in runs:
@@ -98,7 +120,7 @@ def target_rows(runs: Sequence[TargetRun]) -> list[Named]:
             "best_val_accuracy": run.best and run.best.val_accuracy,
             "best_epoch": run.best and run.best.number,
         }
-        rows.append((f"{run.model}, {run.device}, {run.precision}", numbers))
+        rows.append(numbers)
     return rows
 
 
@@ -123,57 +145,40 @@ def _identity(run: TargetRun) -> dict[str, object]:
     return {"device": run.device, "model": run.model, "precision": run.precision, "seed": run.seed}
 
 
-def csv(rows: Sequence[Named]) -> str:
-    """All numbers."""
-    return to_csv([numbers for _, numbers in rows])
+def _tables(result: BenchmarkResult) -> list[list[dict[str, str]]]:
+    """What is shown: each variant at its best batch size, then the trainings to the target, if there are any."""
+    measured, runs = result.throughput, result.targets
+    best = best_batch_sizes(measured)
+    variants = [
+        (f"{one.model}, {one.device}: {one.variant}", row)
+        for one, row in zip(measured, throughput_rows(measured), strict=True)
+        if one in best
+    ]
+    trained = [
+        (f"{run.model}, {run.device}, {run.precision}", row) for run, row in zip(runs, target_rows(runs), strict=True)
+    ]
+    return [
+        [{"": name, **{title: shown(row[key]) for key, title in columns.items()}} for name, row in rows]
+        for rows, columns in ((variants, THROUGHPUT_COLUMNS), (trained, TARGET_COLUMNS))
+        if rows
+    ]
 
 
-def _throughput_table(measured: Sequence[Throughput]) -> list[dict[str, str]]:
-    """Each way at its best batch size."""
-    return _table([row for row in throughput_rows(measured) if row[1]["best_batch_size"]], THROUGHPUT_COLUMNS)
+def page(title: str, result: BenchmarkResult, figures: Mapping[str, Path], facts: Mapping[str, str]) -> str:
+    """The whole page, with the figures by their captions."""
+    sections = [
+        Section(caption, tables=[Table(list(rows[0]), [list(row.values()) for row in rows])], figures=[(caption, file)])
+        for (caption, file), rows in zip(figures.items(), _tables(result), strict=True)
+    ]
+    return render(title, sections, facts, _notes(result.config))
 
 
-def _table(rows: Sequence[Named], columns: Mapping[str, str]) -> list[dict[str, str]]:
-    """Some of the numbers, to be shown."""
-    return [{"": name, **{title: _text(numbers[key]) for key, title in columns.items()}} for name, numbers in rows]
-
-
-def _text(value: object) -> str:
-    return "–" if value is None else shown(value) if isinstance(value, float) else str(value)
-
-
-def notes(config: BenchmarkConfig) -> list[str]:
+def _notes(config: BenchmarkConfig) -> list[str]:
     """How it was measured."""
     threads = f"{torch.get_num_threads()} of {os.cpu_count()} CPU threads"
     return [
-        f"images/s: median of {config.repeats} x {config.seconds:g} s in turns, on {threads}; each way at its own best "
-        f"batch size of {config.batch_sizes}",
+        f"images/s: median of {config.repeats} x {config.seconds:g} s in turns, on {threads}; each variant at its own "
+        f"best batch size of {config.batch_sizes}",
         "same threads, best plain: times the speed of the plain loop without workers, and of it at its best",
         "time to accuracy: one training each, in seconds; loading data and building the network do not count",
     ]
-
-
-def text_table(measured: Sequence[Throughput], runs: Sequence[TargetRun], config: BenchmarkConfig) -> str:
-    """The result for a terminal."""
-    lines = [to_text(_throughput_table(measured))]
-    if runs:
-        lines += ["", f"training to validation accuracy {runs[0].target:g}, seed {runs[0].seed}"]
-        lines.append(to_text(_table(target_rows(runs), TARGET_COLUMNS)))
-    return "\n".join([*lines, "", *notes(config)])
-
-
-def page(
-    title: str,
-    figures: Mapping[str, Path],
-    measured: Sequence[Throughput],
-    runs: Sequence[TargetRun],
-    facts: Mapping[str, str],
-    config: BenchmarkConfig,
-) -> str:
-    """The whole page, with the figures by their captions."""
-    tables = [_throughput_table(measured), *([_table(target_rows(runs), TARGET_COLUMNS)] if runs else [])]
-    sections = [
-        Section(caption, tables=[Table(list(rows[0]), [list(row.values()) for row in rows])], figures=[(caption, file)])
-        for (caption, file), rows in zip(figures.items(), tables, strict=True)
-    ]
-    return render(title, sections, facts, notes(config))

@@ -1,16 +1,18 @@
 """A benchmark from its configuration to what MLflow shows: throughput of every model, then time to accuracy."""
 
 import gc
+import re
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.config import BenchmarkConfig, ConfigError
+from experiments.reports.tables import to_csv
 from experiments.reports.text import format_duration
 from experiments.speed import figures as plots
 from experiments.speed import report
 from experiments.speed.plan import Plan, estimate, make_plan
+from experiments.speed.report import BenchmarkResult
 from experiments.speed.throughput import Throughput, measure_model
 from experiments.speed.time_to_accuracy import TargetRun, train_to_target
 from experiments.tracking.run import Tracker, git_commit, tracked_run
@@ -18,20 +20,6 @@ from experiments.training import devices
 
 EXPERIMENT = "benchmark"
 LONGEST_UNCONFIRMED = 12 * 3600
-
-
-@dataclass
-class BenchmarkResult:
-    """What was measured so far."""
-
-    config: BenchmarkConfig
-    run_id: str
-    throughput: list[Throughput] = field(default_factory=list)
-    targets: list[TargetRun] = field(default_factory=list)
-
-    def table(self) -> str:
-        """The result for a terminal."""
-        return report.text_table(self.throughput, self.targets, self.config)
 
 
 def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
@@ -48,14 +36,14 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
             data = plan.data_on(device)
             for model, recipe in plan.recipes.items():
                 started = time.perf_counter()
-                _free_memory()
+                gc.collect()  # autocast's wrapping ties each network to itself, and they may be large
                 new = measure_model(recipe, data, device, plan.sizes, config.seconds, config.repeats)
                 result.throughput += new
                 _log(plan, result, tracker, _speeds(new))
                 seconds = format_duration(time.perf_counter() - started)
                 print(f"{model}, {device}: {len(new)} settings measured, {seconds}", flush=True)
         for device, model, precision in plan.target_trainings():
-            _free_memory()
+            gc.collect()
             run = train_to_target(config, model, device, precision)
             result.targets.append(run)
             _log(plan, result, tracker, _reached(run))
@@ -98,27 +86,22 @@ def _start(plan: Plan, tracker: Tracker) -> None:
     tracker.log_dataset(data.name, data.origin, data.sha256)
 
 
-def _free_memory() -> None:
-    """Let go of the networks measured before: autocast's wrapping ties each to itself, and they may be large."""
-    gc.collect()
-
-
 def _log(plan: Plan, result: BenchmarkResult, tracker: Tracker, metrics: dict[str, float]) -> None:
     """Log what was measured so far, and what is new as metrics."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         figures = {"Training throughput": folder / "throughput.png"}
-        (folder / "throughput.csv").write_text(report.csv(report.throughput_rows(result.throughput)))
+        (folder / "throughput.csv").write_text(to_csv(report.throughput_rows(result.throughput)))
         plots.save_throughput(figures["Training throughput"], result.throughput, f"training throughput: {plan.title}")
         if result.targets:
-            (folder / "time_to_accuracy.csv").write_text(report.csv(report.target_rows(result.targets)))
+            (folder / "time_to_accuracy.csv").write_text(to_csv(report.target_rows(result.targets)))
             (folder / "curves.csv").write_text(report.curves_csv(result.targets))
             name = f"Training to validation accuracy {plan.config.target_accuracy:g}"
             figures[name] = folder / "time_to_accuracy.png"
             plots.save_targets(figures[name], result.targets, f"{name}: {plan.title}")
         facts = {"run": tracker.run_id, "commit": git_commit(), **devices.describe(plan.devices[-1])}
         title = f"Benchmark: {plan.title}"
-        html = report.page(title, figures, result.throughput, result.targets, facts, plan.config)
+        html = report.page(title, result, figures, facts)
         (folder / "benchmark.html").write_text(html, encoding="utf-8")
         tracker.log_files(folder)
     tracker.log_final(metrics, step=0)
@@ -126,7 +109,7 @@ def _log(plan: Plan, result: BenchmarkResult, tracker: Tracker, metrics: dict[st
 
 def _speeds(measured: list[Throughput]) -> dict[str, float]:
     return {
-        f"images_per_second/{one.device}/{one.model}/{str(one.way).replace(', ', '_').replace(' ', '_')}": one.median
+        f"images_per_second/{one.device}/{one.model}/{re.sub('[, ]+', '_', str(one.variant))}": one.median
         for one in report.best_batch_sizes(measured)
     }
 

@@ -10,7 +10,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -33,7 +33,7 @@ MOST_WORKERS = 8
 PROBE_SIZES, PROBE_SECONDS, SLOW_SECONDS = (8, 64), 0.05, 0.3
 
 
-class Way(NamedTuple):
+class LoopVariant(NamedTuple):
     """One way to train, whatever the batch size; `workers` is of the plain loop only."""
 
     loop: str
@@ -57,7 +57,7 @@ class Throughput:
 
     device: str
     model: str
-    way: Way
+    variant: LoopVariant
     batch_size: int
     speeds: tuple[float, ...]
 
@@ -73,60 +73,60 @@ def precisions(device: str) -> list[str]:
     return ["fp32", *(["bf16"] if has_bf16 else []), *(["fp16"] if device == "cuda" else [])]
 
 
-def ways(device: str) -> list[Way]:
+def variants(device: str) -> list[LoopVariant]:
     """Every way to train on a device, the plain loop first."""
     workers = min(MOST_WORKERS, os.cpu_count() or 1)
-    plain = [Way("plain", "fp32", "contiguous", count) for count in (0, workers)]
+    plain = [LoopVariant("plain", "fp32", "contiguous", count) for count in (0, workers)]
     formats = ("contiguous", "channels_last")
-    return plain + [Way("ours", *pair) for pair in itertools.product(precisions(device), formats)]
+    return plain + [LoopVariant("ours", *pair) for pair in itertools.product(precisions(device), formats)]
 
 
-class Stopwatch:
-    """Lets a loop train for a while and measures its speed, from when it asks for batches.
+Train = Callable[[Iterator[Any]], None]  # trains on every batch that it is given
+
+
+def speed_of(train: Train, batches: Iterator[Any], seconds: float, device: str, warm_up: int) -> float:
+    """Images per second of a loop, from when it asks for batches (images first, labels second).
 
     At least `seconds` and MIN_BATCHES count, after `warm_up` batches or as long again, whichever is shorter.
-    `speed` is in images per second; NaN before `limit` is used up.
     """
+    speed = math.nan
 
-    def __init__(self, seconds: float, device: str, warm_up: int = WARM_UP_BATCHES) -> None:
-        self.seconds = seconds
-        self.device = device
-        self.warm_up = warm_up
-        self.speed = math.nan
-
-    def limit(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """The next batches, images first and labels second, that the loop shall train on."""
+    def limited() -> Iterator[Any]:
+        nonlocal speed
         started = time.perf_counter()
-        for count in range(self.warm_up):
-            if count and time.perf_counter() - started >= self.seconds:
+        for count in range(warm_up):
+            if count and time.perf_counter() - started >= seconds:
                 break
             yield next(batches)
-        self._wait()
+        _wait(device)
         started, images, count = time.perf_counter(), 0, 0
-        while count < MIN_BATCHES or time.perf_counter() - started < self.seconds:
+        while count < MIN_BATCHES or time.perf_counter() - started < seconds:
             batch = next(batches)
             yield batch
             images += len(batch[1])
             count += 1
-        self._wait()
-        self.speed = images / (time.perf_counter() - started)
+        _wait(device)
+        speed = images / (time.perf_counter() - started)
 
-    def _wait(self) -> None:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-        elif self.device == "mps":
-            torch.mps.synchronize()
+    train(limited())
+    return speed
 
 
-@dataclass
-class _Setting:
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+class _Setting(NamedTuple):
     """A way to train with batches of one size, ready to be measured."""
 
-    way: Way
+    variant: LoopVariant
     batch_size: int
-    train: Callable[[Iterator[Any]], None]
+    train: Train
     batches: Iterator[Any]
-    speeds: list[float] = field(default_factory=list)
+    speeds: list[float]
 
 
 def measure_model(
@@ -139,43 +139,40 @@ def measure_model(
     settings = _settings(recipe, data, device, sizes)
     for _ in range(repeats):
         for setting in settings:
-            stopwatch = Stopwatch(seconds, device, setting.way.warm_up)
-            setting.train(stopwatch.limit(setting.batches))
-            setting.speeds.append(stopwatch.speed)
-    return [Throughput(device, recipe.model, s.way, s.batch_size, tuple(s.speeds)) for s in settings]
+            speed = speed_of(setting.train, setting.batches, seconds, device, setting.variant.warm_up)
+            setting.speeds.append(speed)
+    return [Throughput(device, recipe.model, s.variant, s.batch_size, tuple(s.speeds)) for s in settings]
 
 
 def seconds_per_image(recipe: CnnConfig, data: ImageData, device: str, precision: str) -> float:
     """A first look at our loop's speed, for estimates: a few small batches, and larger ones if those are fast."""
-    loop = _OurLoop(recipe, _network(recipe, data), device, Way("ours", precision, "channels_last"))
+    loop = _OurLoop(recipe, _network(recipe, data), device, LoopVariant("ours", precision, "channels_last"))
     batches, speed = _batches(recipe, data, device), math.nan
     for size in PROBE_SIZES:
-        stopwatch = Stopwatch(PROBE_SECONDS, device, warm_up=1)
-        loop(stopwatch.limit(_endless(_resized(batches, size).epoch)))
-        speed = stopwatch.speed
+        speed = speed_of(loop, _endless(_resized(batches, size).epoch), PROBE_SECONDS, device, warm_up=1)
         if size / speed > SLOW_SECONDS:
             break
     return 1 / speed
 
 
 def _settings(recipe: CnnConfig, data: ImageData, device: str, sizes: list[int]) -> list[_Setting]:
-    """One network a way, shared by its batch sizes; one copy of the images for our loop, one for the plain one."""
+    """One network a variant, shared by its batch sizes; one copy of the images for our loop, one for the plain one."""
     pictures = PictureDataset(data, recipe.crop, recipe.flip)
     batches = _batches(recipe, data, device)
     settings = []
-    for way in ways(device):
+    for variant in variants(device):
         network = _network(recipe, data)
-        if way.loop == "plain":
+        if variant.loop == "plain":
             train = reference_loop(network, device, LEARNING_RATE)
         else:
-            train = _OurLoop(recipe, network, device, way)
+            train = _OurLoop(recipe, network, device, variant)
         for size in sizes:
-            if way.workers is not None:
-                loader = reference_loader(pictures, size, way.workers)
+            if variant.workers is not None:
+                loader = reference_loader(pictures, size, variant.workers)
                 endless = _endless(lambda _, loader=loader: loader)
             else:
                 endless = _endless(_resized(batches, size).epoch)
-            settings.append(_Setting(way, size, train, endless))
+            settings.append(_Setting(variant, size, train, endless, []))
     return settings
 
 
@@ -203,12 +200,12 @@ def _endless(epoch: Callable[[int], Iterable[Any]]) -> Iterator[Any]:
 
 
 class _OurLoop:
-    """Trains on every batch it is given, by `engine.fit` with the recipe's optimizer, smoothing, clipping, average."""
+    """Trains on every batch it is given, by `loop.fit` with the recipe's optimizer, smoothing, clipping, average."""
 
-    def __init__(self, recipe: CnnConfig, network: nn.Module, device: str, way: Way) -> None:
-        self.recipe, self.device, self.way = recipe, device, way
+    def __init__(self, recipe: CnnConfig, network: nn.Module, device: str, variant: LoopVariant) -> None:
+        self.recipe, self.device, self.variant = recipe, device, variant
         self.state = make_state(
-            devices.make_accelerator(device, way.precision),
+            devices.make_accelerator(device, variant.precision),
             network,
             optimizer=recipe.optimizer,
             learning_rate=LEARNING_RATE,
@@ -218,7 +215,7 @@ class _OurLoop:
             ema_decay=recipe.ema_decay,
             total_steps=1,
         )
-        self.contiguous = way.memory_format == "contiguous"
+        self.contiguous = variant.memory_format == "contiguous"
         if self.contiguous:
             for module in (self.state.network, self.state.average):
                 if module is not None:
@@ -226,7 +223,7 @@ class _OurLoop:
 
     def __call__(self, batches: Iterator[Batch]) -> None:
         # Accelerate keeps the precision in a singleton: it must be this setting's again when its turn comes.
-        devices.make_accelerator(self.device, self.way.precision)
+        devices.make_accelerator(self.device, self.variant.precision)
         fit(
             self.state,
             batches=lambda _: map(self._laid_out, batches),
@@ -245,5 +242,5 @@ class _OurLoop:
         if not self.contiguous:
             return batch
         # Gray images count as contiguous already, whatever their strides say: `contiguous()` would leave them as they
-        # are, and convolutions would go on in channels_last.
+        # are, and convolutions would continue in channels_last.
         return batch._replace(images=batch.images.clone(memory_format=torch.contiguous_format))

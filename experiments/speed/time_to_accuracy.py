@@ -1,14 +1,14 @@
-"""How long a model takes to reach a validation accuracy, trained by its recipe through the engine, without MLflow."""
+"""How long a model takes to reach a validation accuracy, trained by its recipe, without MLflow."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import nn
 
 from experiments.cnn.augmentation import Batch
-from experiments.cnn.setup import CnnTraining, decide, prepare
+from experiments.cnn.setup import decide, prepare
 from experiments.config import BenchmarkConfig, CnnConfig
 from experiments.training import devices
 from experiments.training.loop import DivergedError, fit
@@ -72,68 +72,47 @@ def train_to_target(config: BenchmarkConfig, model: str, device: str, precision:
     """
     cnn = decide(target_config(config, model, device, precision))
     training = prepare(cnn, devices.make_accelerator(device, precision))
-    clock = _Clock(training, config.budget_seconds)
-    progress = Progress(cnn.epochs, len(training.batches), training.selected_by)
+    curve: list[Epoch] = []
+    images, evaluating, started = 0, 0.0, time.perf_counter()
+
+    def spent() -> bool:
+        return bool(config.budget_seconds) and time.perf_counter() - started >= config.budget_seconds
+
+    def batches(epoch: int) -> Iterator[Batch]:  # as far as the budget goes, but at least one
+        nonlocal images
+        for batch in training.batches.epoch(epoch):
+            yield batch
+            images += batch.total
+            if spent():
+                return
+
+    def evaluate(network: nn.Module) -> Metrics:
+        nonlocal evaluating
+        begun = time.perf_counter()
+        metrics = training.evaluate(network)
+        evaluating += time.perf_counter() - begun
+        return metrics
+
+    def on_epoch_end(number: int, metrics: Metrics) -> None:
+        seconds = time.perf_counter() - started
+        curve.append(Epoch(number, images, seconds - evaluating, seconds, metrics))
+
     try:
         fit(
             training.state,
-            batches=clock.batches,
+            batches=batches,
             step=training.step,
-            evaluate=clock.evaluate,
+            evaluate=evaluate,
             epochs=cnn.epochs,
             seed=cnn.seed,
-            on_epoch_end=clock.epoch_ended,
-            solved=lambda metrics: metrics["val_accuracy"] >= config.target_accuracy or clock.spent,
+            on_epoch_end=on_epoch_end,
+            solved=lambda metrics: metrics["val_accuracy"] >= config.target_accuracy or spent(),
             grad_clip=cnn.grad_clip,
-            progress=progress.bar,
+            progress=Progress(cnn.epochs, len(training.batches), training.selected_by).bar,
         )
-        outcome = _outcome(clock, config)
+        outcome = f"budget of {config.budget_seconds:g} s spent" if spent() else "epochs over"
+        if curve[-1].val_accuracy >= config.target_accuracy:
+            outcome = REACHED
     except DivergedError as error:
         outcome = f"diverged: {error}"
-    return TargetRun(device, model, precision, cnn.seed, config.target_accuracy, outcome, tuple(clock.curve))
-
-
-def _outcome(clock: "_Clock", config: BenchmarkConfig) -> str:
-    if clock.curve[-1].val_accuracy >= config.target_accuracy:
-        return REACHED
-    if clock.spent:
-        return f"budget of {config.budget_seconds:g} s spent"
-    return "epochs over"
-
-
-class _Clock:
-    """Keeps the times of a training apart, and ends it when its budget (seconds; 0 = none) is spent."""
-
-    def __init__(self, training: CnnTraining, budget: float) -> None:
-        self.training = training
-        self.budget = budget
-        self.curve: list[Epoch] = []
-        self.spent = False
-        self._started = time.perf_counter()
-        self._evaluating = 0.0
-        self._images = 0
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch, as far as the budget goes, but at least one."""
-        for batch in self.training.batches.epoch(epoch):
-            yield batch
-            self._images += batch.total
-            if self._check():
-                return
-
-    def evaluate(self, network: nn.Module) -> Metrics:
-        """Validation metrics; the time that it takes is not counted as training."""
-        started = time.perf_counter()
-        metrics: dict[str, Any] = self.training.evaluate(network)
-        self._evaluating += time.perf_counter() - started
-        return metrics
-
-    def epoch_ended(self, number: int, metrics: Metrics) -> None:
-        """Note when an epoch ended, and whether the budget has room for another."""
-        seconds = time.perf_counter() - self._started
-        self.curve.append(Epoch(number, self._images, seconds - self._evaluating, seconds, metrics))
-        self._check()
-
-    def _check(self) -> bool:
-        self.spent = bool(self.budget) and time.perf_counter() - self._started >= self.budget
-        return self.spent
+    return TargetRun(device, model, precision, cnn.seed, config.target_accuracy, outcome, tuple(curve))

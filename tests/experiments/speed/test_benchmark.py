@@ -13,11 +13,12 @@ from mlflow.entities import Run
 
 from experiments import benchmark
 from experiments.cnn.setup import CnnTraining
-from experiments.config import CNN_GROUPS, BenchmarkConfig, ConfigError, TrainingError
+from experiments.config import CNN_GROUPS, BenchmarkConfig, ConfigError
+from experiments.reports.tables import to_csv
 from experiments.speed import plan, report, run, throughput
 from experiments.speed.plan import Estimate, make_plan
-from experiments.speed.report import best_batch_sizes, text_table
-from experiments.speed.throughput import MIN_BATCHES, Stopwatch, Throughput, Way, ways
+from experiments.speed.report import BenchmarkResult, best_batch_sizes
+from experiments.speed.throughput import MIN_BATCHES, LoopVariant, Throughput, speed_of, variants
 from experiments.speed.time_to_accuracy import train_to_target
 from experiments.training import devices
 from experiments.training.state import StepResult
@@ -69,7 +70,7 @@ def test_every_way_and_model_is_measured_then_trained_to_the_target_and_logged(
 
     table = rows(artifact(run, "throughput.csv"))
     assert {row["model"] for row in table} == {"lenet5", "alexnet_small"}
-    assert len(table) == 2 * len(ways("cpu"))
+    assert len(table) == 2 * len(variants("cpu"))
     for row in table:
         measured = [float(speed) for speed in row["measurements"].split()]
         assert len(measured) == int(row["n"]) == 2
@@ -131,27 +132,10 @@ def test_each_way_really_has_its_precision_and_memory_format(monkeypatch: pytest
     planned = make_plan(BenchmarkConfig(batch_sizes="16", train_size=100, threads=1))
     measured = throughput.measure_model(planned.recipes["lenet5"], planned.data, "cpu", [16, 32], 0.01, 2)
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    assert seen == [{(kinds[way.precision], way.memory_format == "channels_last")} for way in ways("cpu")]
-    assert [(one.way, one.batch_size) for one in measured] == list(itertools.product(ways("cpu"), [16, 32]))
-
-
-def test_a_setting_gets_its_own_precision_back_when_its_turn_comes() -> None:
-    planned = make_plan(BenchmarkConfig(batch_sizes="16", train_size=100))
-    recipe, seen = planned.recipes["lenet5"], []
-    batches = list(throughput._batches(recipe, planned.data, "cpu").epoch(1))
-    loops = [
-        throughput._OurLoop(recipe, throughput._network(recipe, planned.data), "cpu", Way("ours", name, "contiguous"))
-        for name in ("fp32", "bf16")
+    assert seen == [
+        {(kinds[variant.precision], variant.memory_format == "channels_last")} for variant in variants("cpu")
     ]
-    for loop in (loops[0], loops[1], loops[0]):
-
-        def watched(model: Any, batch: Any, loop: Any = loop) -> StepResult:
-            seen.append(loop.state.accelerator.mixed_precision)
-            return throughput.classification_step(model, batch)
-
-        loop._step = watched
-        loop(iter(batches[:1]))
-    assert seen == ["no", "bf16", "no"]
+    assert [(one.variant, one.batch_size) for one in measured] == list(itertools.product(variants("cpu"), [16, 32]))
 
 
 class Clock:
@@ -168,7 +152,7 @@ class Clock:
     [(0.1, [0, 1, 2, *range(3, 13)]), (5.0, [0, *range(1, 1 + MIN_BATCHES)])],
     ids=["fast: as many as fill the second", "slow: three batches after a single one to warm up"],
 )
-def test_the_stopwatch_counts_whole_batches_after_the_warm_up(
+def test_the_speed_counts_whole_batches_after_the_warm_up(
     monkeypatch: pytest.MonkeyPatch, a_batch: float, taken: list[int]
 ) -> None:
     clock = Clock()
@@ -178,16 +162,21 @@ def test_the_stopwatch_counts_whole_batches_after_the_warm_up(
         for number in itertools.count():
             yield number, [0] * 20
 
-    stopwatch, got = Stopwatch(0.95, "cpu", warm_up=3), []
-    for number, _ in stopwatch.limit(source()):
-        got.append(number)
-        clock.now += a_batch
+    got = []
+
+    def train(batches: Iterator[tuple[int, list[int]]]) -> None:
+        for number, _ in batches:
+            got.append(number)
+            clock.now += a_batch
+
+    assert speed_of(train, source(), 0.95, "cpu", warm_up=3) == pytest.approx(20 / a_batch)
     assert got == taken
-    assert stopwatch.speed == pytest.approx(20 / a_batch)
 
 
 def measured(form: str, size: int, *speeds: float, workers: int | None = None, model: str = "lenet5") -> Throughput:
-    return Throughput("cpu", model, Way("ours" if workers is None else "plain", "fp32", form, workers), size, speeds)
+    return Throughput(
+        "cpu", model, LoopVariant("ours" if workers is None else "plain", "fp32", form, workers), size, speeds
+    )
 
 
 def test_table_and_csv_compare_medians_at_each_way_s_best_batch_size() -> None:
@@ -201,10 +190,10 @@ def test_table_and_csv_compare_medians_at_each_way_s_best_batch_size() -> None:
     ]
     best = best_batch_sizes(everything)
     assert [(one.batch_size, one.median) for one in best] == [(16, 100), (16, 200), (32, 500), (16, 1.25)]
-    lines = text_table(everything, [], BenchmarkConfig()).splitlines()
+    lines = BenchmarkResult(BenchmarkConfig(), "", everything).table().splitlines()
     assert next(line for line in lines if "ours" in line).split()[-6:] == ["32", "500", "400", "600", "5.00", "2.50"]
     assert next(line for line in lines if "vgg11" in line).split()[-5] == "1.25"
-    lines = list(csv.DictReader(report.csv(report.throughput_rows(everything)).splitlines()))
+    lines = list(csv.DictReader(to_csv(report.throughput_rows(everything)).splitlines()))
     assert [row["best_batch_size"] for row in lines] == ["true", "false", "true", "false", "true", "true"]
     assert float(lines[3]["to_plain_same_threads"]) == 3 and float(lines[5]["to_plain_best"]) == 1
 
@@ -282,12 +271,12 @@ def test_the_estimate_allows_for_slow_networks_and_for_the_budget(monkeypatch: p
     monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1.0)
     slow = plan.estimate(make_plan(training(batch_sizes="32", repeats=2, target_accuracy=0.9, budget_seconds=60)))
     assert slow.target == 60
-    at_least = len(ways("cpu")) * 2 * 32 * MIN_BATCHES
+    at_least = len(variants("cpu")) * 2 * 32 * MIN_BATCHES
     assert at_least < slow.throughput < 2 * at_least
     monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1e-6)
     fast = plan.estimate(make_plan(training(batch_sizes="32", repeats=2, seconds=5.0)))
     assert fast.target == 0
-    assert fast.throughput == pytest.approx(len(ways("cpu")) * 2 * 5.0, rel=0.01)
+    assert fast.throughput == pytest.approx(len(variants("cpu")) * 2 * 5.0, rel=0.01)
 
 
 def test_days_need_a_confirmation(store: Path, monkeypatch: pytest.MonkeyPatch, fp32_only: None) -> None:
@@ -332,15 +321,3 @@ def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="benchmark runs in one process"):
         benchmark.main(QUICK)
-
-
-def test_what_goes_wrong_after_the_start_fails_the_run(
-    store: Path, monkeypatch: pytest.MonkeyPatch, fp32_only: None
-) -> None:
-    def breaks(*_: Any) -> list[Throughput]:
-        raise ConfigError("no memory")
-
-    monkeypatch.setattr(run, "measure_model", breaks)
-    with pytest.raises(TrainingError, match="no memory"):
-        benchmark.main(QUICK)
-    assert [run.info.status for run in runs()] == ["FAILED"]
