@@ -30,7 +30,7 @@ class ExtractiveAnswers(Pipeline):
         windows = [window for one in prepared for window in one["windows"]]
         # Windows of like length side by side need the least padding.
         order = sorted(range(len(windows)), key=lambda place: len(windows[place].ids))
-        read = self.forward({"windows": [windows[place] for place in order]}, cancel=cancel)
+        read: Any = self.forward({"windows": [windows[place] for place in order]}, cancel=cancel)
         scores = dict(zip(order, zip(read["starts"], read["ends"], strict=True), strict=True))
         results, first = [], 0
         for one in prepared:
