@@ -82,9 +82,12 @@ def start_worker(
     machine one would otherwise find every trial taken.
     """
     CONTEXT.set_forkserver_preload(["experiments.tuning.run", "experiments.cnn.report", "matplotlib.figure"])
-    values = (arguments, dies_in, where, together or CONTEXT.Barrier(1), dict(os.environ), str(Path.cwd()))
-    process = CONTEXT.Process(target=_work, args=values)
+    barrier = together or CONTEXT.Barrier(1)
+    process = CONTEXT.Process(
+        target=_work, args=(arguments, dies_in, where, barrier, dict(os.environ), str(Path.cwd()))
+    )
     process.start()
+    vars(process)["barrier"] = barrier  # else it may be gone before the process has opened it
     return process
 
 
