@@ -7,8 +7,8 @@ from itertools import pairwise
 from sentencex import get_sentence_boundaries  # pyright: ignore[reportAttributeAccessIssue]
 
 # Abbreviations that sentencex does not know. Behind a measure a small letter or a number goes on.
-MEASURES = "approx|avg|cu|doz|eds?|est|excl|hrs|incl|inst|kg|lbs|max|mins|misc|ml|pkg|pts|tbl?s|tbsp|temp|tsp|vol|wt"
-TITLES = r"Amb|Atty|Ch|Eq|Figs|Ms|P\.S|Vol"
+MEASURES = "approx|avg|cu|doz|eds?|eq|est|excl|hrs|incl|inst|kg|lbs|max|mins|misc|ml|pkg|pts|tbl?s|tbsp|temp|tsp|vol|wt"
+TITLES = r"Amb|Atty|Ch|Eq|Figs|Ft|Ms|P\.S|Pls|Rm|Vol"
 SPEAKER = r"(?:I|(?:(?:Mr|Mrs|Ms|Dr)\. )?(?!(?:He|She|It|We|You|They)\b)[A-Z][a-z]+)"
 SPEAKS = "(?:asked|answered|called|cried|exclaimed|replied|said|shouted|whispered)"
 # How a part ends, and how the next one begins, where both are one sentence.
@@ -19,6 +19,7 @@ RUNS_ON = tuple(
         (rf"\b(?:{TITLES})\.", ""),
         (r"\b[ap]\.m\.", r"(?:(?:[ACEMP][SD]?|CES|BS)T|GMT|UTC|\w{3,6}day)\b"),
         (r"[!?…][\"'”’]", rf"{SPEAKER} {SPEAKS}\b"),
+        (r"(?:\A|[.!?:]\s+)\d{1,2}\.", r"[A-Z]"),  # the number of a step
     )
 )
 LONGEST_END = 20  # characters that any of the ends looks at
