@@ -27,6 +27,7 @@ from streamlit.web import bootstrap, cli
 from tasks.serve.connections import BoundedServer, most_connections
 from tasks.serve.listening import listen
 from tasks.serve.settings import SettingsError
+from tasks.version import __version__
 from ui.conversations.owner import OwnerCookie
 from ui.own_origin import OwnOrigin, names_of_this_machine, read_setting
 
@@ -43,6 +44,7 @@ def import_early() -> None:
 
 
 @click.command(help="Serve the tool until it is stopped. The options are those of `streamlit run`.")
+@click.version_option(__version__, prog_name="Project-DL")
 @cli.configurator_options
 def main(**options: Any) -> None:
     """Serve until it is stopped. Exit code 2, with one line, for what cannot work."""

@@ -11,6 +11,7 @@ from typing import NoReturn, TypeVar
 from experiments.config import Config, ConfigError, TrainingError, UserError, interrupts
 from tasks.disk import full_disk
 from tasks.parameters import Schema, did_you_mean, from_text, short, typed, valid_range
+from tasks.version import __version__
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -28,6 +29,7 @@ def parse(config_class: type[AnyConfig], argv: Sequence[str] | None = None) -> t
     """
     specs = config_class.specs()
     parser = _OneLineParser(description=config_class.__doc__, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--version", action="version", version=f"Project-DL {__version__}")
     for name, spec in specs.items():
         parser.add_argument(f"--{name}", metavar="VALUE", help=_help(spec))
     known, unknown = parser.parse_known_args(sys.argv[1:] if argv is None else argv)

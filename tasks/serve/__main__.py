@@ -15,6 +15,7 @@ from tasks.runtime.budget import MEMORY_SWITCH, memory_budget
 from tasks.serve.listening import listen
 from tasks.serve.settings import CHATBOT, TOKEN_SWITCH, Options, Settings, SettingsError, is_loopback
 from tasks.serve.warming import Warming
+from tasks.version import __version__
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -30,6 +31,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
         f"A bearer token that clients must send is taken from the environment ({TOKEN_SWITCH}).",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"Project-DL {__version__}")
     for name, spec in Options.specs().items():
         help_ = f"{spec['description']}; default {spec['default']}"
         parser.add_argument(f"--{name}", default=str(spec["default"]), type=partial(from_text, spec), help=help_)

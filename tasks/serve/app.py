@@ -42,6 +42,7 @@ from tasks.serve.responses import (
     unless_left,
 )
 from tasks.serve.settings import CHATBOT, Settings
+from tasks.version import __version__
 
 # The shape of every error; docs/serving.md lists the statuses. ("4XX" also keeps FastAPI's own 422 away.)
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -60,7 +61,7 @@ def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastA
 
     app = FastAPI(
         title="Project-DL gateway",
-        version="1",
+        version=__version__,
         description="Every registered task at one address.",
         docs_url=None,  # both pages load a CDN
         redoc_url=None,

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tasks.version import __version__
 from tests.conftest import PROJECT_ROOT
 
 DOCUMENTS = sorted(
@@ -38,3 +40,9 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     # What the reference reads from the code is there, and a link to a file of the checkout leads nowhere else.
     assert "ARCHITECTURES" in (tmp_path / "site" / "reference" / "models.html").read_text(encoding="utf-8")
     assert "starters/sentiment/README.md" in (tmp_path / "site" / "pretrained-models.html").read_text(encoding="utf-8")
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    citation = yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    newest = re.search(r"^## (\S+)", (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None and citation["version"] == newest[1] == __version__
