@@ -162,9 +162,8 @@ def test_a_system_message_that_the_template_drops_is_said(tiny_task: Get, monkey
     monkeypatch.setattr(chat.engine.tokenizer, "chat_template", template)
     [row] = chat.run([{"messages": TALK}], GREEDY)
     assert row["system_seen"] is False
-    first_only = (
-        "{% for message in messages if message.role != 'system' or loop.first %}{{ message.content }}{% endfor %}"
-    )
+    shown = "{% if message.role != 'system' or loop.first %}{{ message.content }}{% endif %}"
+    first_only = f"{{% for message in messages %}}{shown}{{% endfor %}}"
     monkeypatch.setattr(chat.engine.tokenizer, "chat_template", first_only)
     later = {"role": "system", "content": "Be brief."}
     rows = chat.run([{"messages": TALK}, {"messages": [*TALK[:-1], later, TALK[-1]]}], GREEDY)
