@@ -67,9 +67,11 @@ def check_images(images: Sequence[Any], cancel: Cancel) -> None:
     """
     pixels = 0
     for number, image in enumerate(images, 1):
+        if image is None:
+            continue
         stop_if(cancel)
         with naming_row(number, len(images)):
-            width, height = (0, 0) if image is None else _size(image, cancel)
+            width, height = _size(image, cancel)
         pixels += width * height
         if pixels > MAX_REQUEST_PIXELS:
             most = f"{MAX_REQUEST_PIXELS // 10**6} megapixels"
