@@ -132,7 +132,7 @@ def test_a_job_is_waited_for_and_stopped(reversing_tool, page, monkeypatch: pyte
     from tasks.runtime import worker
 
     gate = threading.Event()
-    monkeypatch.setattr(worker.Worker, "_task", lambda self, job: (gate.wait(30), job.check()))
+    monkeypatch.setattr(worker.Worker, "_load_for", lambda self, job: (gate.wait(30), job.check()))
     app = page("seq2seq")
     button(app, "Reverse").click().run()
     assert any("hourglass" in caption.value for caption in app.caption)
@@ -149,7 +149,7 @@ def test_a_network_that_fails_is_said(reversing_tool, page, monkeypatch: pytest.
     def fail(self, job):
         raise RuntimeError("broken <b>")
 
-    monkeypatch.setattr(worker.Worker, "_task", fail)
+    monkeypatch.setattr(worker.Worker, "_load_for", fail)
     app = page("seq2seq")
     finish(button(app, "Reverse").click().run())
     assert not app.exception
