@@ -14,6 +14,8 @@ from tests.conftest import PROJECT_ROOT
 from tests.support.serving import post, serving
 from tests.support.tiny_models import save
 
+pytestmark = pytest.mark.full
+
 TASK = "story-completion"
 
 

@@ -20,6 +20,8 @@ from tasks.disk import full_disk
 from tasks.runs import StoreUnreachableError, readable_errors
 from tests.support.runs import histories, only_run
 
+pytestmark = pytest.mark.full
+
 ARGUMENTS = ["--epochs", "3", "--train_size", "200", "--batch_size", "50", "--threads", "1"]
 
 

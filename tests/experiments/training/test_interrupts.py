@@ -20,6 +20,8 @@ from tasks.runs.last_word import have_the_last_word
 from tests.support.killing import LOG, train_and_die
 from tests.support.runs import TINY, all_runs, histories, only_run
 
+pytestmark = pytest.mark.full
+
 THREE = [*TINY, "--epochs", "3"]
 
 

@@ -22,6 +22,8 @@ from experiments.training.state import TrainState, make_state
 from models.seq2seq import SPECIALS, build
 from tests.support.runs import TINY, assert_same_weights, histories, weights
 
+pytestmark = pytest.mark.full
+
 CLASSES = 3
 
 

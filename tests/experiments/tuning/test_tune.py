@@ -105,6 +105,7 @@ def test_trials_never_look_at_the_test_data(store: Path, monkeypatch: pytest.Mon
     assert looked == [False] * 4 + [True]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("sampler", "pruner"), [*((sampler, "asha") for sampler in SAMPLERS), *(("tpe", pruner) for pruner in PRUNERS[1:])]
 )
@@ -150,6 +151,7 @@ def test_when_the_time_is_up_what_there_is_gets_reported(
     assert parent.data.tags["study_state"] == "stopped by its timeout" and parent.info.status == "FINISHED"
 
 
+@pytest.mark.full
 def test_encoder_decoders_are_tuned_too(store: Path) -> None:
     search = ["--search", "hidden_size=16|32,layers=1"]
     result = tune.main(["--kind", "seq2seq", *TINY, "--epochs", "1", "--trials", "2", "--seeds", "1", *search])
@@ -161,6 +163,7 @@ def test_encoder_decoders_are_tuned_too(store: Path) -> None:
     assert "seq2seq-reverse version 1" in result.promotion
 
 
+@pytest.mark.full
 def test_of_forty_trials_the_last_costs_no_more_queries_than_the_first(
     store: Path, fake: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from experiments.tuning.study import FINISHED
 from tests.support.fake_trials import FAKE, fake_try_out, load_study, trial_runs
 from tests.support.runs import all_runs
 
+pytestmark = pytest.mark.full
+
 
 @pytest.mark.parametrize("recipe", [False, True])
 def test_a_diverged_trial_counts_as_pruned(recipe: bool, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from experiments.tuning.retrain import Retrained, promote
 from tests.support.fake_trials import TINY
 from tests.support.runs import all_runs
 
+pytestmark = pytest.mark.full
+
 
 @pytest.mark.parametrize(
     ("mean_of", "expected"),
