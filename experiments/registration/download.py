@@ -58,14 +58,16 @@ def downloaded(source: Source, task: str, variant: str, ignore: tuple[str, ...])
 
 
 class _Line:
-    """Prints how far a download is, over what it printed before, twice a second and at the end."""
+    """Prints how far a download is, over what it printed before: twice a second, each hundredth, and at the end."""
 
     def __init__(self) -> None:
-        self.printed, self.last = 0.0, ""
+        self.printed, self.last, self.share = 0.0, "", 0
 
     def __call__(self, now: Progress) -> None:
         self.last = now.line()
-        if time.monotonic() - self.printed >= EVERY_S:
+        share = 100 * now.done // max(1, now.total)
+        if share > self.share or time.monotonic() - self.printed >= EVERY_S:
+            self.share = share
             self._print()
 
     def end(self) -> None:

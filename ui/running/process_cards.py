@@ -213,11 +213,12 @@ def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
             )
         made = _made(process)
         if made:
+            chat = made.task == "chatbot"  # which has a page of its own
             st.page_link(
-                "views/tasks.py",
+                "views/chat.py" if chat else "views/tasks.py",
                 label="Open in its task",
                 icon=":material/bolt:",
-                query_params={"task": made.task, "model": made.key},
+                query_params={"model": made.key} if chat else {"task": made.task, "model": made.key},
             )
         if run:
             st.link_button(
