@@ -44,8 +44,12 @@ def main() -> None:
     """Draw the page that the visitor is on; whatever fails on it is said in words and logged whole."""
     give_up_soon()
     # A picture of our own: the browser would fetch a named icon from another host.
-    about = {"About": f"Project-DL {__version__}"}
-    st.set_page_config(page_title="Project-DL", page_icon=str(ICON), layout="wide", menu_items=about)
+    st.set_page_config(
+        page_title="Project-DL",
+        page_icon=str(ICON),
+        layout="wide",
+        menu_items={"About": f"Project-DL {__version__}"},
+    )
     pages = [st.Page(path, title=title, icon=icon, default=path == PAGES[0][0]) for path, title, icon in PAGES]
     page = st.navigation(pages)
     # Streamlit's own Stop would end the drawing and let the model write on; the pages have one that stops the model.
