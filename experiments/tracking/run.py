@@ -46,6 +46,7 @@ RUNNING, FINISHED, FAILED, KILLED = (
 )
 EXPERIMENT_KIND, GUESSED = "mlflow.experimentKind", "_inferred"
 USER_FACING_ERRORS = (UserError, TrainingError, StoreUnreachableError)
+END_TRIES = 3  # to give a run its end, where SQLite is locked
 
 
 @contextmanager
@@ -237,4 +238,10 @@ def _refused(action: Callable[[], object]) -> str:
 
 def _end(tracker: Tracker, run_id: str, status: str) -> None:
     moment = now()
-    tracker.calls.now(lambda: tracker.client.set_terminated(run_id, status, moment))
+    for further in reversed(range(END_TRIES)):
+        try:
+            tracker.calls.now(lambda: tracker.client.set_terminated(run_id, status, moment))
+            return
+        except MlflowException as error:  # `mlflow run` may write its own end for longer than SQLite waits
+            if not further or "database is locked" not in str(error):
+                raise
