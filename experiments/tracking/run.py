@@ -5,8 +5,10 @@ a run logs what the run lacks and nothing twice. A training does not wait for a 
 (`experiments.tracking.calls`): its checkpoints hold all that is to be logged, and at its end the server is asked again.
 """
 
+import gc
 import logging
 import os
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -179,6 +181,8 @@ def _ended_in_mlflow(tracker: Tracker, wrapper: str | None, monitor: SystemMetri
             yield
             tracker.settle()
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            _let_go(error)
         tracker.calls.hurry()
         in_a_line = _finish(tracker, wrapper, monitor, error)
         if in_a_line:
@@ -187,6 +191,15 @@ def _ended_in_mlflow(tracker: Tracker, wrapper: str | None, monitor: SystemMetri
     in_a_line = _finish(tracker, wrapper, monitor, None)
     if in_a_line:
         raise TrainingError(in_a_line)
+
+
+def _let_go(stopped: KeyboardInterrupt) -> None:
+    """Free what was at work when a signal came: a statement in the middle of a write would keep SQLite locked."""
+    errors: list[BaseException] = [stopped]
+    for error in errors:  # which grows meanwhile
+        traceback.clear_frames(error.__traceback__)
+        errors += [link for link in (error.__cause__, error.__context__) if link and link not in errors]
+    gc.collect()
 
 
 def _finish(
