@@ -393,3 +393,10 @@ def test_a_picture_of_a_data_set_gives_the_pixels_that_the_network_was_trained_o
 def test_a_file_of_another_scale_is_refused_too(pixels: np.ndarray) -> None:
     with pytest.raises(TaskInputError, match="valid: pixels from 0 to 255"):
         decode_image(encoded(Image.fromarray(pixels)), 1)
+
+
+def test_sixteen_bits_that_hold_eight_are_eight_and_a_little_beyond_one_is_still_refused() -> None:
+    values = np.array([[0, 100], [200, 255]], np.uint16)
+    assert_close(decode_image(encoded(Image.fromarray(values)), 1), values.astype(np.uint8))
+    with pytest.raises(TaskInputError, match="from 0 to 1 only"):
+        decode_image(np.array([[0, 1.04], [0.5, 1]]), 1)
