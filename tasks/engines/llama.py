@@ -60,7 +60,7 @@ class LlamaModel(LanguageModel):
         self._load, self._cores = load, usable_cores()
         self._threads = threads_beside(load.cores() or 0.0, self._cores)
         self._slots = Slots(self.at_once, self._cells)
-        self._server = self._serve()
+        self._serving, self._running = threading.Lock(), None
         self.letter = self._tokens("a", special=False, begin=False)[-1]
 
     def encode(self, text: str) -> list[int]:
@@ -231,10 +231,18 @@ class LlamaModel(LanguageModel):
         if others is not None:
             self._threads = threads_beside(others, self._cores)
         if alone and self._threads != self._server.threads:
-            del self._server  # two would take twice the memory
+            with self._serving:
+                self._running = None  # two would take twice the memory
             self._slots.forget()
-            self._server = self._serve()
         return self._threads >= self._server.threads
+
+    @property
+    def _server(self) -> LlamaServer:
+        """The one that runs. Others may ask it for tokens while it is made anew, and wait for the new one."""
+        with self._serving:
+            if self._running is None:
+                self._running = self._serve()
+            return self._running
 
     def _serve(self) -> LlamaServer:
         try:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +254,28 @@ def test_threads_follow_what_others_leave_free(both: tuple[Path, Path], monkeypa
         texts.append(model.write(tokens, parameters, lambda _event: None, lambda: False, continues=True).text)
         assert model._server.threads == expected
     assert len(set(texts)) == 1 and texts[0]
+
+
+def test_who_asks_while_the_server_is_made_anew_waits_for_it(
+    both: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama, "usable_cores", lambda: 4)
+    model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
+    tokens, serve, asked = model.encode("Once"), model._serve, []
+    monkeypatch.setattr(model._load, "cores", lambda: 9.0 if model._threads > 1 else 0.1)
+    with ThreadPoolExecutor(1) as other:
+
+        def slowly() -> llama_server.LlamaServer:
+            asked.append(other.submit(model.encode, "Once"))
+            wait(asked, timeout=0.2)
+            if len(asked) == 1:
+                raise ModelFolderError("the file is away for a moment")
+            return serve()
+
+        monkeypatch.setattr(model, "_serve", slowly)
+        with pytest.raises(ModelFolderError, match="away for a moment"):
+            model.read(tokens)([()])
+        assert [future.result() for future in asked] == [tokens] * len(asked)
 
 
 def test_several_threads_may_ask_at_once(story: Any) -> None:
