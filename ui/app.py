@@ -20,8 +20,11 @@ PAGES = (
     ("views/seq2seq.py", "Attention", ":material/swap_horiz:"),
     ("views/models.py", "Models", ":material/deployed_code:"),
     ("views/runs.py", "Runs", ":material/play_circle:"),
+    ("views/results.py", "All runs", ":material/table_rows:"),
+    ("views/run.py", "Run", ":material/query_stats:"),
 )
 
+HIDDEN = ("views/run.py",)  # is opened from the table of all runs
 ICON = Path(__file__).with_name("icon.png")
 
 # Less above what the page is for: Streamlit leaves 96 pixels above the title and 36 around it.
@@ -50,7 +53,16 @@ def main() -> None:
         layout="wide",
         menu_items={"About": f"Project-DL {__version__}"},
     )
-    pages = [st.Page(path, title=title, icon=icon, default=path == PAGES[0][0]) for path, title, icon in PAGES]
+    pages = [
+        st.Page(
+            path,
+            title=title,
+            icon=icon,
+            default=path == PAGES[0][0],
+            visibility="hidden" if path in HIDDEN else "visible",
+        )
+        for path, title, icon in PAGES
+    ]
     page = st.navigation(pages)
     # Streamlit's own Stop would end the drawing and let the model write on; the pages have one that stops the model.
     st.html(STYLE)

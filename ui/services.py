@@ -69,6 +69,11 @@ def answer_link(answer_id: str, experiment_id: str) -> str:
 
 
 def mlflow_ui() -> str:
-    """The address of MLflow's own UI: PROJECT_DL_MLFLOW_UI, the tracking server, or where `make mlflow-ui` puts it."""
+    """The address of MLflow's own UI: a known one, or where `make mlflow-ui` puts it."""
+    return known_mlflow_ui() or MLFLOW_UI
+
+
+def known_mlflow_ui() -> str:
+    """PROJECT_DL_MLFLOW_UI or the tracking server's address; empty where neither says where MLflow's UI is."""
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return (os.environ.get(MLFLOW_UI_SWITCH) or (server if server.startswith("http") else MLFLOW_UI)).rstrip("/")
+    return (os.environ.get(MLFLOW_UI_SWITCH) or (server if server.startswith("http") else "")).rstrip("/")

@@ -20,6 +20,8 @@ from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
 from tasks.image_classification import ClassifierConfig, save_classifier
 
+PICTURES_A_CELL = 16  # of the pictures that are kept of each kind of mistake: 5 MB at most for CIFAR-10
+
 
 def test(training: CnnTraining, network: nn.Module, best: int, folder: Path) -> Metrics:
     """Run the kept network over the test images, and write figures and reports of what it said."""
@@ -59,7 +61,19 @@ def write_report(folder: Path, training: CnnTraining, predictions: Predictions, 
     plots.save_confusion_matrix(figures / "confusion_matrix.png", matrix, classes, f"{title}: test images")
     plots.save_per_class(figures / "per_class.png", report, classes, f"{title}: test images")
     pixels = data.test.images.permute(0, 2, 3, 1).cpu().numpy()
+    wrong = surest_mistakes(labels, predictions.probabilities)
+    np.savez_compressed(reports / "test_mistakes.npz", index=wrong, pixels=pixels[wrong])
     plots.save_mistakes(figures / "mistakes.png", pixels, labels, predictions.probabilities, classes)
+
+
+def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Indices of wrong answers, the surest first: at most PICTURES_A_CELL of each cell of the confusion matrix."""
+    import pandas as pd
+
+    predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    answers = pd.DataFrame({"true": labels, "predicted": predicted, "sure": sure})
+    wrong = answers[predicted != labels].sort_values("sure", ascending=False, kind="stable")
+    return wrong.groupby(["true", "predicted"]).head(PICTURES_A_CELL).index.to_numpy()
 
 
 def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predictions: Predictions) -> None:

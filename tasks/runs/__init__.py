@@ -16,6 +16,7 @@ from tasks.runs.answers import (
     recent_answers,
 )
 from tasks.runs.attachments import AnswerTooLargeError
+from tasks.runs.listing import MOST_RUNS, Mistakes, artifact_names, classifier_mistakes, runs_table
 from tasks.runs.reading import (
     artifact_file,
     find_run,
@@ -55,20 +56,24 @@ from tasks.runs.trainings import (
 
 __all__ = [
     "IMPATIENCE",
+    "MOST_RUNS",
     "PICKLE_SWITCH",
     "Answer",
     "AnswerNotFoundError",
     "AnswerTooLargeError",
     "Curve",
     "FinishedTraining",
+    "Mistakes",
     "Predictions",
     "StoreUnreachableError",
     "address",
     "answers_experiment",
     "artifact_file",
+    "artifact_names",
     "checkpoint_folder",
     "claim_file",
     "class_report",
+    "classifier_mistakes",
     "classifier_predictions",
     "comparison_names",
     "database_answers",
@@ -92,6 +97,7 @@ __all__ = [
     "readable_errors",
     "recent_answers",
     "report_file",
+    "runs_table",
     "sqlite_file",
     "store_lock",
     "tagged_runs",

@@ -93,6 +93,8 @@ def _log_reports(client: MlflowClient, run_id: str) -> None:
         reports = Path(folder) / "reports"
         reports.mkdir()
         np.savez_compressed(reports / "test_predictions.npz", labels=labels, probabilities=np.eye(3)[predicted])
+        pixels = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
+        np.savez_compressed(reports / "test_mistakes.npz", index=np.array([0]), pixels=pixels)
         everything = {**report, "accuracy": 8 / 9, "macro avg": {}, "weighted avg": {}}
         (reports / "classification_report.json").write_text(json.dumps(everything))
         client.log_artifacts(run_id, folder)

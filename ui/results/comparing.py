@@ -11,6 +11,7 @@ import streamlit as st
 from tasks.runs import FinishedTraining
 from ui.plain import escaped, inert_cell, visible
 from ui.results import charts
+from ui.results.all_runs import open_link
 from ui.results.leaderboard import (
     COSTS,
     SHARES,
@@ -23,7 +24,7 @@ from ui.results.leaderboard import (
     unlike,
     validation,
 )
-from ui.results.training_runs import comparison_report, histories, named_comparisons, tested
+from ui.results.training_runs import histories, named_comparisons, tested
 from ui.services import mlflow_ui, run_link
 from ui.session import errors_in_words
 
@@ -92,7 +93,7 @@ def each_run(chosen: Sequence[FinishedTraining]) -> bool:
 
 
 def draw_leaderboard(found: Sequence[Line], chosen: Sequence[FinishedTraining]) -> None:
-    """The sortable table, what to know of it, and reports of comparisons to download."""
+    """The sortable table, what to know of it, and links to the reports of comparisons."""
     st.header("Leaderboard")
     for reason in unlike(chosen):
         st.warning(escaped(f"{reason} Their results cannot be compared fairly."), icon=":material/warning:")
@@ -129,17 +130,7 @@ def _columns() -> dict[str, Any]:
 def _offer_reports(chosen: Sequence[FinishedTraining]) -> None:
     parents = named_comparisons(tuple(sorted({one.parent_id for one in chosen if one.parent_id})))
     for run_id, name in list(parents.items())[:MOST_REPORTS]:
-        report = comparison_report(run_id)
-        if report is not None:
-            st.download_button(
-                escaped(f"Report: {name}"),
-                report,
-                file_name=f"comparison-{run_id[:8]}.html",
-                mime="text/html",
-                icon=":material/download:",
-                key=f"compare-report-{run_id}",
-                on_click="ignore",
-            )
+        open_link(run_id, f"Report: {name}")
 
 
 def shown(found: Sequence[Line]) -> list[Line]:
@@ -274,6 +265,7 @@ def _draw_confusion(line: Line) -> None:
         key=f"compare-confusion-{line.runs[0].run_id}",
         alt=f"Confusion matrix of {line.label}: {right} of {total} test images right",
     )
+    open_link(line.runs[0].run_id, "Its mistakes as pictures")
 
 
 def draw_classes(found: Sequence[Line]) -> None:

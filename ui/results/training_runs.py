@@ -1,21 +1,34 @@
 """Finished trainings for the pages, kept between drawings: asking MLflow anew at every click would be slow."""
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from tasks.runs import (
     Curve,
     FinishedTraining,
+    Mistakes,
+    Predictions,
+    artifact_names,
     class_report,
+    classifier_mistakes,
     classifier_predictions,
     comparison_names,
+    find_run,
     find_trainings,
     finished_trainings,
+    open_store,
     parameter_count,
     readable_errors,
     report_file,
+    runs_table,
     training_curves,
 )
 from ui.results.leaderboard import HISTORY
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
 
 CLASSIFICATION = "image-classification"
 
@@ -65,14 +78,49 @@ def named_comparisons(run_ids: tuple[str, ...]) -> dict[str, str]:
         return comparison_names(run_ids)
 
 
-@st.cache_data(ttl="1m", max_entries=6, show_spinner=False)
-def comparison_report(run_id: str) -> bytes | None:
-    """The page that a comparison logged, or None if it has none (yet). Raises StoreUnreachableError."""
+@st.cache_data(ttl="5s", show_spinner="Reading MLflow")
+def all_runs() -> "pd.DataFrame":
+    """The newest runs of all experiments, as `tasks.runs.runs_table` gives them. Raises StoreUnreachableError."""
+    with readable_errors():
+        return runs_table()
+
+
+@st.cache_data(ttl="5s", max_entries=50, show_spinner=False)
+def run_and_files(run_id: str) -> "tuple[Run, list[str]] | None":
+    """A run and the names of its files; None if there is no such run. Raises StoreUnreachableError."""
+    with readable_errors():
+        run = find_run(open_store(), run_id)
+        return (run, artifact_names(run)) if run else None
+
+
+@st.cache_data(ttl="10s", max_entries=20, show_spinner=False)
+def file_of(run_id: str, path: str) -> bytes | None:
+    """A file that a run logged, or None if it is gone. Raises StoreUnreachableError."""
     with readable_errors():
         try:
-            return report_file(run_id)
+            return report_file(run_id, path)
         except FileNotFoundError:
             return None
+
+
+@st.cache_data(ttl="1h", max_entries=20, show_spinner=False)
+def mistakes(run_id: str) -> "tuple[Predictions, list[str], Mistakes | None] | None":
+    """What a classifier said of the test images, its classes, and pictures of those that it got wrong; None for what
+    its run does not have.
+
+    Raises StoreUnreachableError.
+    """
+    with readable_errors():
+        try:
+            predictions, classes = classifier_predictions(run_id), list(class_report(run_id))
+        except FileNotFoundError:
+            return None
+        if len(classes) != predictions.probabilities.shape[1]:
+            return None
+        try:
+            return predictions, classes, classifier_mistakes(run_id)
+        except FileNotFoundError:
+            return predictions, classes, None
 
 
 @st.cache_data(ttl="10s", max_entries=20, show_spinner=False)

@@ -11,6 +11,7 @@ from tasks.runs import StoreUnreachableError
 from ui.hub.finding import ready_version
 from ui.hub.token import environment
 from ui.plain import escaped
+from ui.results.all_runs import open_link
 from ui.results.charts import by_epoch
 from ui.running.live_run import LiveRun, duration, fetched, last_said, live_run, progress, reason, remaining
 from ui.running.processes import (
@@ -221,6 +222,7 @@ def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
                 query_params={"model": made.key} if chat else {"task": made.task, "model": made.key},
             )
         if run:
+            open_link(run.run_id)
             st.link_button(
                 "Run in MLflow", run_link(run.run_id, run.experiment_id), icon=":material/open_in_new:", type="tertiary"
             )

@@ -65,6 +65,10 @@ def test_a_run_leaves_behind_all_that_the_contract_names(store: Path) -> None:
     saved = np.load(folder / "reports/test_predictions.npz")
     assert (saved["probabilities"].argmax(1) == saved["labels"]).mean() == pytest.approx(report["accuracy"])
 
+    kept = np.load(folder / "reports/test_mistakes.npz")
+    assert len(kept["index"]) and kept["pixels"].shape == (len(kept["index"]), 32, 32, 1)
+    assert (saved["probabilities"][kept["index"]].argmax(1) != saved["labels"][kept["index"]]).all()
+
     version = client.get_model_version_by_alias("cnn-digits", "champion")
     assert version.run_id == result.run_id and version.tags["task"] == "image-classification"
     model = client.get_logged_model(result.model_uri.removeprefix("models:/"))

@@ -1,0 +1,126 @@
+"""The table of all runs: what the columns are, filters above it, and a click that opens a run."""
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from tasks.runs import MOST_RUNS
+from ui.plain import escaped, inert_cell, visible
+from ui.results.training_runs import all_runs
+from ui.services import known_mlflow_ui, run_link
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE = "views/run.py"
+# Columns that every run has, and where MLflow has what stands in them; of several, the first that a run has.
+COLUMNS = {
+    "Run": ("tags.mlflow.runName", "run_id"),
+    "Program": ("tags.entry_point", "tags.mlflow.project.entryPoint", "experiment"),
+    "Status": ("status",),
+    "Model": ("tags.model", "params.model", "params.models"),
+    "Data set": ("tags.dataset", "params.dataset", "params.datasets"),
+    "Started": ("start_time",),
+}
+FILTERS = ("Program", "Status", "Model", "Data set")
+FIRST_METRICS = ("metrics.val_accuracy", "metrics.test_accuracy", "metrics.test_f1")
+PARENT = "tags.mlflow.parentRunId"
+
+
+def draw_all_runs() -> None:
+    """The filters and the table."""
+    found = all_runs()
+    if found.empty:
+        st.info("There are no runs yet.", icon=":material/info:")
+        st.page_link("views/runs.py", label="Start one", icon=":material/play_circle:")
+        return
+    everything = listed(found)
+    mask = found[[]].assign(shown=True)["shown"]
+    search = st.text_input(
+        "Search", key="all-search", placeholder="Part of a name, an id or a parameter", persist_state="session"
+    )
+    for place, name in zip(st.columns(len(FILTERS)), FILTERS, strict=True):
+        options = sorted(everything[name].dropna().unique())
+        chosen = place.multiselect(
+            name, options, key=f"all-{name}", format_func=visible, persist_state="session", placeholder="All"
+        )
+        if chosen:
+            mask &= everything[name].isin(chosen)
+    if search.strip():
+        mask &= matching(found, search.strip())
+    more = _choose_columns(found)
+    shown = found[mask]
+    st.caption(f"{len(shown):,} of {len(found):,} runs{_bounded(len(found))}. Tick a run to open it.")
+    draw_table(shown, more, "all-runs")
+
+
+def _bounded(count: int) -> str:
+    return f", the newest {MOST_RUNS:,}" if count == MOST_RUNS else ""
+
+
+def _choose_columns(found: "pd.DataFrame") -> list[str]:
+    options = [name for name in sorted(found) if name.startswith(("metrics.", "params."))]
+    first = [name for name in FIRST_METRICS if name in options]
+    return st.multiselect(
+        "Metrics and parameters",
+        options,
+        default=first,
+        key="all-columns",
+        format_func=lambda name: visible(
+            name.partition(".")[2] + (", parameter" if name.startswith("params.") else "")
+        ),
+        persist_state="session",
+    )
+
+
+def matching(found: "pd.DataFrame", text: str) -> "pd.Series":
+    """Which runs have a text in their name, id, experiment or a parameter, in whatever case."""
+    columns = [name for name in found if name in ("run_id", "experiment", "tags.mlflow.runName", "tags.mlflow.user")]
+    columns += [name for name in found if name.startswith("params.")]
+    texts = found[columns].astype(str)
+    return texts.apply(lambda column: column.str.contains(text, case=False, regex=False)).any(axis=1)
+
+
+def listed(found: "pd.DataFrame") -> "pd.DataFrame":
+    """The columns that every run has, with texts that no spreadsheet takes for a formula."""
+    table = found[[]].copy()
+    for name, sources in COLUMNS.items():
+        there = [found[one] for one in sources if one in found]
+        table[name] = reduce(lambda some, other: some.combine_first(other), there).map(inert_cell) if there else None
+    table["Seconds"] = (found["end_time"] - found["start_time"]).dt.total_seconds()
+    return table
+
+
+def draw_table(found: "pd.DataFrame", more: Sequence[str], key: str) -> None:
+    """Runs as a table that sorts and searches, hides columns and downloads itself; ticking a row opens its run.
+
+    Args: more: MLflow's names of further columns.
+    """
+    table = listed(found)
+    for name in more:
+        title = name.partition(".")[2]
+        table[title if title not in table else name] = found[name].map(inert_cell)
+    if known_mlflow_ui():
+        table["MLflow"] = [run_link(*ids) for ids in zip(found["run_id"], found["experiment_id"], strict=True)]
+    chosen = st.dataframe(
+        table,
+        hide_index=True,
+        key=key,
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "Run": st.column_config.TextColumn(pinned=True),
+            "Started": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", timezone=st.context.timezone),
+            "Seconds": st.column_config.NumberColumn(format="%.1f"),
+            "MLflow": st.column_config.LinkColumn(display_text="Open"),
+        },
+    )
+    if chosen.selection.rows:
+        st.switch_page(PAGE, query_params={"run": found["run_id"].iloc[chosen.selection.rows[0]]})
+
+
+def open_link(run_id: str, label: str = "Open the run") -> None:
+    """A link to the page of a run."""
+    st.page_link(PAGE, label=escaped(label), icon=":material/query_stats:", query_params={"run": run_id})

@@ -1,0 +1,111 @@
+"""The confusion matrix of a run, as a table whose cells open the pictures that were taken for something else."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ui.pictures.heatmaps import enlarged
+from ui.plain import escaped, visible
+from ui.results.training_runs import mistakes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tasks.runs import Mistakes, Predictions
+
+ROW, HEADER = 35, 37  # pixels
+# Over a white and over a dark page the text of a cell keeps its contrast up to this much of a color.
+RIGHT, WRONG, STRONGEST = (47, 127, 224), (217, 115, 13), 0.4
+TRUE = "true ↓  predicted →"
+
+
+def draw_mistakes(run_id: str) -> None:
+    """The matrix and, below it, the pictures of the cell that was clicked; nothing for runs without predictions."""
+    found = mistakes(run_id)
+    if found is None:
+        return
+    predictions, classes, kept = found
+    st.header("Confusion matrix")
+    counts = matrix(predictions, classes)
+    right = int(sum(counts.iloc[place, place] for place in range(len(classes))))
+    st.caption(
+        f"{right:,} of {len(predictions.labels):,} test images are right (blue). "
+        "Click a count beside the diagonal to see the pictures."
+    )
+    chosen = st.dataframe(
+        counts.style.apply(_colors, axis=None),
+        key=f"confusion-{run_id}",
+        on_select="rerun",
+        selection_mode="single-cell",
+        width="content",
+        height=HEADER + ROW * (1 + len(classes)) if len(classes) <= 20 else "auto",
+        column_config={TRUE: st.column_config.Column(pinned=True)},
+    )
+    cells = chosen.selection.cells
+    if cells:
+        row, name = cells[0]
+        if name in counts.columns:
+            _draw_cell(predictions, classes, kept, row, counts.columns.get_loc(name))
+
+
+def matrix(predictions: "Predictions", classes: list[str]) -> "pd.DataFrame":
+    """Counts: rows are the true classes, columns the predicted ones."""
+    import pandas as pd
+
+    names = [visible(name) for name in classes]
+    counts = pd.DataFrame(predictions.confusion(), index=names, columns=names)
+    return counts.rename_axis(TRUE)
+
+
+def _colors(counts: "pd.DataFrame") -> "pd.DataFrame":
+    """CSS: right answers by their share of the row, mistakes by their share of the most frequent one."""
+    import numpy as np
+    import pandas as pd
+
+    values = counts.to_numpy()
+    diagonal = np.eye(len(values), dtype=bool)
+    worst = max(1, np.where(diagonal, 0, values).max())
+    share = np.where(diagonal, values / np.maximum(1, values.sum(axis=1, keepdims=True)), values / worst)
+    css = [
+        [
+            f"background-color: rgba{(*(RIGHT if row == column else WRONG), round(0.1 + (STRONGEST - 0.1) * one, 3))}"
+            if one
+            else ""
+            for column, one in enumerate(line)
+        ]
+        for row, line in enumerate(share.tolist())
+    ]
+    return pd.DataFrame(css, counts.index, counts.columns)
+
+
+def places_of(predictions: "Predictions", kept: "Mistakes", true: int, predicted: int) -> list[int]:
+    """Which of the kept pictures belong to a cell, by their place among them; the surest first."""
+    same = (predictions.labels[kept.index] == true) & (predictions.probabilities[kept.index].argmax(1) == predicted)
+    return same.nonzero()[0].tolist()
+
+
+def _draw_cell(
+    predictions: "Predictions", classes: list[str], kept: "Mistakes | None", true: int, predicted: int
+) -> None:
+    count = int(predictions.confusion()[true, predicted])
+    st.subheader(escaped(f"{classes[true]} taken for {classes[predicted]}: {count:,}"))
+    if true == predicted or not count:
+        st.caption("These are right answers; only mistakes are kept as pictures." if count else "There are none.")
+        return
+    if kept is None:
+        st.caption("This run was logged without its pictures; a new training logs them.")
+        return
+    places = places_of(predictions, kept, true, predicted)
+    if len(places) < count:
+        st.caption(f"The {len(places)} of which the network was surest.")
+    with st.container(horizontal=True):
+        for place in places:
+            index = int(kept.index[place])
+            with st.container(width=112, gap="xsmall"):
+                pixels = kept.pixels[place]
+                st.image(
+                    enlarged(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels, scale=4),
+                    width=112,
+                    alt=f"Test image {index}: {visible(classes[true])} taken for {visible(classes[predicted])}",
+                )
+                st.caption(f"{predictions.probabilities[index].max():.0%} · test image {index}")
