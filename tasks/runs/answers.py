@@ -1,11 +1,5 @@
-"""Answers to people, logged as MLflow traces with their ratings, and read again.
+"""Answers to people, logged as MLflow traces with their ratings in the experiment `answers`, and read again."""
 
-A trace fits better than a run: MLflow's UI lists what went in and out beside how long it took, shows pictures, and
-knows a person's rating as an assessment, which may change later. Each answer is one trace of one span in the experiment
-`answers`, written at once: what failed is raised here, not dropped by a queue.
-"""
-
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,17 +8,16 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import AssessmentSource, Feedback, SpanType, Trace
+from mlflow.entities import Feedback, Trace
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from tasks.runs.attachments import content, packed, storable, unpacked
-from tasks.runs.store import StoreUnreachableError, open_store, readable_errors
+from tasks.runs.attachments import content, storable, unpacked
+from tasks.runs.store import open_store, readable_errors
+from tasks.runs.traces import PERSON, find_experiment, write_trace
 
 EXPERIMENT = "answers"
 RATING = "rating"
-PERSON = AssessmentSource(source_type="HUMAN", source_id="visitor")
-ASYNC_SWITCH = "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"
 TRACE_ID = re.compile("tr-[0-9a-f]{32}")
 
 
@@ -67,42 +60,19 @@ def log_answer(answer: Answer, model_id: str = "") -> str:
 
     Raises StoreUnreachableError, or AnswerTooLargeError.
     """
-    kinds: dict[str, str] = {}
-    row, result = packed(dict(answer.row), kinds), packed(dict(answer.result), kinds)
     with readable_errors():
-        client = open_store()
-        # MLflow's queue would drop what fails with no more than a line in its log.
-        os.environ.setdefault(ASYNC_SWITCH, "false")
-        begun = int(answer.at.timestamp() * 1e9)
-        span = mlflow.start_span_no_context(
+        return write_trace(
+            open_store(),
+            EXPERIMENT,
             answer.task,
-            SpanType.TASK,
-            inputs=row,
-            attributes={
-                "at": answer.at.isoformat(),
-                "parameters": dict(answer.parameters),
-                "seconds": answer.seconds,
-                "tokens": answer.tokens,
-                "attachments": kinds,
-            },  # pyright: ignore[reportArgumentType]  # any JSON is taken
-            tags={
-                "task": answer.task,
-                "reference": answer.reference,
-                "model": answer.model,
-                "stopped": str(answer.stopped).lower(),
-            },
-            metadata={"mlflow.modelId": model_id} if model_id else None,
-            experiment_id=_experiment(client, create=True),
-            start_time_ns=begun,
+            answer.row,
+            answer.result,
+            answer.at,
+            answer.seconds,
+            attributes={"parameters": dict(answer.parameters), "tokens": answer.tokens},
+            tags={"reference": answer.reference, "model": answer.model, "stopped": str(answer.stopped).lower()},
+            model_id=model_id,
         )
-        span.set_outputs(result)
-        span.end(end_time_ns=begun + int(answer.seconds * 1e9))
-        mlflow.flush_trace_async_logging()  # somebody may have asked for the queue
-        try:
-            _trace(client, span.trace_id)
-        except AnswerNotFoundError as error:  # writing itself does not raise
-            raise StoreUnreachableError("MLflow did not take the answer; the terminal may say more") from error
-    return span.trace_id
 
 
 def rate_answer(answer_id: str, rating: int | None, comment: str = "") -> None:
@@ -130,7 +100,7 @@ def recent_answers(task: str | None = None, limit: int = 50) -> list[Answer]:
     """
     with readable_errors():
         client = open_store()
-        experiment = _experiment(client)
+        experiment = find_experiment(client, EXPERIMENT)
         if experiment is None:
             return []
         only = "tags.task = '" + task.replace("'", "") + "'" if task else None
@@ -154,7 +124,7 @@ def read_answer(answer_id: str) -> Answer:
 def answers_experiment() -> str | None:
     """The id of the experiment that holds the answers; None before the first. Raises StoreUnreachableError."""
     with readable_errors():
-        return _experiment(open_store())
+        return find_experiment(open_store(), EXPERIMENT)
 
 
 def delete_answer(answer_id: str) -> None:
@@ -165,28 +135,6 @@ def delete_answer(answer_id: str) -> None:
         client.delete_traces(trace.info.experiment_id or "", trace_ids=[answer_id])
         if _attribute(trace, "attachments"):  # which MLflow leaves behind
             get_artifact_repository(_artifacts(trace)).delete_artifacts()
-
-
-def _experiment(client: MlflowClient, create: bool = False) -> str | None:
-    """The id of the experiment of answers. Raises StoreUnreachableError if it has been put into MLflow's bin."""
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is None and create:
-        try:
-            return client.create_experiment(EXPERIMENT)
-        except MlflowException:  # another process was faster
-            found = client.get_experiment_by_name(EXPERIMENT)
-            if found is None:
-                raise
-    if found is None:
-        return None
-    if found.lifecycle_stage != "active":
-        if not create:
-            return None
-        raise StoreUnreachableError(
-            f"MLflow's experiment {EXPERIMENT!r} was deleted: restore it (mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}), or delete it for good (mlflow gc)"
-        )
-    return found.experiment_id
 
 
 def _trace(client: MlflowClient, answer_id: str) -> Trace:
@@ -200,7 +148,11 @@ def _trace(client: MlflowClient, answer_id: str) -> Trace:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "BAD_REQUEST"):  # the last: without its spans
             raise absent from error
         raise
-    if trace.info.experiment_id != _experiment(client) or not trace.data.spans or not _attribute(trace, "at"):
+    if (
+        trace.info.experiment_id != find_experiment(client, EXPERIMENT)
+        or not trace.data.spans
+        or not _attribute(trace, "at")
+    ):
         raise absent
     return trace
 

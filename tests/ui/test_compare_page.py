@@ -63,7 +63,7 @@ def test_page_compares_the_best_runs(empty_tool, page) -> None:
     drawn = app.get("vega_lite_chart")
     assert len(drawn) == 1 + 4 + 1 + 2
     assert all(chart.proto.alt for chart in drawn)  # for those who do not see them
-    assert [button.label for button in app.get("download_button")] == [r"Report\: 2 models"]
+    assert [link.proto.label for link in app.get("page_link")][0] == r"Report\: 2 models"
     app.selectbox[0].select(parent).run()
     assert not app.exception
     table = app.dataframe[0].value
@@ -94,7 +94,7 @@ def test_texts_of_runs_are_inert(empty_tool, page) -> None:
     assert not app.exception and not app.error
     assert app.dataframe[0].value["Model"][0] == "'=HYPERLINK(1)"
     assert app.button_group[0].options[0] == r"\*\*\<b\>digits\*\*"
-    assert "<script>" not in app.get("download_button")[0].label
+    assert "<script>" not in app.get("page_link")[0].proto.label
     assert all("<script>" not in element.value for element in (*app.markdown, *app.caption))
 
 

@@ -112,7 +112,7 @@ def test_a_cell_of_the_confusion_matrix_opens_its_pictures(empty_tool, page) -> 
     app = run_page(page, run_id)
     matrix = app.dataframe[0].value
     assert matrix.to_numpy().tolist() == [[2, 1, 0], [0, 3, 0], [0, 0, 3]]
-    assert not app.get("imgs")
+    assert not app.image
 
     def click(row: int, column: str) -> None:
         app.session_state[f"confusion-{run_id}"] = {"selection": {"rows": [], "columns": [], "cells": [[row, column]]}}
@@ -121,9 +121,9 @@ def test_a_cell_of_the_confusion_matrix_opens_its_pictures(empty_tool, page) -> 
 
     click(0, "dog")
     assert "cat taken for dog: 1" in app.subheader[0].value.replace("\\", "")
-    assert len(app.get("imgs")) == 1 and "test image 0" in "".join(one.value for one in app.caption)
+    assert len(app.image) == 1 and "test image 0" in "".join(one.value for one in app.caption)
     click(0, "cat")
-    assert not app.get("imgs") and any("right answers" in one.value for one in app.caption)
+    assert not app.image and any("right answers" in one.value for one in app.caption)
     click(1, "owl")
     assert any("There are none" in one.value for one in app.caption)
 

@@ -1,0 +1,89 @@
+"""Writing what people were answered, and what they said of it, as MLflow traces of one span each.
+
+A trace fits better than a run: MLflow's UI lists what went in and out beside how long it took, shows pictures, and
+knows a person's judgment as an assessment, which may change later. Each is written at once: what failed is raised here,
+not dropped by a queue.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import AssessmentSource, SpanType
+from mlflow.exceptions import MlflowException
+
+from tasks.runs.attachments import packed
+from tasks.runs.store import StoreUnreachableError
+
+PERSON = AssessmentSource(source_type="HUMAN", source_id="visitor")
+ASYNC_SWITCH = "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"
+
+
+def write_trace(
+    client: MlflowClient,
+    experiment: str,
+    task: str,
+    row: Mapping[str, Any],
+    result: Mapping[str, Any],
+    at: datetime,
+    seconds: float,
+    attributes: Mapping[str, Any],
+    tags: Mapping[str, str],
+    model_id: str = "",
+) -> str:
+    """Write a trace to an experiment, which is made if need be, and give its id.
+
+    Args:
+        attributes: of the span, beside `at`, `seconds` and `attachments`: what of the row became files.
+        model_id: of MLflow's logged model, whose page then lists the trace, too.
+
+    Raises MlflowException, StoreUnreachableError or AnswerTooLargeError.
+    """
+    kinds: dict[str, str] = {}
+    inputs, outputs = packed(dict(row), kinds), packed(dict(result), kinds)
+    # MLflow's queue would drop what fails with no more than a line in its log.
+    os.environ.setdefault(ASYNC_SWITCH, "false")
+    begun = int(at.timestamp() * 1e9)
+    span = mlflow.start_span_no_context(
+        task,
+        SpanType.TASK,
+        inputs=inputs,
+        attributes={"at": at.isoformat(), "seconds": seconds, "attachments": kinds, **attributes},
+        tags={"task": task, **tags},
+        metadata={"mlflow.modelId": model_id} if model_id else None,
+        experiment_id=find_experiment(client, experiment, create=True),
+        start_time_ns=begun,
+    )
+    span.set_outputs(outputs)
+    span.end(end_time_ns=begun + int(seconds * 1e9))
+    mlflow.flush_trace_async_logging()  # somebody may have asked for the queue
+    try:
+        client.get_trace(span.trace_id, display=False)
+    except MlflowException as error:  # writing itself does not raise
+        raise StoreUnreachableError("MLflow did not take the answer; the terminal may say more") from error
+    return span.trace_id
+
+
+def find_experiment(client: MlflowClient, name: str, create: bool = False) -> str | None:
+    """The id of an experiment by its name. Raises StoreUnreachableError if it has been put into MLflow's bin."""
+    found = client.get_experiment_by_name(name)
+    if found is None and create:
+        try:
+            return client.create_experiment(name)
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found is None:
+        return None
+    if found.lifecycle_stage != "active":
+        if not create:
+            return None
+        raise StoreUnreachableError(
+            f"MLflow's experiment {name!r} was deleted: restore it (mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}), or delete it for good (mlflow gc)"
+        )
+    return found.experiment_id

@@ -1,0 +1,80 @@
+"""Which of two answers a person found better, without knowing whose they were: traces in the experiment `votes`.
+
+A vote is the trace of the question with both answers, and an assessment by a person, as MLflow keeps evaluation data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+import mlflow
+from mlflow.entities import Feedback
+
+from tasks.runs.store import open_store, readable_errors
+from tasks.runs.traces import PERSON, find_experiment, write_trace
+
+EXPERIMENT, PREFERENCE = "votes", "preference"
+PAGE = 500
+Choice = Literal["left", "right", "tie", "both bad"]
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A choice between the answers of two registered versions (name/version), as they stood: left and right."""
+
+    task: str
+    left: str
+    right: str
+    choice: Choice
+
+
+def log_vote(
+    vote: Vote, row: Mapping[str, Any], parameters: Mapping[str, Any], answers: Mapping[str, Any], at: datetime
+) -> str:
+    """Keep a vote with what was asked, and what was answered `left` and `right`; gives the id of its trace.
+
+    Raises ValueError for a choice that is none, StoreUnreachableError, AnswerTooLargeError.
+    """
+    if vote.choice not in CHOICES:
+        raise ValueError(f"choice is {vote.choice!r}; valid: {', '.join(CHOICES)}")
+    with readable_errors():
+        trace_id = write_trace(
+            open_store(),
+            EXPERIMENT,
+            vote.task,
+            row,
+            answers,
+            at,
+            seconds=0,
+            attributes={"parameters": dict(parameters)},
+            tags={"left": vote.left, "right": vote.right},
+        )
+        mlflow.log_assessment(trace_id, Feedback(name=PREFERENCE, value=vote.choice, source=PERSON))
+    return trace_id
+
+
+def read_votes(task: str) -> list[Vote]:
+    """All votes on a task, the newest first, without what was asked and answered. Raises StoreUnreachableError."""
+    only = "tags.task = '" + task.replace("'", "") + "'"
+    votes: list[Vote] = []
+    with readable_errors():
+        client = open_store()
+        experiment = find_experiment(client, EXPERIMENT)
+        token = "" if experiment else None
+        while token is not None:
+            page = client.search_traces(
+                locations=[experiment or ""],
+                filter_string=only,
+                max_results=PAGE,
+                page_token=token or None,
+                include_spans=False,
+            )
+            for trace in page:
+                tags, said = trace.info.tags, [one for one in trace.info.assessments if one.name == PREFERENCE]
+                choice = said[-1].value if said and isinstance(said[-1], Feedback) else None
+                if choice in CHOICES:
+                    votes.append(Vote(task, tags.get("left", ""), tags.get("right", ""), choice))
+            token = page.token or None
+    return votes
