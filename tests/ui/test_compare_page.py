@@ -63,7 +63,7 @@ def test_page_compares_the_best_runs(empty_tool, page) -> None:
     drawn = app.get("vega_lite_chart")
     assert len(drawn) == 1 + 4 + 1 + 2
     assert all(chart.proto.alt for chart in drawn)  # for those who do not see them
-    assert [link.proto.label for link in app.get("page_link")][0] == r"Report\: 2 models"
+    assert next(link.proto.label for link in app.get("page_link")) == r"Report\: 2 models"
     app.selectbox[0].select(parent).run()
     assert not app.exception
     table = app.dataframe[0].value

@@ -44,8 +44,11 @@ def askings_of(task: str) -> list[Asking]:
     return st.session_state.setdefault(ASKINGS, {}).setdefault(task, [])
 
 
-def start(versions: Sequence[RegisteredVersion], row: Row, parameters: Mapping[str, Any]) -> None:
-    """Ask these versions, instead of what was asked before. What is wrong with the input is kept for `refusal`."""
+def start(versions: Sequence[RegisteredVersion], row: Row, parameters: Mapping[str, Any], hidden: bool = False) -> None:
+    """Ask these versions, instead of what was asked before. What is wrong with the input is kept for `refusal`.
+
+    Args: hidden: whether their names are kept back until one is voted for.
+    """
     askings = askings_of(versions[0].task)
     leave(askings)  # first: below what is refused, the last answer would be taken for one to it
     try:
@@ -53,7 +56,7 @@ def start(versions: Sequence[RegisteredVersion], row: Row, parameters: Mapping[s
         for version in versions:
             job = services().submit(version.key, row, parameters)
             _own_jobs().append(job)
-            askings.append(Asking.of(job, version, row, parameters))
+            askings.append(Asking.of(job, version, row, parameters, hidden))
     except (TaskInputError, QueueFullError) as error:
         st.session_state[REFUSED] = str(error)
 
@@ -153,9 +156,10 @@ def draw_answers(panel: Panel, askings: Sequence[Asking], key: str, errors: Delt
 def _draw_answer(panel: Panel, asking: Asking, key: str, errors: DeltaGenerator | None) -> None:
     """An answer, coming or over, in the words of its panel, with what it took."""
     if errors is None:
-        st.markdown(f"**{escaped(asking.model)}**")
+        name = {"0": "Left", "1": "Right"}.get(key[-1]) if asking.hidden else asking.model
+        st.markdown(f"**{escaped(name or '')}**")
     if asking.result is not None:
-        panel.draw_answer(asking.row, asking.result, key)
+        panel.draw_answer(asking.row, {**asking.result, "model": ""} if asking.hidden else asking.result, key)
     elif asking.events or not asking.over:
         panel.draw_coming(asking.row, asking.events, key)
     if asking.error is not None:
@@ -166,6 +170,8 @@ def _draw_answer(panel: Panel, asking: Asking, key: str, errors: DeltaGenerator 
     if asking.result is None and not asking.events:
         if asking.error is None:
             st.caption(":material/stop_circle: Stopped before there was anything to show.")
+        return
+    if asking.hidden:
         return
     st.caption(escaped(("stopped · " if asking.result is None else "") + asking.facts()))
     _draw_continue(panel, asking, key)

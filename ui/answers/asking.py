@@ -33,6 +33,7 @@ class Asking:
         error: what ended it, other than its being stopped.
         seen_first: when the first pieces were seen, and how many.
         told: whether the page has handed it to whom it concerns (the history).
+        hidden: whether the page keeps the model's name back: until a blind comparison is decided.
     """
 
     job: Job
@@ -51,11 +52,14 @@ class Asking:
     error: Exception | None = None
     stopped: bool = False
     told: bool = False
+    hidden: bool = False
 
     @classmethod
-    def of(cls, job: Job, version: RegisteredVersion, row: Row, parameters: Mapping[str, Any]) -> "Asking":
+    def of(
+        cls, job: Job, version: RegisteredVersion, row: Row, parameters: Mapping[str, Any], hidden: bool = False
+    ) -> "Asking":
         """The asking of a job that was just submitted."""
-        return cls(job, version.task, version.key, version.model, dict(row), dict(parameters))
+        return cls(job, version.task, version.key, version.model, dict(row), dict(parameters), hidden=hidden)
 
     @property
     def over(self) -> bool:

@@ -9,17 +9,18 @@ from tasks import TASKS
 from tasks.base import Row
 from tasks.registry import RegisteredVersion
 from ui.answers import batch_panel, history_panel
+from ui.answers import blind as blind_votes
 from ui.answers.answer import Asked
 from ui.answers.answering import askings_of, draw_answers, form_key, leave, refusal, start, stop
 from ui.answers.forms import draw_parameters, fill_parameters, limited
 from ui.panels import Example, Panel
 from ui.panels import panel as panel_of
 from ui.plain import escaped
-from ui.session import services
+from ui.session import errors_in_words, services
 
 # Keys of the session's state.
 TASK, LINK, TAB = "tasks-task", "tasks-link", "tasks-tab"
-ASK, BATCH, HISTORY = "Ask", "Batch", "History"
+ASK, BATCH, HISTORY, LEADERBOARD = "Ask", "Batch", "History", "Leaderboard"
 
 
 def choose_task(found: Mapping[str, list[RegisteredVersion]]) -> str:
@@ -92,23 +93,32 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
     errors = st.container()
     with st.container(horizontal=True, vertical_alignment="center"):
         buttons = st.container(horizontal=True, width="content")
-        wanted = wants_second(version, models)
+        blind = blind_votes.wants_blind(models, panel.task)
+        wanted = not blind and wants_second(version, models)
         history_panel.draw_log_switch()
-    asked = [version, *second_model(version, models, wanted)]
+    second = second_model(version, models, wanted)
+    asked = blind_votes.choose_blind(models, panel.task) if blind else [version, *second]
     specs = {name: spec for name, spec in panel.specs.items() if name not in panel.hidden}
     parameters = draw_parameters(limited(specs, services().worker.limits(version.key)), f"{key}-set")
 
     def ask(row: Row, **changed: Any) -> None:
         panel.fill(row, key)
         fill_parameters(panel.parameters, {**parameters, **changed}, f"{key}-set")
-        start(asked, row, {**parameters, **changed})
+        start(asked, row, {**parameters, **changed}, blind)
 
     panel.ask = ask
     answers = st.container(key=f"{key}-answers")
     panel.draw_below(key)
     with buttons:
-        if st.button("Run", key=f"{key}-run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"):
-            start(asked, row, parameters)
+        if st.button(
+            "Run",
+            key=f"{key}-run",
+            type="primary",
+            icon=":material/play_arrow:",
+            shortcut="Ctrl+Enter",
+            disabled=not asked,
+        ):
+            start(asked, row, parameters, blind)
         askings = askings_of(panel.task)
         busy = any(not one.over for one in askings)
         st.button("Stop", key=f"{key}-stop", icon=":material/stop:", disabled=not busy, on_click=stop, args=(askings,))
@@ -117,6 +127,7 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
         errors.error(escaped(refused), icon=":material/error:")
     with answers:
         draw_answers(panel, askings, key, errors)
+        blind_votes.draw_vote(askings)
 
 
 def _draw_own_page(panel: Panel, version: RegisteredVersion) -> None:
@@ -174,6 +185,12 @@ def draw_batch(panel: Panel, version: RegisteredVersion, _models: Sequence[Regis
 def draw_history(panel: Panel, _version: RegisteredVersion, _models: Sequence[RegisteredVersion]) -> None:
     """What was asked before; an old question can be put into the form again."""
     history_panel.draw_history(panel.task, reuse)
+
+
+def draw_leaderboard(panel: Panel, _version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> None:
+    """How often the models' answers were found better in blind comparisons."""
+    with errors_in_words("leaderboard"):
+        blind_votes.draw_leaderboard(panel.task, models)
 
 
 def reuse(asked: Asked) -> None:

@@ -104,7 +104,8 @@ class ImageGenerationPanel(Panel):
                     on_click=keep,
                     args=(self._picture, result["image"]),
                 )
-        draw_recipe(png)
+        if result["model"]:  # else it is kept back
+            draw_recipe(png)
 
 
 def draw_recipe(png: bytes) -> None:

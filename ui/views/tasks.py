@@ -26,9 +26,15 @@ else:
     if chosen.about:
         st.caption(escaped(chosen.about))
     draw_starter_note(version)
-    tabs = st.tabs([task_page.ASK, task_page.BATCH, task_page.HISTORY], key=task_page.TAB, on_change="rerun")
+    draws = {
+        task_page.ASK: task_page.draw_ask,
+        task_page.BATCH: task_page.draw_batch,
+        task_page.HISTORY: task_page.draw_history,
+        task_page.LEADERBOARD: task_page.draw_leaderboard,
+    }
+    tabs = st.tabs(list(draws), key=task_page.TAB, on_change="rerun")
     # Only the open one is drawn: an answer that is being written keeps the first one busy.
-    for tab, draw in zip(tabs, (task_page.draw_ask, task_page.draw_batch, task_page.draw_history), strict=True):
+    for tab, draw in zip(tabs, draws.values(), strict=True):
         if tab.open:
             with tab:
                 draw(chosen, version, found[task])
