@@ -16,6 +16,7 @@ from tasks.runs.answers import (
     recent_answers,
 )
 from tasks.runs.attachments import AnswerTooLargeError
+from tasks.runs.evaluations import TABLE, log_evaluation
 from tasks.runs.listing import MOST_RUNS, Mistakes, artifact_names, classifier_mistakes, runs_table
 from tasks.runs.reading import (
     artifact_file,
@@ -60,6 +61,7 @@ __all__ = [
     "IMPATIENCE",
     "MOST_RUNS",
     "PICKLE_SWITCH",
+    "TABLE",
     "Answer",
     "AnswerNotFoundError",
     "AnswerTooLargeError",
@@ -91,6 +93,7 @@ __all__ = [
     "local_artifacts",
     "local_path",
     "log_answer",
+    "log_evaluation",
     "log_vote",
     "logged_steps",
     "metric_values",

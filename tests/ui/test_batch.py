@@ -267,6 +267,8 @@ def test_results_cannot_act_and_hide_nothing(worker) -> None:
 
 
 def batch_page(task: str) -> None:
+    from types import SimpleNamespace
+
     import streamlit as st
 
     from ui.answers.batch_panel import draw_batch
@@ -274,7 +276,7 @@ def batch_page(task: str) -> None:
     if st.toggle("Another page"):
         st.write("elsewhere")
     else:
-        draw_batch(task, f"{task}/1", {})
+        draw_batch(task, SimpleNamespace(key=f"{task}/1"), [], {})  # type: ignore[arg-type]
 
 
 def texts(app: AppTest) -> str:

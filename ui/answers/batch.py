@@ -4,6 +4,7 @@ No Streamlit here. A `Batch` is kept in the visitor's session and goes on while 
 the session.
 """
 
+import itertools
 import logging
 import threading
 import time
@@ -20,7 +21,7 @@ from tasks.runtime.memory import DeviceFullError
 from tasks.runtime.worker import ModelTooLargeError
 from ui.answers.batch_file import Line
 from ui.answers.history import size
-from ui.answers.tables import as_csv, as_json
+from ui.answers.tables import as_csv, as_json, cell
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +38,11 @@ class _Work:
     """What the thread of a batch works on; it does not know the `Batch`, which ends it by being forgotten."""
 
     submit: Submit
-    reference: str
+    references: Sequence[str]
     lines: Sequence[Line]
     parameters: Mapping[str, Any]
-    results: list[dict[str, Any]] = field(default_factory=list)  # one a line: the output row, or {"error": why}
+    # One for each line of the first model, then of the next: the output row, or {"error": why}.
+    results: list[dict[str, Any]] = field(default_factory=list)
     failed: int = 0
     bytes: int = 0
     state: str = "running"
@@ -55,48 +57,53 @@ class _Work:
         if self.job is not None:
             self.job.cancel(STOPPED)
 
+    @property
+    def total(self) -> int:
+        return len(self.references) * len(self.lines)
+
     def run(self) -> None:
         try:
-            for line in self.lines:
-                if not self._answer(line):
+            for reference, line in itertools.product(self.references, self.lines):
+                if not self._answer(reference, line):
                     break
         except Exception as error:
-            logger.exception("a batch for %s failed", self.reference)
+            logger.exception("a batch for %s failed", ", ".join(self.references))
             self.reason = f"it failed ({type(error).__name__}); the terminal of the tool says more"
         self.ended = time.monotonic()
-        whole = len(self.results) == len(self.lines)
+        whole = len(self.results) == self.total
         self.state = "done" if whole else "failed" if self.reason else "stopped"
 
-    def _answer(self, line: Line) -> bool:
+    def _answer(self, reference: str, line: Line) -> bool:
         """Answer a line; False if the batch is not to go on."""
         try:
-            result = self._result(line)
-        except FATAL as error:
-            self.reason = str(error)
-            return False
+            result = self._result(reference, line)
         except Exception as error:
+            if isinstance(error, FATAL) and len(self.references) == 1:
+                self.reason = str(error)
+                return False
             if isinstance(error, JobCancelled) and self.stopping.is_set():
                 return False
-            if not isinstance(error, SPOKEN):
-                logger.warning("a row of a batch for %s failed: %r", self.reference, error)
-            result = {"error": str(error) if isinstance(error, SPOKEN) else f"failed: {type(error).__name__}"}
+            said = isinstance(error, (*SPOKEN, *FATAL))
+            if not said:
+                logger.warning("a row of a batch for %s failed: %r", reference, error)
+            result = {"error": str(error) if said else f"failed: {type(error).__name__}"}
             self.failed += 1
         if result is None:
             return False
         self.bytes += size(result)
         self.results.append(result)
-        if self.bytes > MAX_RESULT_BYTES and len(self.results) < len(self.lines):
+        if self.bytes > MAX_RESULT_BYTES and len(self.results) < self.total:
             self.reason = f"the results have {MAX_RESULT_BYTES / 1e6:.0f} MB, the most that are kept"
             return False
         return True
 
-    def _result(self, line: Line) -> dict[str, Any] | None:
+    def _result(self, reference: str, line: Line) -> dict[str, Any] | None:
         """The output row, waited for; None if the batch was stopped before the row was taken."""
         if line.fault:
             raise TaskInputError(line.fault)
         while not self.stopping.is_set():
             try:
-                self.job = self.submit(self.reference, line.row, self.parameters)
+                self.job = self.submit(reference, line.row, self.parameters)
             except QueueFullError:
                 self.stopping.wait(0.2)  # others are before it
                 continue
@@ -107,19 +114,30 @@ class _Work:
 
 
 class Batch:
-    """Rows of a file on their way through a model, one job each, so that other visitors' questions come in between."""
+    """Rows on their way through a model, or several one after another, each row a job of its own, so that other
+    visitors' questions come in between.
+    """
 
     def __init__(
-        self, submit: Submit, task: str, reference: str, lines: Sequence[Line], parameters: Mapping[str, Any], name: str
+        self,
+        submit: Submit,
+        task: str,
+        references: str | Sequence[str],
+        lines: Sequence[Line],
+        parameters: Mapping[str, Any],
+        name: str,
     ) -> None:
         """Start at once.
 
         Args:
             submit: queues a row for a registered version, as `Services.submit`.
+            references: registered versions.
             name: of the file, for those of the results.
         """
-        self.task, self.reference, self.lines, self.name = task, reference, lines, name
-        self._work = _Work(submit, reference, lines, dict(parameters))
+        self.references = (references,) if isinstance(references, str) else tuple(references)
+        self.task, self.lines, self.name = task, lines, name
+        self.run_id = ""  # in MLflow, once it was logged there
+        self._work = _Work(submit, self.references, lines, dict(parameters))
         # A visitor who has left waits for nothing: with their session the batch is forgotten, and ends.
         weakref.finalize(self, self._work.stop)
         threading.Thread(target=self._work.run, name="batch", daemon=True).start()
@@ -140,6 +158,16 @@ class Batch:
         return self._work.reason
 
     @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The settings of all rows."""
+        return self._work.parameters
+
+    @property
+    def total(self) -> int:
+        """Rows of all models together."""
+        return self._work.total
+
+    @property
     def done(self) -> int:
         """Rows that have a result or an error."""
         return len(self._work.results)
@@ -157,7 +185,7 @@ class Batch:
         """As long as the rows so far took on average, the others will; None before the first."""
         if not self.done:
             return None
-        return self.seconds() / self.done * (len(self.lines) - self.done)
+        return self.seconds() / self.done * (self.total - self.done)
 
     def stop(self) -> None:
         """End before the next row; what is done is kept."""
@@ -171,11 +199,32 @@ class Batch:
 
     def errors(self) -> list[tuple[int, str]]:
         """The rows that failed, counted from 1, and why."""
-        return [(number, one["error"]) for number, one in enumerate(list(self._work.results), 1) if one.get("error")]
+        several = len(self.references) > 1
+        return [
+            (number, f"{reference}: {one['error']}" if several else one["error"])
+            for reference, results in self.by_model().items()
+            for number, one in enumerate(results, 1)
+            if one.get("error")
+        ]
+
+    def by_model(self) -> dict[str, list[dict[str, Any]]]:
+        """The results so far of each model, in the order of the rows."""
+        results, rows = list(self._work.results), len(self.lines)
+        return {one: results[place * rows : (place + 1) * rows] for place, one in enumerate(self.references)}
 
     def table(self) -> list[dict[str, Any]]:
-        """The rows so far: the file's columns, the model's, and `error`; a name of both is the file's."""
-        results = list(self._work.results)
+        """The rows so far: the file's columns, the model's, and `error`; a name of both is the file's.
+
+        Of several models each is a column, with what was asked for (the first that it gives), or why there is none.
+        """
+        by_model = self.by_model()
+        results = by_model[self.references[0]]
+        if len(self.references) > 1:
+            firsts = {name: [next(iter(one.values()), "") for one in some] for name, some in by_model.items()}
+            return [
+                {**line.given, **{name: some[place] if place < len(some) else None for name, some in firsts.items()}}
+                for place, line in enumerate(self.lines[: len(results)])
+            ]
         taken = set(self.lines[0].given)
         columns = list(dict.fromkeys(name for result in results for name in result if name != "error"))
 
@@ -193,6 +242,16 @@ class Batch:
             for line, result in zip(self.lines, results, strict=False)
         ]
 
+    def evaluation(self) -> tuple[str, str, list[dict[str, Any]], Mapping[str, Any], dict[str, float]]:
+        """What MLflow is told of it: a name, the task, the rows as in the CSV, the settings, and seconds by model."""
+        rows = [{name: cell(value) for name, value in row.items()} for row in self.table()]
+        metrics = {"rows": float(len(rows)), "failed": float(self.failed)}
+        for reference, results in self.by_model().items():
+            took = [float(one["seconds"]) for one in results if "seconds" in one]
+            metrics |= {f"seconds/{reference}": sum(took) / len(took)} if took else {}
+        settings = {"models": ", ".join(self.references), **self.parameters}
+        return f"{self.name}: {len(rows)} rows, {len(self.references)} models", self.task, rows, settings, metrics
+
     def csv(self) -> bytes:
         """The results as a table; pictures only as their size."""
         return as_csv(self.table())
@@ -202,11 +261,12 @@ class Batch:
         return as_json(
             {
                 "task": self.task,
-                "reference": self.reference,
-                "parameters": self._work.parameters,
+                "reference": ", ".join(self.references),
+                "parameters": self.parameters,
                 "rows": [
-                    {"input": line.given, "result": result}
-                    for line, result in zip(self.lines, list(self._work.results), strict=False)
+                    {"reference": reference, "input": line.given, "result": result}
+                    for reference, results in self.by_model().items()
+                    for line, result in zip(self.lines, results, strict=False)
                 ],
             }
         )

@@ -1,5 +1,6 @@
 """Batches on the page: upload a CSV, watch it being answered, take the results along."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from tasks import task_class
 from tasks.csv_files import INDEX, Table, TableError
+from tasks.registry import RegisteredVersion
+from tasks.runs import log_evaluation
 from ui.answers.batch import Batch, in_words
 from ui.answers.batch_file import (
     MAX_MB,
     MAX_ROWS,
+    SAMPLES,
     Line,
     columns_of,
     missing_columns,
@@ -20,14 +24,18 @@ from ui.answers.batch_file import (
     template,
 )
 from ui.answers.tables import cell
-from ui.plain import escaped
-from ui.session import services
+from ui.plain import escaped, visible
+from ui.results.all_runs import open_link
+from ui.session import errors_in_words, services
 
 BATCH = "batch"  # one a visitor, whatever page they are on
 READ = "batch-read"  # the rows of the file that was uploaded last
 PREVIEW = 5
 SHOWN = 100
 ERRORS = 3
+FILE, TYPED = "CSV file", "Typed here"
+# A name for the results, the rows, and columns of the file that stand for those of the task.
+Given = tuple[str, Table, dict[str, str]]
 HINTS = {
     "chatbot": "Each row is a conversation of its own: `message`, and `system` if you like; or `messages` as JSON.",
     "sequence-reversal": "Write a sequence as numbers with blanks between them: `3 1 4`.",
@@ -36,21 +44,89 @@ HINTS = {
 }
 
 
-def draw_batch(task: str, reference: str, parameters: dict[str, Any]) -> None:
-    """Many rows for a registered version: the visitor's batch, if there is one, else the form that starts it."""
+def draw_batch(
+    task: str, version: RegisteredVersion, models: Sequence[RegisteredVersion], parameters: dict[str, Any]
+) -> None:
+    """Many rows for registered versions: the visitor's batch, if there is one, else the form that starts it."""
     batch: Batch | None = st.session_state.get(BATCH)
     if batch is None or not (batch.running or batch.task == task):
-        _draw_form(task, reference, parameters)
+        _draw_form(task, version, models, parameters)
     else:
         if batch.task != task:
             st.info(escaped(f"A batch for {batch.task} is being answered. One at a time; the next can start after it."))
         _draw_running(batch)
 
 
-def _draw_form(task: str, reference: str, parameters: dict[str, Any]) -> None:
+def _draw_form(
+    task: str, version: RegisteredVersion, models: Sequence[RegisteredVersion], parameters: dict[str, Any]
+) -> None:
+    others = {one.key: one.model for one in models if one.key != version.key}
+    left, right = st.columns(2)
+    with left:
+        typed = (
+            typed_columns(task)
+            and st.segmented_control(
+                "Rows", [FILE, TYPED], default=FILE, required=True, key=f"batch-rows-{task}", persist_state="session"
+            )
+            == TYPED
+        )
+    more = right.multiselect(
+        "More models, each a column beside the others",
+        list(others),
+        format_func=lambda key: visible(f"{others[key]} ({key})"),
+        key=f"batch-models-{task}",
+        persist_state="session",
+    )
+    try:
+        given = _draw_typed(task) if typed else _draw_upload(task)
+        if given is None:
+            return
+        name, table, chosen = given
+        lines = read_lines(table, task, task_class(task).inputs, chosen)
+    except TableError as error:
+        st.error(escaped(str(error)), icon=":material/error:")
+        return
+    _draw_preview(lines, typed)
+    references = (version.key, *more)
+    with_models = f" with {len(references)} models" if more else ""
+    st.button(
+        f"Answer {len(lines):,} {'row' if len(lines) == 1 else 'rows'}{with_models}",
+        type="primary",
+        icon=":material/play_arrow:",
+        key=f"batch-start-{task}",
+        help=escaped(f"by {', '.join(references)}, with the settings of the form"),
+        on_click=_start,
+        args=(task, references, lines, parameters, name),
+    )
+
+
+def typed_columns(task: str) -> list[str]:
+    """The columns that can be typed; [] for tasks that need a picture."""
+    columns = columns_of(task, task_class(task).inputs)
+    return [] if columns.get("image") else [name for name in columns if name not in ("messages", "image")]
+
+
+def _draw_typed(task: str) -> Given | None:
+    """A table to type into; what was typed stays for the session. None while it is empty."""
+    import pandas as pd
+
+    key, kept, begun = (f"batch-{part}-{task}" for part in ("typed", "typed-kept", "typed-begun"))
+    # What it begins with must not change while it is on the page.
+    if not {key, begun} <= st.session_state.keys():
+        empty = pd.DataFrame({name: [SAMPLES.get(name, "")] for name in typed_columns(task)})
+        st.session_state[begun] = st.session_state.get(kept, empty)
+    rows = st.data_editor(st.session_state[begun], num_rows="dynamic", hide_index=True, key=key)
+    st.session_state[kept] = rows
+    rows = rows.dropna(how="all")
+    if rows.empty:
+        return None
+    return task, read_batch(rows.to_csv(index=False).encode(), task, task_class(task).inputs), {}
+
+
+def _draw_upload(task: str) -> Given | None:
+    """An upload, and the choice of columns of other names. None before there is a file. Raises TableError."""
     inputs = task_class(task).inputs
-    columns = columns_of(task, inputs)
-    required = [f"`{name}`" for name, needed in columns.items() if needed]
+    required = [f"`{name}`" for name, needed in columns_of(task, inputs).items() if needed]
     st.write(
         f"Upload a CSV with the column{'s' if len(required) > 1 else ''} {', '.join(required)}: "
         f"up to {MAX_ROWS:,} rows and {MAX_MB} MB, UTF-8, with commas, semicolons or tabs. "
@@ -70,24 +146,12 @@ def _draw_form(task: str, reference: str, parameters: dict[str, Any]) -> None:
         help="A CSV with the right columns to fill in.",
     )
     if uploaded is None:
-        return
+        return None
     try:
         table = _read(uploaded, task)
-        chosen = _choose(table, task, uploaded.file_id)
-        lines = read_lines(table, task, inputs, chosen)
+        return Path(uploaded.name).stem, table, _choose(table, task, uploaded.file_id)
     except TableError as error:
-        st.error(escaped(f"{uploaded.name}: {error}"), icon=":material/error:")
-        return
-    _draw_preview(lines)
-    st.button(
-        f"Answer {len(lines):,} {'row' if len(lines) == 1 else 'rows'}",
-        type="primary",
-        icon=":material/play_arrow:",
-        key=f"batch-start-{task}",
-        help=escaped(f"by {reference}, with the settings of the form"),
-        on_click=_start,
-        args=(task, reference, lines, parameters, Path(uploaded.name).stem),
-    )
+        raise TableError(f"{uploaded.name}: {error}") from error
 
 
 def _read(uploaded: UploadedFile, task: str) -> Table:
@@ -115,14 +179,15 @@ def _choose(table: Table, task: str, file_id: str) -> dict[str, str]:
     }
 
 
-def _start(task: str, reference: str, lines: list[Line], parameters: dict[str, Any], name: str) -> None:
-    st.session_state[BATCH] = Batch(services().submit, task, reference, lines, parameters, name)
+def _start(task: str, references: Sequence[str], lines: list[Line], parameters: dict[str, Any], name: str) -> None:
+    st.session_state[BATCH] = Batch(services().submit, task, references, lines, parameters, name)
     st.session_state.pop(READ, None)
 
 
-def _draw_preview(lines: list[Line]) -> None:
-    st.caption(f"{len(lines):,} rows; the first {min(PREVIEW, len(lines))}:")
-    _draw_table([dict(line.given) for line in lines[:PREVIEW]])
+def _draw_preview(lines: list[Line], typed: bool) -> None:
+    if not typed:
+        st.caption(f"{len(lines):,} rows; the first {min(PREVIEW, len(lines))}:")
+        _draw_table([dict(line.given) for line in lines[:PREVIEW]])
     faults = [(number, line.fault) for number, line in enumerate(lines, 1) if line.fault]
     if faults:
         st.warning(escaped(f"{len(faults)} rows cannot be used and get an error; row {faults[0][0]}: {faults[0][1]}"))
@@ -134,7 +199,7 @@ def _draw_running(batch: Batch) -> None:
     def draw() -> None:
         if was_running and not batch.running:
             st.rerun()
-        share = batch.done / len(batch.lines)
+        share = batch.done / batch.total
         st.progress(share, escaped(progress(batch)))
 
     st.fragment(draw, run_every="1s" if was_running else None)()
@@ -147,10 +212,11 @@ def _draw_running(batch: Batch) -> None:
             st.button("New batch", key="batch-new", icon=":material/add:", on_click=_forget)
             if batch.done:
                 _draw_downloads(batch)
+                _draw_log(batch)
     if was_running:
         return
     if batch.reason:
-        st.error(escaped(f"It ended after {batch.done} of {len(batch.lines)} rows: {batch.reason}"))
+        st.error(escaped(f"It ended after {batch.done} of {batch.total} rows: {batch.reason}"))
     errors = [f"row {number}: {why}" for number, why in batch.errors()[:ERRORS]]
     if errors:
         if batch.failed > len(errors):
@@ -175,6 +241,18 @@ def _draw_downloads(batch: Batch) -> None:
         )
 
 
+def _draw_log(batch: Batch) -> None:
+    """The button that logs the results to MLflow as an evaluation; then the link to its run."""
+    if batch.run_id:
+        open_link(batch.run_id, "Open the evaluation")
+        return
+    shared = "Everyone who uses this MLflow can then read it."
+    if st.button("Log to MLflow", key="batch-log", icon=":material/upload:", help=shared):
+        with errors_in_words("batch-log"):
+            batch.run_id = log_evaluation(*batch.evaluation())
+            st.rerun()
+
+
 def _draw_table(rows: list[dict[str, Any]]) -> None:
     """Rows as they would be in the CSV; nothing in them is read as more than text."""
     st.dataframe([{str(cell(name)): _shown(value) for name, value in row.items()} for row in rows], hide_index=True)
@@ -192,7 +270,7 @@ def _forget() -> None:
 
 def progress(batch: Batch) -> str:
     """How far a batch is, in words."""
-    parts = [f"{batch.done:,} of {len(batch.lines):,} rows", f"{batch.failed:,} failed" if batch.failed else ""]
+    parts = [f"{batch.done:,} of {batch.total:,} rows", f"{batch.failed:,} failed" if batch.failed else ""]
     left = batch.seconds_left()
     if batch.running:
         parts.append(f"about {in_words(left)} left" if left is not None else "waiting for the model")

@@ -176,10 +176,10 @@ def draw_examples(panel: Panel, examples: Sequence[Example], key: str) -> None:
             )
 
 
-def draw_batch(panel: Panel, version: RegisteredVersion, _models: Sequence[RegisteredVersion]) -> None:
-    """Many rows from a file; the settings are those of the form."""
+def draw_batch(panel: Panel, version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> None:
+    """Many rows, typed or from a file; the settings are those of the form."""
     parameters = draw_parameters(panel.specs, f"{form_key(panel.task)}-set")
-    batch_panel.draw_batch(panel.task, version.key, parameters)
+    batch_panel.draw_batch(panel.task, version, models, parameters)
 
 
 def draw_history(panel: Panel, _version: RegisteredVersion, _models: Sequence[RegisteredVersion]) -> None:

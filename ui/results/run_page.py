@@ -1,11 +1,13 @@
 """The parts of a run's page: what it is, its reports, curves, confusion matrix, runs below it, numbers and figures."""
 
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from tasks.runs import TABLE
 from tasks.texts import format_duration
 from ui.answers.task_page import task_title
 from ui.plain import escaped, inert_cell
@@ -31,6 +33,8 @@ def draw_run(run: "Run", files: list[str]) -> None:
     for path in files:
         if path.endswith(".html"):
             _draw_report(run.info.run_id, path)
+    if TABLE in files:
+        _draw_evaluation(run.info.run_id)
     _draw_curves(run)
     draw_mistakes(run.info.run_id)
     _draw_nested(run)
@@ -78,6 +82,17 @@ def _draw_report(run_id: str, path: str) -> None:
     if page is not None:
         st.header("Report")
         draw_report(f"Report {path}", page, f"report-{PurePosixPath(path).stem}")
+
+
+def _draw_evaluation(run_id: str) -> None:
+    """The table of a batch that was logged from the tool."""
+    import pandas as pd
+
+    st.header("Answers")
+    try:
+        st.dataframe(pd.read_json(BytesIO(file_of(run_id, TABLE) or b""), orient="split", dtype=False), hide_index=True)
+    except ValueError:
+        st.caption(f"The artifact {TABLE} cannot be read.")
 
 
 def _draw_curves(run: "Run") -> None:
