@@ -7,6 +7,7 @@ import streamlit as st
 
 from tasks.runs import give_up_soon
 from tasks.version import __version__
+from ui.at_work import NAME, watch
 from ui.plain import escaped
 from ui.session import errors_in_words, services
 
@@ -40,6 +41,16 @@ STYLE = """<style>
 [data-testid=stChatMessage] :is(p, li, td, th, h2, h3) {unicode-bidi: plaintext; text-align: start}
 [data-testid=stBaseButton-primary] kbd {opacity: 1; color: inherit}
 </style>"""
+SHORTCUTS = """
+
+| key | what it does |
+|---|---|
+| Ctrl+Enter | run the task that is open |
+| Enter | send a message |
+| Shift+Enter | a new line in a message |
+| Tab, Shift+Tab | the next field, the one before |
+| Shift+Space | in a table: tick the row |
+"""
 logger = logging.getLogger("ui")
 
 
@@ -48,10 +59,7 @@ def main() -> None:
     give_up_soon()
     # A picture of our own: the browser would fetch a named icon from another host.
     st.set_page_config(
-        page_title="Project-DL",
-        page_icon=str(ICON),
-        layout="wide",
-        menu_items={"About": f"Project-DL {__version__}"},
+        page_title=NAME, page_icon=str(ICON), layout="wide", menu_items={"About": f"{NAME} {__version__}{SHORTCUTS}"}
     )
     pages = [
         st.Page(
@@ -66,6 +74,7 @@ def main() -> None:
     page = st.navigation(pages)
     # Streamlit's own Stop would end the drawing and let the model write on; the pages have one that stops the model.
     st.html(STYLE)
+    watch("" if page.title == PAGES[0][1] else page.title)
     try:
         with errors_in_words():
             page.run()

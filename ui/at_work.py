@@ -1,0 +1,45 @@
+"""What goes on in the background, seen from every page: in the title of the browser's tab, and a toast when it ends."""
+
+import streamlit as st
+
+from ui.answers.batch import Batch
+from ui.answers.batch_panel import BATCH
+from ui.plain import escaped, visible
+from ui.running.processes import FAILED, FINISHED, STOPPED, processes
+
+REFRESH_S = 3
+SEEN = "at-work"  # what was at work when this visitor's page last looked: titles by id
+NAME = "Project-DL"
+ICONS = {FAILED: ":material/error:", STOPPED: ":material/stop_circle:"}
+
+
+def watch(page: str) -> None:
+    """Name in the tab the page and what is at work, and say what has ended; looks again while something is.
+
+    Call it before the page is drawn, which may take as long as an answer.
+    """
+    busy = any(process.active for process in processes()) or any(one.running for one in _batches())
+    st.fragment(_look, run_every=REFRESH_S if busy else None)(page)
+
+
+def _look(page: str) -> None:
+    found = {process.id: (process.title, process.state, process.active) for process in processes()}
+    found |= {str(id(one)): (f"Batch {one.name}", one.state, one.running) for one in _batches()}
+    before: dict[str, str] = st.session_state.get(SEEN, {})
+    now = {identifier: title for identifier, (title, _, active) in found.items() if active}
+    st.session_state[SEEN] = now
+    for identifier in before.keys() - now.keys():
+        title, state, _ = found.get(identifier, (before[identifier], FINISHED, False))
+        st.toast(escaped(f"{title}: {state}"), icon=ICONS.get(state, ":material/check_circle:"), duration="long")
+    st.set_page_config(page_title=tab_title(page, list(now.values())))
+
+
+def _batches() -> list[Batch]:
+    batch = st.session_state.get(BATCH)
+    return [batch] if batch is not None else []
+
+
+def tab_title(page: str, working: list[str]) -> str:
+    """Such as `Chat · Project-DL`, and before it what is at work."""
+    work = visible(working[0]) if len(working) == 1 else f"{len(working)} at work" if working else ""
+    return " · ".join(part for part in (work, page, NAME) if part)
