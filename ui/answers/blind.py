@@ -99,9 +99,10 @@ def draw_leaderboard(task: str, models: Iterable[RegisteredVersion]) -> None:
             **dict.fromkeys(("Won", "Lost", "Ties", "Both bad"), number),
         },
     )
+    count = "1 blind vote" if len(votes) == 1 else f"{len(votes):,} blind votes"
     st.caption(
-        f"{len(votes):,} blind votes. Win rate: of the votes that were decided. Low and high: its 95 % interval "
-        "(Wilson); models whose intervals overlap cannot be told apart. Who faced weaker opponents stands higher."
+        f"{count}. Win rate: of the votes that were decided. Low and high: its 95 % interval (Wilson); models whose "
+        "intervals overlap cannot be told apart. Who faced weaker opponents stands higher."
     )
 
 
