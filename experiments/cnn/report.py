@@ -71,9 +71,10 @@ def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
     import pandas as pd
 
     predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    answers = pd.DataFrame({"true": labels, "predicted": predicted, "sure": sure})
-    wrong = answers[predicted != labels].sort_values("sure", ascending=False, kind="stable")
-    return wrong.groupby(["true", "predicted"]).head(PICTURES_A_CELL).index.to_numpy()
+    order = np.argsort(-sure, kind="stable")
+    wrong = order[predicted[order] != labels[order]]
+    cells = pd.DataFrame({"true": labels[wrong], "predicted": predicted[wrong]}, index=wrong)
+    return cells.groupby(["true", "predicted"]).head(PICTURES_A_CELL).index.to_numpy()
 
 
 def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predictions: Predictions) -> None:

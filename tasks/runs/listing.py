@@ -40,7 +40,7 @@ def runs_table(limit: int = MOST_RUNS) -> "pd.DataFrame":
     """
     names = {one.experiment_id: one.name for one in open_store().search_experiments()}
     found = mlflow.search_runs(list(names), max_results=limit, order_by=["attributes.start_time DESC"])
-    return found.assign(experiment=found["experiment_id"].map(names))
+    return found.assign(experiment=found["experiment_id"].map(names.get))
 
 
 def artifact_names(run: Run) -> list[str]:

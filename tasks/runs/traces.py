@@ -51,7 +51,12 @@ def write_trace(
         task,
         SpanType.TASK,
         inputs=inputs,
-        attributes={"at": at.isoformat(), "seconds": seconds, "attachments": kinds, **attributes},
+        attributes={
+            "at": at.isoformat(),
+            "seconds": seconds,
+            "attachments": kinds,
+            **attributes,
+        },  # pyright: ignore[reportArgumentType]  # any JSON is taken
         tags={"task": task, **tags},
         metadata={"mlflow.modelId": model_id} if model_id else None,
         experiment_id=find_experiment(client, experiment, create=True),

@@ -21,7 +21,7 @@ from tasks.runtime.memory import DeviceFullError
 from tasks.runtime.worker import ModelTooLargeError
 from ui.answers.batch_file import Line
 from ui.answers.history import size
-from ui.answers.tables import as_csv, as_json, cell
+from ui.answers.tables import as_csv, as_json
 
 logger = logging.getLogger(__name__)
 
@@ -241,16 +241,6 @@ class Batch:
             }
             for line, result in zip(self.lines, results, strict=False)
         ]
-
-    def evaluation(self) -> tuple[str, str, list[dict[str, Any]], Mapping[str, Any], dict[str, float]]:
-        """What MLflow is told of it: a name, the task, the rows as in the CSV, the settings, and seconds by model."""
-        rows = [{name: cell(value) for name, value in row.items()} for row in self.table()]
-        metrics = {"rows": float(len(rows)), "failed": float(self.failed)}
-        for reference, results in self.by_model().items():
-            took = [float(one["seconds"]) for one in results if "seconds" in one]
-            metrics |= {f"seconds/{reference}": sum(took) / len(took)} if took else {}
-        settings = {"models": ", ".join(self.references), **self.parameters}
-        return f"{self.name}: {len(rows)} rows, {len(self.references)} models", self.task, rows, settings, metrics
 
     def csv(self) -> bytes:
         """The results as a table; pictures only as their size."""

@@ -1,47 +1,27 @@
 """Batches on the page: upload a CSV, watch it being answered, take the results along."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from tasks import task_class
-from tasks.csv_files import INDEX, Table, TableError
+from tasks.csv_files import TableError
 from tasks.registry import RegisteredVersion
 from tasks.runs import log_evaluation
 from ui.answers.batch import Batch, in_words
-from ui.answers.batch_file import (
-    MAX_MB,
-    MAX_ROWS,
-    SAMPLES,
-    Line,
-    columns_of,
-    missing_columns,
-    read_batch,
-    read_lines,
-    template,
-)
+from ui.answers.batch_file import Line, read_lines
+from ui.answers.batch_rows import READ, draw_typed, draw_upload, typed_columns
 from ui.answers.tables import cell
 from ui.plain import escaped, visible
 from ui.results.all_runs import open_link
 from ui.session import errors_in_words, services
 
 BATCH = "batch"  # one a visitor, whatever page they are on
-READ = "batch-read"  # the rows of the file that was uploaded last
 PREVIEW = 5
 SHOWN = 100
 ERRORS = 3
 FILE, TYPED = "CSV file", "Typed here"
-# A name for the results, the rows, and columns of the file that stand for those of the task.
-Given = tuple[str, Table, dict[str, str]]
-HINTS = {
-    "chatbot": "Each row is a conversation of its own: `message`, and `system` if you like; or `messages` as JSON.",
-    "sequence-reversal": "Write a sequence as numbers with blanks between them: `3 1 4`.",
-    "image-classification": "Pictures are PNG or JPEG as base64 text.",
-    "image-generation": "An `image` to start from is PNG or JPEG as base64 text, or empty.",
-}
 
 
 def draw_batch(
@@ -63,13 +43,15 @@ def _draw_form(
     others = {one.key: one.model for one in models if one.key != version.key}
     left, right = st.columns(2)
     with left:
-        typed = (
-            typed_columns(task)
-            and st.segmented_control(
-                "Rows", [FILE, TYPED], default=FILE, required=True, key=f"batch-rows-{task}", persist_state="session"
-            )
-            == TYPED
+        way = st.segmented_control(
+            "Rows",
+            [FILE, TYPED] if typed_columns(task) else [FILE],
+            default=FILE,
+            required=True,
+            key=f"batch-rows-{task}",
+            persist_state="session",
         )
+    typed = way == TYPED
     more = right.multiselect(
         "More models, each a column beside the others",
         list(others),
@@ -78,7 +60,7 @@ def _draw_form(
         persist_state="session",
     )
     try:
-        given = _draw_typed(task) if typed else _draw_upload(task)
+        given = draw_typed(task) if typed else draw_upload(task)
         if given is None:
             return
         name, table, chosen = given
@@ -98,85 +80,6 @@ def _draw_form(
         on_click=_start,
         args=(task, references, lines, parameters, name),
     )
-
-
-def typed_columns(task: str) -> list[str]:
-    """The columns that can be typed; [] for tasks that need a picture."""
-    columns = columns_of(task, task_class(task).inputs)
-    return [] if columns.get("image") else [name for name in columns if name not in ("messages", "image")]
-
-
-def _draw_typed(task: str) -> Given | None:
-    """A table to type into; what was typed stays for the session. None while it is empty."""
-    import pandas as pd
-
-    key, kept, begun = (f"batch-{part}-{task}" for part in ("typed", "typed-kept", "typed-begun"))
-    # What it begins with must not change while it is on the page.
-    if not {key, begun} <= st.session_state.keys():
-        empty = pd.DataFrame({name: [SAMPLES.get(name, "")] for name in typed_columns(task)})
-        st.session_state[begun] = st.session_state.get(kept, empty)
-    rows = st.data_editor(st.session_state[begun], num_rows="dynamic", hide_index=True, key=key)
-    st.session_state[kept] = rows
-    rows = rows.dropna(how="all")
-    if rows.empty:
-        return None
-    return task, read_batch(rows.to_csv(index=False).encode(), task, task_class(task).inputs), {}
-
-
-def _draw_upload(task: str) -> Given | None:
-    """An upload, and the choice of columns of other names. None before there is a file. Raises TableError."""
-    inputs = task_class(task).inputs
-    required = [f"`{name}`" for name, needed in columns_of(task, inputs).items() if needed]
-    st.write(
-        f"Upload a CSV with the column{'s' if len(required) > 1 else ''} {', '.join(required)}: "
-        f"up to {MAX_ROWS:,} rows and {MAX_MB} MB, UTF-8, with commas, semicolons or tabs. "
-        f"Where a column has another name, you can choose it. Other columns come back with the results. "
-        f"{HINTS.get(task, '')}"
-    )
-    uploaded = st.file_uploader(
-        "CSV file", type=["csv", "tsv", "txt"], max_upload_size=MAX_MB, key=f"batch-file-{task}"
-    )
-    st.download_button(
-        "Template",
-        template(task, inputs),
-        f"{task}-template.csv",
-        "text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-        help="A CSV with the right columns to fill in.",
-    )
-    if uploaded is None:
-        return None
-    try:
-        table = _read(uploaded, task)
-        return Path(uploaded.name).stem, table, _choose(table, task, uploaded.file_id)
-    except TableError as error:
-        raise TableError(f"{uploaded.name}: {error}") from error
-
-
-def _read(uploaded: UploadedFile, task: str) -> Table:
-    """The table in a file; read once, however often the page is drawn. Raises TableError."""
-    seen = (uploaded.file_id, task)
-    if st.session_state.get(READ, (None,))[0] != seen:
-        st.session_state[READ] = (seen, read_batch(uploaded.getvalue(), task, task_class(task).inputs))
-    return st.session_state[READ][1]
-
-
-def _choose(table: Table, task: str, file_id: str) -> dict[str, str]:
-    """Let the user choose a column of the file for each that is missing; offered first are those with most text."""
-    missing = missing_columns(table, task, task_class(task).inputs)
-    known = {name.casefold() for name in columns_of(task, task_class(task).inputs)}
-    free = [name for name in table.header if name.casefold() not in known and name != INDEX]
-    if len(free) < len(missing):
-        return {}
-    lengths = {name: sum(len(cells[table.header.index(name)]) for _, cells in table.rows) for name in free}
-    longest = sorted(free, key=lengths.__getitem__, reverse=True)[: len(missing)]
-    return {
-        column: st.selectbox(
-            escaped(f"Column for {column}"), free, free.index(offered), key=f"batch-column-{file_id}-{column}"
-        )
-        for column, offered in zip(missing, sorted(longest, key=free.index), strict=True)
-    }
 
 
 def _start(task: str, references: Sequence[str], lines: list[Line], parameters: dict[str, Any], name: str) -> None:
@@ -249,8 +152,22 @@ def _draw_log(batch: Batch) -> None:
     shared = "Everyone who uses this MLflow can then read it."
     if st.button("Log to MLflow", key="batch-log", icon=":material/upload:", help=shared):
         with errors_in_words("batch-log"):
-            batch.run_id = log_evaluation(*batch.evaluation())
+            batch.run_id = log(batch)
             st.rerun()
+
+
+def log(batch: Batch) -> str:
+    """Log a batch's rows as in the CSV, and how long each model took for one; gives the run's id.
+
+    Raises StoreUnreachableError.
+    """
+    rows = [{name: cell(value) for name, value in row.items()} for row in batch.table()]
+    metrics = {"rows": float(len(rows)), "failed": float(batch.failed)}
+    for reference, results in batch.by_model().items():
+        took = [float(one["seconds"]) for one in results if "seconds" in one]
+        metrics |= {f"seconds/{reference}": sum(took) / len(took)} if took else {}
+    name = f"{batch.name}: {len(rows)} rows, {len(batch.references)} models"
+    return log_evaluation(name, batch.task, rows, {"models": ", ".join(batch.references), **batch.parameters}, metrics)
 
 
 def _draw_table(rows: list[dict[str, Any]]) -> None:

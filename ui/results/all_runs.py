@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAGE = "views/run.py"
+NAME, PARENT = "tags.mlflow.runName", "tags.mlflow.parentRunId"
 # Columns that every run has, and where MLflow has what stands in them; of several, the first that a run has.
 COLUMNS = {
-    "Run": ("tags.mlflow.runName", "run_id"),
+    "Run": (NAME, "run_id"),
     "Program": ("tags.entry_point", "tags.mlflow.project.entryPoint", "experiment"),
     "Status": ("status",),
     "Model": ("tags.model", "params.model", "params.models"),
@@ -26,7 +27,6 @@ COLUMNS = {
 }
 FILTERS = ("Program", "Status", "Model", "Data set")
 FIRST_METRICS = ("metrics.val_accuracy", "metrics.test_accuracy", "metrics.test_f1")
-PARENT = "tags.mlflow.parentRunId"
 
 
 def draw_all_runs() -> None:
@@ -37,7 +37,6 @@ def draw_all_runs() -> None:
         st.page_link("views/runs.py", label="Start one", icon=":material/play_circle:")
         return
     everything = listed(found)
-    mask = found[[]].assign(shown=True)["shown"]
     search = st.text_input(
         "Search", key="all-search", placeholder="Part of a name, an id or a parameter", persist_state="session"
     )
@@ -47,11 +46,9 @@ def draw_all_runs() -> None:
             name, options, key=f"all-{name}", format_func=visible, persist_state="session", placeholder="All"
         )
         if chosen:
-            mask &= everything[name].isin(chosen)
-    if search.strip():
-        mask &= matching(found, search.strip())
+            everything = everything.loc[everything[name].isin(chosen)]
+    shown = matching(found.loc[everything.index], search.strip())
     more = _choose_columns(found)
-    shown = found[mask]
     st.caption(f"{len(shown):,} of {len(found):,} runs{_bounded(len(found))}. Tick a run to open it.")
     draw_table(shown, more, "all-runs")
 
@@ -61,7 +58,7 @@ def _bounded(count: int) -> str:
 
 
 def _choose_columns(found: "pd.DataFrame") -> list[str]:
-    options = [name for name in sorted(found) if name.startswith(("metrics.", "params."))]
+    options = [name for name in sorted(found) if name.startswith(("metrics.", "params.")) and "system/" not in name]
     first = [name for name in FIRST_METRICS if name in options]
     return st.multiselect(
         "Metrics and parameters",
@@ -75,22 +72,23 @@ def _choose_columns(found: "pd.DataFrame") -> list[str]:
     )
 
 
-def matching(found: "pd.DataFrame", text: str) -> "pd.Series":
-    """Which runs have a text in their name, id, experiment or a parameter, in whatever case."""
-    columns = [name for name in found if name in ("run_id", "experiment", "tags.mlflow.runName", "tags.mlflow.user")]
-    columns += [name for name in found if name.startswith("params.")]
-    texts = found[columns].astype(str)
-    return texts.apply(lambda column: column.str.contains(text, case=False, regex=False)).any(axis=1)
+def matching(found: "pd.DataFrame", text: str) -> "pd.DataFrame":
+    """The runs that have a text in their name, id, experiment or a parameter, in whatever case."""
+    columns = [name for name in found if name in ("run_id", "experiment", NAME) or str(name).startswith("params.")]
+    texts = found[columns].astype(str).agg("\n".join, axis=1)
+    return found.loc[texts.str.contains(text, case=False, regex=False)] if text else found
 
 
 def listed(found: "pd.DataFrame") -> "pd.DataFrame":
     """The columns that every run has, with texts that no spreadsheet takes for a formula."""
-    table = found[[]].copy()
+    import pandas as pd
+
+    table: dict[str, pd.Series] = {}
     for name, sources in COLUMNS.items():
-        there = [found[one] for one in sources if one in found]
-        table[name] = reduce(lambda some, other: some.combine_first(other), there).map(inert_cell) if there else None
+        there = [found[one] for one in sources if one in found] or [pd.Series(None, found.index, dtype=object)]
+        table[name] = reduce(lambda some, other: some.combine_first(other), there).map(inert_cell)
     table["Seconds"] = (found["end_time"] - found["start_time"]).dt.total_seconds()
-    return table
+    return pd.DataFrame(table)
 
 
 def draw_table(found: "pd.DataFrame", more: Sequence[str], key: str) -> None:
@@ -107,11 +105,11 @@ def draw_table(found: "pd.DataFrame", more: Sequence[str], key: str) -> None:
     chosen = st.dataframe(
         table,
         hide_index=True,
+        placeholder="",
         key=key,
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "Run": st.column_config.TextColumn(pinned=True),
             "Started": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", timezone=st.context.timezone),
             "Seconds": st.column_config.NumberColumn(format="%.1f"),
             "MLflow": st.column_config.LinkColumn(display_text="Open"),

@@ -45,14 +45,14 @@ def draw_mistakes(run_id: str) -> None:
     if cells:
         row, name = cells[0]
         if name in counts.columns:
-            _draw_cell(predictions, classes, kept, row, counts.columns.get_loc(name))
+            _draw_cell(predictions, classes, kept, row, list(counts.columns).index(name))
 
 
 def matrix(predictions: "Predictions", classes: list[str]) -> "pd.DataFrame":
     """Counts: rows are the true classes, columns the predicted ones."""
     import pandas as pd
 
-    names = [visible(name) for name in classes]
+    names = pd.Index([visible(name) for name in classes])
     counts = pd.DataFrame(predictions.confusion(), index=names, columns=names)
     return counts.rename_axis(TRUE)
 

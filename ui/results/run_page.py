@@ -90,7 +90,8 @@ def _draw_evaluation(run_id: str) -> None:
 
     st.header("Answers")
     try:
-        st.dataframe(pd.read_json(BytesIO(file_of(run_id, TABLE) or b""), orient="split", dtype=False), hide_index=True)
+        content = BytesIO(file_of(run_id, TABLE) or b"")
+        st.dataframe(pd.read_json(content, orient="split", dtype=object), hide_index=True)
     except ValueError:
         st.caption(f"The artifact {TABLE} cannot be read.")
 
@@ -109,8 +110,8 @@ def _draw_curves(run: "Run") -> None:
 
 def _draw_nested(run: "Run") -> None:
     found = all_runs()
-    below = found[found[PARENT] == run.info.run_id] if PARENT in found else found[:0]
-    if not below.empty:
+    below = found.loc[found[PARENT] == run.info.run_id] if PARENT in found else None
+    if below is not None and not below.empty:
         st.header("Its runs")
         draw_table(below, [name for name in NESTED if name in below], f"nested-{run.info.run_id}")
 
