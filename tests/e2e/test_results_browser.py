@@ -110,6 +110,8 @@ def test_a_comparison_is_started_read_and_found_again(
     page.get_by_role("heading", name=f"{true} taken for {said}: {counts[true, said]}").wait_for(timeout=ANSWER_MS)
     drawn(page)
     assert page.locator(f"img[alt$='{true} taken for {said}']").count() == min(16, counts[true, said])
+    picture = page.locator(f"img[alt$='{true} taken for {said}']").first.bounding_box()
+    assert picture["y"] + picture["height"] <= WIDE["height"]  # nobody has to look for it
     save(page, "confusion")
     for name, viewport, scheme in (("narrow", NARROW, "light"), ("dark", WIDE, "dark")):
         other = chromium.new_context(viewport=viewport, color_scheme=scheme).new_page()

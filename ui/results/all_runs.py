@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -26,6 +26,7 @@ COLUMNS = {
     "Started": ("start_time",),
 }
 FILTERS = ("Program", "Status", "Model", "Data set")
+FIELD = 168  # pixels
 FIRST_METRICS = ("metrics.val_accuracy", "metrics.test_accuracy", "metrics.test_f1")
 
 
@@ -37,13 +38,20 @@ def draw_all_runs() -> None:
         st.page_link("views/runs.py", label="Start one", icon=":material/play_circle:")
         return
     everything = listed(found)
-    search = st.text_input(
-        "Search", key="all-search", placeholder="Part of a name, an id or a parameter", persist_state="session"
+    row = st.container(horizontal=True)  # which has two of them beside each other on a telephone
+    search = row.text_input(
+        "Search", key="all-search", placeholder="Name, id or parameter", persist_state="session", width=FIELD
     )
-    for place, name in zip(st.columns(len(FILTERS)), FILTERS, strict=True):
+    for name in FILTERS:
         options = sorted(everything[name].dropna().unique())
-        chosen = place.multiselect(
-            name, options, key=f"all-{name}", format_func=visible, persist_state="session", placeholder="All"
+        chosen = row.multiselect(
+            name,
+            options,
+            key=f"all-{name}",
+            format_func=visible,
+            persist_state="session",
+            placeholder="All",
+            width=FIELD,
         )
         if chosen:
             everything = everything.loc[everything[name].isin(chosen)]
@@ -83,7 +91,7 @@ def listed(found: "pd.DataFrame") -> "pd.DataFrame":
     """The columns that every run has, with texts that no spreadsheet takes for a formula."""
     import pandas as pd
 
-    table: dict[str, pd.Series] = {}
+    table: dict[str, Any] = {}
     for name, sources in COLUMNS.items():
         there = [found[one] for one in sources if one in found] or [pd.Series(None, found.index, dtype=object)]
         table[name] = reduce(lambda some, other: some.combine_first(other), there).map(inert_cell)

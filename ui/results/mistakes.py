@@ -13,9 +13,17 @@ if TYPE_CHECKING:
 
     from tasks.runs import Mistakes, Predictions
 
-ROW, HEADER = 35, 37  # pixels
+MOST_ROWS = 20  # that are shown without scrolling
 # Over a white and over a dark page the text of a cell keeps its contrast up to this much of a color.
 RIGHT, WRONG, STRONGEST = (47, 127, 224), (217, 115, 13), 0.4
+PICTURES = "run-mistakes"
+# They may be below the fold, and grow while they are loaded.
+SHOW = f"""{{
+  const pictures = document.querySelector(".st-key-{PICTURES}")
+  const grown = new ResizeObserver(() => pictures.scrollIntoView({{block: "nearest"}}))
+  grown.observe(pictures)
+  setTimeout(() => grown.disconnect(), 2000)
+}}"""
 TRUE = "true ↓  predicted →"
 
 
@@ -38,14 +46,16 @@ def draw_mistakes(run_id: str) -> None:
         on_select="rerun",
         selection_mode="single-cell",
         width="content",
-        height=HEADER + ROW * (1 + len(classes)) if len(classes) <= 20 else "auto",
+        height="content" if len(classes) <= MOST_ROWS else "auto",
         column_config={TRUE: st.column_config.Column(pinned=True)},
     )
     cells = chosen.selection.cells
     if cells:
         row, name = cells[0]
         if name in counts.columns:
-            _draw_cell(predictions, classes, kept, row, list(counts.columns).index(name))
+            with st.container(key=PICTURES):
+                _draw_cell(predictions, classes, kept, row, list(counts.columns).index(name))
+            st.html(f"<script>/* {row} {counts.columns.get_loc(name)} */{SHOW}</script>", unsafe_allow_javascript=True)
 
 
 def matrix(predictions: "Predictions", classes: list[str]) -> "pd.DataFrame":
