@@ -231,7 +231,9 @@ def test_attention_is_drawn_for_typed_numbers(open_page: Callable[..., Any], sav
     save(page, "attention", 1700)
 
 
-@pytest.mark.parametrize("path", ["", "tasks", "chat", "image", "compare", "networks", "seq2seq", "models", "runs"])
+@pytest.mark.parametrize(
+    "path", ["", "tasks", "chat", "image", "compare", "networks", "seq2seq", "models", "runs", "results"]
+)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_is_wider_than_a_telephone_or_fails_on_it(
     open_page: Callable[..., Any], path: str, scheme: str
@@ -256,7 +258,7 @@ def test_a_text_can_be_judged_with_the_keyboard_alone(open_page: Callable[..., A
 
 
 def test_every_control_has_a_name(open_page: Callable[..., Any]) -> None:
-    for path in ("tasks", "chat", "image", "compare", "networks", "seq2seq", "models", "runs"):
+    for path in ("tasks", "chat", "image", "compare", "networks", "seq2seq", "models", "runs", "results"):
         page = open_page(path)
         nameless = page.evaluate(
             """[...document.querySelectorAll('main button, main input, main textarea, [data-testid=stMain] button,'

@@ -96,12 +96,14 @@ def test_a_link_that_leads_to_no_run_is_said(empty_tool, page) -> None:
 def test_a_report_is_shown_where_it_can_do_nothing(empty_tool, page) -> None:
     parent = log_comparison("**2** models", "<h1>Report</h1><script>alert(1)</script>")
     log_training(parent=parent)
+    MlflowClient().log_text(parent, "<h1>Speed</h1>", "benchmark.html")
     app = run_page(page, parent)
+    assert "<h1>Speed" in frame(app, "report-benchmark").json
     assert app.title[0].value == r"\*\*2\*\* models" and not app.error
     shown = frame(app, "report-comparison").json
     assert "default-src 'none'" in shown and "<h1>Report" in shown
     assert 'sandbox=""' in HTML and "script-src" not in HEAD
-    assert [button.label for button in app.get("download_button")] == ["Download the report"]
+    assert [button.label for button in app.get("download_button")] == ["Download the report"] * 2
     assert list(app.dataframe[0].value["Run"]) == ["lenet5 on digits, seed 0"]  # the run below it
     app.session_state[f"nested-{parent}"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
     assert app.run().title[0].value == "lenet5 on digits, seed 0"

@@ -106,7 +106,7 @@ def _draw_running(batch: Batch) -> None:
         st.progress(share, escaped(progress(batch)))
 
     st.fragment(draw, run_every="1s" if was_running else None)()
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if was_running:
             st.button(
                 "Stop", key="batch-stop", icon=":material/stop:", on_click=batch.stop, help="What is done is kept."
@@ -166,8 +166,10 @@ def log(batch: Batch) -> str:
     for reference, results in batch.by_model().items():
         took = [float(one["seconds"]) for one in results if "seconds" in one]
         metrics |= {f"seconds/{reference}": sum(took) / len(took)} if took else {}
-    name = f"{batch.name}: {len(rows)} rows, {len(batch.references)} models"
-    return log_evaluation(name, batch.task, rows, {"models": ", ".join(batch.references), **batch.parameters}, metrics)
+    models = ", ".join(batch.references)
+    return log_evaluation(
+        f"{batch.name} by {models}", batch.task, rows, {"models": models, **batch.parameters}, metrics
+    )
 
 
 def _draw_table(rows: list[dict[str, Any]]) -> None:
