@@ -16,6 +16,7 @@ import pytest
 from tasks import describe_folder
 from tasks.base import ModelFolderError, TaskInputError
 from tasks.engines import llama, llama_server
+from tasks.runtime.rows import RequestTask, work
 from tests.support.tiny_gguf import save_both
 from tests.support.tiny_models import opened
 
@@ -300,6 +301,16 @@ def test_each_of_several_has_the_whole_window(story: Any) -> None:
     assert [row["prompt_tokens"] for row in together] == [room] * 3
     assert [row["completion"] for row in together] == [row["completion"] for row in alone]
     assert {row["tokens"] for row in together} == {20}
+
+
+def test_a_whole_answer_is_the_last_event_of_a_stream_and_can_be_given_up(story: Any) -> None:
+    whole, pieces = (
+        list(RequestTask(story).stream(work([PROMPT], many=False, pieces=pieces), GREEDY)) for pieces in (False, True)
+    )
+    assert len(whole) == 2 and len(pieces) > 10
+    assert whole[-1].keys() == pieces[-1].keys() and whole[-1]["completion"] == pieces[-1]["completion"]
+    *_, cut = RequestTask(story).stream(work([PROMPT], many=False, pieces=False), GREEDY, lambda: True)
+    assert cut["finish_reason"] == "cancelled"
 
 
 def test_who_leaves_takes_nobody_along(story: Any) -> None:
