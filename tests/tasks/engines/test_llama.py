@@ -1,6 +1,8 @@
 """Language models as GGUF on llama.cpp: the same as transformers says of the same weights; shared, shut off."""
 
+import contextlib
 import http.client
+import os
 import shutil
 import socket
 import subprocess
@@ -16,6 +18,7 @@ import pytest
 from tasks import describe_folder
 from tasks.base import ModelFolderError, TaskInputError
 from tasks.engines import llama, llama_server
+from tasks.engines.threads import NICENESS
 from tasks.runtime.rows import RequestTask, work
 from tests.support.tiny_gguf import save_both
 from tests.support.tiny_models import opened
@@ -255,6 +258,23 @@ def test_threads_follow_what_others_leave_free(both: tuple[Path, Path], monkeypa
         texts.append(model.write(tokens, parameters, lambda _event: None, lambda: False, continues=True).text)
         assert model._server.threads == expected
     assert len(set(texts)) == 1 and texts[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows how nice a thread is")
+def test_who_writes_leaves_more_of_a_busy_core_to_others(both: tuple[Path, Path]) -> None:
+    def patient() -> int:
+        count = 0
+        for thread in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                count += os.getpriority(os.PRIO_PROCESS, int(thread.name)) == own + NICENESS
+        return count
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    before = patient()
+    model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
+    assert patient() > before
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
+    del model
 
 
 def test_who_asks_while_the_server_is_made_anew_waits_for_it(
