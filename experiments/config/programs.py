@@ -192,21 +192,6 @@ class RegisterConfig(Config):
     device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)
 
 
-class OverheadConfig(Config):
-    """Measure the time that this project and MLflow add to the bare call of a model."""
-
-    models: str = option(
-        "auto", "registered models separated by commas (name, name@alias, name/version); auto = random ones made here"
-    )
-    tasks: str = option("auto", "of the random models: which tasks, separated by commas; auto = all that there are")
-    repeats: int = option(50, "single requests of each kind, taken in turns", ge=2, le=10_000)
-    long_tokens: int = option(
-        200, "tokens of a long generation by a random model of GPT-2's size; 0 = none", ge=0, le=900
-    )
-    long_repeats: int = option(8, "long generations of each kind, taken in turns", ge=2, le=1000)
-    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
-
-
 class GatewayConfig(Config):
     """Measure a gateway that serves SmolLM2-135M-Instruct, beside the bare engine, alone and beside a training."""
 
