@@ -5,8 +5,8 @@ from typing import Any
 from experiments.config.names import (
     COMPARE_KINDS,
     DEVICES,
+    EVALUATED_TASKS,
     IMAGE_DATASETS,
-    JUDGED_TASKS,
     PRECISIONS,
     PRETRAINED_TASKS,
     PRUNERS,
@@ -38,7 +38,7 @@ class CompareConfig(Config):
         "names of image data sets, separated by commas; auto = digits; of a task: a CSV file of labeled rows; auto = "
         "the small sample that comes with the project",
     )
-    task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *JUDGED_TASKS))
+    task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *EVALUATED_TASKS))
     settings: str = option("none", "of kind task: the task's parameters, such as num_beams=1,max_length=60")
     columns: str = option("auto", "of kind task: columns of the CSV file by their use, such as text=review,label=mood")
     seeds: int = option(1, "number of seeds: 0, 1, ...", ge=1, le=1000)

@@ -20,7 +20,7 @@ from experiments import register
 from experiments.config import PRETRAINED_TASKS, ConfigError, TrainingError, cli
 from experiments.evaluation import text_metrics
 from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
-from experiments.evaluation.tasks import JUDGES, NoMetricError, evaluate, sample_rows
+from experiments.evaluation.tasks import TASK_METRICS, NoMetricError, evaluate, sample_rows
 from experiments.registration import choice
 from experiments.tracking.tracker import Tracker
 from tasks import catalog, registry, task_class
@@ -381,16 +381,16 @@ def test_accuracy_and_f1_are_over_the_classes_that_occur() -> None:
     assert scores == {"accuracy": 0.5, "f1": pytest.approx((2 / 3 + 1 / 2) / 2)}
 
 
-@pytest.mark.parametrize("task", [task for task in JUDGES if sample_rows(task)])
+@pytest.mark.parametrize("task", [task for task in TASK_METRICS if sample_rows(task)])
 def test_samples_fit_their_task_and_give_its_metrics(task: str, tiny: Folders, tmp_path: Path) -> None:
     rows = sample_rows(task)
-    assert 6 <= len(rows) <= 10 and all(set(row) == set(JUDGES[task].columns) for row in rows)
+    assert 6 <= len(rows) <= 10 and all(set(row) == set(TASK_METRICS[task].columns) for row in rows)
     assert all(row["text"].strip() for row in rows if "text" in row)
     assert all(row["answer"] in row["context"] for row in rows if "context" in row)
     folder = Path(shutil.copytree(tiny(TINY[task]), tmp_path / "model"))
     parameters = {"max_length": 10, "num_beams": 1} if task == "summarization" else {}
     scores = evaluate(tiny_models.opened(folder, task), rows, parameters)
-    assert scores["examples"] == len(rows) and JUDGES[task].headline in scores
+    assert scores["examples"] == len(rows) and TASK_METRICS[task].headline in scores
     assert all(value >= 0 for value in scores.values())
 
 
