@@ -23,7 +23,6 @@ from tasks import registry
 
 TASK = ["--kind", "task", "--threads", "1"]
 SCRIPT = "<script>alert(1)</script>"
-pytestmark = pytest.mark.usefixtures("few_objects")
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,6 @@ OUTPUTS = {
 }
 CONVERSATION = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello!"}]}
 Folders = Callable[[str], Path]
-pytestmark = pytest.mark.usefixtures("few_objects")
 
 
 @pytest.fixture(scope="module")
