@@ -82,6 +82,7 @@ def written(path: Path, *lines: str) -> str:
     return str(path)
 
 
+@pytest.mark.figures
 def test_two_models_of_one_task_are_evaluated_as_evaluate_does(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = evaluated("--models", "sentiment-analysis/1,sentiment-analysis@champion,sentiment-analysis")
     printed = capsys.readouterr().out

@@ -53,6 +53,7 @@ def fp32_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput.os, "cpu_count", lambda: 1)
 
 
+@pytest.mark.figures
 def test_every_way_and_model_is_measured_then_trained_to_the_target_and_logged(
     store: Path, capsys: pytest.CaptureFixture[str], two_workers: None
 ) -> None:
