@@ -25,9 +25,9 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_objects() -> None:
-    """The collector leaves alone what is there already: libraries, and what other modules keep.
+    """Have the collector leave alone what is there already (libraries, earlier tests).
 
-    Looking through all of it takes a second or more, and it is looked through each time that a model is unloaded.
+    It runs each time that a model is unloaded; looking through everything would take seconds late in a session.
     """
     gc.collect()
     gc.freeze()

@@ -16,7 +16,7 @@ from experiments.registration.report import Outcome
 from tasks import registry
 from tests.conftest import PROJECT_ROOT
 from tests.support import tiny_models
-from tests.support.judged_models import contrary
+from tests.support.evaluated_models import contrary
 
 pytestmark = pytest.mark.full
 Folders = Callable[[str], Path]
