@@ -20,11 +20,12 @@ RULES = {
 STREAMLITS = {("target-size", "stMultiSelectTagsContainer")}
 AROUND = """selector => { const own = document.querySelector(selector);
     return [own?.closest('[data-testid]')?.dataset.testid ?? '', own?.outerHTML.slice(0, 150) ?? selector] }"""
+ASK = "[class*=-example-0] button", "[class*=-run] button"
 # The pages, each with what is clicked before it is looked at.
 PAGES: dict[str, tuple[str, ...]] = {
     "": (),
-    "tasks?task=sentiment-analysis": ("[class*=-example-0] button", "[class*=-run] button", "text=probability of"),
-    "tasks?task=question-answering": ("[class*=-example-0] button", "[class*=-run] button", "text=(question-answering/"),
+    "tasks?task=sentiment-analysis": (*ASK, "text=probability of"),
+    "tasks?task=question-answering": (*ASK, "text=(question-answering/"),
     "tasks?task=image-generation": ("text=Start from a picture", "text=Settings"),
     "chat": ("text=A short poem", "text=Regenerate"),
     "image": ("text=Example", "text=with a probability of"),
