@@ -47,11 +47,12 @@ class QuestionAnsweringPanel(Panel):
         found = [one for one in answers if one["end"] > one["start"]]
         parts = passages(context)
         whole = not parts or (len(parts) == 1 and len(context) <= LONG_PASSAGE)
+        shown: set[Passage] = set()
         for place, one in enumerate(answers, 1):
             number = f"{place}\\. " if len(answers) > 1 else ""
             st.markdown(number + in_words(one))
             if one in found and not whole:
-                draw_place(context, one, found, parts)
+                draw_place(context, one, found, parts, shown)
         if not found:
             return
         if whole:
@@ -62,18 +63,30 @@ class QuestionAnsweringPanel(Panel):
 
 
 def draw_place(
-    context: str, answer: Mapping[str, Any], others: Sequence[Mapping[str, Any]], parts: Sequence[Passage]
+    context: str,
+    answer: Mapping[str, Any],
+    others: Sequence[Mapping[str, Any]],
+    parts: Sequence[Passage],
+    shown: set[Passage],
 ) -> None:
-    """The passage of an answer, which is marked in it most; and where that passage stands."""
+    """Where the passage of an answer stands, and the passage, in which the answer is marked most.
+
+    Args: shown: the passages that stand on the page as a whole; this one joins them.
+    """
     part = next((one for one in parts if answer["start"] < one.end), parts[-1])
-    last_number = max(one.number for one in parts if one.document == part.document)
-    name = f"{part.document}, passage" if part.document else "Passage"
     if len(parts) > 1:
-        st.caption(escaped(f"{name} {part.number} of {last_number}"))
+        last_number = max(one.number for one in parts if one.document == part.document)
+        name = f"{part.document}, passage" if part.document else "Passage"
+        above = ", above" if part in shown else ""
+        st.caption(escaped(f"{name} {part.number} of {last_number}{above}"))
+    if part in shown:
+        return
     # An answer may begin in the line that names the document, or end in the next paragraph.
     first, last = min(part.start, answer["start"]), max(part.end, answer["end"])
     if last - first > LONG_PASSAGE:
         first, last = max(first, answer["start"] - AROUND), min(last, answer["end"] + AROUND)
+    else:
+        shown.add(part)
     near = [answer, *(one for one in others if one is not answer)]
     near = [moved(one, first) for one in near if first <= one["start"] and one["end"] <= last]
     st.html(context_html(context[first:last].rstrip("\n"), near, first > part.start, last < part.end))
