@@ -149,6 +149,7 @@ def draw_answers(panel: Panel, askings: Sequence[Asking], key: str, errors: Delt
     slots = [place.empty() for _ in rows for place in st.columns(across)] or [st.empty()]
     waiting = list(zip(askings, slots, range(len(askings)), strict=False))
     watched = any(not one.over for one in askings)
+    several = len({one.reference for one in askings}) > 1
     if watched:
         st.html(FOLLOW, unsafe_allow_javascript=True)
     for asking, slot, _ in waiting:
@@ -159,7 +160,7 @@ def draw_answers(panel: Panel, askings: Sequence[Asking], key: str, errors: Delt
         for asking, slot, number in waiting:
             settle([asking])
             with slot.container():
-                _draw_answer(panel, asking, f"{key}-answer-{number}", errors if len(askings) == 1 else None)
+                _draw_answer(panel, asking, f"{key}-answer-{number}", None if several else errors)
         waiting = [one for one in waiting if not one[0].over]
         if waiting:
             waiting[0][0].update(REDRAW_S)

@@ -48,15 +48,20 @@ class ImageGenerationPanel(Panel):
 
     def row(self, key: str) -> dict[str, Any]:
         self._key = key
-        draw_recipe_loader(key)
         prompt = text_field("Prompt", f"{key}-prompt", height=90, placeholder="What the picture shows, and how")
         self._picture = f"{key}-image"
         with st.expander(
-            "Start from a picture", icon=":material/image:", expanded=bool(st.session_state.get(self._picture))
+            "Start from a picture or a recipe",
+            icon=":material/image:",
+            expanded=bool(st.session_state.get(self._picture)),
         ):
-            image = draw_picture_input("Picture to start from (optional)", self._picture)
-            if image is not None and self.starter:
-                offer_light_on_black(self._picture, image)
+            left, right = st.columns(2)
+            with left:
+                image = draw_picture_input("Picture to start from (optional)", self._picture)
+                if image is not None and self.starter:
+                    offer_light_on_black(self._picture, image)
+            with right:
+                draw_recipe_loader(key)
         with st.expander("Several pictures", icon=":material/grid_view:"):
             draw_variations(key)
         # How much of a picture to redraw is a question only where there is one.

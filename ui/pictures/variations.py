@@ -59,15 +59,15 @@ def numbers(typed: str, name: str, kind: type[int] | type[float]) -> list[Any]:
 
 def draw_recipe_loader(key: str) -> None:
     """A place for a PNG that was drawn here: its prompt and settings go into the form."""
-    with st.popover("Load a recipe", icon=":material/receipt_long:"):
-        st.file_uploader(
-            "A PNG that was drawn here",
-            ["png"],
-            key=_box(key),
-            max_upload_size=20,
-            on_change=_load,
-            args=(key,),
-        )
+    st.file_uploader(
+        "Recipe: a PNG that was drawn here",
+        ["png"],
+        key=_box(key),
+        max_upload_size=20,
+        on_change=_load,
+        args=(key,),
+        help="Its prompt and settings go into the form: they draw the same picture again.",
+    )
     said = st.session_state.get(f"{key}-recipe-said")
     if said:
         st.caption(escaped(said))
