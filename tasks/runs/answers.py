@@ -30,7 +30,7 @@ class Answer:
     """What a model was asked, and what came of it.
 
     Attributes:
-        reference: the registered version, as name/version; `model` is what people call it.
+        reference: the registered version, as name/version; `model` is its display name.
         result: the output row; of an answer that was stopped, `{"partial": text}`.
         seconds: from asking to the end.
         rating: 1 for thumbs up, -1 for thumbs down; with the comment set by `rate_answer`.
@@ -158,7 +158,7 @@ def _trace(client: MlflowClient, answer_id: str) -> Trace:
 
 
 def _rating(trace: Trace) -> Feedback | None:
-    """The person's rating among the assessments of a trace."""
+    """The user's rating among the assessments of a trace."""
     rated = [
         one
         for one in trace.info.assessments

@@ -9,7 +9,8 @@ from typing import Any
 import mlflow
 import pytest
 
-from tasks.runs import classifier_predictions, runs_table
+from tasks.runs.listing import runs_table
+from tasks.runs.trainings import classifier_predictions
 from tests.conftest import PROJECT_ROOT
 from tests.support.browsing import ANSWER_MS, NARROW, WIDE, browser, drawn, tool_running
 from tests.support.small_platform import add_texts, registering

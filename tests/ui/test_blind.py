@@ -6,7 +6,8 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from tasks.runs import StoreUnreachableError, Vote, read_votes
+from tasks.runs import StoreUnreachableError
+from tasks.runs.votes import Vote, read_votes
 from tests.ui.test_tasks_page import button, fine, opened, words
 from ui.answers.blind import standings
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tasks.runs import runs_table
+from tasks.runs.listing import runs_table
 from tests.support.logged_trainings import log_comparison, log_training
 from ui.results.report_frame import HEAD, HTML
 

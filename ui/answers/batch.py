@@ -1,16 +1,16 @@
-"""Many rows at once, answered one after another on the worker, given back as CSV or JSON.
+"""Many rows, answered by the worker a few at a time, given back as CSV or JSON.
 
 No Streamlit here. A `Batch` is kept in the visitor's session and goes on while they look at other pages; it ends with
 the session.
 """
 
-import itertools
 import logging
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from tasks.base import ModelFolderError, Row, TaskInputError
@@ -30,7 +30,8 @@ STOPPED = "stopped by you"
 # What no other row of the batch could escape either.
 FATAL = (ModelFolderError, ModelNotFoundError, ModelTooLargeError, StoreUnreachableError)
 SPOKEN = (TaskInputError, JobCancelled, DeviceFullError)
-Submit = Callable[[str, Row, Mapping[str, Any]], Job]
+TOGETHER = 16  # rows in one job, so long others wait at most
+Submit = Callable[[str, Any, Mapping[str, Any]], Job]
 
 
 @dataclass
@@ -41,6 +42,7 @@ class _Work:
     references: Sequence[str]
     lines: Sequence[Line]
     parameters: Mapping[str, Any]
+    together: int
     # One for each line of the first model, then of the next: the output row, or {"error": why}.
     results: list[dict[str, Any]] = field(default_factory=list)
     failed: int = 0
@@ -63,9 +65,8 @@ class _Work:
 
     def run(self) -> None:
         try:
-            for reference, line in itertools.product(self.references, self.lines):
-                if not self._answer(reference, line):
-                    break
+            while len(self.results) < self.total and self._go_on():
+                pass
         except Exception as error:
             logger.exception("a batch for %s failed", ", ".join(self.references))
             self.reason = f"it failed ({type(error).__name__}); the terminal of the tool says more"
@@ -73,10 +74,26 @@ class _Work:
         whole = len(self.results) == self.total
         self.state = "done" if whole else "failed" if self.reason else "stopped"
 
+    def _go_on(self) -> bool:
+        """Answer the next lines of a model; False if the batch is not to go on."""
+        model, start = divmod(len(self.results), len(self.lines))
+        reference, lines = self.references[model], self.lines[start : start + self.together]
+        sound = list(takewhile(lambda line: not line.fault, lines))
+        if len(sound) > 1:
+            try:
+                results = self._asked(reference, [line.row for line in sound])
+            except Exception as error:  # each for itself says which
+                logger.debug("rows %d to %d of a batch failed together: %r", start + 1, start + len(sound), error)
+            else:
+                return results is not None and all(self._keep(dict(result)) for result in results["rows"])
+        return all(self._answer(reference, line) for line in sound or lines[:1])
+
     def _answer(self, reference: str, line: Line) -> bool:
         """Answer a line; False if the batch is not to go on."""
         try:
-            result = self._result(reference, line)
+            if line.fault:
+                raise TaskInputError(line.fault)
+            result = self._asked(reference, line.row)
         except Exception as error:
             if isinstance(error, FATAL) and len(self.references) == 1:
                 self.reason = str(error)
@@ -88,8 +105,9 @@ class _Work:
                 logger.warning("a row of a batch for %s failed: %r", reference, error)
             result = {"error": str(error) if said else f"failed: {type(error).__name__}"}
             self.failed += 1
-        if result is None:
-            return False
+        return result is not None and self._keep(result)
+
+    def _keep(self, result: dict[str, Any]) -> bool:
         self.bytes += size(result)
         self.results.append(result)
         if self.bytes > MAX_RESULT_BYTES and len(self.results) < self.total:
@@ -97,13 +115,11 @@ class _Work:
             return False
         return True
 
-    def _result(self, reference: str, line: Line) -> dict[str, Any] | None:
-        """The output row, waited for; None if the batch was stopped before the row was taken."""
-        if line.fault:
-            raise TaskInputError(line.fault)
+    def _asked(self, reference: str, row: Row | list[Row]) -> dict[str, Any] | None:
+        """The output, waited for; None if the batch was stopped before the row was taken."""
         while not self.stopping.is_set():
             try:
-                self.job = self.submit(reference, line.row, self.parameters)
+                self.job = self.submit(reference, row, self.parameters)
             except QueueFullError:
                 self.stopping.wait(0.2)  # others are before it
                 continue
@@ -114,8 +130,8 @@ class _Work:
 
 
 class Batch:
-    """Rows on their way through a model, or several one after another, each row a job of its own, so that other
-    visitors' questions come in between.
+    """Rows on their way through a model, or several one after another, few rows a job, so that other visitors'
+    questions come in between.
     """
 
     def __init__(
@@ -126,6 +142,7 @@ class Batch:
         lines: Sequence[Line],
         parameters: Mapping[str, Any],
         name: str,
+        together: int = 1,
     ) -> None:
         """Start at once.
 
@@ -133,11 +150,12 @@ class Batch:
             submit: queues a row for a registered version, as `Services.submit`.
             references: registered versions.
             name: of the file, for those of the results.
+            together: rows in one job.
         """
         self.references = (references,) if isinstance(references, str) else tuple(references)
         self.task, self.lines, self.name = task, lines, name
         self.run_id = ""  # in MLflow, once it was logged there
-        self._work = _Work(submit, self.references, lines, dict(parameters))
+        self._work = _Work(submit, self.references, lines, dict(parameters), together)
         # A visitor who has left waits for nothing: with their session the batch is forgotten, and ends.
         weakref.finalize(self, self._work.stop)
         threading.Thread(target=self._work.run, name="batch", daemon=True).start()

@@ -1,6 +1,7 @@
 """Batches on the page: upload a CSV, watch it being answered, take the results along."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -8,8 +9,8 @@ import streamlit as st
 from tasks import task_class
 from tasks.csv_files import TableError
 from tasks.registry import RegisteredVersion
-from tasks.runs import log_evaluation
-from ui.answers.batch import Batch, in_words
+from tasks.runs.evaluations import log_evaluation
+from ui.answers.batch import TOGETHER, Batch, in_words
 from ui.answers.batch_file import Line, read_lines
 from ui.answers.batch_rows import READ, draw_typed, draw_upload, typed_columns
 from ui.answers.tables import cell
@@ -83,7 +84,9 @@ def _draw_form(
 
 
 def _start(task: str, references: Sequence[str], lines: list[Line], parameters: dict[str, Any], name: str) -> None:
-    st.session_state[BATCH] = Batch(services().submit, task, references, lines, parameters, name)
+    # What comes in pieces gains nothing in company, and takes long.
+    together = 1 if task_class(task)(Path(), "").in_pieces(parameters) else TOGETHER
+    st.session_state[BATCH] = Batch(services().submit, task, references, lines, parameters, name, together)
     st.session_state.pop(READ, None)
 
 
@@ -167,9 +170,8 @@ def log(batch: Batch) -> str:
         took = [float(one["seconds"]) for one in results if "seconds" in one]
         metrics |= {f"seconds/{reference}": sum(took) / len(took)} if took else {}
     models = ", ".join(batch.references)
-    return log_evaluation(
-        f"{batch.name} by {models}", batch.task, rows, {"models": models, **batch.parameters}, metrics
-    )
+    settings = {"models": models, **batch.parameters}
+    return log_evaluation(f"{batch.name} by {models}", batch.task, rows, settings, metrics)
 
 
 def _draw_table(rows: list[dict[str, Any]]) -> None:

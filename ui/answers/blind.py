@@ -8,7 +8,9 @@ from typing import Any
 import streamlit as st
 
 from tasks.registry import RegisteredVersion
-from tasks.runs import AnswerTooLargeError, Choice, StoreUnreachableError, Vote, log_vote, read_votes
+from tasks.runs import StoreUnreachableError
+from tasks.runs.attachments import AnswerTooLargeError
+from tasks.runs.votes import Choice, Vote, log_vote, read_votes
 from ui.answers.asking import Asking
 from ui.plain import escaped, inert_cell, visible
 

@@ -11,7 +11,7 @@ from tasks.registry import RegisteredVersion
 from ui.answers import batch_panel, history_panel
 from ui.answers import blind as blind_votes
 from ui.answers.answer import Asked
-from ui.answers.answering import askings_of, draw_answers, form_key, leave, refusal, start, stop
+from ui.answers.answering import askings_of, draw_answers, form_key, leave, once, refusal, start, stop
 from ui.answers.forms import draw_parameters, fill_parameters, limited
 from ui.panels import Example, Panel
 from ui.panels import panel as panel_of
@@ -88,7 +88,8 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
         _draw_own_page(panel, version)
         return
     key = form_key(panel.task)
-    draw_examples(panel, panel.examples_for(starter=version.tags.get("starter") == "true"), key)
+    panel.starter = version.tags.get("starter") == "true"
+    draw_examples(panel, panel.examples_for(starter=panel.starter), key)
     row = panel.row(key)
     errors = st.container()
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -118,7 +119,7 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
             shortcut="Ctrl+Enter",
             disabled=not asked,
         ):
-            start(asked, row, parameters, blind)
+            start(asked, row, parameters, once if blind else panel.several, blind)
         askings = askings_of(panel.task)
         busy = any(not one.over for one in askings)
         st.button("Stop", key=f"{key}-stop", icon=":material/stop:", disabled=not busy, on_click=stop, args=(askings,))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from tasks.runs import MOST_RUNS
+from tasks.runs.listing import MOST_RUNS
 from ui.plain import escaped, inert_cell, visible
 from ui.results.training_runs import all_runs
 from ui.services import known_mlflow_ui, run_link

@@ -11,7 +11,8 @@ from ui.results.training_runs import mistakes
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tasks.runs import Mistakes, Predictions
+    from tasks.runs.listing import Mistakes
+    from tasks.runs.trainings import Predictions
 
 MOST_ROWS = 20  # that are shown without scrolling
 # Over a white and over a dark page the text of a cell keeps its contrast up to this much of a color.

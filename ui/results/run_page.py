@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from tasks.runs import TABLE
+from tasks.runs.evaluations import TABLE
 from tasks.texts import format_duration
 from ui.answers.task_page import task_title
 from ui.plain import escaped, inert_cell

@@ -4,24 +4,19 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from tasks.runs import (
+from tasks.runs import find_run, open_store, readable_errors
+from tasks.runs.listing import Mistakes, artifact_names, classifier_mistakes, runs_table
+from tasks.runs.trainings import (
     Curve,
     FinishedTraining,
-    Mistakes,
     Predictions,
-    artifact_names,
     class_report,
-    classifier_mistakes,
     classifier_predictions,
     comparison_names,
-    find_run,
     find_trainings,
     finished_trainings,
-    open_store,
     parameter_count,
-    readable_errors,
     report_file,
-    runs_table,
     training_curves,
 )
 from ui.results.leaderboard import HISTORY
