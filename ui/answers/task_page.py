@@ -105,7 +105,8 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
     def ask(row: Row, **changed: Any) -> None:
         panel.fill(row, key)
         fill_parameters(panel.parameters, {**parameters, **changed}, f"{key}-set")
-        start(asked, row, {**parameters, **changed}, blind)
+        if asked:
+            start(asked, row, {**parameters, **changed}, hidden=blind)
 
     panel.ask = ask
     answers = st.container(key=f"{key}-answers")
