@@ -279,7 +279,7 @@ def test_a_batch_whose_visitor_has_left_ends(worker, upper) -> None:
 
 
 def test_results_of_many_pictures_are_bounded(worker, monkeypatch) -> None:
-    monkeypatch.setattr("ui.answers.batch.MAX_RESULT_BYTES", 200)
+    monkeypatch.setattr("ui.answers.batch_work.MAX_RESULT_BYTES", 200)
     batch = started(worker, *("x" * 50 for _ in range(20)))
     batch.wait(10)
     assert batch.state == "failed" and 0 < batch.done < 20 and "the most that are kept" in batch.reason

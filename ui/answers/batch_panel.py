@@ -10,9 +10,10 @@ from tasks import task_class
 from tasks.csv_files import TableError
 from tasks.registry import RegisteredVersion
 from tasks.runs.evaluations import log_evaluation
-from ui.answers.batch import TOGETHER, Batch, in_words
+from ui.answers.batch import Batch, in_words
 from ui.answers.batch_file import Line, read_lines
 from ui.answers.batch_rows import READ, draw_typed, draw_upload, typed_columns
+from ui.answers.batch_work import TOGETHER
 from ui.answers.tables import cell
 from ui.plain import escaped, visible
 from ui.results.all_runs import open_link
