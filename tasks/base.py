@@ -250,7 +250,7 @@ def each_row(rows: Sequence[Any], make: Callable[[Any], Made]) -> list[Made]:
 
 
 def check_text(field: str, value: Any) -> str:
-    """A person's text as plain str. Raises TaskInputError for what is no text, has none, or is longer than 1 MB."""
+    """A user's text as plain str. Raises TaskInputError for what is no text, has none, or is longer than 1 MB."""
     if not isinstance(value, str):
         raise TaskInputError(f"{field} is {short(value)}; valid: text")
     fault = text_fault(value) or (None if value.strip() else "is empty" if not value else "is only white space")

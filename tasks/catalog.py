@@ -88,7 +88,7 @@ class CatalogModel:
         return None if self.parameters is None else self.parameters * BYTES_A_PARAMETER
 
     def size(self) -> str:
-        """What is known of its size, in words."""
+        """Its size as far as it is known, for display."""
         known = [
             f"{self.parameters / 1e6:,.0f} M parameters" if self.parameters else "",
             f"{self.disk_bytes / 1e9:.2f} GB {'installed' if self.package else 'to download'}"

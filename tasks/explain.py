@@ -18,7 +18,7 @@ def grad_cam(network: nn.Module, images: torch.Tensor, classes: torch.Tensor | N
         images: normalized float `(n, channels, height, width)`.
         classes: the class to explain for each image, int64 `(n,)`; None explains what the network predicts.
 
-    Returns float `(n, height, width)`, from 0 to 1: the share of the image's own highest value (all zeros where
+    Returns float `(n, height, width)`, from 0 to 1: the fraction of the image's own highest value (all zeros where
     nothing speaks for the class).
 
     Raises ValueError if the network is in train mode, where batch statistics would mix the images.

@@ -271,7 +271,7 @@ def _side(pixels: float) -> int:
 
 
 def _steps_from_image(strength: float, suggested: int, given: int | None) -> int:
-    """Enough steps: the share `strength` of them is taken. Raises TaskInputError if the given are too few."""
+    """Enough steps: the fraction `strength` of them is taken. Raises TaskInputError if the given are too few."""
     least = math.ceil(1 / strength)
     least += int(least * strength) < 1  # 5 x 0.19999999999999998 is below 1
     if given is not None and given < least:

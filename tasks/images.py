@@ -1,4 +1,4 @@
-"""Pictures from people to tensors for networks, the same way in training, serving and the UI."""
+"""Users' pictures to tensors for networks, the same way in training, serving and the UI."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from sentencex import get_sentence_boundaries  # pyright: ignore[reportAttributeAccessIssue]
 
-# Abbreviations that sentencex does not know. Behind a measure a small letter or a number goes on.
+# Abbreviations that sentencex does not know. Behind a measure a small letter or a number continues the sentence.
 MEASURES = "approx|avg|cu|doz|eds?|eq|est|excl|hrs|incl|inst|kg|lbs|max|mins|misc|ml|pkg|pts|tbl?s|tbsp|temp|tsp|vol|wt"
 TITLES = r"Amb|Atty|Ch|Eq|Figs|Ft|Ms|P\.S|Pls|Rm|Vol"
 SPEAKER = r"(?:I|(?:(?:Mr|Mrs|Ms|Dr)\. )?(?!(?:He|She|It|We|You|They)\b)[A-Z][a-z]+)"
@@ -37,7 +37,7 @@ def sentences(text: str) -> list[str]:
 
 
 def _runs_on(text: str, place: int) -> bool:
-    """Whether a sentence goes on where sentencex sees its end."""
+    """Whether a sentence continues where sentencex sees its end."""
     before = text[max(0, place - 2 * LONGEST_END) : place]
     end = before.rstrip()
     if before.count("\n", len(end)) > 1:  # a paragraph ends here

@@ -23,16 +23,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def few_objects() -> Iterator[None]:
-    """For tests that unload models: the collector then leaves alone what is there already (libraries, other tests).
+@pytest.fixture(scope="module", autouse=True)
+def _few_objects() -> None:
+    """Have the collector leave alone what is there already (libraries, earlier tests).
 
-    Looking through all of it takes up to a second, each time that a model is unloaded.
+    It runs each time that a model is unloaded; looking through everything would take seconds late in a session.
     """
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

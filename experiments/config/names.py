@@ -18,7 +18,7 @@ COMPARE_KINDS = ("cnn", "seq2seq", "task")
 TUNE_KINDS = ("cnn", "seq2seq")
 SAMPLERS = ("tpe", "gp", "random")
 PRUNERS = ("asha", "hyperband", "median", "none")
-JUDGED_TASKS = (
+EVALUATED_TASKS = (
     "sentiment-analysis",
     "question-answering",
     "summarization",

@@ -5,8 +5,8 @@ from typing import Any
 from experiments.config.names import (
     COMPARE_KINDS,
     DEVICES,
+    EVALUATED_TASKS,
     IMAGE_DATASETS,
-    JUDGED_TASKS,
     PRECISIONS,
     PRETRAINED_TASKS,
     PRUNERS,
@@ -38,7 +38,7 @@ class CompareConfig(Config):
         "names of image data sets, separated by commas; auto = digits; of a task: a CSV file of labeled rows; auto = "
         "the small sample that comes with the project",
     )
-    task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *JUDGED_TASKS))
+    task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *EVALUATED_TASKS))
     settings: str = option("none", "of kind task: the task's parameters, such as num_beams=1,max_length=60")
     columns: str = option("auto", "of kind task: columns of the CSV file by their use, such as text=review,label=mood")
     seeds: int = option(1, "number of seeds: 0, 1, ...", ge=1, le=1000)
@@ -190,21 +190,6 @@ class RegisterConfig(Config):
     )
     evaluate: bool = option(True, "measure on the small labeled sample of the task, where a metric makes sense")
     device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)
-
-
-class OverheadConfig(Config):
-    """Measure the time that this project and MLflow add to the bare call of a model."""
-
-    models: str = option(
-        "auto", "registered models separated by commas (name, name@alias, name/version); auto = random ones made here"
-    )
-    tasks: str = option("auto", "of the random models: which tasks, separated by commas; auto = all that there are")
-    repeats: int = option(50, "single requests of each kind, taken in turns", ge=2, le=10_000)
-    long_tokens: int = option(
-        200, "tokens of a long generation by a random model of GPT-2's size; 0 = none", ge=0, le=900
-    )
-    long_repeats: int = option(8, "long generations of each kind, taken in turns", ge=2, le=1000)
-    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
 
 
 class GatewayConfig(Config):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ConfigError
-from experiments.evaluation.tasks import JUDGES, request, rows_sha256, sample_rows
+from experiments.evaluation.tasks import TASK_METRICS, request, rows_sha256, sample_rows
 from tasks import task_class
 from tasks.base import TaskInputError
 from tasks.csv_files import TableError, read_table
@@ -34,7 +34,7 @@ def read_rows(task: str, datasets: str, chosen: Mapping[str, str] | None = None)
 
     Raises ConfigError, in one line, for a file that cannot be used, naming the line of a row that cannot be.
     """
-    columns = ", ".join(JUDGES[task].columns)
+    columns = ", ".join(TASK_METRICS[task].columns)
     if datasets.strip() == AUTO:
         rows = sample_rows(task)
         if not rows:
@@ -75,11 +75,11 @@ def _file(datasets: str, columns: str) -> Path:
 
 def _lines(path: Path, task: str, chosen: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Each row of a CSV file with the number of the line on which it ends. Raises ConfigError for what is none."""
-    judge = JUDGES[task]
+    task_metrics = TASK_METRICS[task]
     try:
-        table = read_table(path.read_bytes(), judge.columns, max_rows=MAX_ROWS, max_bytes=MAX_FILE_BYTES)
-        more = [name.casefold() for name in table.header if judge.further_label(name)]
-        places = table.places(dict.fromkeys(judge.columns, True) | dict.fromkeys(more, False), chosen)
+        table = read_table(path.read_bytes(), task_metrics.columns, max_rows=MAX_ROWS, max_bytes=MAX_FILE_BYTES)
+        more = [name.casefold() for name in table.header if task_metrics.further_label(name)]
+        places = table.places(dict.fromkeys(task_metrics.columns, True) | dict.fromkeys(more, False), chosen)
     except TableError as error:
         raise ConfigError(f"datasets: {path.name}: {error}") from error
     except OSError as error:
@@ -102,13 +102,13 @@ def assignments(field: str, text: str, default: str, names: Collection[str], val
 
 def _row(task: str, cells: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """A row that a model of the task can be asked. Raises TaskInputError or ValueError, naming the column."""
-    judge = JUDGES[task]
-    for column in judge.columns:
+    task_metrics = TASK_METRICS[task]
+    for column in task_metrics.columns:
         if column == "image":  # decoded below
             continue
         if fault := text_fault(cells[column]):
             raise ValueError(f"{column} {fault}; valid: text")
-        if not cells[column].strip() and column not in judge.may_be_empty:
+        if not cells[column].strip() and column not in task_metrics.may_be_empty:
             raise ValueError(f"{column} is empty; valid: text")
     row: dict[str, Any] = dict(cells)
     if task == "image-classification":

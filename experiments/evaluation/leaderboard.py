@@ -65,7 +65,7 @@ class Leaderboard:
 
 def make_leaderboard(plan: Plan, measured: Sequence[Measured], failures: Mapping[str, str]) -> Leaderboard:
     """The leaderboard of the models that could be evaluated, at least one."""
-    deciding = plan.judge.headline
+    deciding = plan.metrics.headline
     metrics = [name for name in measured[0].evaluation.metrics if name != "examples"]
     metrics.sort(key=lambda name: name != deciding)  # the others as they come
     sign = 1 if deciding in LOWER_IS_BETTER else -1
@@ -118,7 +118,7 @@ def pairs(metric: str, scores: Mapping[str, RowScores]) -> list[Pair]:
 
 
 def rows_needed(tests: int) -> int:
-    """How many rows must differ, all in favor of one model, for its test among so many to find a difference."""
+    """How many rows must differ, all in favor of one model, for its test among `tests` to find a difference."""
     return math.ceil(1 + math.log2(max(1, tests) / (1 - LEVEL)))
 
 

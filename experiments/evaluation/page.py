@@ -70,7 +70,7 @@ def _leaderboard(board: Leaderboard) -> Table:
 
 
 def words(metric: str) -> str:
-    """A metric's name for people."""
+    """A metric's name as it is shown."""
     return metric.replace("_", " ")
 
 
@@ -97,16 +97,16 @@ def _costs(row: Row) -> dict[str, str]:
 
 def _answers(board: Leaderboard) -> Table:
     """What each model said to each row, the first rows only."""
-    judge, metric = board.plan.judge, board.metrics[0]
+    task_metrics, metric = board.plan.metrics, board.metrics[0]
     rows = []
     for place, given in enumerate(board.plan.data.rows[:ROWS_SHOWN]):
-        cells: list[str | Cell] = [_cut(given[column]) for column in judge.columns]
+        cells: list[str | Cell] = [_cut(given[column]) for column in task_metrics.columns]
         for row in board.rows:
             found = row.measured.evaluation
             said = _cut(found.answers[place]) if found.answers else ""
             cells.append(Cell(said, f"{words(metric)} {found.scores[metric].values[place]:.3g}"))
         rows.append([str(place + 1), *cells])
-    head = ["row", *judge.columns, *(row.name for row in board.rows)]
+    head = ["row", *task_metrics.columns, *(row.name for row in board.rows)]
     note = f"At most {ROWS_SHOWN} of {board.size:,} rows; long texts are cut. All of it is in answers.csv."
     return Table(head, rows, note, wide=True)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.config import CompareConfig, ConfigError
 from experiments.evaluation.labeled_csv import AUTO, LabeledRows, assignments, read_rows
-from experiments.evaluation.tasks import JUDGES, Judge
+from experiments.evaluation.tasks import TASK_METRICS, TaskMetrics
 from experiments.tracking.store import opened_store
 from experiments.training import devices
 from tasks import registry, task_class
@@ -27,8 +27,8 @@ class Plan:
     device: str
 
     @property
-    def judge(self) -> Judge:
-        return JUDGES[self.task]
+    def metrics(self) -> TaskMetrics:
+        return TASK_METRICS[self.task]
 
     @property
     def title(self) -> str:
@@ -47,7 +47,7 @@ def make_plan(config: CompareConfig) -> Plan:
     opened_store()
     versions = _versions(config.models, config.task)
     task = versions[0].task
-    columns = assignments("columns", config.columns, AUTO, JUDGES[task].columns, "column")
+    columns = assignments("columns", config.columns, AUTO, TASK_METRICS[task].columns, "column")
     data = read_rows(task, config.datasets, columns)
     return Plan(task, tuple(versions), data, _settings(task, config.settings), device)
 
@@ -73,9 +73,10 @@ def _versions(models: str, task: str) -> list[RegisteredVersion]:
         raise ConfigError(f"models is {models!r}, which names nothing; valid: auto, name, name@alias or name/version")
     versions = list(found.values())
     for version in versions:
-        if version.task not in JUDGES:
+        if version.task not in TASK_METRICS:
             raise ConfigError(
-                f"models names {version.key}, and {version.task} has no metric; valid: models for {', '.join(JUDGES)}"
+                f"models names {version.key}, and {version.task} has no metric; "
+                f"valid: models for {', '.join(TASK_METRICS)}"
             )
         if task not in (AUTO, version.task):
             raise ConfigError(f"models names {version.key}, which is for {version.task}, and task is {task!r}")
@@ -88,8 +89,8 @@ def _versions(models: str, task: str) -> list[RegisteredVersion]:
 
 
 def _all_versions(task: str) -> list[RegisteredVersion]:
-    everything = [version for version in registry.versions() if version.task in JUDGES]
-    tasks = [name for name in JUDGES if any(version.task == name for version in everything)]
+    everything = [version for version in registry.versions() if version.task in TASK_METRICS]
+    tasks = [name for name in TASK_METRICS if any(version.task == name for version in everything)]
     if task == AUTO:
         if len(tasks) > 1:
             raise ConfigError(
@@ -99,7 +100,7 @@ def _all_versions(task: str) -> list[RegisteredVersion]:
         if not tasks:
             raise ConfigError(
                 "models is 'auto', and the registry has no model of a task with a metric; "
-                f"valid tasks: {', '.join(JUDGES)}"
+                f"valid tasks: {', '.join(TASK_METRICS)}"
             )
         task = tasks[0]
     if task not in tasks:

@@ -119,7 +119,7 @@ def _answers(board: Leaderboard) -> list[dict[str, object]]:
     lines = []
     for number, given in enumerate(board.plan.data.rows):
         line: dict[str, object] = {"row": number + 1}
-        for column in board.plan.judge.columns:
+        for column in board.plan.metrics.columns:
             line[column] = given[column].name if isinstance(given[column], Path) else given[column]
         for row in board.rows:
             found = row.measured.evaluation

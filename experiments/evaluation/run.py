@@ -76,7 +76,7 @@ def _measure_all(plan: Plan, config: CompareConfig, parent: Tracker) -> tuple[li
     for number, version in enumerate(plan.versions, start=1):
         try:
             measured.append(_measure_one(plan, config, version, parent.run_id))
-            metric = plan.judge.headline
+            metric = plan.metrics.headline
             value = shown(metric, measured[-1].evaluation.metrics[metric])
             median = measured[-1].costs["latency_median_seconds"]
             outcome = f"{metric.replace('_', ' ')} {value}, median {median:.4f} s"
@@ -110,8 +110,8 @@ def _measure_one(plan: Plan, config: CompareConfig, version: RegisteredVersion, 
 
 def _reason(error: Exception) -> str:
     """Why a model could not be evaluated, in a line."""
-    spoken = isinstance(error, (ModelFolderError, TaskInputError, NoMetricError, TrainingError))
-    return first_line(error) if spoken else f"{type(error).__name__}: {first_line(error)}"
+    user_facing = isinstance(error, (ModelFolderError, TaskInputError, NoMetricError, TrainingError))
+    return first_line(error) if user_facing else f"{type(error).__name__}: {first_line(error)}"
 
 
 def _facts(plan: Plan, tracker: Tracker, machine: dict[str, str]) -> dict[str, str]:

@@ -64,7 +64,7 @@ Measure = Callable[[Any, Rows, Parameters], Evaluation]
 
 
 @dataclass(frozen=True)
-class Judge:
+class TaskMetrics:
     """How a task is evaluated.
 
     Attributes:
@@ -103,13 +103,13 @@ def examine(task: Task, rows: Rows, parameters: Parameters | None = None) -> Eva
 
     Raises NoMetricError if the task has no metric, a column is missing, or the model knows none of the labels.
     """
-    judge = JUDGES.get(task.name)
-    if judge is None:
+    task_metrics = TASK_METRICS.get(task.name)
+    if task_metrics is None:
         raise NoMetricError(f"{task.name} has no metric")
-    missing = [column for column in judge.columns if any(row.get(column) is None for row in rows)]
+    missing = [column for column in task_metrics.columns if any(row.get(column) is None for row in rows)]
     if missing or not rows:
-        raise NoMetricError(f"labeled rows of {task.name} have columns {', '.join(judge.columns)}")
-    found = judge.measure(task, rows, parameters or {})
+        raise NoMetricError(f"labeled rows of {task.name} have columns {', '.join(task_metrics.columns)}")
+    found = task_metrics.measure(task, rows, parameters or {})
     return Evaluation({**found.metrics, "examples": float(len(rows))}, found.scores, found.answers)
 
 
@@ -134,7 +134,7 @@ def rows_sha256(rows: Rows) -> str:
 
 def request(task: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """What a model of a task is given of a labeled row."""
-    given = {column: row[column] for column in JUDGES[task].inputs}
+    given = {column: row[column] for column in TASK_METRICS[task].inputs}
     if task == "sequence-reversal":
         return {"sequence": read_integers(given["sequence"])}
     if task == "image-classification" and isinstance(given["image"], Path):
@@ -182,7 +182,7 @@ def _texts(metric: Callable[[str, str], dict[str, float]]) -> Measure:
     """Texts by a metric that is a mean over rows: of each, that beside the right answer where it is highest."""
 
     def measure(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:
-        label = JUDGES[task.name].label or ""
+        label = TASK_METRICS[task.name].label or ""
         said = [answer[label] for answer in _ask(task, rows, parameters)]
         each = [metrics.best(metric, one, right_answers(row, label)) for one, row in zip(said, rows, strict=True)]
         totals, scores = _means({name: [row[name] for row in each] for name in each[0]})
@@ -249,14 +249,14 @@ def _perplexity(task: Any, rows: Rows, parameters: Parameters) -> Evaluation:  #
     )
 
 
-JUDGES: Mapping[str, Judge] = {
-    "sentiment-analysis": Judge(("text", "label"), _sentiment, "accuracy", "label"),
-    "question-answering": Judge(
+TASK_METRICS: Mapping[str, TaskMetrics] = {
+    "sentiment-analysis": TaskMetrics(("text", "label"), _sentiment, "accuracy", "label"),
+    "question-answering": TaskMetrics(
         ("question", "context", "answer"), _texts(metrics.squad), "f1", "answer", may_be_empty=("answer",), several=True
     ),
-    "summarization": Judge(("text", "summary"), _texts(metrics.rouge), "rougeL", "summary", several=True),
-    "next-word-prediction": Judge(("text", "next_word"), _next_words, "accuracy", "next_word"),
-    "story-completion": Judge(("text",), _perplexity, "bits_per_byte"),
-    "image-classification": Judge(("image", "label"), _images, "accuracy", "label"),
-    "sequence-reversal": Judge(("sequence",), _reversals, "sequence_accuracy"),
+    "summarization": TaskMetrics(("text", "summary"), _texts(metrics.rouge), "rougeL", "summary", several=True),
+    "next-word-prediction": TaskMetrics(("text", "next_word"), _next_words, "accuracy", "next_word"),
+    "story-completion": TaskMetrics(("text",), _perplexity, "bits_per_byte"),
+    "image-classification": TaskMetrics(("image", "label"), _images, "accuracy", "label"),
+    "sequence-reversal": TaskMetrics(("sequence",), _reversals, "sequence_accuracy"),
 }

@@ -1,1 +1,1 @@
-"""The parts of the entry point `register`: choose a pretrained model, make its folder, judge it, register it."""
+"""The parts of the entry point `register`: choose a pretrained model, make its folder, evaluate it, register it."""

@@ -1,4 +1,4 @@
-"""Which pretrained model a person means: a name of the catalogue, a Hub id, or a folder."""
+"""Which pretrained model the user means: a name of the catalogue, a Hub id, or a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +116,7 @@ def _source(hub_id: str, revision: str, task: str) -> Source:
 
 
 def _valid(task: str) -> str:
-    """Which models there are for a task, in words."""
+    """The valid models of a task, for messages."""
     names = ", ".join(model.name for model in catalog()[task].models)
     return (
         f"valid for {task}: {names}, the id of a model on the Hugging Face Hub (owner/name, of GGUF also "

@@ -27,7 +27,7 @@ class Origin:
     """Where a registered model's weights are from, as its tags say.
 
     Attributes:
-        hub_id: `none` for a folder of a person's own.
+        hub_id: `none` for the user's own folder.
         revision: the commit, all of it; `none` for a folder.
         file: the GGUF file of a model on the Hub; else empty.
         packaged: whether the registry holds the weights itself.
@@ -60,7 +60,7 @@ class Origin:
 def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) -> Origin:
     """Fill a folder for the registry with the chosen model, which is downloaded if need be.
 
-    Weights of a person's own folder are always copied: the registry cannot rely on a path elsewhere. Raises
+    Weights of the user's own folder are always copied: the registry cannot rely on a path elsewhere. Raises
     ModelFolderError, in one line, for what cannot be had or is never loaded.
     """
     ignored = _not_needed(task)

@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 
-from experiments.evaluation.tasks import JUDGES, rows_sha256, sample_rows
+from experiments.evaluation.tasks import TASK_METRICS, rows_sha256, sample_rows
 from tasks import registry
 from tasks.registry.scores import SAMPLE, SAMPLE_SHA256
 
@@ -13,7 +13,7 @@ def score_tags(task: str, scores: Mapping[str, float]) -> dict[str, str]:
     """Tags by which a version can be compared with others: the deciding metric and the sample; {} if not measured."""
     if not scores:
         return {}
-    deciding = JUDGES[task].headline
+    deciding = TASK_METRICS[task].headline
     return {SAMPLE_SHA256: rows_sha256(sample_rows(task)), f"{SAMPLE}{deciding}": repr(scores[deciding])}
 
 
@@ -29,7 +29,7 @@ def decide(task: str, version: str, measured: bool, wanted: bool | None) -> tupl
     if wanted:
         registry.promote(task, version)
         return True, f"version {version} of {task} becomes champion, as champion=true says"
-    metric = f"{SAMPLE}{JUDGES[task].headline}" if measured else ""
+    metric = f"{SAMPLE}{TASK_METRICS[task].headline}" if measured else ""
     decision = registry.promote_if_better(task, version, metric)
     present = registry.champion(task)
     if present is not None and str(present.version) == version:

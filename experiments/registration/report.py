@@ -12,7 +12,7 @@ class Outcome:
 
     Attributes:
         version: of the registered model, which has the task's name.
-        score: the metric that people read first, with its value; empty without one.
+        score: the metric to show first, with its value; empty without one.
         decision: whether it became champion, and why.
     """
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.config import PRETRAINED_TASKS, ConfigError, RegisterConfig, TrainingError
 from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
-from experiments.evaluation.tasks import JUDGES, NoMetricError, evaluate, sample_rows
+from experiments.evaluation.tasks import TASK_METRICS, NoMetricError, evaluate, sample_rows
 from experiments.registration.choice import AUTO, HUB, Choice, choose
 from experiments.registration.folder import Origin, make_folder
 from experiments.registration.promotion import decide, score_tags
@@ -31,7 +31,7 @@ ARTIFACT = "model"
 def register(config: RegisterConfig) -> RegisterResult:
     """Register a model for each task asked for, and print what happened.
 
-    Raises ConfigError before any run for what a person gave and cannot be, and TrainingError at the end if a task was
+    Raises ConfigError before any run for what the user gave and cannot be, and TrainingError at the end if a task was
     not registered; the others then are.
     """
     tasks = PRETRAINED_TASKS if config.task == "all" else (config.task,)
@@ -54,7 +54,7 @@ def register(config: RegisterConfig) -> RegisterResult:
 
 
 def _params(config: RegisterConfig) -> dict[str, Any]:
-    """The configuration as a person would type it."""
+    """The configuration as the user would type it."""
     return {name: AUTO if value is None else value for name, value in config.model_dump().items()}
 
 
@@ -84,7 +84,7 @@ def _outcome(task: str, choice: Choice, config: RegisterConfig, parent: str | No
     try:
         with tracked_run(EXPERIMENT, parent=parent) as tracker:
             outcome = _register(task, choice, config, tracker)
-    except Exception as error:  # libraries, networks and disks fail in many ways, and the other tasks shall go on
+    except Exception as error:  # libraries, networks and disks fail in many ways, and the other tasks continue
         failure = _reason(error) if isinstance(error, _UnfinishedError) else f"not registered: {_reason(error)}"
         _say(failure)
         return Outcome(task, choice.name, time.perf_counter() - started, failure=failure)
@@ -142,7 +142,8 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
         if champion:
             _say(decision)
         tracker.describe(f"{_description(task, choice, origin, version)}\n\n{decision}.", tags)
-    score = f"{JUDGES[task].headline} {scores[JUDGES[task].headline]:.3f}, n={scores['examples']:.0f}" if scores else ""
+    metric = TASK_METRICS[task].headline if scores else ""
+    score = f"{metric} {scores[metric]:.3f}, n={scores['examples']:.0f}" if scores else ""
     return Outcome(task, choice.name, 0.0, version, parameters, score, champion, origin.packaged, decision)
 
 

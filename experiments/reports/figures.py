@@ -1,14 +1,17 @@
 """Figures in one style: colors, markers, ticks, legend, files. No pyplot: figures here share no global state."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from experiments.reports.statistics import Interval
+if TYPE_CHECKING:
+    from experiments.reports.statistics import Interval
 
 # Okabe and Ito's colors, which color-blind people can tell apart, then darker ones; markers differ as well.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F3C8D", "#6B6B00", "#A5321E")

@@ -1,17 +1,16 @@
 """Measuring a gateway process over one GGUF model, and llama.cpp alone on the same file, in turns."""
 
-import csv
 import http.client
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -21,10 +20,10 @@ import psutil
 
 from experiments.config import ConfigError
 from experiments.config.programs import GatewayConfig
+from experiments.evaluation.tasks import sample_rows
 from experiments.reports.tables import to_text
-from experiments.speed.serving_run import in_turns, store_for_now
 from experiments.tracking.run import tracked_run
-from tasks import describe_folder, open_task, registry
+from tasks import registry, task_class
 from tasks.catalog import catalog
 from tasks.engines.llama_server import LlamaServer
 from tasks.engines.threads import usable_cores
@@ -37,7 +36,6 @@ SHORT, SENTENCES, AT_ONCE = 16, 256, 4
 SHORT_TURNS = 20
 SETTLE_S = 0.3
 WINDOW = 4096
-SAMPLE = Path(__file__).parents[1] / "evaluation" / "samples" / "sentiment-analysis.csv"
 
 
 @dataclass
@@ -89,6 +87,21 @@ def measure_gateway(config: GatewayConfig) -> GatewayResult:
     if config.classifier:
         _classifier(result)
     return result
+
+
+@contextmanager
+def store_for_now() -> Iterator[Path]:
+    """A folder with an MLflow store of its own, both gone afterwards: measuring leaves nothing in the user's."""
+    usual = os.environ.get("MLFLOW_TRACKING_URI")
+    with tempfile.TemporaryDirectory() as temporary, chdir(temporary):
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{temporary}/mlflow.db"
+        try:
+            yield Path(temporary)
+        finally:
+            if usual is None:
+                del os.environ["MLFLOW_TRACKING_URI"]
+            else:
+                os.environ["MLFLOW_TRACKING_URI"] = usual
 
 
 def _register(folder: Path, package: Any) -> None:
@@ -237,19 +250,10 @@ def _classifier(result: GatewayResult) -> None:
     starter = catalog()["sentiment-analysis"].starter_here
     if starter is None:
         raise ConfigError("the sentiment starter is not there; valid: classifier=false")
-    with store_for_now() as folder:
-        task: Any = open_task(_opened(shutil.copytree(starter, folder / "model")))
-        task.load()
-        with SAMPLE.open(newline="", encoding="utf-8") as file:
-            texts = [row["text"] for row in csv.DictReader(file)]
-        rows: list[Mapping[str, str]] = [{"text": texts[number % len(texts)]} for number in range(SENTENCES)]
-        seconds = in_turns(
-            {"one by one": lambda: [task.run([row]) for row in rows], "together": lambda: task.run(rows)}, 3
-        )
-    times = median(seconds["one by one"]) / median(seconds["together"])
+    task: Any = task_class("sentiment-analysis")(starter, "starter")
+    task.load()
+    texts = [{"text": row["text"]} for row in sample_rows("sentiment-analysis")]
+    rows = [texts[number % len(texts)] for number in range(SENTENCES)]
+    one_by_one = median(_seconds(lambda: [task.run([row]) for row in rows], 3))
+    times = one_by_one / median(_seconds(lambda: task.run(rows), 3))
     result.add(f"{SENTENCES} sentences in one call, against one by one", f"{times:.1f} times", "3")
-
-
-def _opened(folder: Path) -> Path:
-    describe_folder(folder, "sentiment-analysis", "starter")
-    return folder

@@ -14,7 +14,7 @@ class Beams:
     """`width` hypotheses for each of `batch` rows; a row leaves when it is done, its answer stays.
 
     A hypothesis that ends among the `width` best has finished. A row is done with `width` finished ones, or when none
-    that goes on can still beat the best of them. Sequences compare by log probability over `penalty(tokens)`.
+    that continues can still beat the best of them. Sequences compare by log probability over `penalty(tokens)`.
     """
 
     def __init__(self, batch: int, width: int, max_steps: int, length_penalty: float, device: torch.device) -> None:
@@ -46,7 +46,7 @@ class Beams:
         """
         size = log_probability.size(1)
         totals = self.scores.unsqueeze(2) + log_probability.unflatten(0, (-1, self.width))
-        # One token of each hypothesis is EOS, so that among twice the width at least `width` go on.
+        # One token of each hypothesis is EOS, so that among twice the width at least `width` continue.
         top, index = totals.flatten(1).topk(2 * self.width)
         parents, said = index // size, index % size
         longer = torch.cat([pick(self.tokens, parents), said.unsqueeze(2)], dim=2)

@@ -54,7 +54,7 @@ def greedy(network: Seq2Seq, source: torch.Tensor, lengths: torch.Tensor, max_st
         if 2 * finished >= len(rows):
             left = (~done).nonzero().squeeze(1)
             rows, current, done, state = rows[left], current[left], done[left], state.select(left)
-    said = spoken(tokens)
+    said = written(tokens)
     tokens = tokens[:, : int(said.max())]
     return Decoded(tokens, said, total, spread(looks, batch, source.size(1)) if looks else None)
 
@@ -104,7 +104,7 @@ def reread(
     network: Seq2Seq, source: torch.Tensor, lengths: torch.Tensor, tokens: torch.Tensor, total: torch.Tensor
 ) -> Decoded:
     """The record of `tokens` (b, max_steps). One teacher-forced pass gives the attention of the best ones alone."""
-    said = spoken(tokens)
+    said = written(tokens)
     tokens = tokens[:, : int(said.max())]
     inputs = torch.cat([tokens.new_full((len(tokens), 1), BOS), tokens[:, :-1]], dim=1)
     attention = network(source, lengths, inputs).attention
@@ -114,7 +114,7 @@ def reread(
     return Decoded(tokens, said, total, attention)
 
 
-def spoken(tokens: torch.Tensor) -> torch.Tensor:
+def written(tokens: torch.Tensor) -> torch.Tensor:
     """Number of tokens up to and with the first EOS of each row, (b,) from (b, T); T where there is none."""
     ends = tokens == EOS
     return torch.where(ends.any(1), ends.int().argmax(1) + 1, tokens.size(1))

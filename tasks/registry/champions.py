@@ -76,7 +76,7 @@ def promote_if_better(name: str, version: str | int, metric: str = "", value: fl
         metric: tag with the metric that decides, compared on the same data only; empty where there is none.
         value: counts instead of that tag until the version is champion, such as the mean over several seeds.
 
-    Raises what reaching the registry raises; the same call then goes on, or the next promotion does.
+    Raises what reaching the registry raises; the same call then continues, or the next promotion does.
     """
     client = MlflowClient()
     before = _champion(client, name)

@@ -1,21 +1,10 @@
 """MLflow's tracking store for readers: open it safely, find runs, read what they logged.
 
-Answers of the tool are also written here, and the end of runs whose process is gone; all else that is written to runs
-is `experiments.tracking.run`'s business.
+`answers` logs the tool's answers and `trainings` reads finished trainings: who needs them imports them by name. The end
+of runs whose process is gone is written here too, all else by `experiments.tracking`.
 """
 
 from tasks.runs.abandoned import checkpoint_folder, claim_file, end_abandoned
-from tasks.runs.answers import (
-    Answer,
-    AnswerNotFoundError,
-    answers_experiment,
-    delete_answer,
-    log_answer,
-    rate_answer,
-    read_answer,
-    recent_answers,
-)
-from tasks.runs.attachments import AnswerTooLargeError
 from tasks.runs.reading import (
     artifact_file,
     find_run,
@@ -29,7 +18,6 @@ from tasks.runs.reading import (
 )
 from tasks.runs.store import (
     IMPATIENCE,
-    PICKLE_SWITCH,
     StoreUnreachableError,
     address,
     database_answers,
@@ -37,63 +25,27 @@ from tasks.runs.store import (
     open_store,
     readable_errors,
     sqlite_file,
-    store_lock,
-)
-from tasks.runs.trainings import (
-    Curve,
-    FinishedTraining,
-    Predictions,
-    class_report,
-    classifier_predictions,
-    comparison_names,
-    find_trainings,
-    finished_trainings,
-    parameter_count,
-    report_file,
-    training_curves,
 )
 
 __all__ = [
     "IMPATIENCE",
-    "PICKLE_SWITCH",
-    "Answer",
-    "AnswerNotFoundError",
-    "AnswerTooLargeError",
-    "Curve",
-    "FinishedTraining",
-    "Predictions",
     "StoreUnreachableError",
     "address",
-    "answers_experiment",
     "artifact_file",
     "checkpoint_folder",
     "claim_file",
-    "class_report",
-    "classifier_predictions",
-    "comparison_names",
     "database_answers",
-    "delete_answer",
     "end_abandoned",
     "find_run",
-    "find_trainings",
-    "finished_trainings",
     "give_up_soon",
     "is_absent",
     "local_artifacts",
     "local_path",
-    "log_answer",
     "logged_steps",
     "metric_values",
     "nested_runs",
     "open_store",
-    "parameter_count",
-    "rate_answer",
-    "read_answer",
     "readable_errors",
-    "recent_answers",
-    "report_file",
     "sqlite_file",
-    "store_lock",
     "tagged_runs",
-    "training_curves",
 ]

@@ -1,7 +1,7 @@
-"""Answers to people, logged as MLflow traces with their ratings, and read again.
+"""The tool's answers, logged as MLflow traces with their ratings, and read again.
 
 A trace fits better than a run: MLflow's UI lists what went in and out beside how long it took, shows pictures, and
-knows a person's rating as an assessment, which may change later. Each answer is one trace of one span in the experiment
+knows a user's rating as an assessment, which may change later. Each answer is one trace of one span in the experiment
 `answers`, written at once: what failed is raised here, not dropped by a queue.
 """
 
@@ -37,7 +37,7 @@ class Answer:
     """What a model was asked, and what came of it.
 
     Attributes:
-        reference: the registered version, as name/version; `model` is what people call it.
+        reference: the registered version, as name/version; `model` is its display name.
         result: the output row; of an answer that was stopped, `{"partial": text}`.
         seconds: from asking to the end.
         rating: 1 for thumbs up, -1 for thumbs down; with the comment set by `rate_answer`.
@@ -206,7 +206,7 @@ def _trace(client: MlflowClient, answer_id: str) -> Trace:
 
 
 def _rating(trace: Trace) -> Feedback | None:
-    """The person's rating among the assessments of a trace."""
+    """The user's rating among the assessments of a trace."""
     rated = [
         one
         for one in trace.info.assessments

@@ -68,7 +68,7 @@ def content(artifacts: str, attachment_id: str, kind: str) -> str:
 
 
 def unpacked(value: Any, contents: Mapping[str, str]) -> Any:
-    """A row with the attachments back in their places: those of this answer only, whatever a person has typed."""
+    """A row with the attachments back in their places: those of this answer only, whatever the user has typed."""
     if isinstance(value, Mapping):
         return {name: unpacked(part, contents) for name, part in value.items()}
     if isinstance(value, list):

@@ -21,7 +21,7 @@ PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 DATABASES = ("postgresql", "mysql", "mssql")
 DATABASE_S = 5.0  # for a database server to take a connection
 _reached: set[str] = set()  # database servers that have answered this process
-# MLflow retries for minutes while a server is down; a training shall wait, people at a page shall not.
+# MLflow retries for minutes while a server is down; a training may wait, a user at a page should not.
 IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 

@@ -1,4 +1,4 @@
-"""Finished trainings as MLflow has them, for people's eyes: parameters, final metrics, curves, reports, predictions.
+"""Finished trainings as MLflow has them, for display: parameters, final metrics, curves, reports, predictions.
 
 Only what was logged is read; nothing is computed anew but the number of a network's parameters where its run does not
 say it.

@@ -104,7 +104,7 @@ class Job:
     # What follows is for the worker.
 
     def check(self) -> None:
-        """Raises JobCancelled if the job must not go on."""
+        """Raises JobCancelled if the job must not continue."""
         if self._must_stop():
             raise JobCancelled(self._stop_reason)
 

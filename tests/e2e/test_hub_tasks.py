@@ -35,7 +35,7 @@ CASES = [
     ("chatbot", "qwen2"),
     ("image-generation", "stable-diffusion"),
 ]
-pytestmark = [pytest.mark.full, pytest.mark.usefixtures("few_objects")]
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from experiments import train_cnn, train_seq2seq, tune
 from experiments.config import CnnConfig
 from experiments.training.resume import resumed_config
 from tasks import open_task, registry
-from tasks.runs import finished_trainings, recent_answers, training_curves
-from tasks.serve.rows import RequestTask
+from tasks.runs.answers import recent_answers
+from tasks.runs.trainings import finished_trainings, training_curves
+from tasks.runtime.rows import RequestTask
 from tests.support.gateway import Client, running, serving_gateway
 from tests.support.older_store import ASK_COPIES, NETWORKS, QUESTIONS, STUDY, active, runs, unpack
 from tests.support.runs import artifacts, histories

@@ -1,11 +1,19 @@
-"""Fixtures of the tests of the programs."""
+"""What tests of programs share: figures that are composed, but not rendered."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
-from accelerate import Accelerator
+from matplotlib.figure import Figure
+from PIL import Image
 
-from experiments.training.devices import make_accelerator
 
+@pytest.fixture(autouse=True)
+def _blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rendering takes most of the time of a tiny training: only tests marked `figures` do it."""
 
-@pytest.fixture
-def accelerator() -> Accelerator:
-    return make_accelerator("cpu", "fp32")
+    def save_blank(_figure: Figure, path: Path, **_: Any) -> None:
+        Image.new("L", (400, 300)).save(path)
+
+    if request.node.get_closest_marker("figures") is None:
+        monkeypatch.setattr(Figure, "savefig", save_blank)

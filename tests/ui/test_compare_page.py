@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.runs import finished_trainings, training_curves
+from tasks.runs.trainings import finished_trainings, training_curves
 from tests.support.logged_trainings import SECONDS, log_comparison, log_training
 from ui.results import charts, leaderboard
 

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tasks.runs import AnswerNotFoundError, AnswerTooLargeError, StoreUnreachableError, recent_answers
+from tasks.runs import StoreUnreachableError
+from tasks.runs.answers import AnswerNotFoundError, recent_answers
+from tasks.runs.attachments import AnswerTooLargeError
 from ui.answers import history_panel
 from ui.answers.answer import Asked
 from ui.answers.answer_log import AnswerLog
@@ -349,7 +351,7 @@ def test_a_rating_and_a_comment_are_kept_and_logged_on_request(quiet) -> None:
 
 
 def test_logged_answers_are_opened_in_a_new_session(quiet) -> None:
-    from tasks.runs import log_answer
+    from tasks.runs.answers import log_answer
     from ui.answers.answer_log import as_answer
 
     answer_id = log_answer(as_answer(asked(row={"text": "from long ago"}, model="<b>")))

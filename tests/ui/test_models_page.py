@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.evaluation.tasks import JUDGES, sample_rows
+from experiments.evaluation.tasks import TASK_METRICS, sample_rows
 from tasks import registry
 from tasks.runs import StoreUnreachableError
 from tests.support.gateway import version
@@ -92,7 +92,9 @@ def test_the_tool_asks_before_a_worse_version_of_any_kind_is_promoted(metric: st
 
 
 def test_the_tool_knows_every_metric_that_decides() -> None:
-    assert set(model_facts.SAMPLED_BY) == {f"sample_{JUDGES[task].headline}" for task in JUDGES if sample_rows(task)}
+    assert set(model_facts.SAMPLED_BY) == {
+        f"sample_{TASK_METRICS[task].headline}" for task in TASK_METRICS if sample_rows(task)
+    }
 
 
 def test_a_version_that_is_gone_is_said_in_words(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,6 @@ from tasks.catalog import catalog
 from ui.running import process_cards
 from ui.session import forget_versions
 
-pytestmark = pytest.mark.usefixtures("few_objects")
-
 
 def test_a_starter_says_what_it_is_and_offers_the_hubs_model(
     tool: Path, page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch

@@ -12,15 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tasks.registry import ModelNotFoundError, find
-from tasks.runs import (
-    Answer,
-    AnswerNotFoundError,
-    AnswerTooLargeError,
-    StoreUnreachableError,
-    log_answer,
-    rate_answer,
-    readable_errors,
-)
+from tasks.runs import StoreUnreachableError, readable_errors
+from tasks.runs.answers import Answer, AnswerNotFoundError, log_answer, rate_answer
+from tasks.runs.attachments import AnswerTooLargeError
 
 if TYPE_CHECKING:
     from ui.answers.answer import Asked

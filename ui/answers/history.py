@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from tasks.runs import Answer
+from tasks.runs.answers import Answer
 from ui.answers.answer import Asked
 from ui.answers.answer_log import AnswerLog
 from ui.answers.tables import as_csv, as_json

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from tasks.runs import Answer, AnswerNotFoundError, delete_answer, read_answer, recent_answers
+from tasks.runs.answers import Answer, AnswerNotFoundError, delete_answer, read_answer, recent_answers
 from ui.answers.answer import Asked
 from ui.answers.asking import in_seconds
 from ui.answers.history import (

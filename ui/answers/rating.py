@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from tasks.runs import answers_experiment
+from tasks.runs.answers import answers_experiment
 from ui.answers.answer import Asked
 from ui.answers.history import LOGGING, answer_log
 from ui.plain import escaped

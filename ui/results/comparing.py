@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from tasks.runs import FinishedTraining
+from tasks.runs.trainings import FinishedTraining
 from ui.plain import escaped, inert_cell, visible
 from ui.results import charts
 from ui.results.leaderboard import (

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.runs import Curve, FinishedTraining
+from tasks.runs.trainings import Curve, FinishedTraining
 from ui.plain import inert_cell
 
 # Of the kept epoch on the test images, in the order of the columns.

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.base import TaskInputError
 from tasks.registry import RegisteredVersion
-from tasks.runs import FinishedTraining
+from tasks.runs.trainings import FinishedTraining
 
 VALID = "whole numbers with blanks or commas between them, such as 3 1 4 1 5"
 MOST_NUMBERS = 1000

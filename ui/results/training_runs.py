@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from tasks.runs import (
+from tasks.runs import readable_errors
+from tasks.runs.trainings import (
     Curve,
     FinishedTraining,
     class_report,
@@ -11,7 +12,6 @@ from tasks.runs import (
     find_trainings,
     finished_trainings,
     parameter_count,
-    readable_errors,
     report_file,
     training_curves,
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from experiments.config import JUDGED_TASKS
+from experiments.config import EVALUATED_TASKS
 from tasks import registry
 from tasks.catalog import CatalogModel
 from tasks.hub.checks import GGUF
@@ -87,7 +87,7 @@ def reason_to_ask(version: RegisteredVersion, champion: RegisteredVersion | None
 
 def champion_rule(task: str) -> str:
     """How it is decided by itself whether a model that is registered now becomes champion of its task."""
-    if task in JUDGED_TASKS:
+    if task in EVALUATED_TASKS:
         return "The first model becomes champion, after it only one that does better on the task's small sample."
     return "The first model becomes champion and stays, as this task has no metric; the page Models changes that."
 

@@ -14,7 +14,7 @@ from experiments.comparison import grid as grids
 from experiments.comparison import run as grid_run
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
-from experiments.config import CNN_GROUPS, CompareConfig, ConfigError, TrainingError, UserError
+from experiments.config import CNN_GROUPS, CompareConfig, ConfigError, TrainingError, UserError, training_config
 from experiments.data.sources import DataError
 from experiments.tracking import store as runs
 from experiments.training import run as training
@@ -42,6 +42,13 @@ def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grids, "seconds_per_example", lambda _: 1e-4)
 
 
+@pytest.fixture
+def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less to decode than a comparison asks for."""
+    sizes = {"val_size": 50, "test_size": 60, "probe_size": 20}
+    monkeypatch.setattr(grids, "training_config", lambda *cell: training_config(*cell).replace(**sizes))
+
+
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, model: str = "resnet20") -> None:
     """Have every training of one model raise after its first checkpoint."""
     honest = training.save_checkpoint
@@ -54,6 +61,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, model: str
     monkeypatch.setattr(training, "save_checkpoint", save)
 
 
+@pytest.mark.figures
 def test_a_grid_leaves_behind_its_runs_and_a_report(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = compare.main([*TINY, "--seeds", "2"])
     printed = capsys.readouterr().out
@@ -287,8 +295,9 @@ def test_a_training_step_is_timed(kind: str, monkeypatch: pytest.MonkeyPatch) ->
 SEQ2SEQ = ["--kind", "seq2seq", "--epochs", "1", "--train_size", "128", "--threads", "1", "--register", "no"]
 
 
+@pytest.mark.figures
 def test_encoder_decoders_are_compared_by_length_and_with_and_without_attention(
-    store: Path, capsys: pytest.CaptureFixture[str]
+    store: Path, few_sequences: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = compare.main([*SEQ2SEQ, "--models", "gru-none,gru-dot", "--seeds", "2"])
     printed = capsys.readouterr().out
@@ -309,7 +318,7 @@ def test_encoder_decoders_are_compared_by_length_and_with_and_without_attention(
     assert len(rows(folder / "curves.csv")) == 4
 
 
-def test_encoder_decoders_without_attention_have_a_report_too(store: Path) -> None:
+def test_encoder_decoders_without_attention_have_a_report_too(store: Path, few_sequences: None) -> None:
     result = compare.main([*SEQ2SEQ, "--models", "gru-none"])
     assert not result.failures
     [row] = rows(reports(result.run_id) / "leaderboard.csv")

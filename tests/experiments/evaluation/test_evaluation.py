@@ -18,12 +18,11 @@ from experiments.config import ConfigError, TrainingError
 from experiments.evaluation import measure
 from experiments.evaluation.labeled_csv import read_rows
 from experiments.evaluation.report import EvaluationResult
-from experiments.evaluation.tasks import JUDGES, evaluate, examine, sample_rows
+from experiments.evaluation.tasks import TASK_METRICS, evaluate, examine, sample_rows
 from tasks import registry
 
 TASK = ["--kind", "task", "--threads", "1"]
 SCRIPT = "<script>alert(1)</script>"
-pytestmark = pytest.mark.usefixtures("few_objects")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def stocked(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The database of a registry with tiny models of every task."""
     import mlflow
 
-    from tests.support.judged_models import stock
+    from tests.support.evaluated_models import stock
 
     folder = tmp_path_factory.mktemp("registry")
     (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
@@ -83,6 +82,7 @@ def written(path: Path, *lines: str) -> str:
     return str(path)
 
 
+@pytest.mark.figures
 def test_two_models_of_one_task_are_evaluated_as_evaluate_does(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = evaluated("--models", "sentiment-analysis/1,sentiment-analysis@champion,sentiment-analysis")
     printed = capsys.readouterr().out
@@ -187,10 +187,10 @@ def test_every_text_task_is_evaluated_on_its_sample(task: str, settings: str, sh
             mean = np.average(scores.values, weights=scores.weights)
             assert found.metrics[name] == pytest.approx(np.exp(mean) if scores.exponential else mean)
         assert len(found.answers) == len(sample_rows(task)) and all(isinstance(text, str) for text in found.answers)
-    assert result.board.metrics[0] == JUDGES[task].headline
+    assert result.board.metrics[0] == TASK_METRICS[task].headline
     answers = table(reports(result) / "answers.csv")
-    assert [line[JUDGES[task].columns[0]] for line in answers] == [
-        row[JUDGES[task].columns[0]] for row in sample_rows(task)
+    assert [line[TASK_METRICS[task].columns[0]] for line in answers] == [
+        row[TASK_METRICS[task].columns[0]] for row in sample_rows(task)
     ]
 
 
@@ -403,4 +403,4 @@ def test_of_several_right_answers_the_best_counts(shelf: Path) -> None:
 
 
 def test_names_of_judged_tasks_agree() -> None:
-    assert set(config.JUDGED_TASKS) == set(JUDGES)
+    assert set(config.EVALUATED_TASKS) == set(TASK_METRICS)

@@ -10,7 +10,7 @@ from experiments.evaluation.leaderboard import Leaderboard, make_leaderboard, me
 from experiments.evaluation.measure import Measured
 from experiments.evaluation.page import analyze
 from experiments.evaluation.plan import Plan
-from experiments.evaluation.tasks import JUDGES, Evaluation, RowScores
+from experiments.evaluation.tasks import TASK_METRICS, Evaluation, RowScores
 from experiments.reports.statistics import mcnemar
 from tasks.registry import RegisteredVersion
 from tasks.registry.scores import LOWER_IS_BETTER
@@ -74,7 +74,7 @@ def board(answers: dict[str, list[int]]) -> Leaderboard:
 
 
 def test_every_deciding_metric_names_its_direction() -> None:
-    lower = {task for task, judge in JUDGES.items() if judge.headline in LOWER_IS_BETTER}
+    lower = {task for task, task_metrics in TASK_METRICS.items() if task_metrics.headline in LOWER_IS_BETTER}
     assert lower == {"story-completion"}
 
 

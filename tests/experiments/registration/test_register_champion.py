@@ -16,9 +16,9 @@ from experiments.registration.report import Outcome
 from tasks import registry
 from tests.conftest import PROJECT_ROOT
 from tests.support import tiny_models
-from tests.support.judged_models import contrary
+from tests.support.evaluated_models import contrary
 
-pytestmark = [pytest.mark.full, pytest.mark.usefixtures("few_objects")]
+pytestmark = pytest.mark.full
 Folders = Callable[[str], Path]
 SENTIMENT, STORY = "sentiment-analysis", "story-completion"
 # Of the sample's ten rows the tiny classifier has four right, and its contrary one.

@@ -21,7 +21,6 @@ from tests.support.local_hub import TOKEN, LocalHub, local_hub, use_in_process
 
 ID = "someone/chat-GGUF"
 FILE = "chat-q8_0.gguf"
-pytestmark = pytest.mark.usefixtures("few_objects")
 
 
 @pytest.fixture(scope="module")

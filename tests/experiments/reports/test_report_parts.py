@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from experiments.reports.figures import Bars, save_bars, save_costs, styles
 from experiments.reports.page import Cell, Section, Table, failures, number, pairs_table, render
@@ -69,6 +70,7 @@ def test_words() -> None:
     assert [listed(["a", "b", "c"]), listed(["a", "b"]), listed(["a"])] == ["a, b and c", "a and b", "a"]
 
 
+@pytest.mark.figures
 def test_names_with_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
     values = [Interval(0.5, 0.4, 0.6), Interval(0.9)]
     names, look = [FORMULA, "b"], styles([FORMULA, "b"])

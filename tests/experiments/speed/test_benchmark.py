@@ -53,9 +53,11 @@ def fp32_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput.os, "cpu_count", lambda: 1)
 
 
+@pytest.mark.figures
 def test_every_way_and_model_is_measured_then_trained_to_the_target_and_logged(
-    store: Path, capsys: pytest.CaptureFixture[str], two_workers: None
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, two_workers: None
 ) -> None:
+    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: False)
     # Any network reaches this after the one batch that the budget allows.
     result = benchmark.main(
         [*QUICK, "--model", "lenet5,alexnet_small", "--target_accuracy", "0.02", "--budget_seconds", "1e-3"]

@@ -17,8 +17,6 @@ from experiments.starters import starter as starter_module
 from experiments.starters.starter import Evaluation, Figure, Starter
 from tests.support import tiny_models
 
-pytestmark = pytest.mark.usefixtures("few_objects")
-
 
 def test_titles_are_held_out_in_the_share_asked_for_and_the_same_ones_everywhere() -> None:
     titles = [f"story {number}" for number in range(4000)]

@@ -34,6 +34,7 @@ EPOCH_METRICS = {
 TEST_METRICS = {"test_ece", "test_loss", "test_accuracy", "test_precision", "test_recall", "test_f1"}
 
 
+@pytest.mark.figures
 def test_a_run_leaves_behind_all_that_the_contract_names(store: Path) -> None:
     result = train_cnn.main([*TINY, "--seed", "7"])
     assert result is not None

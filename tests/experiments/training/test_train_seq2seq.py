@@ -24,6 +24,7 @@ SMALL = [
 TINY = [*SMALL, "--epochs", "2"]
 
 
+@pytest.mark.figures
 def test_a_run_leaves_behind_what_the_contract_names(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = train_seq2seq.main(TINY)
     assert result is not None
@@ -99,6 +100,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple[
     return uninterrupted(train_seq2seq.main, RESUMED, tmp_path_factory.mktemp("whole"), empty_store)
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize(
     ("where", "epoch"),
     [

@@ -28,6 +28,7 @@ def artifacts(run_id: str) -> Path:
     return Path(MlflowClient().get_run(run_id).info.artifact_uri or "")
 
 
+@pytest.mark.figures
 def test_a_study_leaves_behind_its_trials_the_best_retrained_and_a_report(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from tasks.runs import AnswerTooLargeError, StoreUnreachableError, attachments
+from tasks.runs import StoreUnreachableError, attachments
 from tasks.runs.answers import (
     Answer,
     AnswerNotFoundError,
@@ -17,6 +17,7 @@ from tasks.runs.answers import (
     read_answer,
     recent_answers,
 )
+from tasks.runs.attachments import AnswerTooLargeError
 
 TRACE = "tr-" + 32 * "0"
 AT = datetime(2026, 5, 1, 12, 30, 15, 250_000, tzinfo=UTC)

@@ -1,10 +1,12 @@
 """The tracking store's first moments: several programs at once, and stores that do not answer."""
 
+import multiprocessing
+import os
 import re
-import subprocess
 import sys
 import threading
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,18 +18,27 @@ from mlflow import MlflowClient
 from tasks.runs import StoreUnreachableError, open_store, readable_errors
 from tasks.runs import store as stores
 
-OPEN = "from tasks.runs import open_store; print(len(open_store().search_experiments()))"
+PROGRAMS = 3
+
+
+def open_at_once(folder: Path, ready: Barrier) -> None:
+    os.chdir(folder)
+    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    ready.wait(60)
+    sys.exit(len(open_store().search_experiments()) != 1)
 
 
 def test_several_programs_may_open_a_store_that_is_not_there_yet(store: Path) -> None:
     (store / "mlflow.db").unlink()
-    programs = [
-        subprocess.Popen([sys.executable, "-c", OPEN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "tasks.runs"])
+    ready = context.Barrier(PROGRAMS)
+    programs = [context.Process(target=open_at_once, args=(store, ready)) for _ in range(PROGRAMS)]
     for program in programs:
-        out, err = program.communicate(timeout=240)
-        assert program.returncode == 0 and out.strip() == "1", err
+        program.start()
+    for program in programs:
+        program.join(240)
+    assert [program.exitcode for program in programs] == [0] * PROGRAMS
 
 
 def test_a_store_that_is_no_database_is_said_in_words(store: Path) -> None:

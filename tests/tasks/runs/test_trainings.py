@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tasks.runs import (
+from tasks.runs import trainings
+from tasks.runs.trainings import (
     class_report,
     classifier_predictions,
     comparison_names,
@@ -14,7 +15,6 @@ from tasks.runs import (
     parameter_count,
     report_file,
     training_curves,
-    trainings,
 )
 from tests.support.logged_trainings import CLASSES, log_comparison, log_training
 

@@ -18,8 +18,6 @@ from tasks.runtime.worker import ModelTooLargeError, Worker
 from tests.conftest import PROJECT_ROOT
 from tests.support.words import MB, PATIENCE, Loads, Words, text, until
 
-pytestmark = pytest.mark.usefixtures("few_objects")
-
 
 @pytest.fixture
 def loads() -> Loads:

@@ -1,4 +1,4 @@
-"""A registry with tiny models of every task that can be judged, made once for all tests of `compare -P kind=task`."""
+"""A registry with tiny models of every evaluated task, made once for all tests of `compare -P kind=task`."""
 
 import shutil
 from pathlib import Path
