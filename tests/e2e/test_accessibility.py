@@ -51,8 +51,10 @@ def address(filled_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     database.write_bytes(filled_store.read_bytes())
     uri = f"sqlite:///{database}"
     mlflow.set_tracking_uri(uri)
-    for model in ("lenet5", "alexnet_small"):
-        log_training(model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # artifacts lie beside where they are logged
+        for model in ("lenet5", "alexnet_small"):
+            log_training(model)
     mlflow.set_tracking_uri(None)
     with tool_running({"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(PROJECT_ROOT)}, folder) as address:
         yield address
