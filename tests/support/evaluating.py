@@ -1,6 +1,5 @@
 """What tests of `compare -P kind=task` share: the call, and readers of what it left behind."""
 
-import csv
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -18,16 +17,12 @@ def evaluated(*arguments: str) -> EvaluationResult:
     return result
 
 
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def reports(result: EvaluationResult) -> Path:
     return Path(result.page_uri).parent
 
 
 def runs() -> list[Run]:
+    """The runs of comparisons: the registry's models have runs of their own."""
     client = MlflowClient()
     found = client.search_runs([one.experiment_id for one in client.search_experiments() if one.name == "compare"])
     return list(found)

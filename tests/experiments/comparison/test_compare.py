@@ -1,6 +1,5 @@
 """The entry point `compare` on a tiny grid: what it leaves behind, what it survives, and what it refuses."""
 
-import csv
 import json
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,21 +18,12 @@ from experiments.data.sources import DataError
 from experiments.tracking import store as runs
 from experiments.training import run as training
 from tasks.runs import StoreUnreachableError
-from tests.support.runs import all_runs, artifacts, children
+from tests.support.runs import all_runs, artifacts, children, reports, table
 
 TINY = ["--models", "lenet5,resnet20", "--epochs", "1", "--train_size", "200", "--threads", "1", "--register", "no"]
 LENET = ["--models", "lenet5", *TINY[2:]]
 GRU = ["--kind", "seq2seq", "--models", "gru-none"]
 FAILED, FINISHED = "FAILED", "FINISHED"
-
-
-def reports(run_id: str) -> Path:
-    return Path(MlflowClient().get_run(run_id).info.artifact_uri or "") / "reports"
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(autouse=True)
@@ -76,12 +66,12 @@ def test_a_grid_leaves_behind_its_runs_and_a_report(store: Path, capsys: pytest.
     assert {run.info.experiment_id for run in nested} == {parent.info.experiment_id}
 
     folder = reports(result.run_id)
-    board = rows(folder / "leaderboard.csv")
+    board = table(folder / "leaderboard.csv")
     assert {row["model"] for row in board} == {"lenet5", "resnet20"} and board[0]["seeds"] == "0 1"
-    cells = rows(folder / "cells.csv")
+    cells = table(folder / "cells.csv")
     by_run = {run.info.run_id: run.data.metrics for run in nested}
     assert all(float(c["accuracy"]) == pytest.approx(by_run[c["run_id"]]["test_accuracy"], abs=1e-5) for c in cells)
-    assert len(rows(folder / "mcnemar.csv")) == 1 and len(rows(folder / "curves.csv")) == 4
+    assert len(table(folder / "mcnemar.csv")) == 1 and len(table(folder / "curves.csv")) == 4
     figures = {path.name for path in (folder.parent / "plots").iterdir()}
     assert figures == {f"digits_{kind}.png" for kind in ("loss", "accuracy", "metrics", "confusion", "cost")}
     html = Path(result.page_uri).read_text()

@@ -15,7 +15,8 @@ from experiments.config import TrainingError
 from experiments.evaluation.labeled_csv import read_rows
 from experiments.evaluation.tasks import TASK_METRICS, evaluate, examine, sample_rows
 from tasks import registry
-from tests.support.evaluating import children, evaluated, reports, runs, table, written
+from tests.support.evaluating import children, evaluated, reports, runs, written
+from tests.support.runs import table
 
 SCRIPT = "<script>alert(1)</script>"
 

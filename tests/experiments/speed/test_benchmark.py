@@ -20,14 +20,9 @@ from experiments.speed.throughput import MIN_BATCHES, LoopVariant, Throughput, s
 from experiments.speed.time_to_accuracy import train_to_target
 from experiments.training import devices
 from experiments.training.state import StepResult
-from tests.support.runs import all_runs, artifacts, only_run
+from tests.support.runs import all_runs, artifacts, only_run, table
 
 QUICK = ["--batch_sizes", "8", "--seconds", "0.03", "--repeats", "2", "--threads", "1", "--train_size", "300"]
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture
@@ -60,19 +55,19 @@ def test_every_way_and_model_is_measured_then_trained_to_the_target_and_logged(
     assert run.info.status == "FINISHED" and run.info.run_id == result.run_id
     assert run.data.tags["model"] == "lenet5,alexnet_small" and run.data.tags["data_verified"] == "true"
 
-    table = rows(artifacts(run) / "throughput.csv")
-    assert {row["model"] for row in table} == {"lenet5", "alexnet_small"}
-    assert len(table) == 2 * len(variants("cpu"))
-    for row in table:
-        measured = [float(speed) for speed in row["measurements"].split()]
-        assert len(measured) == int(row["n"]) == 2
-        assert 0 < float(row["lowest"]) == min(measured) <= float(row["images_per_second"]) <= float(row["highest"])
+    measured = table(artifacts(run) / "throughput.csv")
+    assert {row["model"] for row in measured} == {"lenet5", "alexnet_small"}
+    assert len(measured) == 2 * len(variants("cpu"))
+    for row in measured:
+        speeds = [float(speed) for speed in row["measurements"].split()]
+        assert len(speeds) == int(row["n"]) == 2
+        assert 0 < float(row["lowest"]) == min(speeds) <= float(row["images_per_second"]) <= float(row["highest"])
     assert run.data.metrics["images_per_second/cpu/lenet5/plain_fp32_contiguous_0_workers"] > 0
 
-    reached = rows(artifacts(run) / "time_to_accuracy.csv")
+    reached = table(artifacts(run) / "time_to_accuracy.csv")
     assert [row["model"] for row in reached] == ["lenet5", "alexnet_small"]
     assert {row["outcome"] for row in reached} == {"reached"}
-    curve = [row for row in rows(artifacts(run) / "curves.csv") if row["model"] == "lenet5"]
+    curve = [row for row in table(artifacts(run) / "curves.csv") if row["model"] == "lenet5"]
     assert float(curve[-1]["val_accuracy"]) >= 0.02
     assert float(reached[0]["train_seconds"]) == float(curve[-1]["train_seconds"]) > 0
     precision = reached[0]["precision"]
@@ -97,7 +92,7 @@ def test_a_benchmark_that_is_cut_off_keeps_what_it_has_measured(
         benchmark.main([*QUICK, "--model", "lenet5,alexnet_small"])
     cut_off = only_run()
     assert cut_off.info.status == "KILLED"
-    assert {row["model"] for row in rows(artifacts(cut_off) / "throughput.csv")} == {"lenet5"}
+    assert {row["model"] for row in table(artifacts(cut_off) / "throughput.csv")} == {"lenet5"}
 
 
 def test_each_way_really_has_its_precision_and_memory_format(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +231,7 @@ def test_a_training_that_diverges_is_reported_and_does_not_end_the_benchmark(
     )
     assert [run.reached for run in result.targets] == [False, True]
     assert result.targets[0].outcome.startswith("diverged: the loss is nan in epoch 1, batch 1")
-    first = rows(artifacts(only_run()) / "time_to_accuracy.csv")[0]
+    first = table(artifacts(only_run()) / "time_to_accuracy.csv")[0]
     assert (first["epochs"], first["train_seconds"]) == ("0", "") and "diverged" in first["outcome"]
 
 
