@@ -13,6 +13,7 @@ from tasks.json_files import read_json
 from tasks.parameters import Parameters, option
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from models.seq2seq import Seq2Seq
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH_SIZE = 128
+MARKS = ("padding", "start", "end")  # the tokens that are no numbers, in the order of their codes
 # The largest sizes that a folder may ask for: more than any training has, less than fills the memory.
 LARGEST = {"vocab_size": 100_000, "max_length": 10_000, "longest": 10_000, "hidden_size": 4096, "layers": 24}
 
@@ -101,6 +103,7 @@ class ReversalParameters(Parameters):
     """Of sequence reversal."""
 
     beam_width: int = option(1, "hypotheses kept while decoding; 1 = greedy", ge=1, le=16)
+    alternatives: int = option(0, "how many candidates of each step are told, with their probabilities", ge=0, le=10)
 
 
 class SequenceReversal(Task):
@@ -131,7 +134,7 @@ class SequenceReversal(Task):
         results: list[dict[str, Any]] = []
         for start in range(0, len(sequences), BATCH_SIZE):
             stop_if(cancel)
-            results += self._answer(sequences[start : start + BATCH_SIZE], parameters["beam_width"])
+            results += self._answer(sequences[start : start + BATCH_SIZE], **parameters)
         return results
 
     def check(self, sequence: Any) -> list[int]:
@@ -150,7 +153,7 @@ class SequenceReversal(Task):
                 raise TaskInputError(f"sequence has {str(value)[:40]!r} at place {place}; {valid}")
         return [int(value) for value in sequence]
 
-    def _answer(self, sequences: list[list[int]], width: int) -> list[dict[str, Any]]:
+    def _answer(self, sequences: list[list[int]], beam_width: int, alternatives: int) -> list[dict[str, Any]]:
         import torch
 
         from models.seq2seq import BOS, EOS, PAD, SPECIALS
@@ -163,11 +166,18 @@ class SequenceReversal(Task):
         source, lengths = source.to(self.torch_device), lengths.to(self.torch_device)
         steps = source.shape[1] - 1
         with torch.inference_mode():
-            if width == 1:
+            if beam_width == 1:
                 decoded = greedy(self.network, source, lengths, steps)
             else:
-                decoded = beam(self.network, source, lengths, steps, width)
-        return [self._describe(sequence, decoded, row) for row, sequence in enumerate(sequences)]
+                decoded = beam(self.network, source, lengths, steps, beam_width)
+            results = [self._describe(sequence, decoded, row) for row, sequence in enumerate(sequences)]
+            if alternatives:
+                read = torch.cat([torch.full_like(decoded.tokens[:, :1], BOS), decoded.tokens[:, :-1]], dim=1)
+                odds = self.network(source, lengths, read).logits.float().softmax(-1)
+                best = odds.topk(min(alternatives, odds.size(-1)))
+                for row, result in enumerate(results):
+                    result["steps"] = _steps(decoded, row, best.values[row], best.indices[row], len(sequences[row]))
+        return results
 
     def _describe(self, sequence: list[int], decoded: Decoded, row: int) -> dict[str, Any]:
         from models.seq2seq import SPECIALS
@@ -185,3 +195,26 @@ class SequenceReversal(Task):
             "correct": said == sequence[::-1],
             "beyond_training": len(sequence) > self.config.max_length,
         }
+
+
+def _steps(
+    decoded: Decoded, row: int, probabilities: torch.Tensor, candidates: torch.Tensor, length: int
+) -> list[dict[str, Any]]:
+    """What a row was written by, token by token. `probabilities`, `candidates` (T, alternatives)."""
+    looks = None if decoded.attention is None else decoded.attention[row, :, 1 : length + 1].float().cpu().tolist()
+    tokens = decoded.tokens[row, : min(int(decoded.lengths[row]), length + 1)].tolist()
+    return [
+        {
+            "token": _name(token),
+            "alternatives": [
+                {"token": _name(one), "probability": probability}
+                for one, probability in zip(candidates[step].tolist(), probabilities[step].tolist(), strict=True)
+            ],
+            "attention": looks and looks[step],
+        }
+        for step, token in enumerate(tokens)
+    ]
+
+
+def _name(token: int) -> str:
+    return MARKS[token] if token < len(MARKS) else str(token - len(MARKS))

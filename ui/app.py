@@ -30,7 +30,10 @@ STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding-top: 3.5rem}
 [data-testid=stHeading] h1 {padding: 0 0 0.5rem}
 /* What is chosen has the primary color, which on dark is too dark for a text. */
-[role=tab][aria-selected=true], [role=radio][aria-checked=true] {color: inherit !important}
+[role=tab][aria-selected=true], [role=radio][aria-checked=true], button[aria-pressed=true],
+[data-testid=stSliderThumbValue] {color: inherit !important}
+/* Streamlit makes captions see-through, links and code in them, too: only their plain text is to be paler. */
+[data-testid=stCaptionContainer] {opacity: 1; color: color-mix(in srgb, currentColor 60%, transparent)}
 [class*=st-key-tasks-][class*=-answers] {scroll-margin-bottom: 12rem}
 /* A message keeps to its place, whatever marks are stacked on its letters, and its own direction of writing. */
 [data-testid=stChatMessage] {overflow: clip; scroll-margin-bottom: 9rem}

@@ -12,6 +12,7 @@ from tasks.registry import RegisteredVersion, find, load, versions
 from tasks.runs import readable_errors
 from tasks.runtime.budget import memory_budget
 from tasks.runtime.jobs import Job
+from tasks.runtime.rows import RequestTask, work
 from tasks.runtime.worker import Worker
 
 MLFLOW_UI_SWITCH = "PROJECT_DL_MLFLOW_UI"
@@ -24,14 +25,17 @@ class Services:
 
     def __init__(self, budget_bytes: int | None = None) -> None:
         """Args: budget_bytes: what loaded models may take together; None: see `memory_budget`."""
-        self.worker = Worker(load, budget_bytes or memory_budget(), expected_bytes)
+        self.worker = Worker(
+            lambda reference: RequestTask(load(reference)), budget_bytes or memory_budget(), expected_bytes
+        )
 
-    def submit(self, reference: str, row: Row, parameters: Mapping[str, Any] | None = None) -> Job:
-        """Queue a row for a registered version; read its events, or cancel it.
+    def submit(self, reference: str, row: Row | list[Row], parameters: Mapping[str, Any] | None = None) -> Job:
+        """Queue a row for a registered version; read its events, or cancel it. The only event of a list is its `rows`.
 
         Raises QueueFullError. What is wrong with the row or the parameters, `Job.events` and `Job.result` raise.
         """
-        return self.worker.submit(reference, row, parameters, TIME_LIMIT_S)
+        many = isinstance(row, list)
+        return self.worker.submit(reference, work(row if many else [row], many=many), parameters, TIME_LIMIT_S)
 
     def close(self) -> None:
         """End the worker and unload all models."""

@@ -8,6 +8,8 @@ import socket
 import tempfile
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import xllamacpp
 
 from tasks.base import Cancel
 from tasks.engines.streaming import Emit
+from tasks.engines.threads import be_patient
 
 # Longer names of sockets are refused by some systems.
 LONGEST_NAME = 100
@@ -53,7 +56,10 @@ class LlamaServer:
         parameters.api_keys = [self._key]
         if hasattr(socket, "AF_UNIX") and len(str(self._socket)) < LONGEST_NAME:
             parameters.hostnames = [str(self._socket)]
-        self._server: Any = xllamacpp.Server(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        server = partial(xllamacpp.Server, parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        # Threads are as patient as the one that makes them, and none may become less patient again.
+        with ThreadPoolExecutor(1, initializer=be_patient) as maker:
+            self._server: Any = maker.submit(server).result()
         # A server that ends before its loop has begun waits for it forever.
         self.complete({"prompt": [0], "n_predict": 1}, lambda _answer: None)
 

@@ -11,13 +11,13 @@ from tasks import task_class
 from tasks.base import Row
 from tasks.registry import RegisteredVersion
 from tasks.runtime.jobs import Job, QueueFullError
+from tasks.runtime.rows import check_work, work
 from tasks.runtime.worker import Worker
 from tasks.serve.bodies import TaskRequest
 from tasks.serve.directory import Directory
 from tasks.serve.errors import ApiError
 from tasks.serve.metrics import Metrics
 from tasks.serve.queue import FairQueue
-from tasks.serve.rows import check_work, work
 
 LONGEST_RETRY_S = 600
 PACE_WEIGHT = 0.2  # of the newest request in the average
@@ -95,7 +95,7 @@ class Gateway:
         answer = Answer(version, deadline, pieces=asked.stream)
         self._answers.add(answer)
         try:
-            given = work(asked.rows, many=asked.many, order=asked.order)
+            given = work(asked.rows, many=asked.many, pieces=asked.stream, order=asked.order)
             on_event, on_end = self._listeners(answer)
             answer.job = self.worker.submit(version.key, given, asked.parameters, on_event=on_event, on_end=on_end)
         except BaseException:

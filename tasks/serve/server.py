@@ -10,13 +10,13 @@ from tasks import TASKS, registry, task_class
 from tasks.base import ModelFolderError, Task, TaskInputError
 from tasks.hub.source import runs_on_llama
 from tasks.runs import StoreUnreachableError, open_store, readable_errors
+from tasks.runtime.rows import RequestTask, work
 from tasks.runtime.worker import GIGABYTE, Worker
 from tasks.serve.app import application
 from tasks.serve.connections import BoundedServer, most_connections
 from tasks.serve.directory import Directory
 from tasks.serve.gateway import Gateway
 from tasks.serve.metrics import Metrics
-from tasks.serve.rows import RequestTask, work
 from tasks.serve.settings import CHATBOT, Settings
 from tasks.serve.warming import Warming
 

@@ -25,7 +25,7 @@ from experiments.training.resume import resumed_config
 from tasks import open_task, registry
 from tasks.runs.answers import recent_answers
 from tasks.runs.trainings import finished_trainings, training_curves
-from tasks.serve.rows import RequestTask
+from tasks.runtime.rows import RequestTask
 from tests.support.gateway import Client, running, serving_gateway
 from tests.support.older_store import ASK_COPIES, NETWORKS, QUESTIONS, STUDY, active, runs, unpack
 from tests.support.runs import artifacts, histories

@@ -22,12 +22,12 @@ from tasks.base import Cancel, Row, Task, TaskInputError, check_text
 from tasks.chat import ReplyParameters
 from tasks.parameters import Parameters, option
 from tasks.registry import ModelNotFoundError, RegisteredVersion
+from tasks.runtime.rows import RequestTask
 from tasks.runtime.worker import Worker
 from tasks.serve.app import application
 from tasks.serve.directory import Directory
 from tasks.serve.gateway import Gateway
 from tasks.serve.metrics import Metrics
-from tasks.serve.rows import RequestTask
 from tasks.serve.settings import Settings
 from tests.conftest import PROJECT_ROOT
 from tests.support.words import PATIENCE

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.base import TaskStopped
-from tasks.serve.rows import RequestTask, work
+from tasks.runtime.rows import RequestTask, work
 from tests.support.tiny_models import LINES
 from tests.support.words import Countdown
 

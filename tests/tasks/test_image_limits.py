@@ -18,7 +18,7 @@ from tasks.base import TaskInputError, TaskStopped
 from tasks.image_classification import ClassifierConfig, ImageClassification, save_classifier
 from tasks.image_generation import ImageGeneration
 from tasks.images import MAX_REQUEST_PIXELS, MAX_SIDE, decode_image, to_image_size
-from tasks.serve.rows import RequestTask, work
+from tasks.runtime.rows import RequestTask, work
 from tasks.serve.settings import Settings
 from tests.support.gateway import Client, Registry, running, until, version
 from tests.support.pictures import encoded, png

@@ -49,6 +49,22 @@ def test_a_batch_gives_what_each_sequence_gives_alone(task: SequenceReversal) ->
         np.testing.assert_allclose(alone["attention"], row["attention"], atol=1e-5)
 
 
+@pytest.mark.parametrize("beam_width", [1, 3])
+def test_the_steps_say_what_else_could_have_been_written(task: SequenceReversal, beam_width: int) -> None:
+    rows = task.run([{"sequence": [1, 2, 3]}, {"sequence": [4] * 9}], {"beam_width": beam_width, "alternatives": 4})
+    for row in rows:
+        steps = row["steps"]
+        assert [int(one["token"]) for one in steps if one["token"].isdigit()] == row["reversed"]
+        assert all(one["token"] != "end" for one in steps[:-1])
+        written = [one["attention"] for one in steps if one["token"].isdigit()]
+        np.testing.assert_allclose(written, row["attention"], atol=1e-5)
+        for one in steps:
+            odds = [other["probability"] for other in one["alternatives"]]
+            assert len(odds) == 4 and odds == sorted(odds, reverse=True) and 0 < sum(odds) <= 1.0001
+            if beam_width == 1:
+                assert one["alternatives"][0]["token"] == one["token"]
+
+
 def test_arrays_and_whole_floats_are_taken(task: SequenceReversal) -> None:
     (expected,) = task.run([{"sequence": [1, 2, 3]}])
     for same in (np.array([1, 2, 3]), np.array([1.0, 2.0, 3.0]), (1, 2, 3), [1.0, 2, 3]):

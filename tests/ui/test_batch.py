@@ -19,6 +19,7 @@ from tasks.runtime.worker import Worker
 from ui.answers.batch import Batch
 from ui.answers.batch_file import Line, read_batch, read_lines, template
 from ui.answers.batch_panel import progress
+from ui.services import Services
 
 TEXT = {"text": True}
 BOTH = {"question": True, "context": True}
@@ -188,6 +189,38 @@ def test_a_row_that_fails_says_so_and_the_rest_goes_on(worker) -> None:
     ]
     assert [row["label"] for row in batch.table()] == ["A", None, None, None, "B"]
     assert list(batch.table()[0])[-1] == "error"
+
+
+def test_rows_of_a_task_without_pieces_are_answered_together(upper, tmp_path, monkeypatch) -> None:
+    sizes: list[int] = []
+
+    def answer(rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
+        sizes.append(len(rows))
+        if any(row["text"] == "bad" for row in rows):
+            raise TaskInputError("text is 'bad'; valid: anything else")
+        return [{"label": row["text"].upper()} for row in rows]
+
+    task = Upper(tmp_path, "upper")
+    monkeypatch.setattr(task, "answer", answer)
+    monkeypatch.setattr(task, "in_pieces", lambda _parameters: False)
+    monkeypatch.setattr(task, "stream_answer", lambda *asked: Task.stream_answer(task, *asked))
+    monkeypatch.setattr("ui.services.load", lambda _reference: task)
+    monkeypatch.setattr("ui.services.expected_bytes", lambda _reference: None)
+    served = Services(10**9)
+    try:
+        faulty = [*lines("e", "f"), Line({"text": "x"}, {}, "sequence is wrong"), *lines("g", "bad", "h")]
+        batch = Batch(served.submit, "upper", "upper/1", [*lines("a", "b", "c", "d"), *faulty], {}, "file", together=4)
+        batch.wait(10)
+    finally:
+        served.close()
+    assert [row["label"] for row in batch.table()] == ["A", "B", "C", "D", "E", "F", None, "G", None, "H"]
+    assert [row["error"] for row in batch.table()][6:] == [
+        "sequence is wrong",
+        "",
+        "text is 'bad'; valid: anything else",
+        "",
+    ]
+    assert sizes == [4, 2, 3, 1, 1, 1] and (batch.state, batch.failed) == ("done", 2)
 
 
 def test_what_no_row_can_escape_ends_the_batch_and_keeps_what_is_done(worker) -> None:

@@ -12,6 +12,7 @@ from tests.support.documents import BODY, encrypted, pdf, repacked, word
 from ui.conversations.conversation import Message, shortened
 from ui.documents import extraction
 from ui.documents.extraction import MACROS, MOST_CHARACTERS, NoTextError, docx_parts, joined, pdf_parts
+from ui.documents.field import passages
 from ui.documents.reading import DocumentError, read_document
 
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
@@ -131,3 +132,46 @@ def test_documents_are_cut_to_the_models_window() -> None:
     assert shortened(message(), 4_000, 1_000) is None
     assert shortened(message(document), 900, 1_000) is None
     assert shortened(message({**document, "text": "short"}), 4_000, 1_000) is None
+
+
+def test_answers_from_several_documents_are_shown_in_their_passages_best_first(tool, page) -> None:
+    app = page("tasks")
+    app.selectbox(key="tasks-task").set_value("question-answering").run()
+    box = app.file_uploader(key="tasks-question-answering-context-document")
+    box.set_value(
+        [
+            ("rivers.md", b"The bridge is old.\n\nIts repair costs three million euros.", "text/markdown"),
+            ("letter.docx", word("Dear Ada", "The mayor paid two hundred thousand euros."), "application/docx"),
+            ("broken.pdf", b"%PDF-1.4 broken", "application/pdf"),
+        ]
+    ).run()
+    context = app.text_area(key="tasks-question-answering-context").value
+    assert context.startswith("=== rivers.md ===\nThe bridge is old.") and "=== letter.docx ===\nDear Ada" in context
+    assert [one.value for one in app.error] == ["broken\\.pdf is damaged \\(PdfStreamError\\)\\."]
+    app.text_input(key="tasks-question-answering-question").set_value("How much?").run()
+    app.button(key="tasks-question-answering-run").click().run()
+    answers = app.session_state["history"][0].result["answers"]
+    assert len(answers) == 3 and sorted((one["score"] for one in answers), reverse=True) == [
+        one["score"] for one in answers
+    ]
+    places = [one for one in app.caption if "passage" in one.value]
+    assert len(places) == sum(one["end"] > one["start"] for one in answers)
+
+
+def test_passages_are_paragraphs_counted_in_their_documents() -> None:
+    text = "Before\n\n=== a.txt ===\nOne\nstill one\n \nTwo\n\n=== b.pdf ===\n\nThree"
+    found = passages(text)
+    assert [(one.document, one.number) for one in found] == [("", 1), ("a.txt", 1), ("a.txt", 2), ("b.pdf", 1)]
+    assert [text[one.start : one.end].rstrip("\n") for one in found] == ["Before", "One\nstill one", "Two", "Three"]
+    answer = {"answer": "Two", "score": 0.5, "start": text.index("Two"), "end": text.index("Two") + 3}
+
+    def draw(text: str, answer: dict) -> None:
+        from ui.panels import panel
+
+        panel("question-answering").draw({"context": text}, {"answers": [answer]}, "key")
+
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_function(draw, args=(text, answer)).run()
+    assert not app.exception and [one.value for one in app.caption] == [r"a\.txt, passage 2 of 2"]
+    assert ">Two</mark></p>" in app.get("html")[0].proto.body

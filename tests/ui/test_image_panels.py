@@ -14,6 +14,7 @@ from ui.panels.sequence_reversal import numbers, verdict
 from ui.pictures.class_bars import bars_html
 from ui.pictures.drawing import pixels_of, png
 from ui.pictures.picture_input import MAX_SIDE, Picture
+from ui.pictures.variations import GRID
 from ui.results.attention_map import attention_chart, ideal_attention, share_on_anti_diagonal
 
 SEQUENCE, GENERATION, CLASSES = "tasks-sequence-reversal", "tasks-image-generation", "tasks-image-classification"
@@ -109,6 +110,65 @@ def test_a_prompt_becomes_a_picture_with_its_recipe_to_download_and_start_from(t
     assert "Pictures of this session" in words(app)
     app.button(key=f"{GENERATION}-image-remove").click().run()
     assert "Strength" not in [one.label for one in [*fine(app).number_input, *app.slider]]
+
+
+def test_a_click_draws_several_seeds_or_a_grid_and_a_recipe_is_loaded(tool, page) -> None:
+    app = opened(page, GENERATION)
+    app.text_area(key=f"{GENERATION}-prompt").set_value("a fox").run()
+    app.slider(key=f"{GENERATION}-pictures").set_value(4)
+    app.number_input(key=f"{GENERATION}-set-steps").set_value(1)
+    app.number_input(key=f"{GENERATION}-set-seed").set_value(2**32 - 2).run()
+    fine(run(app, GENERATION))
+    assert {one.result["seed"] for one in answers(app)} == {2**32 - 2, 2**32 - 1, 0, 1}
+    first = next(one.result for one in answers(app) if one.result["seed"] == 1)
+
+    app.segmented_control(key=f"{GENERATION}-differs").set_value(GRID).run()
+    app.text_input(key=f"{GENERATION}-grid-steps").set_value("1, 2")
+    app.text_input(key=f"{GENERATION}-grid-guidance").set_value("1, 3.5")
+    app.number_input(key=f"{GENERATION}-set-seed").set_value(None).run()
+    fine(run(app, GENERATION))
+    drawn = answers(app)[:4]
+    pairs = [(one.parameters["guidance"], one.parameters["steps"]) for one in reversed(drawn)]
+    assert pairs == [(1.0, 1), (1.0, 2), (3.5, 1), (3.5, 2)] and len({one.result["seed"] for one in drawn}) == 1
+    assert "guidance 3.5" in words(app)
+
+    app.file_uploader(key=f"{GENERATION}-recipe-0").set_value(("x.png", base64.b64decode(PICTURE), "image/png")).run()
+    assert "holds no recipe" in words(fine(app))
+    app.text_area(key=f"{GENERATION}-prompt").set_value("").run()
+    fox = ("fox.png", base64.b64decode(first["image"]), "image/png")
+    app.file_uploader(key=f"{GENERATION}-recipe-1").set_value(fox).run()
+    assert "The recipe of a picture by tiny diffusion" in words(fine(app)) and not app.warning
+    fine(run(app, GENERATION))
+    assert answers(app)[0].row["prompt"] == "a fox" and answers(app)[0].result["image"] == first["image"]
+
+
+def test_what_makes_no_grid_is_said(tool, page) -> None:
+    app = opened(page, GENERATION)
+    app.text_area(key=f"{GENERATION}-prompt").set_value("a fox").run()
+    app.segmented_control(key=f"{GENERATION}-differs").set_value(GRID).run()
+    for typed, message in (
+        ("1, x", "steps to try are '1, x'"),
+        ("1,2,3,4", "12 pictures"),
+        ("151", "from 1 to 150"),
+    ):
+        app.text_input(key=f"{GENERATION}-grid-steps").set_value(typed).run()
+        run(app, GENERATION)
+        assert not app.exception and message in app.error[0].value.replace("\\", "")
+
+
+def test_a_drawing_on_white_paper_is_turned_round_for_a_starter(tool, page) -> None:
+    from mlflow import MlflowClient
+
+    MlflowClient().set_model_version_tag("image-generation", "1", "starter", "true")
+    paper = np.full((40, 40), 255, np.uint8)
+    paper[10:30, 18:22] = 0
+    app = opened(page, GENERATION)
+    app.file_uploader(key=f"{GENERATION}-image-file-0").set_value(("x.png", base64.b64decode(png(paper)), "image/png"))
+    app.run()
+    fine(app.button(key=f"{GENERATION}-image-invert").click().run())
+    kept = pixels_of(app.session_state[f"{GENERATION}-image"].image, gray=True)
+    assert (kept == 255 - paper).all()
+    assert not [one for one in app.button if one.key == f"{GENERATION}-image-invert"]
 
 
 def test_what_cannot_be_drawn_is_said_and_not_lost(tool, page) -> None:

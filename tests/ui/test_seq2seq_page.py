@@ -92,6 +92,25 @@ def test_typed_numbers_are_answered_by_each_network(reversing_tool, page) -> Non
     assert app.text_input[0].value == "3, 1 4"
 
 
+def test_the_decoding_is_looked_at_step_by_step(reversing_tool, page) -> None:
+    app = page("seq2seq")
+    app.text_input[0].set_value("3 1 4")
+    finish(button(app, "Reverse").click().run())
+    slider = next(one for one in app.slider if one.label == "Step")
+    steps = (
+        app.session_state["attention-asked"]
+        .jobs[slider.key.removeprefix("attention-").removesuffix("-step")]
+        .result(0)["steps"]
+    )
+    assert (slider.min, slider.max) == (1, len(steps))
+    slider.set_value(2).run()
+    assert not app.exception and not app.error
+    assert "In step 2 the network" in " ".join(one.value for one in app.markdown)
+    html = "".join(one.proto.body for one in app.get("html"))
+    assert f"{steps[1]['alternatives'][4]['probability']:.1%}" in html
+    assert steps[1]["attention"] is None or f"{steps[1]['attention'][0]:.0%}" in html
+
+
 def test_longer_than_trained_is_said(reversing_tool, page) -> None:
     log_lengths()
     app = page("seq2seq")

@@ -1,6 +1,7 @@
 """Answers on the task page: jobs started for a visitor, drawn while they come, handed to the history when over."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from ui.plain import escaped
 from ui.session import SPOKEN, services
 
 REDRAW_S = 0.1
+IN_A_ROW = 3  # answers
+Several = Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
 CLEAR_S = 0.05  # the browser is told to clear before it is told what follows
 # Where an answer grows, the page follows, until the visitor touches anything: below the fold nobody would see it.
 FOLLOW = """<script>
@@ -34,6 +37,11 @@ FOLLOW = """<script>
 ASKINGS, LEFT, REFUSED = "tasks-askings", "tasks-left", "tasks-refused"
 
 
+def once(parameters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A single answer with these settings."""
+    return [parameters]
+
+
 def form_key(task: str) -> str:
     """The key of a task's form; its parameters have `form_key(task)-set`."""
     return f"tasks-{task}"
@@ -44,16 +52,23 @@ def askings_of(task: str) -> list[Asking]:
     return st.session_state.setdefault(ASKINGS, {}).setdefault(task, [])
 
 
-def start(versions: Sequence[RegisteredVersion], row: Row, parameters: Mapping[str, Any]) -> None:
-    """Ask these versions, instead of what was asked before. What is wrong with the input is kept for `refusal`."""
+def start(
+    versions: Sequence[RegisteredVersion], row: Row, parameters: Mapping[str, Any], several: Several = once
+) -> None:
+    """Ask these versions, instead of what was asked before. What is wrong with the input is kept for `refusal`.
+
+    Args: several: the settings of each answer, from the parameters.
+    """
     askings = askings_of(versions[0].task)
     leave(askings)  # first: below what is refused, the last answer would be taken for one to it
     try:
-        check(versions[0].task, row, parameters)
-        for version in versions:
-            job = services().submit(version.key, row, parameters)
+        wanted = several(parameters)
+        for settings in wanted:
+            check(versions[0].task, row, settings)
+        for version, settings in itertools.product(versions, wanted):
+            job = services().submit(version.key, row, settings)
             _own_jobs().append(job)
-            askings.append(Asking.of(job, version, row, parameters))
+            askings.append(Asking.of(job, version, row, settings))
     except (TaskInputError, QueueFullError) as error:
         st.session_state[REFUSED] = str(error)
 
@@ -129,9 +144,12 @@ def draw_answers(panel: Panel, askings: Sequence[Asking], key: str, errors: Delt
     Args:
         errors: where to say what is wrong with the input of a single model: by the form.
     """
-    slots = [place.empty() for place in st.columns(len(askings))] if len(askings) > 1 else [st.empty()]
+    rows = range(0, len(askings), IN_A_ROW)
+    across = min(len(askings), IN_A_ROW) or 1
+    slots = [place.empty() for _ in rows for place in st.columns(across)] or [st.empty()]
     waiting = list(zip(askings, slots, range(len(askings)), strict=False))
     watched = any(not one.over for one in askings)
+    several = len({one.reference for one in askings}) > 1
     if watched:
         st.html(FOLLOW, unsafe_allow_javascript=True)
     for asking, slot, _ in waiting:
@@ -142,7 +160,7 @@ def draw_answers(panel: Panel, askings: Sequence[Asking], key: str, errors: Delt
         for asking, slot, number in waiting:
             settle([asking])
             with slot.container():
-                _draw_answer(panel, asking, f"{key}-answer-{number}", errors if len(askings) == 1 else None)
+                _draw_answer(panel, asking, f"{key}-answer-{number}", None if several else errors)
         waiting = [one for one in waiting if not one[0].over]
         if waiting:
             waiting[0][0].update(REDRAW_S)

@@ -1,4 +1,4 @@
-"""Many rows at once, answered one after another on the worker, given back as CSV or JSON.
+"""Many rows, answered by the worker a few at a time, given back as CSV or JSON.
 
 No Streamlit here. A `Batch` is kept in the visitor's session and goes on while they look at other pages; it ends with
 the session.
@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from tasks.base import ModelFolderError, Row, TaskInputError
@@ -29,7 +30,8 @@ STOPPED = "stopped by you"
 # What no other row of the batch could escape either.
 FATAL = (ModelFolderError, ModelNotFoundError, ModelTooLargeError, StoreUnreachableError)
 SPOKEN = (TaskInputError, JobCancelled, DeviceFullError)
-Submit = Callable[[str, Row, Mapping[str, Any]], Job]
+TOGETHER = 16  # rows in one job, so long others wait at most
+Submit = Callable[[str, Any, Mapping[str, Any]], Job]
 
 
 @dataclass
@@ -40,6 +42,7 @@ class _Work:
     reference: str
     lines: Sequence[Line]
     parameters: Mapping[str, Any]
+    together: int
     results: list[dict[str, Any]] = field(default_factory=list)  # one a line: the output row, or {"error": why}
     failed: int = 0
     bytes: int = 0
@@ -57,9 +60,8 @@ class _Work:
 
     def run(self) -> None:
         try:
-            for line in self.lines:
-                if not self._answer(line):
-                    break
+            while len(self.results) < len(self.lines) and self._go_on():
+                pass
         except Exception as error:
             logger.exception("a batch for %s failed", self.reference)
             self.reason = f"it failed ({type(error).__name__}); the terminal of the tool says more"
@@ -67,10 +69,26 @@ class _Work:
         whole = len(self.results) == len(self.lines)
         self.state = "done" if whole else "failed" if self.reason else "stopped"
 
+    def _go_on(self) -> bool:
+        """Answer the next lines; False if the batch is not to go on."""
+        start = len(self.results)
+        lines = self.lines[start : start + self.together]
+        sound = list(takewhile(lambda line: not line.fault, lines))
+        if len(sound) > 1:
+            try:
+                results = self._asked([line.row for line in sound])
+            except Exception as error:  # each for itself says which
+                logger.debug("rows %d to %d of a batch failed together: %r", start + 1, start + len(sound), error)
+            else:
+                return results is not None and all(self._keep(dict(result)) for result in results["rows"])
+        return all(self._answer(line) for line in sound or lines[:1])
+
     def _answer(self, line: Line) -> bool:
         """Answer a line; False if the batch is not to go on."""
         try:
-            result = self._result(line)
+            if line.fault:
+                raise TaskInputError(line.fault)
+            result = self._asked(line.row)
         except FATAL as error:
             self.reason = str(error)
             return False
@@ -81,8 +99,9 @@ class _Work:
                 logger.warning("a row of a batch for %s failed: %r", self.reference, error)
             result = {"error": str(error) if isinstance(error, SPOKEN) else f"failed: {type(error).__name__}"}
             self.failed += 1
-        if result is None:
-            return False
+        return result is not None and self._keep(result)
+
+    def _keep(self, result: dict[str, Any]) -> bool:
         self.bytes += size(result)
         self.results.append(result)
         if self.bytes > MAX_RESULT_BYTES and len(self.results) < len(self.lines):
@@ -90,13 +109,11 @@ class _Work:
             return False
         return True
 
-    def _result(self, line: Line) -> dict[str, Any] | None:
-        """The output row, waited for; None if the batch was stopped before the row was taken."""
-        if line.fault:
-            raise TaskInputError(line.fault)
+    def _asked(self, row: Row | list[Row]) -> dict[str, Any] | None:
+        """The output, waited for; None if the batch was stopped before the row was taken."""
         while not self.stopping.is_set():
             try:
-                self.job = self.submit(self.reference, line.row, self.parameters)
+                self.job = self.submit(self.reference, row, self.parameters)
             except QueueFullError:
                 self.stopping.wait(0.2)  # others are before it
                 continue
@@ -107,19 +124,27 @@ class _Work:
 
 
 class Batch:
-    """Rows of a file on their way through a model, one job each, so that other visitors' questions come in between."""
+    """Rows of a file on their way through a model, few a job, so that other visitors' questions come in between."""
 
     def __init__(
-        self, submit: Submit, task: str, reference: str, lines: Sequence[Line], parameters: Mapping[str, Any], name: str
+        self,
+        submit: Submit,
+        task: str,
+        reference: str,
+        lines: Sequence[Line],
+        parameters: Mapping[str, Any],
+        name: str,
+        together: int = 1,
     ) -> None:
         """Start at once.
 
         Args:
             submit: queues a row for a registered version, as `Services.submit`.
             name: of the file, for those of the results.
+            together: rows in one job.
         """
         self.task, self.reference, self.lines, self.name = task, reference, lines, name
-        self._work = _Work(submit, reference, lines, dict(parameters))
+        self._work = _Work(submit, reference, lines, dict(parameters), together)
         # A visitor who has left waits for nothing: with their session the batch is forgotten, and ends.
         weakref.finalize(self, self._work.stop)
         threading.Thread(target=self._work.run, name="batch", daemon=True).start()

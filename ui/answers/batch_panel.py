@@ -8,7 +8,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from tasks import task_class
 from tasks.csv_files import INDEX, Table, TableError
-from ui.answers.batch import Batch, in_words
+from ui.answers.batch import TOGETHER, Batch, in_words
 from ui.answers.batch_file import (
     MAX_MB,
     MAX_ROWS,
@@ -116,7 +116,9 @@ def _choose(table: Table, task: str, file_id: str) -> dict[str, str]:
 
 
 def _start(task: str, reference: str, lines: list[Line], parameters: dict[str, Any], name: str) -> None:
-    st.session_state[BATCH] = Batch(services().submit, task, reference, lines, parameters, name)
+    # What comes in pieces gains nothing in company, and takes long.
+    together = 1 if task_class(task)(Path(), "").in_pieces(parameters) else TOGETHER
+    st.session_state[BATCH] = Batch(services().submit, task, reference, lines, parameters, name, together)
     st.session_state.pop(READ, None)
 
 

@@ -87,7 +87,8 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
         _draw_own_page(panel, version)
         return
     key = form_key(panel.task)
-    draw_examples(panel, panel.examples_for(starter=version.tags.get("starter") == "true"), key)
+    panel.starter = version.tags.get("starter") == "true"
+    draw_examples(panel, panel.examples_for(starter=panel.starter), key)
     row = panel.row(key)
     errors = st.container()
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -108,7 +109,7 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
     panel.draw_below(key)
     with buttons:
         if st.button("Run", key=f"{key}-run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"):
-            start(asked, row, parameters)
+            start(asked, row, parameters, panel.several)
         askings = askings_of(panel.task)
         busy = any(not one.over for one in askings)
         st.button("Stop", key=f"{key}-stop", icon=":material/stop:", disabled=not busy, on_click=stop, args=(askings,))

@@ -34,6 +34,7 @@ class Panel:
         starter_examples: those for the model that comes with the project, where it is too small for the others.
         specs: the schemas of the parameters, in the order of the form.
         hidden: parameters that the form leaves out because the page sets them itself.
+        starter: whether the model on the page was trained by this project.
         page: the page that asks, in place of the form, for tasks that have one of their own.
         ask: asks the model on the page for another row, from a callback of a button in `draw`; None where an answer is
             only shown (in the history).
@@ -43,6 +44,7 @@ class Panel:
     examples: Sequence[Example] = ()
     starter_examples: Sequence[Example] = ()
     hidden: frozenset[str] = frozenset()
+    starter: bool = False
     page: str = ""
     ask: Callable[[Row], None] | None = None
 
@@ -72,6 +74,10 @@ class Panel:
             for column, required in self.inputs.items()
             if required
         }
+
+    def several(self, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The settings of each answer that a click asks for. Raises TaskInputError."""
+        return [dict(parameters)]
 
     def draw_below(self, key: str) -> None:
         """Draw what stands below the answers; most panels have nothing there."""

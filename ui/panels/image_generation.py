@@ -8,9 +8,11 @@ from typing import Any
 import streamlit as st
 
 from tasks.base import Row
+from tasks.image_generation import read_recipe
 from ui.answers import history
 from ui.panels.base import Example, Panel, text_field
 from ui.pictures.picture_input import draw_picture_input, keep
+from ui.pictures.variations import draw_recipe_loader, draw_variations, offer_light_on_black, variations
 from ui.plain import escaped
 
 # In the order of the form; a parameter that is not here comes last.
@@ -38,22 +40,36 @@ class ImageGenerationPanel(Panel):
     def __init__(self, task: str) -> None:
         super().__init__(task)
         self.specs = {name: self.specs[name] for name in sorted(self.specs, key=_place)}
-        self._picture = ""  # where the form keeps the picture to start from; known once the form is drawn
+        self._key = self._picture = ""  # of the form, and of the picture to start from; known once the form is drawn
 
     def fill(self, row: Mapping[str, Any], key: str) -> None:
         st.session_state[f"{key}-prompt"] = row.get("prompt") or ""
         keep(f"{key}-image", row.get("image"))
 
     def row(self, key: str) -> dict[str, Any]:
+        self._key = key
         prompt = text_field("Prompt", f"{key}-prompt", height=90, placeholder="What the picture shows, and how")
         self._picture = f"{key}-image"
         with st.expander(
-            "Start from a picture", icon=":material/image:", expanded=bool(st.session_state.get(self._picture))
+            "Start from a picture or a recipe",
+            icon=":material/image:",
+            expanded=bool(st.session_state.get(self._picture)),
         ):
-            image = draw_picture_input("Picture to start from (optional)", self._picture)
+            left, right = st.columns(2)
+            with left:
+                image = draw_picture_input("Picture to start from (optional)", self._picture)
+                if image is not None and self.starter:
+                    offer_light_on_black(self._picture, image)
+            with right:
+                draw_recipe_loader(key)
+        with st.expander("Several pictures", icon=":material/grid_view:"):
+            draw_variations(key)
         # How much of a picture to redraw is a question only where there is one.
         self.hidden = frozenset({"strength"} if image is None else ())
         return {"prompt": prompt, "image": image}
+
+    def several(self, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return variations(parameters, self._key)
 
     def draw_below(self, key: str) -> None:
         """The pictures of this session, newest first."""
@@ -78,7 +94,10 @@ class ImageGenerationPanel(Panel):
         # A picture of a few pixels is shown larger than it is.
         shown = SMALLEST_SHOWN if result["width"] < SMALLEST_SHOWN else "content"
         st.image(png, width=shown, alt=f"Picture of: {row['prompt']}")
-        st.caption(f"Seed {result['seed']} · {result['steps']} steps · {result['width']} x {result['height']} pixels")
+        recipe = recipe_of(png)
+        guidance = f" · guidance {recipe['guidance']:g}" if recipe else ""
+        size = f"{result['width']} x {result['height']} pixels"
+        st.caption(f"Seed {result['seed']} · {result['steps']} steps{guidance} · {size}")
         if result["truncated"]:
             st.warning(
                 escaped(f"The prompt is longer than the model reads. It left out: {result['ignored']}"),
@@ -104,20 +123,18 @@ class ImageGenerationPanel(Panel):
                     on_click=keep,
                     args=(self._picture, result["image"]),
                 )
-        draw_recipe(png)
+        if recipe:
+            with st.expander("Recipe", icon=":material/receipt_long:"):
+                st.json(recipe)
+                st.caption("The same settings draw the same picture. The PNG carries them in its text chunk `recipe`.")
 
 
-def draw_recipe(png: bytes) -> None:
-    """All settings that make the picture again, as the PNG carries them."""
-    from tasks.image_generation import read_recipe
-
+def recipe_of(png: bytes) -> dict[str, Any]:
+    """All settings that make a picture again, as the PNG carries them; none for a PNG of another kind."""
     try:
-        recipe = read_recipe(png)
+        return read_recipe(png)
     except ValueError:
-        return
-    with st.expander("Recipe", icon=":material/receipt_long:"):
-        st.json(recipe)
-        st.caption("The same settings draw the same picture. The PNG carries them in its text chunk `recipe`.")
+        return {}
 
 
 def file_name(prompt: str, seed: int) -> str:

@@ -1,4 +1,4 @@
-"""Question answering on the page: the answer where it stands in the text."""
+"""Question answering on the page: the best answers, each where it stands in its passage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,13 +6,14 @@ from typing import Any
 import streamlit as st
 
 from tasks.base import Row
-from ui.documents.field import document_field
+from ui.documents.field import Passage, document_field, passages
 from ui.panels.base import Example, Panel, text_field
 from ui.panels.summarization import BEES, BRIDGE
 from ui.plain import escaped, escaped_html
 
-LONG_CONTEXT = 1500  # characters: of a longer one, what is around the answers is shown first
+LONG_PASSAGE = 1500  # characters: of a longer one, what is around the answer is shown first
 AROUND = 300
+ANSWERS = 3  # at first
 BEST = "background:rgba(245,180,0,0.38);color:inherit;border-bottom:2px solid rgba(200,140,0,0.9)"
 OTHER = "background:rgba(128,128,128,0.22);color:inherit;border-bottom:2px dotted currentColor"
 
@@ -20,38 +21,75 @@ OTHER = "background:rgba(128,128,128,0.22);color:inherit;border-bottom:2px dotte
 class QuestionAnsweringPanel(Panel):
     """A question and a text in, the place that answers it out."""
 
-    about = "Finds the place in a text that answers a question, or says that there is none."
+    about = (
+        "Finds the places in a text that answer a question, the most probable first, or says that there is none. "
+        "Read several documents to search all of them at once."
+    )
     examples = (
         Example("How much is the bridge?", {"question": "How much will the repair cost?", "context": BRIDGE}),
         Example("Who understood the bees?", {"question": "Who worked out the dance of the bees?", "context": BEES}),
         Example("Not in the text", {"question": "Who built the bridge?", "context": BRIDGE}),
     )
 
+    def __init__(self, task: str) -> None:
+        super().__init__(task)
+        self.specs = {**self.specs, "top_k": {**self.specs["top_k"], "default": ANSWERS}}
+
     def row(self, key: str) -> dict[str, Any]:
         question = st.text_input(
             "Question", key=f"{key}-question", persist_state="session", placeholder="Who, what, when, where, how much?"
         )
-        document_field(f"{key}-context")
+        document_field(f"{key}-context", headed=True)
         return {"question": question or "", "context": text_field("Context", f"{key}-context", height=200)}
 
     def draw(self, row: Row, result: Row, key: str) -> None:  # noqa: ARG002
-        answers = result["answers"]
+        answers, context = result["answers"], row["context"]
+        found = [one for one in answers if one["end"] > one["start"]]
+        parts = passages(context)
+        whole = not parts or (len(parts) == 1 and len(context) <= LONG_PASSAGE)
+        shown: set[Passage] = set()
         for place, one in enumerate(answers, 1):
             number = f"{place}\\. " if len(answers) > 1 else ""
             st.markdown(number + in_words(one))
-        found = [one for one in answers if one["end"] > one["start"]]
+            if one in found and not whole:
+                draw_place(context, one, found, parts, shown)
         if not found:
             return
-        context = row["context"]
-        if len(context) <= LONG_CONTEXT:
+        if whole:
             st.html(context_html(context, found))
-            return
-        first = max(0, found[0]["start"] - AROUND)
-        last = found[0]["end"] + AROUND
-        near = [moved(one, first) for one in found if first <= one["start"] and one["end"] <= last]
-        st.html(context_html(context[first:last], near, first > 0, last < len(context)))
-        with st.expander("The whole text"):
-            st.html(context_html(context, found))
+        else:
+            with st.expander("The whole text"):
+                st.html(context_html(context, found))
+
+
+def draw_place(
+    context: str,
+    answer: Mapping[str, Any],
+    others: Sequence[Mapping[str, Any]],
+    parts: Sequence[Passage],
+    shown: set[Passage],
+) -> None:
+    """Where the passage of an answer stands, and the passage, in which the answer is marked most.
+
+    Args: shown: the passages that stand on the page as a whole; this one joins them.
+    """
+    part = next((one for one in parts if answer["start"] < one.end), parts[-1])
+    if len(parts) > 1:
+        last_number = max(one.number for one in parts if one.document == part.document)
+        name = f"{part.document}, passage" if part.document else "Passage"
+        above = ", above" if part in shown else ""
+        st.caption(escaped(f"{name} {part.number} of {last_number}{above}"))
+    if part in shown:
+        return
+    # An answer may begin in the line that names the document, or end in the next paragraph.
+    first, last = min(part.start, answer["start"]), max(part.end, answer["end"])
+    if last - first > LONG_PASSAGE:
+        first, last = max(first, answer["start"] - AROUND), min(last, answer["end"] + AROUND)
+    else:
+        shown.add(part)
+    near = [answer, *(one for one in others if one is not answer)]
+    near = [moved(one, first) for one in near if first <= one["start"] and one["end"] <= last]
+    st.html(context_html(context[first:last].rstrip("\n"), near, first > part.start, last < part.end))
 
 
 def in_words(answer: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from tasks.base import Row
 from ui.panels.base import Example, Panel
 from ui.plain import escaped
 from ui.results.attention_map import draw_attention
+from ui.results.decoding_steps import ALTERNATIVES, draw_steps
 
 
 class SequenceReversalPanel(Panel):
@@ -20,6 +21,10 @@ class SequenceReversalPanel(Panel):
         Example("All the same but one", {"sequence": [7, 7, 7, 2, 7, 7]}),
         Example("Twelve", {"sequence": [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2]}),
     )
+
+    def __init__(self, task: str) -> None:
+        super().__init__(task)
+        self.specs = {**self.specs, "alternatives": {**self.specs["alternatives"], "default": ALTERNATIVES}}
 
     def fill(self, row: Mapping[str, Any], key: str) -> None:
         st.session_state[f"{key}-sequence"] = in_words(row.get("sequence") or [])
@@ -42,6 +47,7 @@ class SequenceReversalPanel(Panel):
         if result["beyond_training"]:
             st.caption("The sequence is longer than any that this network was trained on.")
         draw_attention(result["attention"], source, said, key)
+        draw_steps(result.get("steps"), source, key)
 
 
 def numbers(typed: str) -> list[int | str]:

@@ -144,7 +144,7 @@ def bars(found: Sequence["Line"], metric: str, title: str, *, zoomed: bool = Fal
     mark = base.mark_point(filled=True, size=110, color=BLUE, opacity=1) if zoomed else base.mark_bar(color=BLUE)
     spread = (
         base.transform_filter("datum.high > datum.low")
-        .mark_rule(strokeWidth=2, color=ORANGE)
+        .mark_rule(strokeWidth=2, color=ORANGE, aria=False)
         .encode(x="low:Q", x2="high:Q")
     )
     layers = [mark.encode(x=x, tooltip=tooltip), spread]
@@ -249,7 +249,7 @@ def cost(found: Sequence["Line"], against: str) -> "LayeredChart":
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=color)
     spread = (
         base.transform_filter("datum.high > datum.low")
-        .mark_rule(strokeWidth=2)
+        .mark_rule(strokeWidth=2, aria=False)
         .encode(y=alt.Y("low:Q", title="test accuracy"), y2="high:Q")
     )
     points = base.mark_point(filled=True, size=150, opacity=1).encode(y=y, shape=shape, tooltip=tooltip)

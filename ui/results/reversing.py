@@ -12,6 +12,7 @@ from tasks.registry import RegisteredVersion
 from tasks.runtime.jobs import OVER, Job
 from ui.plain import escaped, visible
 from ui.results import charts, sequences
+from ui.results.decoding_steps import ALTERNATIVES, draw_steps
 from ui.results.sequences import Trained
 from ui.results.training_runs import trainings_of
 from ui.services import run_link
@@ -104,7 +105,8 @@ def ask(chosen: Sequence[RegisteredVersion], known: Mapping[str, Trained]) -> No
             jobs: dict[str, Job] = {}
             st.session_state[ASKED] = Asked(tuple(source), jobs)
             for one in chosen:
-                jobs[one.key] = services().submit(one.key, {"sequence": source}, {"beam_width": width})
+                settings = {"beam_width": width, "alternatives": ALTERNATIVES}
+                jobs[one.key] = services().submit(one.key, {"sequence": source}, settings)
 
 
 def _fill(known: Mapping[str, Trained], longer: bool) -> None:
@@ -183,6 +185,7 @@ def _draw_answer(source: Sequence[int], key: str, job: Job, trained: Trained | N
             icon=":material/straighten:",
         )
     draw_attention(result.get("attention"), list(source), said, f"attention-{key}")
+    draw_steps(result.get("steps"), source, f"attention-{key}")
     st.caption(f"{1000 * float(result['seconds']):.0f} ms")
 
 

@@ -1,6 +1,8 @@
 """Language models as GGUF on llama.cpp: the same as transformers says of the same weights; shared, shut off."""
 
+import contextlib
 import http.client
+import os
 import shutil
 import socket
 import subprocess
@@ -16,6 +18,8 @@ import pytest
 from tasks import describe_folder
 from tasks.base import ModelFolderError, TaskInputError
 from tasks.engines import llama, llama_server
+from tasks.engines.threads import NICENESS
+from tasks.runtime.rows import RequestTask, work
 from tests.support.tiny_gguf import save_both
 from tests.support.tiny_models import opened
 
@@ -256,6 +260,23 @@ def test_threads_follow_what_others_leave_free(both: tuple[Path, Path], monkeypa
     assert len(set(texts)) == 1 and texts[0]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows how nice a thread is")
+def test_who_writes_leaves_more_of_a_busy_core_to_others(both: tuple[Path, Path]) -> None:
+    def patient() -> int:
+        count = 0
+        for thread in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                count += os.getpriority(os.PRIO_PROCESS, int(thread.name)) == own + NICENESS
+        return count
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    before = patient()
+    model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
+    assert patient() > before
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
+    del model
+
+
 def test_who_asks_while_the_server_is_made_anew_waits_for_it(
     both: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,6 +321,16 @@ def test_each_of_several_has_the_whole_window(story: Any) -> None:
     assert [row["prompt_tokens"] for row in together] == [room] * 3
     assert [row["completion"] for row in together] == [row["completion"] for row in alone]
     assert {row["tokens"] for row in together} == {20}
+
+
+def test_a_whole_answer_is_the_last_event_of_a_stream_and_can_be_given_up(story: Any) -> None:
+    whole, pieces = (
+        list(RequestTask(story).stream(work([PROMPT], many=False, pieces=pieces), GREEDY)) for pieces in (False, True)
+    )
+    assert len(whole) == 2 and len(pieces) > 10
+    assert whole[-1].keys() == pieces[-1].keys() and whole[-1]["completion"] == pieces[-1]["completion"]
+    *_, cut = RequestTask(story).stream(work([PROMPT], many=False, pieces=False), GREEDY, lambda: True)
+    assert cut["finish_reason"] == "cancelled"
 
 
 def test_who_leaves_takes_nobody_along(story: Any) -> None:

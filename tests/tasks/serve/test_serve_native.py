@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tasks.serve.rows import RequestTask
+from tasks.runtime.rows import RequestTask
 from tests.support.gateway import Registry, parts, sent_events, version
 from tests.support.tiny_gguf import save_both
 from tests.support.tiny_models import opened

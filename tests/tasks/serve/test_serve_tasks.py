@@ -13,8 +13,8 @@ from tasks import TASKS, task_class
 from tasks.base import ModelFolderError
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.memory import DeviceFullError
+from tasks.runtime.rows import ROWS_AT_ONCE, RequestTask, work
 from tasks.runtime.worker import ModelTooLargeError
-from tasks.serve.rows import ROWS_AT_ONCE, RequestTask, work
 from tests.support.gateway import (
     Client,
     Lengths,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tasks.base import Cancel, Row, Task, TaskInputError, TaskRowError, never
+from tasks.engines.generation import WritingTask
 
 if TYPE_CHECKING:
     from tasks.chat import Chatbot
@@ -14,14 +15,16 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 32
 
 
-def work(rows: Sequence[Row], *, many: bool, order: Row | None = None) -> Row:
+def work(rows: Sequence[Row], *, many: bool, pieces: bool = True, order: Row | None = None) -> Row:
     """What is given to the worker in place of a row: the rows of a request, and whether they came as a list.
 
     No rows only have the model loaded.
 
-    Args: order: what a chat asks for that only some engines can do, see `Chatbot.converse`.
+    Args:
+        pieces: whether somebody reads them.
+        order: what a chat asks for that only some engines can do, see `Chatbot.converse`.
     """
-    return {"rows": rows, "many": many, "order": order}
+    return {"rows": rows, "many": many, "pieces": pieces, "order": order}
 
 
 class RequestTask(Task):
@@ -45,6 +48,9 @@ class RequestTask(Task):
     def memory_bytes(self) -> int:
         return self.task.memory_bytes()
 
+    def limits(self) -> dict[str, int]:
+        return self.task.limits()
+
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         return self.task.answer(rows, parameters, cancel)
 
@@ -53,8 +59,15 @@ class RequestTask(Task):
         if row["order"] is not None:
             return self._conversation(rows[0], row["order"], parameters or {}, cancel)
         if not row["many"]:
+            if not row["pieces"] and isinstance(self.task, WritingTask):
+                return self._whole(rows[0], parameters, cancel)
             return self.task.stream(rows[0], parameters, cancel)
         return self._all(rows, parameters, cancel)
+
+    def _whole(self, row: Row, parameters: Mapping[str, Any] | None, cancel: Cancel) -> Iterator[Row]:
+        """The output row alone; a writing task needs no thread for its pieces then."""
+        yield {}  # it has begun
+        yield from self.task.run([row], parameters, cancel)
 
     def _conversation(self, row: Row, order: Row, parameters: Mapping[str, Any], cancel: Cancel) -> Iterator[Row]:
         chat, started = cast("Chatbot", self.task), time.perf_counter()
