@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from experiments.cnn import explain_figures
+from experiments.cnn import figures as plots
 from experiments.cnn.classification import Predictions, calibration_error, classification_metrics
 from experiments.cnn.setup import TASK, CnnTraining, decide, prepare
 from experiments.config import CnnConfig
-from experiments.training import figures as plots
+from experiments.reports.figures import save_curves
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
@@ -56,7 +56,7 @@ def write_report(folder: Path, training: CnnTraining, predictions: Predictions, 
     )
     scores = classification_metrics(predictions)
     for metric in ("loss", "accuracy"):
-        plots.save_curves(figures / f"{metric}_curve.png", history, metric, title, best, scores[metric])
+        save_curves(figures / f"{metric}_curve.png", history, metric, title, best, scores[metric])
     matrix = confusion_matrix(labels, predicted, labels=every_class)
     plots.save_confusion_matrix(figures / "confusion_matrix.png", matrix, classes, f"{title}: test images")
     plots.save_per_class(figures / "per_class.png", report, classes, f"{title}: test images")
@@ -81,11 +81,11 @@ def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predic
     """Figures of what the network looks at: Grad-CAM, first-layer filters, calibration."""
     data, name = training.data, f"{training.config.model} on {training.data.name}"
     ece = calibration_error(predictions.labels, predictions.probabilities)
-    explain_figures.save_calibration(
+    plots.save_calibration(
         figures / "calibration.png", predictions.labels, predictions.probabilities, ece, f"{name}: test images"
     )
     filters = first_layer_filters(network).float().cpu().numpy()
-    explain_figures.save_filters(figures / "filters.png", filters, f"{name}: first-layer filters")
+    plots.save_filters(figures / "filters.png", filters, f"{name}: first-layer filters")
     # The first test image of every class.
     chosen = [int(np.flatnonzero(predictions.labels == index)[0]) for index in np.unique(predictions.labels)]
     pixels = data.test.images[chosen]
@@ -94,7 +94,7 @@ def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predic
         f"{data.classes[int(predictions.predicted[index])]}\nis {data.classes[int(predictions.labels[index])]}"
         for index in chosen
     ]
-    explain_figures.save_grad_cam(
+    plots.save_grad_cam(
         figures / "grad_cam.png", pixels.permute(0, 2, 3, 1).cpu().numpy(), heat.cpu().numpy(), captions
     )
 

@@ -17,8 +17,7 @@ from experiments.reports.text import format_duration
 from experiments.tracking.run import Tracker, abandon_run, git_commit, tracked_run
 from experiments.tracking.store import CONFIG_FILE, named_run, opened_store, patient, refuse_cut_off, stored_config
 from experiments.training import devices, resume
-from experiments.training.progress import one_of_many
-from experiments.training.run import train_one_of_many
+from experiments.training.many import one_of_many, train_one_of_many
 from tasks.runs import nested_runs, open_store, tagged_runs
 
 EXPERIMENT = "compare"

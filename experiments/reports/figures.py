@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 if TYPE_CHECKING:
     from experiments.reports.statistics import Interval
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's colors, which color-blind people can tell apart, then darker ones; markers differ as well.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F3C8D", "#6B6B00", "#A5321E")
 MARKERS = "osD^vPX<>*"
+CURVE_LABELS = {"train": "training (augmented)", "val": "validation"}
+PART_COLORS = {"train": "#1f77b4", "val": "#d95f02", "test": "#222222"}
 DPI = 110
 MOST_CLASSES = 20  # numbers and names of more would not fit into a matrix
 
@@ -128,6 +130,47 @@ def save_costs(
     grid[0].set_ylabel(label)
     legend(figure, grid[0], columns=3 if max(map(len, values)) > 20 else 6)
     figure.suptitle(plain(title))
+    save(figure, path)
+
+
+def save_curves(
+    path: Path,
+    history: list[dict[str, float]],
+    metric: str,
+    title: str,
+    best: int,
+    test: float,
+    labels: Mapping[str, str] = CURVE_LABELS,
+) -> None:
+    """A metric of training and validation by epoch, with the kept epoch and its test value marked."""
+    figure, axes = single(7, 4.5)
+    for part, label in labels.items():
+        _curve(axes, history, f"{part}_{metric}", label=label, color=PART_COLORS[part])
+    axes.plot([best], [test], "*", color=PART_COLORS["test"], markersize=12, label=f"test: {test:.4f}")
+    axes.set(ylabel=metric, xlim=(min(1, best) - 0.02 * len(history), len(history) * 1.02))
+    _finish(figure, axes, path, title, best)
+
+
+def save_validation(path: Path, history: list[dict[str, float]], metrics: Sequence[str], title: str, best: int) -> None:
+    """Several fractions measured on validation data by epoch, with the kept epoch marked."""
+    figure, axes = single(7, 4.5)
+    for metric in metrics:
+        _curve(axes, history, f"val_{metric}", label=metric.replace("_", " "))
+    axes.set(ylabel="fraction of validation data", ylim=(-0.03, 1.03))
+    _finish(figure, axes, path, title, best)
+
+
+def _curve(axes: Any, history: list[dict[str, float]], metric: str, **look: str) -> None:
+    values = [epoch[metric] for epoch in history]
+    axes.plot(range(1, len(values) + 1), values, marker="o" if len(values) < 3 else None, **look)
+
+
+def _finish(figure: Figure, axes: Any, path: Path, title: str, best: int) -> None:
+    axes.axvline(best, color="0.6", linestyle=":", label=f"kept: epoch {best}")
+    axes.set(xlabel="epoch", title=plain(title))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
     save(figure, path)
 
 

@@ -7,11 +7,11 @@ import numpy as np
 from torch import nn
 
 from experiments.config import Seq2SeqConfig
+from experiments.reports import figures as plots
 from experiments.reports.statistics import Interval
 from experiments.seq2seq.figures import save_animation, save_lengths
 from experiments.seq2seq.reversal import Measured, measure
 from experiments.seq2seq.setup import TASK, Seq2SeqTraining, decide, prepare
-from experiments.training import figures as plots
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from models.seq2seq import SPECIALS

@@ -1,27 +1,26 @@
-"""One training from its configuration to the registry, the same way for every family of models.
-
-`train` goes all the way; `try_out` stops at validation: what a search does with the settings that it tries.
-"""
+"""One training from its configuration to the registry, the same way for every family of models."""
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
+from pathlib import Path
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
 
-from experiments.config import CnnConfig, ConfigError, RunUnavailableError, Seq2SeqConfig, UserError
+from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
 from experiments.tracking.checkpoint import Checkpoint
-from experiments.tracking.run import Tracker, abandon_run, git_commit, tracked_run
+from experiments.tracking.register import Registration
+from experiments.tracking.run import Tracker, git_commit, tracked_run
 from experiments.tracking.store import artifact_disk
 from experiments.training import devices, resume
 from experiments.training.family import Config, Family, Prepared, Result, Training
-from experiments.training.finish import finish
 from experiments.training.loop import fit
 from experiments.training.micro_batch import by_items
 from experiments.training.progress import Progress
-from experiments.training.state import Metrics
+from experiments.training.state import Metrics, evaluated_weights
 
 
 def train(
@@ -70,65 +69,38 @@ def train(
         return finish(family, training, tracker, promote)
 
 
-def train_one_of_many(
-    family: Family[Config, Prepared],
-    config: Config,
-    parent: str,
-    cut_off: Sequence[str],
-    name: str,
-    labels: Mapping[str, str] | None = None,
-    promote: bool = True,
-) -> Result:
-    """Train one network of a comparison or a study, resuming the first of its `cut_off` runs that can be.
-
-    The others are marked as FAILED; `name` is said to begin again if a run cannot be resumed. Raises
-    RunUnavailableError, with the runs as they were, if one of them is finished by now, another process has it, or the
-    store does not answer; else as `train`.
-    """
-    given, result = frozenset(resume.FREE_TO_CHANGE), None
-    for run_id in cut_off:
-        try:
-            if result is None:
-                result = train(family, config.replace(resume=run_id), given, parent, labels, promote)
-                continue
-        except RunUnavailableError:
-            raise
-        except UserError as error:  # refused before it was touched: no usable checkpoint, say
-            print(f"warning: {name} begins again: {error}", file=sys.stderr)
-        abandon_run(run_id, "cut off; another run took its place")
-    result = result or train(family, config, given, parent, labels, promote)
-    assert result is not None  # only other ranks have none
+def finish(family: Family[Config, Prepared], training: Prepared, tracker: Tracker, promote: bool) -> Result:
+    """Evaluate the best epoch on the test data, which nothing has looked at before, and log all that follows."""
+    tracker.settle()
+    history, metric = training.state.history, training.selected_by
+    best = training.best_epoch(history)
+    network = training.state.network
+    network.load_state_dict(evaluated_weights(tracker.checkpoints.load(best).tensors))
+    with tempfile.TemporaryDirectory() as temporary:
+        artifacts, folder = Path(temporary) / "artifacts", Path(temporary) / "model"
+        test = family.test(training, network, best, artifacts)
+        tracker.log_files(artifacts)
+        tracker.upload_checkpoints()
+        saved = family.save(training, network, folder)
+        metrics = {**{name: value for name, value in history[best - 1].items() if name.startswith("val_")}, **test}
+        wanted = None
+        if training.config.register:
+            values = {name: repr(metrics[name]) for name in (metric, metric.replace("val_", "test_"))}
+            wanted = Registration({**training.tags(), **values, **training.identity.tags()}, metric, promote)
+        model_uri, registry = tracker.deliver(saved, folder, test, best, wanted)
+        result = Result(
+            run_id=tracker.run_id,
+            name=training.title,
+            best_epoch=best,
+            metrics=metrics,
+            train_seconds=sum(epoch["epoch_seconds"] for epoch in history),
+            tracking_seconds=tracker.seconds,
+            model_uri=model_uri,
+            registry=registry,
+            columns=training.columns,
+        )
+        tracker.describe(family.describe(training, result), {"best_epoch": str(best)})
     return result
-
-
-def try_out(
-    family: Family[Config, Prepared],
-    config: Config,
-    tracker: Tracker,
-    name: str,
-    watch: Callable[[int, Metrics], bool],
-) -> tuple[int, Metrics]:
-    """Train one network for what it shows on validation data; the test data are not looked at, and nothing is kept.
-
-    Args:
-        config: with every `auto` decided.
-        tracker: the run that gets settings and curves.
-        watch: called after every epoch with its number and metrics; True ends the training.
-
-    Returns the best epoch by validation, and its metrics. Raises UserError or TrainingError as `train` does.
-    """
-    training = family.prepare(config, devices.make_accelerator(config.device, config.precision))
-    tracker.start(name, f"**{name}** is training.", training.config.model_dump(), _tags(training))
-    ended = False
-
-    def on_epoch_end(epoch: int, metrics: Metrics) -> None:
-        nonlocal ended
-        tracker.log_epoch(epoch, metrics)
-        ended = watch(epoch, metrics)
-
-    _loop(training, tracker, on_epoch_end, solved=lambda metrics: ended or training.solved(metrics))
-    best = training.best_epoch(training.state.history)
-    return best, training.state.history[best - 1]
 
 
 def _restore(training: Training) -> Checkpoint | None:
@@ -153,7 +125,7 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     what = f"{entry_point} --env-manager local{task and f' -P task={task}'}"
     command = f"mlflow run . -e {what} -P resume={tracker.run_id}"
     note = f"**{name}** is training. Cut off? `{command}` resumes it."
-    tracker.start(name, note, config.model_dump(), _tags(training))
+    tracker.start(name, note, config.model_dump(), run_tags(training))
     tracker.resumed_by = command
     tracker.log_dataset(data.name, data.origin, data.sha256)
     if not data.verified:
@@ -162,7 +134,7 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     print(f"{config.device}, {config.precision}, {training.environment['threads']} threads; run {tracker.run_id}")
 
 
-def _tags(training: Training) -> dict[str, str]:
+def run_tags(training: Training) -> dict[str, str]:
     return {
         **training.tags(),
         "parameters": str(sum(parameter.numel() for parameter in training.state.network.parameters())),
@@ -190,10 +162,10 @@ def _fit(training: Training, tracker: Tracker | None) -> None:
             tracker.log_epoch(epoch, metrics)
         if state.epoch:  # cut off between the checkpoint and the drawing
             _draw_snapshot(training, tracker, state.epoch)
-    _loop(training, tracker, on_epoch_end, solved=training.solved, progress=progress.bar)
+    run_loop(training, tracker, on_epoch_end, solved=training.solved, progress=progress.bar)
 
 
-def _loop(
+def run_loop(
     training: Training, tracker: Tracker | None, on_epoch_end: Callable[[int, Metrics], None], **options: Any
 ) -> None:
     """The training loop; `options` go to `fit`."""

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments.config import TrainingError
 from experiments.tracking.run import Tracker, end_shared_run, tracked_run
 from experiments.training.loop import DivergedError
-from experiments.training.run import try_out
+from experiments.training.many import try_out
 from experiments.training.state import Metrics
 from experiments.tuning.space import suggest
 from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Study, make_sampler

@@ -4,9 +4,11 @@
 of runs whose process is gone is written here too, all else by `experiments.tracking`.
 """
 
-from tasks.runs.abandoned import checkpoint_folder, claim_file, end_abandoned
 from tasks.runs.reading import (
     artifact_file,
+    checkpoint_folder,
+    claim_file,
+    end_abandoned,
     find_run,
     is_absent,
     local_artifacts,

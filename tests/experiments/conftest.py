@@ -1,11 +1,19 @@
-"""What tests of programs share: figures that are composed, but not rendered."""
+"""Fixtures of the tests of the programs: an accelerator, and figures that are composed, but not rendered."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate import Accelerator
 from matplotlib.figure import Figure
 from PIL import Image
+
+from experiments.training.devices import make_accelerator
+
+
+@pytest.fixture
+def accelerator() -> Accelerator:
+    return make_accelerator("cpu", "fp32")
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
-"""What tests of trainings share: tiny arguments, readers of what runs left behind."""
+"""What tests of programs share: tiny arguments, readers of what runs left behind."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,17 @@ NOT_REPRODUCED = {"epoch_seconds", "examples_per_second"}
 
 def artifacts(run: Run) -> Path:
     return Path(run.info.artifact_uri or "")
+
+
+def reports(run_id: str) -> Path:
+    """The folder of a run's reports."""
+    return artifacts(MlflowClient().get_run(run_id)) / "reports"
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def histories(run_id: str) -> dict[str, list[tuple[int, float]]]:

@@ -21,8 +21,8 @@ from tasks.images import MAX_REQUEST_PIXELS, MAX_SIDE, decode_image, to_image_si
 from tasks.runtime.rows import RequestTask, work
 from tasks.serve.settings import Settings
 from tests.support.gateway import Client, Registry, running, until, version
+from tests.support.pictures import encoded, png
 from tests.support.words import PATIENCE, Countdown
-from tests.tasks.test_images import encoded, png
 
 SMALL = base64.b64encode(encoded(Image.new("L", (8, 8), 90))).decode()
 NAMES = ("image-classification", "image-generation")

@@ -16,12 +16,13 @@ from torch import nn
 
 from experiments.config import ConfigError, StarterConfig
 from experiments.evaluation.examples import INPUT_EXAMPLES
+from experiments.reports import figures
 from experiments.starters.corpora import Corpus
 from experiments.starters.encoders.batches import Batch, Item, TextBatches, by_length, collate
 from experiments.starters.encoders.encoder import NONE, Size, make_start
 from experiments.starters.starter import Evaluation, Figure, Recipe, Starter
 from experiments.starters.weights import save_small
-from experiments.training import devices, figures
+from experiments.training import devices
 from experiments.training.family import DataIdentity, Family, Result, SavedModel, Training
 from experiments.training.state import Metrics, StepResult, starting_state
 from tasks import task_class

@@ -19,6 +19,7 @@ from torch import nn
 
 from experiments.config import ConfigError, StarterConfig
 from experiments.data.images import ImageData, Subset
+from experiments.reports import figures
 from experiments.starters.pictures import network as networks
 from experiments.starters.pictures.data import (
     Batch,
@@ -41,7 +42,7 @@ from experiments.starters.pictures.network import STEPS, PictureNetwork, make_pi
 from experiments.starters.pictures.words import CLASSES, make_tokenizer, named, read_prompts, understood_words
 from experiments.starters.starter import Recipe, Starter
 from experiments.starters.weights import shrink
-from experiments.training import devices, figures
+from experiments.training import devices
 from experiments.training.family import DataIdentity, Family, Result, SavedModel, Training
 from experiments.training.state import Metrics, StepResult, starting_state
 from tasks.image_generation import DEFAULTS_FILE, WORDS

@@ -1,6 +1,5 @@
 """The entry point `compare` on a tiny grid: what it leaves behind, what it survives, and what it refuses."""
 
-import csv
 import json
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,12 +13,12 @@ from experiments.comparison import grid as grids
 from experiments.comparison import run as grid_run
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
-from experiments.config import CNN_GROUPS, CompareConfig, ConfigError, TrainingError, UserError, training_config
+from experiments.config import CompareConfig, ConfigError, TrainingError, UserError
 from experiments.data.sources import DataError
 from experiments.tracking import store as runs
 from experiments.training import run as training
 from tasks.runs import StoreUnreachableError
-from tests.support.runs import all_runs, artifacts, children
+from tests.support.runs import all_runs, artifacts, children, reports, table
 
 TINY = ["--models", "lenet5,resnet20", "--epochs", "1", "--train_size", "200", "--threads", "1", "--register", "no"]
 LENET = ["--models", "lenet5", *TINY[2:]]
@@ -27,26 +26,10 @@ GRU = ["--kind", "seq2seq", "--models", "gru-none"]
 FAILED, FINISHED = "FAILED", "FINISHED"
 
 
-def reports(run_id: str) -> Path:
-    return Path(MlflowClient().get_run(run_id).info.artifact_uri or "") / "reports"
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.fixture(autouse=True)
 def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimate has tests of its own."""
     monkeypatch.setattr(grids, "seconds_per_example", lambda _: 1e-4)
-
-
-@pytest.fixture
-def few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less to decode than a comparison asks for."""
-    sizes = {"val_size": 50, "test_size": 60, "probe_size": 20}
-    monkeypatch.setattr(grids, "training_config", lambda *cell: training_config(*cell).replace(**sizes))
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, model: str = "resnet20") -> None:
@@ -83,12 +66,12 @@ def test_a_grid_leaves_behind_its_runs_and_a_report(store: Path, capsys: pytest.
     assert {run.info.experiment_id for run in nested} == {parent.info.experiment_id}
 
     folder = reports(result.run_id)
-    board = rows(folder / "leaderboard.csv")
+    board = table(folder / "leaderboard.csv")
     assert {row["model"] for row in board} == {"lenet5", "resnet20"} and board[0]["seeds"] == "0 1"
-    cells = rows(folder / "cells.csv")
+    cells = table(folder / "cells.csv")
     by_run = {run.info.run_id: run.data.metrics for run in nested}
     assert all(float(c["accuracy"]) == pytest.approx(by_run[c["run_id"]]["test_accuracy"], abs=1e-5) for c in cells)
-    assert len(rows(folder / "mcnemar.csv")) == 1 and len(rows(folder / "curves.csv")) == 4
+    assert len(table(folder / "mcnemar.csv")) == 1 and len(table(folder / "curves.csv")) == 4
     figures = {path.name for path in (folder.parent / "plots").iterdir()}
     assert figures == {f"digits_{kind}.png" for kind in ("loss", "accuracy", "metrics", "confusion", "cost")}
     html = Path(result.page_uri).read_text()
@@ -265,61 +248,3 @@ def test_a_comparison_that_another_process_works_on_is_left_alone(store: Path) -
     with ExitStack() as stack:
         assert grid_run._unfinished_parent(grid, stack) == run.info.run_id
     assert len(all_runs()) == 1
-
-
-def test_groups_lists_and_cells() -> None:
-    grid = make_grid(CompareConfig(models="small,resnet56,lenet5", datasets="digits", seeds=2, device="cpu", threads=1))
-    assert grid.config.models == ",".join([*CNN_GROUPS["small"], "resnet56"]) and len(grid.cells) == 14
-    assert grid.cells[0] == Cell("lenet5", "digits", 0) and grid.cells[7] == Cell("lenet5", "digits", 1)
-    assert make_grid(CompareConfig(device="cpu", threads=1)).config.models == ",".join(CNN_GROUPS["small"])
-
-
-def test_the_clock_learns_from_what_is_finished() -> None:
-    one, two, three = (Cell("lenet5", "digits", seed) for seed in range(3))
-    clock = grids.Clock({one: 10.0, two: 20.0, three: 40.0})
-    assert clock.left == 70
-    clock.done(one, 5.0)
-    assert clock.left == pytest.approx(30)
-    clock.done(three, None)
-    assert clock.left == pytest.approx(10)
-
-
-@pytest.mark.parametrize("kind", ["cnn", "seq2seq"])
-def test_a_training_step_is_timed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    grid = make_grid(CompareConfig(kind=kind, models="lenet5" if kind == "cnn" else "gru-dot", threads=1))
-    (seconds,) = grids.estimate(grid, grid.cells).values()
-    assert seconds > grids.SECONDS_PER_CELL
-
-
-SEQ2SEQ = ["--kind", "seq2seq", "--epochs", "1", "--train_size", "128", "--threads", "1", "--register", "no"]
-
-
-@pytest.mark.figures
-def test_encoder_decoders_are_compared_by_length_and_with_and_without_attention(
-    store: Path, few_sequences: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = compare.main([*SEQ2SEQ, "--models", "gru-none,gru-dot", "--seeds", "2"])
-    printed = capsys.readouterr().out
-    assert "4/4  gru-dot on reversal, seed 1: test sequence accuracy" in printed
-    assert not result.failures and len(children(result.run_id)) == 4
-    folder = reports(result.run_id)
-    board = {row["model"]: row for row in rows(folder / "leaderboard.csv")}
-    assert set(board) == {"gru-none", "gru-dot"}
-    assert board["gru-none"]["alignment"] == "" != board["gru-dot"]["alignment"]
-    assert all(row["flops"] == "" and int(row["parameters"]) > 100_000 for row in board.values())
-    lengths = rows(folder / "reversal_by_length.csv")
-    assert {int(row["length"]) for row in lengths if row["model"] == "gru-dot"} == {5, 10, 15, 20, 25, 30, 40, 60, 100}
-    assert all(0 <= float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) <= 1 for row in lengths)
-    assert "mean test sequence accuracy" in json.loads((folder / "analysis.json").read_text())["reversal"][0]
-    assert "<th>100</th>" in (folder / "comparison.html").read_text()  # accuracy by length
-    assert len(list((folder.parent / "plots").glob("reversal_*.png"))) == 7
-    assert "longest in training" not in (folder / "comparison.html").read_text()  # drawn, in a figure
-    assert len(rows(folder / "curves.csv")) == 4
-
-
-def test_encoder_decoders_without_attention_have_a_report_too(store: Path, few_sequences: None) -> None:
-    result = compare.main([*SEQ2SEQ, "--models", "gru-none"])
-    assert not result.failures
-    [row] = rows(reports(result.run_id) / "leaderboard.csv")
-    assert row["model"] == "gru-none" and row["alignment"] == ""

@@ -2,7 +2,6 @@
 
 import math
 import shutil
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,7 @@ import torch
 from experiments.evaluation import text_metrics
 from experiments.evaluation.tasks import TASK_METRICS, NoMetricError, evaluate, sample_rows
 from tests.support import tiny_models
-
-Folders = Callable[[str], Path]
-TINY = {
-    "sentiment-analysis": "roberta-sentiment",
-    "summarization": "bart",
-    "next-word-prediction": "gpt2",
-    "story-completion": "gpt2",
-    "question-answering": "distilbert-qa",
-}
+from tests.support.registering import TINY, Folders
 
 
 @pytest.fixture(scope="module")

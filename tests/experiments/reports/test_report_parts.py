@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.cnn.figures import save_confusion_matrix, save_per_class
 from experiments.reports.figures import Bars, save_bars, save_costs, styles
 from experiments.reports.page import Cell, Section, Table, failures, number, pairs_table, render
 from experiments.reports.statistics import Interval, Pair
 from experiments.reports.tables import to_csv, to_text
 from experiments.reports.text import format_duration, listed
-from experiments.training.figures import save_confusion_matrix, save_per_class
 
 FORMULA = "$\\unfinished{$"  # matplotlib would refuse it as a formula
 

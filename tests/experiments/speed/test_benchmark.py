@@ -8,36 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from experiments import benchmark
 from experiments.cnn.setup import CnnTraining
-from experiments.config import CNN_GROUPS, BenchmarkConfig, ConfigError
+from experiments.config import BenchmarkConfig, ConfigError
 from experiments.reports.tables import to_csv
-from experiments.speed import plan, report, run, throughput
+from experiments.speed import report, run, throughput
 from experiments.speed.plan import Estimate, make_plan
 from experiments.speed.report import BenchmarkResult, best_batch_sizes
 from experiments.speed.throughput import MIN_BATCHES, LoopVariant, Throughput, speed_of, variants
 from experiments.speed.time_to_accuracy import train_to_target
 from experiments.training import devices
 from experiments.training.state import StepResult
+from tests.support.runs import all_runs, artifacts, only_run, table
 
 QUICK = ["--batch_sizes", "8", "--seconds", "0.03", "--repeats", "2", "--threads", "1", "--train_size", "300"]
-
-
-def runs() -> list[Run]:
-    client = MlflowClient()
-    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
-
-
-def artifact(run: Run, name: str) -> Path:
-    return Path(run.info.artifact_uri or "") / name
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture
@@ -66,30 +51,30 @@ def test_every_way_and_model_is_measured_then_trained_to_the_target_and_logged(
     assert printed.startswith("2 models on digits, cpu: about ") and ", then training to 0.02 in at most " in printed
     assert "lenet5, cpu: plain, fp32, contiguous, 2 workers" in printed
     assert "alexnet_small, cpu: ours, fp32, channels_last" in printed
-    (run,) = runs()
+    run = only_run()
     assert run.info.status == "FINISHED" and run.info.run_id == result.run_id
     assert run.data.tags["model"] == "lenet5,alexnet_small" and run.data.tags["data_verified"] == "true"
 
-    table = rows(artifact(run, "throughput.csv"))
-    assert {row["model"] for row in table} == {"lenet5", "alexnet_small"}
-    assert len(table) == 2 * len(variants("cpu"))
-    for row in table:
-        measured = [float(speed) for speed in row["measurements"].split()]
-        assert len(measured) == int(row["n"]) == 2
-        assert 0 < float(row["lowest"]) == min(measured) <= float(row["images_per_second"]) <= float(row["highest"])
+    measured = table(artifacts(run) / "throughput.csv")
+    assert {row["model"] for row in measured} == {"lenet5", "alexnet_small"}
+    assert len(measured) == 2 * len(variants("cpu"))
+    for row in measured:
+        speeds = [float(speed) for speed in row["measurements"].split()]
+        assert len(speeds) == int(row["n"]) == 2
+        assert 0 < float(row["lowest"]) == min(speeds) <= float(row["images_per_second"]) <= float(row["highest"])
     assert run.data.metrics["images_per_second/cpu/lenet5/plain_fp32_contiguous_0_workers"] > 0
 
-    reached = rows(artifact(run, "time_to_accuracy.csv"))
+    reached = table(artifacts(run) / "time_to_accuracy.csv")
     assert [row["model"] for row in reached] == ["lenet5", "alexnet_small"]
     assert {row["outcome"] for row in reached} == {"reached"}
-    curve = [row for row in rows(artifact(run, "curves.csv")) if row["model"] == "lenet5"]
+    curve = [row for row in table(artifacts(run) / "curves.csv") if row["model"] == "lenet5"]
     assert float(curve[-1]["val_accuracy"]) >= 0.02
     assert float(reached[0]["train_seconds"]) == float(curve[-1]["train_seconds"]) > 0
     precision = reached[0]["precision"]
     assert run.data.metrics[f"seconds_to_accuracy/cpu/lenet5/{precision}"] > 0
     for figure in ("throughput.png", "time_to_accuracy.png"):
-        assert artifact(run, figure).read_bytes().startswith(b"\x89PNG")
-    assert artifact(run, "benchmark.html").read_text().count("data:image/png;base64,") == 2
+        assert (artifacts(run) / figure).read_bytes().startswith(b"\x89PNG")
+    assert (artifacts(run) / "benchmark.html").read_text().count("data:image/png;base64,") == 2
 
 
 def test_a_benchmark_that_is_cut_off_keeps_what_it_has_measured(
@@ -105,9 +90,9 @@ def test_a_benchmark_that_is_cut_off_keeps_what_it_has_measured(
     monkeypatch.setattr(run, "measure_model", second_fails)
     with pytest.raises(KeyboardInterrupt):
         benchmark.main([*QUICK, "--model", "lenet5,alexnet_small"])
-    (cut_off,) = runs()
+    cut_off = only_run()
     assert cut_off.info.status == "KILLED"
-    assert {row["model"] for row in rows(artifact(cut_off, "throughput.csv"))} == {"lenet5"}
+    assert {row["model"] for row in table(artifacts(cut_off) / "throughput.csv")} == {"lenet5"}
 
 
 def test_each_way_really_has_its_precision_and_memory_format(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,80 +231,14 @@ def test_a_training_that_diverges_is_reported_and_does_not_end_the_benchmark(
     )
     assert [run.reached for run in result.targets] == [False, True]
     assert result.targets[0].outcome.startswith("diverged: the loss is nan in epoch 1, batch 1")
-    first = rows(artifact(runs()[0], "time_to_accuracy.csv"))[0]
+    first = table(artifacts(only_run()) / "time_to_accuracy.csv")[0]
     assert (first["epochs"], first["train_seconds"]) == ("0", "") and "diverged" in first["outcome"]
-
-
-def test_names_and_groups_are_taken_once_each_in_order() -> None:
-    assert make_plan(BenchmarkConfig(model="resnet18, small,resnet18")).models == ["resnet18", *CNN_GROUPS["small"]]
-
-
-def test_all_devices_are_the_cpu_and_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert plan._devices("all") == plan._devices("auto") == ["cpu"]
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert plan._devices("all") == ["cpu", "cuda"] and plan._devices("auto") == ["cuda"]
-
-
-def test_all_precisions_of_a_device_are_trained_to_the_target_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "precisions", lambda device: ["fp32", "bf16"])
-    asked = training(target_accuracy=0.9, target_precision="all", device="cpu")
-    assert make_plan(asked).target_trainings() == [("cpu", "lenet5", "fp32"), ("cpu", "lenet5", "bf16")]
-    assert make_plan(training(target_accuracy=0.0)).target_trainings() == []
-
-
-def test_the_estimate_allows_for_slow_networks_and_for_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1.0)
-    slow = plan.estimate(make_plan(training(batch_sizes="32", repeats=2, target_accuracy=0.9, budget_seconds=60)))
-    assert slow.target == 60
-    at_least = len(variants("cpu")) * 2 * 32 * MIN_BATCHES
-    assert at_least < slow.throughput < 2 * at_least
-    monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1e-6)
-    fast = plan.estimate(make_plan(training(batch_sizes="32", repeats=2, seconds=5.0)))
-    assert fast.target == 0
-    assert fast.throughput == pytest.approx(len(variants("cpu")) * 2 * 5.0, rel=0.01)
 
 
 def test_days_need_a_confirmation(store: Path, monkeypatch: pytest.MonkeyPatch, fp32_only: None) -> None:
     monkeypatch.setattr(run, "estimate", lambda plan: Estimate(throughput=3600, target=3 * 86400))
     with pytest.raises(ConfigError, match=r"may take 3\.0 days; .* or go ahead with confirm=true"):
         benchmark.main(QUICK)
-    assert not runs()
+    assert not all_runs()
     benchmark.main([*QUICK, "--confirm", "true"])
-    assert [run.info.status for run in runs()] == ["FINISHED"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--batch_sizes", ""], "batch_sizes is ''; valid: whole numbers above 1"),
-        (["--batch_sizes", "64,x"], "batch_sizes is '64,x'; valid: whole numbers above 1"),
-        (["--batch_sizes", "64,1"], "valid: whole numbers above 1"),
-        (["--batch_sizes", "5000"], "batch_sizes has 5000; valid: at most 1258, the training images"),
-        (["--model", "lenet5,resnet19"], "model names 'resnet19'; did you mean 'resnet18'. valid: small, full, lenet5"),
-        (["--model", ","], "model is ',', which names nothing; valid: small, full, lenet5"),
-        (["--target_accuracy", "99"], r"target_accuracy is 99\.0; valid: a number from 0 to 1"),
-        (["--target_precision", "half"], "target_precision is 'half'; .*valid: auto, all"),
-        (["--budget_seconds", "-1"], r"budget_seconds is -1\.0; valid: a number, at least 0"),
-        (["--train_size", "5"], "train_size is 5; valid for this data set: 10 to 1258"),
-        (
-            ["--train_size", "100", "--batch_sizes", "32", "--target_accuracy", "0.9"],
-            "train_size is 100; valid with target_accuracy: at least 128, the batch size of the recipes",
-        ),
-        (["--device", "gpu"], "device is 'gpu'; .*valid: auto, cpu, cuda, mps, all"),
-    ],
-)
-def test_what_cannot_be_measured_is_refused_in_one_line_before_a_run_is_made(
-    store: Path, options: list[str], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message) as caught:
-        benchmark.main(options)
-    assert "\n" not in str(caught.value)
-    assert not runs()
-
-
-def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="benchmark runs in one process"):
-        benchmark.main(QUICK)
+    assert [run.info.status for run in all_runs()] == ["FINISHED"]

@@ -1,114 +1,54 @@
 """Checkpoints: whole or not there, whatever happens to the disk or the process in between."""
 
-import errno
 import hashlib
 import json
-import os
 import pickle
 import re
 import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-from experiments.tracking.checkpoint import Checkpoint, CheckpointError, CheckpointStore
-
-Tensors = dict[str, dict[str, torch.Tensor]]
-
-
-def tensors(epoch: int) -> Tensors:
-    generator = torch.Generator().manual_seed(epoch)
-    return {
-        "model": {
-            "weight": torch.randn(2, 3, generator=generator),
-            "special": torch.tensor([float("nan"), float("inf"), -0.0, 1e-45]),
-            "half": torch.randn(5, generator=generator).bfloat16(),
-            "count": torch.tensor(epoch),
-            "channels_last": torch.randn(2, 3, 4, 4, generator=generator).to(memory_format=torch.channels_last),
-        },
-        "optimizer": {"0.step": torch.tensor(float(epoch)), "0.empty": torch.zeros(0, 3)},
-    }
-
-
-def values(epoch: int, best: int = 1) -> dict[str, Any]:
-    return {"history": [{"val_loss": 1 / 3 * number} for number in range(epoch)], "best": best, "none": None}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> CheckpointStore:
-    return CheckpointStore(tmp_path / "checkpoints")
-
-
-@pytest.fixture
-def three(store: CheckpointStore) -> CheckpointStore:
-    """A store with epochs 1 to 3; the best is 1, then 2, then 2."""
-    for epoch, best in ((1, 1), (2, 2), (3, 2)):
-        store.save(epoch, tensors(epoch), values(epoch, best))
-    return store
-
-
-def assert_is(checkpoint: Checkpoint | None, epoch: int) -> None:
-    assert checkpoint is not None
-    assert checkpoint.epoch == epoch
-    for part, expected in tensors(epoch).items():
-        assert set(checkpoint.tensors[part]) == set(expected)
-        for name, tensor in expected.items():
-            loaded = checkpoint.tensors[part][name]
-            assert (loaded.dtype, loaded.shape) == (tensor.dtype, tensor.shape)
-            as_bytes = [one.contiguous().reshape(-1).view(torch.uint8) for one in (loaded, tensor)]
-            assert torch.equal(*as_bytes), f"{part} {name}"
-
-
-def newest(store: CheckpointStore) -> tuple[Checkpoint | None, list[str]]:
-    warnings: list[str] = []
-    return store.load_newest(lambda checkpoint: checkpoint.values["best"], warnings.append), warnings
-
-
-def flip(file: Path, position: int) -> None:
-    content = bytearray(file.read_bytes())
-    content[position] ^= 1
-    file.write_bytes(content)
-
+from experiments.tracking.checkpoint import CheckpointError, CheckpointStore
+from tests.support.checkpoints import assert_is, flip, newest, tensors, values
 
 MANIFEST = "manifest.json"
 FILES = ["model.safetensors", "optimizer.safetensors", "state.json", MANIFEST]
 
 
-def test_what_was_saved_is_loaded_bit_for_bit_from_safetensors_and_json(store: CheckpointStore) -> None:
-    store.save(7, tensors(7), values(7))
-    checkpoint = store.load(7)
+def test_what_was_saved_is_loaded_bit_for_bit_from_safetensors_and_json(checkpoints: CheckpointStore) -> None:
+    checkpoints.save(7, tensors(7), values(7))
+    checkpoint = checkpoints.load(7)
     assert_is(checkpoint, 7)
     assert checkpoint.values == values(7)
-    assert sorted(path.name for path in store.path(7).iterdir()) == sorted(FILES)
-    assert not any(path.read_bytes().startswith((b"\x80", b"PK")) for path in store.path(7).iterdir())
+    assert sorted(path.name for path in checkpoints.path(7).iterdir()) == sorted(FILES)
+    assert not any(path.read_bytes().startswith((b"\x80", b"PK")) for path in checkpoints.path(7).iterdir())
 
 
 @pytest.mark.parametrize("name", FILES[:3])
-def test_a_flipped_bit_anywhere_is_refused_naming_the_file(store: CheckpointStore, name: str) -> None:
-    store.save(1, tensors(1), values(1))
-    file = store.path(1) / name
+def test_a_flipped_bit_anywhere_is_refused_naming_the_file(checkpoints: CheckpointStore, name: str) -> None:
+    checkpoints.save(1, tensors(1), values(1))
+    file = checkpoints.path(1) / name
     for position in range(0, file.stat().st_size, 5):
         flip(file, position)
         with pytest.raises(CheckpointError, match=re.escape(str(file))):
-            store.load(1)
+            checkpoints.load(1)
         flip(file, position)
-    assert_is(store.load(1), 1)
+    assert_is(checkpoints.load(1), 1)
 
 
-def test_a_flipped_bit_in_the_manifest_is_refused_or_changes_nothing(store: CheckpointStore) -> None:
-    store.save(1, tensors(1), values(1))
-    manifest = store.path(1) / "manifest.json"
+def test_a_flipped_bit_in_the_manifest_is_refused_or_changes_nothing(checkpoints: CheckpointStore) -> None:
+    checkpoints.save(1, tensors(1), values(1))
+    manifest = checkpoints.path(1) / "manifest.json"
     refused = 0
     for position in range(manifest.stat().st_size):
         flip(manifest, position)
         try:
-            assert_is(store.load(1), 1)
+            assert_is(checkpoints.load(1), 1)
         except CheckpointError as error:
-            assert str(store.path(1)) in str(error)
+            assert str(checkpoints.path(1)) in str(error)
             refused += 1
         flip(manifest, position)
     assert refused > 3 * 64, "at least every letter of three hashes"
@@ -141,20 +81,8 @@ def remove(store: CheckpointStore, name: str) -> None:
 
 DEEP = b"[" * 100_000
 NO_MANIFESTS = [
-    *(
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"3",
-        b'"text"',
-        b"\xff\xfe",
-        b"{}",
-        b'{"epoch": 1}',
-        b'{"epoch": 3, "sha256": []}',
-        DEEP,
-    ),
-    *(b'{"epoch": 3, "sha256": ["state.json"]}', b'{"epoch": 3, "sha256": {}}', b'{"epoch": 3, "sha256": 5}'),
+    *b'|{|[]|null|3|"text"|\xff\xfe|{}|{"epoch": 1}|{"epoch": 3, "sha256": []}'.split(b"|"),
+    *(b'{"epoch": 3, "sha256": ["state.json"]}', b'{"epoch": 3, "sha256": {}}', b'{"epoch": 3, "sha256": 5}', DEEP),
     *(b'{"epoch": 3, "sha256": {"state.json": ' + DEEP, b'{"epoch": ' + b"9" * 5000 + b"}"),
 ]
 NO_WEIGHTS = [b"", b"no weights", b"\xff" * 8 + b"{}", b"\x02" + b"\0" * 7 + b"{", pickle.dumps(1)]
@@ -252,84 +180,7 @@ def test_prune_keeps_what_it_is_told_and_clears_leftovers(three: CheckpointStore
     assert three.epochs() == []
 
 
-def test_saving_an_epoch_again_replaces_it(three: CheckpointStore) -> None:
-    flip(three.path(3) / "model.safetensors", -1)
-    three.save(3, tensors(3), values(3, best=3))
-    checkpoint, warnings = newest(three)
-    assert_is(checkpoint, 3)
-    assert checkpoint is not None and checkpoint.values["best"] == 3 and warnings == []
-
-
-def test_epochs_past_9999_stay_in_order(store: CheckpointStore) -> None:
+def test_epochs_past_9999_stay_in_order(checkpoints: CheckpointStore) -> None:
     for epoch in (99_999, 9_999, 10_000):
-        store.save(epoch, tensors(1), values(1))
-    assert store.epochs() == [9_999, 10_000, 99_999]
-
-
-def fail_at(monkeypatch: pytest.MonkeyPatch, target: Any, name: str, call: int, error: BaseException) -> None:
-    """Let the call number `call` (from 0) of `target.name` raise."""
-    original, calls = getattr(target, name), iter(range(1_000_000))
-
-    def failing(*args: Any, **options: Any) -> Any:
-        if next(calls) == call:
-            raise error
-        return original(*args, **options)
-
-    monkeypatch.setattr(target, name, failing)
-
-
-DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
-# Four files are synced, then the folder is renamed; `os.fsync` number 4 is that of the parent folder.
-MOMENTS = [(Path, "mkdir", 0), *((os, "fsync", call) for call in range(4)), (Path, "rename", 0)]
-
-
-@pytest.mark.parametrize(("target", "name", "call"), MOMENTS)
-@pytest.mark.parametrize("error", [DISK_FULL, KeyboardInterrupt()], ids=["disk full", "interrupted"])
-def test_a_save_cut_off_at_any_moment_leaves_the_earlier_checkpoints(
-    three: CheckpointStore,
-    target: Any,
-    name: str,
-    call: int,
-    error: BaseException,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with monkeypatch.context() as patch:
-        fail_at(patch, target, name, call, error)
-        with pytest.raises(CheckpointError if error is DISK_FULL else KeyboardInterrupt) as caught:
-            three.save(4, tensors(4), values(4))
-    if error is DISK_FULL:
-        assert str(three.folder) in str(caught.value) and str(three.path(3)) in str(caught.value)
-        assert "No space left" in str(caught.value)
-        assert not list(three.folder.glob(".*"))
-    assert three.epochs() == [1, 2, 3]
-    checkpoint, warnings = newest(three)
-    assert_is(checkpoint, 3)
-    assert warnings == []
-    three.save(4, tensors(4), values(4))
-    three.prune({4})
-    assert [path.name for path in three.folder.iterdir()] == ["epoch-0004"]
-    assert_is(three.load(4), 4)
-
-
-@pytest.mark.parametrize("moment", range(8))
-def test_replacing_a_checkpoint_can_be_cut_off_at_any_moment(
-    three: CheckpointStore, moment: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target, name, call = (os, "fsync", moment) if moment < 5 else (Path, "rename", moment - 5)
-    with monkeypatch.context() as patch:
-        fail_at(patch, target, name, call, KeyboardInterrupt())
-        try:
-            three.save(3, tensors(3), values(3, best=2))
-        except KeyboardInterrupt:
-            pass
-        else:
-            assert moment == 7
-    checkpoint, warnings = newest(three)
-    assert_is(checkpoint, 3 if 3 in three.epochs() else 2)
-    assert warnings == []
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CheckpointError, match=f"{re.escape(str(tmp_path / 'file'))}.*there is none before it"):
-        CheckpointStore(tmp_path / "file").save(1, tensors(1), values(1))
+        checkpoints.save(epoch, tensors(1), values(1))
+    assert checkpoints.epochs() == [9_999, 10_000, 99_999]

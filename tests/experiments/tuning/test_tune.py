@@ -1,6 +1,5 @@
 """The entry point `tune`: what a study leaves behind, how it is resumed, what it costs."""
 
-import csv
 import itertools
 import json
 import math
@@ -21,11 +20,7 @@ from experiments.cnn.report import CNN
 from experiments.config import PRUNERS, SAMPLERS, CnnConfig, cli
 from experiments.tuning import trial as tune_trial
 from tests.support.fake_trials import FAKE, TINY, fake_try_out, load_study, trial_runs
-from tests.support.runs import all_runs
-
-
-def artifacts(run_id: str) -> Path:
-    return Path(MlflowClient().get_run(run_id).info.artifact_uri or "")
+from tests.support.runs import all_runs, artifacts, reports, table
 
 
 @pytest.mark.figures
@@ -42,7 +37,7 @@ def test_a_study_leaves_behind_its_trials_the_best_retrained_and_a_report(
     assert parent.info.status == "FINISHED" and parent.info.run_name == "tune lenet5 on digits"
     assert parent.data.tags["study_state"] == "finished" and parent.data.tags["trials_finished"] == "3"
     assert "retrained with seeds 1, 2" in parent.data.tags["mlflow.note.content"]
-    assert json.loads((artifacts(result.run_id) / "config.json").read_text())["model"] == "lenet5"
+    assert json.loads((artifacts(parent) / "config.json").read_text())["model"] == "lenet5"
 
     for number, run in trial_runs(result.run_id).items():
         assert run.info.status == "FINISHED" and run.data.tags["trial_state"] == "complete"
@@ -52,7 +47,7 @@ def test_a_study_leaves_behind_its_trials_the_best_retrained_and_a_report(
         assert float(run.data.params["learning_rate"]) == load_study().trials[number].params["learning_rate"]
         assert not [name for name in run.data.metrics if name.startswith("test_")]
         assert not (run.outputs and run.outputs.model_outputs)
-        assert not (artifacts(run.info.run_id) / "checkpoints").exists()
+        assert not (artifacts(run) / "checkpoints").exists()
     assert trial_runs(result.run_id).keys() == {0, 1, 2}
 
     retrained = [MlflowClient().get_run(one.run_id) for one in result.trainings]
@@ -64,13 +59,12 @@ def test_a_study_leaves_behind_its_trials_the_best_retrained_and_a_report(
     assert {version.run_id for version in versions} == {run.info.run_id for run in retrained}
     assert MlflowClient().get_model_version_by_alias("cnn-digits", "champion").run_id == best.run_id
 
-    folder = artifacts(result.run_id)
-    page = (folder / "reports/study.html").read_text()
+    folder = reports(result.run_id)
+    page = (folder / "study.html").read_text()
     assert page.count("data:image/png;base64") == 3 and not re.search(r'(src|href)="http', page)
-    names = {path.name for path in (folder / "plots").iterdir()}
+    names = {path.name for path in (folder.parent / "plots").iterdir()}
     assert names == {"optimization_history.png", "slices.png", "parallel_coordinates.png"}  # three tell no importance
-    with (folder / "reports/trials.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = table(folder / "trials.csv")
     assert [row["trial"] for row in rows] == ["0", "1", "2"] and {row["state"] for row in rows} == {"complete"}
     assert rows[0]["learning_rate"] == "0.004"  # the recipe's own comes first
     assert rows[1]["run_id"] == trial_runs(result.run_id)[1].info.run_id

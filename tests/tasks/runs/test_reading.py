@@ -12,7 +12,7 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST
 from experiments import train_cnn
 from experiments.config import RunUnavailableError
 from tasks.runs import StoreUnreachableError, artifact_file, end_abandoned, find_run
-from tasks.runs.abandoned import claim_file
+from tasks.runs.reading import claim_file
 from tasks.runs.trainings import find_trainings, parameter_count
 from tests.support.logged_trainings import log_training
 

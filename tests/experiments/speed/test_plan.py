@@ -1,0 +1,84 @@
+"""What a benchmark will measure, for how long, and what it refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from experiments import benchmark
+from experiments.config import CNN_GROUPS, BenchmarkConfig, ConfigError
+from experiments.speed import plan
+from experiments.speed.plan import make_plan
+from experiments.speed.throughput import MIN_BATCHES, variants
+from tests.support.runs import all_runs
+
+
+def training(**options: Any) -> BenchmarkConfig:
+    return BenchmarkConfig(**{"threads": 1, "train_size": 300, "batch_sizes": "32", **options})
+
+
+def test_names_and_groups_are_taken_once_each_in_order() -> None:
+    assert make_plan(BenchmarkConfig(model="resnet18, small,resnet18")).models == ["resnet18", *CNN_GROUPS["small"]]
+
+
+def test_all_devices_are_the_cpu_and_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert plan._devices("all") == plan._devices("auto") == ["cpu"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert plan._devices("all") == ["cpu", "cuda"] and plan._devices("auto") == ["cuda"]
+
+
+def test_all_precisions_of_a_device_are_trained_to_the_target_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "precisions", lambda device: ["fp32", "bf16"])
+    asked = training(target_accuracy=0.9, target_precision="all", device="cpu")
+    assert make_plan(asked).target_trainings() == [("cpu", "lenet5", "fp32"), ("cpu", "lenet5", "bf16")]
+    assert make_plan(training(target_accuracy=0.0)).target_trainings() == []
+
+
+def test_the_estimate_allows_for_slow_networks_and_for_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1.0)
+    slow = plan.estimate(make_plan(training(batch_sizes="32", repeats=2, target_accuracy=0.9, budget_seconds=60)))
+    assert slow.target == 60
+    at_least = len(variants("cpu")) * 2 * 32 * MIN_BATCHES
+    assert at_least < slow.throughput < 2 * at_least
+    monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1e-6)
+    fast = plan.estimate(make_plan(training(batch_sizes="32", repeats=2, seconds=5.0)))
+    assert fast.target == 0
+    assert fast.throughput == pytest.approx(len(variants("cpu")) * 2 * 5.0, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch_sizes", ""], "batch_sizes is ''; valid: whole numbers above 1"),
+        (["--batch_sizes", "64,x"], "batch_sizes is '64,x'; valid: whole numbers above 1"),
+        (["--batch_sizes", "64,1"], "valid: whole numbers above 1"),
+        (["--batch_sizes", "5000"], "batch_sizes has 5000; valid: at most 1258, the training images"),
+        (["--model", "lenet5,resnet19"], "model names 'resnet19'; did you mean 'resnet18'. valid: small, full, lenet5"),
+        (["--model", ","], "model is ',', which names nothing; valid: small, full, lenet5"),
+        (["--target_accuracy", "99"], r"target_accuracy is 99\.0; valid: a number from 0 to 1"),
+        (["--target_precision", "half"], "target_precision is 'half'; .*valid: auto, all"),
+        (["--budget_seconds", "-1"], r"budget_seconds is -1\.0; valid: a number, at least 0"),
+        (["--train_size", "5"], "train_size is 5; valid for this data set: 10 to 1258"),
+        (
+            ["--train_size", "100", "--batch_sizes", "32", "--target_accuracy", "0.9"],
+            "train_size is 100; valid with target_accuracy: at least 128, the batch size of the recipes",
+        ),
+        (["--device", "gpu"], "device is 'gpu'; .*valid: auto, cpu, cuda, mps, all"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line_before_a_run_is_made(
+    store: Path, options: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        benchmark.main(options)
+    assert "\n" not in str(caught.value)
+    assert not all_runs()
+
+
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="benchmark runs in one process"):
+        benchmark.main([])
