@@ -127,16 +127,20 @@ class LlamaModel(LanguageModel):
 
     def _sampling(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """How tokens are drawn, in llama.cpp's words."""
-        cold = parameters["temperature"] < COLDEST
-        return {
-            # In this order transformers applies them too.
-            "samplers": ["penalties", "temperature", "top_k", "top_p"],
-            "temperature": 0 if cold else parameters["temperature"],
-            "top_k": parameters["top_k"],
-            "top_p": parameters["top_p"],
+        always = {
             "repeat_penalty": parameters["repetition_penalty"],
             "repeat_last_n": self.window,
             "seed": parameters["seed"] % RANDOM_SEED,
+        }
+        if parameters["temperature"] < COLDEST:  # no need to weigh the whole vocabulary
+            return {"samplers": ["penalties", "top_k"], "top_k": 1, **always}
+        return {
+            # In this order transformers applies them too.
+            "samplers": ["penalties", "temperature", "top_k", "top_p"],
+            "temperature": parameters["temperature"],
+            "top_k": parameters["top_k"],
+            "top_p": parameters["top_p"],
+            **always,
         }
 
     def read(self, prompt: list[int]) -> Callable[[Sequence[Tokens]], list[Following]]:
