@@ -2,7 +2,8 @@
 
 No weights can be had offline, but what a model of such a size costs does not depend on them. Each is made once in a
 temporary folder and then run in a process of its own: through the project's task (load, answer, first piece of a
-stream, cancel), and with transformers or diffusers alone (load, answer). Nothing else should run on the machine.
+stream, cancel), and with transformers or diffusers alone (load, answer). Loading includes the imports. Nothing else
+should run on the machine.
 """
 
 import argparse
@@ -75,21 +76,18 @@ def _ended(job: Any) -> None:
 
 def alone(name: str, folder: Path, repeats: int) -> dict[str, float]:
     """Through transformers or diffusers alone, with the same settings."""
-    import torch
-
-    full = MODELS[name]
+    full, started = MODELS[name], time.perf_counter()
     if not full.model:
         from diffusers import DiffusionPipeline
 
-        started = time.perf_counter()
         pipeline = DiffusionPipeline.from_pretrained(folder)
         loaded = time.perf_counter() - started
         pipeline.set_progress_bar_config(disable=True)
         steps = {"num_inference_steps": 1, "guidance_scale": 0.0}
         return {"load": loaded, "answer": median_of(lambda: pipeline(full.row["prompt"], **steps), repeats)}
+    import torch
     import transformers
 
-    started = time.perf_counter()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = getattr(transformers, full.model).from_pretrained(folder).eval()
     loaded = time.perf_counter() - started
