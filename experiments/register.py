@@ -19,10 +19,13 @@ def main(argv: Sequence[str] | None = None) -> RegisterResult | None:
 
         print_search(config)
         return None
-    # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
+    from experiments.registration.choice import choices
+
+    chosen = choices(config)
+    # torch and MLflow take seconds to load: after what the user gave, so that --help and mistakes answer at once.
     from experiments.registration.run import register
 
-    return register(config)
+    return register(config, chosen)
 
 
 if __name__ == "__main__":

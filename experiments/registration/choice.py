@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.config import ConfigError
+from experiments.config import PRETRAINED_TASKS, ConfigError, RegisterConfig
 from tasks.base import ModelFolderError, short
-from tasks.catalog import CatalogModel, catalog
+from tasks.catalog import CatalogError, CatalogModel, catalog
 from tasks.engines.gguf import read_gguf
 from tasks.hub.checks import GGUF, cached_repository, check_folder
 from tasks.hub.names import Source, parse
@@ -34,6 +34,24 @@ class Choice:
     variant: str = ""
     entry: CatalogModel | None = None
     starter: bool = False
+
+
+def choices(config: RegisterConfig) -> dict[str, Choice]:
+    """The model of each task that a configuration asks for; those of packages come first.
+
+    Raises ConfigError for what can be none.
+    """
+    tasks = PRETRAINED_TASKS if config.task == "all" else (config.task,)
+    if len(tasks) > 1 and (config.model not in (AUTO, HUB) or config.revision is not None):
+        raise ConfigError(
+            f"model is {config.model!r} for all tasks; valid: auto or hub (and revision auto), or a single task with it"
+        )
+    try:
+        found = {task: choose(task, config.model, config.revision) for task in tasks}
+    except CatalogError as error:
+        raise ConfigError(str(error)) from error
+    # Those in packages are there in seconds; who sets everything up may chat while the others are being registered.
+    return dict(sorted(found.items(), key=lambda one: not isinstance(one[1].source, PackageSource)))
 
 
 def choose(task: str, model: str, revision: str | None) -> Choice:

@@ -51,7 +51,9 @@ class RegisterResult:
         lines = [HEADER, *(outcome.columns() for outcome in self.outcomes)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER) - 1)]
         others = [outcome.decision for outcome in self.outcomes if outcome.decision and not outcome.champion]
-        return "\n".join([*(_line(line, widths) for line in lines), *others])
+        done = [outcome.task for outcome in self.outcomes if not outcome.failure]
+        last = f"{len(done)} of {len(self.outcomes)} registered: {', '.join(done)}" if done else "nothing is registered"
+        return "\n".join([*(_line(line, widths) for line in lines), *others, last])
 
     def check(self) -> None:
         """Raise TrainingError, naming them, if some tasks failed."""

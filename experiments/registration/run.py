@@ -2,23 +2,22 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.config import PRETRAINED_TASKS, ConfigError, RegisterConfig, TrainingError
+from experiments.config import ConfigError, RegisterConfig, TrainingError
 from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
 from experiments.evaluation.tasks import TASK_METRICS, NoMetricError, evaluate, sample_rows
-from experiments.registration.choice import AUTO, HUB, Choice, choose
+from experiments.registration.choice import AUTO, Choice
 from experiments.registration.folder import Origin, make_folder
 from experiments.registration.promotion import decide, score_tags
 from experiments.registration.report import Outcome, RegisterResult
 from experiments.tracking.run import Tracker, git_commit, tracked_run
 from tasks import open_task, registry
 from tasks.base import ModelFolderError, Task, TaskInputError, first_line
-from tasks.catalog import CatalogError
 from tasks.disk import full_disk
 from tasks.engines.devices import pick_device
 from tasks.runs import StoreUnreachableError
@@ -28,27 +27,30 @@ EXPERIMENT = "register"
 ARTIFACT = "model"
 
 
-def register(config: RegisterConfig) -> RegisterResult:
-    """Register a model for each task asked for, and print what happened.
+def register(config: RegisterConfig, chosen: Mapping[str, Choice]) -> RegisterResult:
+    """Register the chosen model of each task, and print what happened.
 
-    Raises ConfigError before any run for what the user gave and cannot be, and TrainingError at the end if a task was
-    not registered; the others then are.
+    Raises ConfigError before any run for a device that is not there, and TrainingError at the end if a task was not
+    registered; the others then are.
     """
-    tasks = PRETRAINED_TASKS if config.task == "all" else (config.task,)
-    choices = _choices(config, tasks)
+    try:
+        pick_device(config.device)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     # Several tasks are nested under one run; a single one is the run.
-    several = len(tasks) > 1
+    several = len(chosen) > 1
     with tracked_run(EXPERIMENT) if several else nullcontext() as parent:
         if parent is not None:
             tags = {"task": "all", "git_commit": git_commit()}
             parent.start("all tasks", "Pretrained models, one for each task.", _params(config), tags)
         outcomes = []
-        for number, task in enumerate(tasks, start=1):
-            print(f"[{number}/{len(tasks)}] {task}: {_words(choices[task])}", flush=True)
-            outcomes.append(_outcome(task, choices[task], config, parent.run_id if parent else None))
+        for number, (task, choice) in enumerate(chosen.items(), start=1):
+            print(f"[{number}/{len(chosen)}] {task}: {_words(choice)}", flush=True)
+            outcomes.append(_outcome(task, choice, config, parent.run_id if parent else None))
             give_memory_back()
         result = RegisterResult(tuple(outcomes))
-        print(result.table())
+        if several or not outcomes[0].failure:
+            print(result.table())
         result.check()
     return result
 
@@ -56,18 +58,6 @@ def register(config: RegisterConfig) -> RegisterResult:
 def _params(config: RegisterConfig) -> dict[str, Any]:
     """The configuration as the user would type it."""
     return {name: AUTO if value is None else value for name, value in config.model_dump().items()}
-
-
-def _choices(config: RegisterConfig, tasks: tuple[str, ...]) -> dict[str, Choice]:
-    if len(tasks) > 1 and (config.model not in (AUTO, HUB) or config.revision is not None):
-        raise ConfigError(
-            f"model is {config.model!r} for all tasks; valid: auto or hub (and revision auto), or a single task with it"
-        )
-    try:
-        pick_device(config.device)
-        return {task: choose(task, config.model, config.revision) for task in tasks}
-    except (ValueError, CatalogError) as error:
-        raise ConfigError(str(error)) from error
 
 
 def _words(choice: Choice) -> str:

@@ -13,6 +13,7 @@ from ui.plain import escaped, escaped_html
 # Where no space goes between a text and the word that follows: after white space and opening marks.
 JOINED = re.compile(r"[\s(\[{“‘«¿¡]$")
 TINT = "rgba(61,125,219,0.3)"  # dark and light text can be read on it, on a dark and a light ground
+MUCH = 0.5  # of the probability, that is not among the candidates
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 
@@ -39,6 +40,9 @@ class NextWordPanel(Panel):
         if result["truncated"]:
             st.caption("The text was too long; only its end was used.")
         draw_candidates(self, row["text"], result["candidates"], key)
+        rest = 1 - sum(one["probability"] for one in result["candidates"])
+        if result["candidates"] and rest > MUCH:
+            st.caption(f"The other {rest:.0%} are marks, the end of the text, and rarer words.")
 
 
 def draw_candidates(panel: Panel, text: str, candidates: Sequence[Mapping[str, Any]], key: str) -> None:
@@ -47,7 +51,7 @@ def draw_candidates(panel: Panel, text: str, candidates: Sequence[Mapping[str, A
     for number, one in enumerate(candidates):
         name = f"{key}-word-{number}"
         st.button(
-            f"{escaped(one['word'])} · {one['probability']:.1%}",
+            f"{escaped(one['word'])} · {share(one['probability'])}",
             key=name,
             width="stretch",
             disabled=panel.ask is None,
@@ -61,6 +65,11 @@ def draw_candidates(panel: Panel, text: str, candidates: Sequence[Mapping[str, A
         )
     if rules:
         st.html(f"<style>{''.join(rules)}</style>")
+
+
+def share(probability: float) -> str:
+    """A probability as it is read: none that is possible is 0.0%."""
+    return f"{probability:.1%}" if probability >= 0.0005 else "< 0.1%"
 
 
 def appended(text: str, word: str) -> str:

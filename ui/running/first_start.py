@@ -18,20 +18,25 @@ class FirstStep:
 
 def first_steps() -> list[FirstStep]:
     """The programs that fill an empty registry offline."""
-    steps = [
-        FirstStep("cnn", "LeNet-5, trained on handwritten digits"),
-        FirstStep("seq2seq", "an encoder-decoder with attention, trained to reverse sequences"),
-    ]
+    steps = []
     here = [task for task in PRETRAINED_TASKS if catalog()[task].ready_offline]
     if len(here) == len(PRETRAINED_TASKS):  # one program for all loads its libraries once
         steps.append(
-            FirstStep("register", "a small model for each of the seven tasks of text and pictures", {"task": "all"})
+            FirstStep(
+                "register",
+                "a small model for each of the seven tasks of text and pictures; a chat model comes first",
+                {"task": "all"},
+            )
         )
     else:
         steps += [
             FirstStep("register", f"{task}: a small model that is on this machine", {"task": task}) for task in here
         ]
-    return steps
+    return [
+        *steps,
+        FirstStep("cnn", "LeNet-5, trained on handwritten digits"),
+        FirstStep("seq2seq", "an encoder-decoder with attention, trained to reverse sequences"),
+    ]
 
 
 def first_processes() -> list[tuple[FirstStep, Process]]:

@@ -192,7 +192,7 @@ def _draw_other(values: Mapping[str, str]) -> None:
     with st.container(border=True):
         st.markdown("**Another model**")
         model = st.text_input(
-            "Id on the Hugging Face Hub (owner/name), or a folder",
+            "Id on the Hugging Face Hub (owner/name), a folder, or a .gguf file",
             key="models-other",
             max_chars=500,
             persist_state="session",

@@ -30,7 +30,7 @@ else:
         task_page.ASK: task_page.draw_ask,
         task_page.BATCH: task_page.draw_batch,
         task_page.HISTORY: task_page.draw_history,
-        task_page.LEADERBOARD: task_page.draw_leaderboard,
+        **({} if chosen.page else {task_page.LEADERBOARD: task_page.draw_leaderboard}),
     }
     tabs = st.tabs(list(draws), key=task_page.TAB, on_change="rerun")
     # Only the open one is drawn: an answer that is being written keeps the first one busy.
