@@ -11,6 +11,7 @@ from tasks.registry import RegisteredVersion
 from tasks.runs import StoreUnreachableError
 from tasks.runs.attachments import AnswerTooLargeError
 from tasks.runs.votes import Choice, Vote, log_vote, read_votes
+from ui.answers.answering import settle
 from ui.answers.asking import Asking
 from ui.plain import escaped, inert_cell, visible
 
@@ -56,8 +57,7 @@ def draw_vote(askings: Sequence[Asking]) -> None:
     if len(askings) != 2 or not all(one.hidden and one.over for one in askings):
         return
     if any(one.result is None for one in askings):
-        for one in askings:
-            one.hidden = False
+        _reveal(askings)
         st.rerun()
     st.subheader("Which answer is better?")
     with st.container(horizontal=True):
@@ -70,7 +70,15 @@ def draw_vote(askings: Sequence[Asking]) -> None:
     )
 
 
+def _reveal(askings: Sequence[Asking]) -> None:
+    for one in askings:
+        one.hidden = False
+    settle(askings)
+
+
 def _vote(left: Asking, right: Asking, choice: Choice) -> None:
+    if not left.hidden:  # the second click of a double-click
+        return
     vote = Vote(left.task, left.reference, right.reference, choice)
     answers = {"left": dict(left.result or {}), "right": dict(right.result or {})}
     try:
@@ -78,7 +86,7 @@ def _vote(left: Asking, right: Asking, choice: Choice) -> None:
     except (StoreUnreachableError, AnswerTooLargeError) as error:
         st.session_state[NOTE] = (False, f"Your vote was not kept, please try again: {error}")
         return
-    left.hidden = right.hidden = False
+    _reveal((left, right))
     better = {"left": f"{left.model} is better", "right": f"{right.model} is better"}.get(choice, choice)
     st.session_state[NOTE] = (True, f"Your vote is kept: {better}.")
     _votes.clear()
