@@ -81,7 +81,7 @@ def _choose_columns(found: "pd.DataFrame") -> list[str]:
 
 
 def matching(found: "pd.DataFrame", text: str) -> "pd.DataFrame":
-    """The runs that have a text in their name, id, experiment or a parameter, in whatever case."""
+    """The runs that have a text in their name, id, experiment or a parameter, ignoring case."""
     if not text:
         return found
     columns = [name for name in found if name in ("run_id", "experiment", NAME) or str(name).startswith("params.")]

@@ -66,7 +66,7 @@ def _draw_facts(run: "Run") -> None:
         st.error(escaped(tags["error"]), icon=":material/error:")
     with st.container(horizontal=True):
         if parent := tags.get("mlflow.parentRunId"):
-            open_link(parent, "The run that it is part of")
+            open_link(parent, "Parent run")
         for one in versions():
             if one.run_id == info.run_id:
                 st.page_link(
@@ -112,7 +112,7 @@ def _draw_nested(run: "Run") -> None:
     found = all_runs()
     below = found.loc[found[PARENT] == run.info.run_id] if PARENT in found else None
     if below is not None and not below.empty:
-        st.header("Its runs")
+        st.header("Child runs")
         draw_table(below, [name for name in NESTED if name in below], f"nested-{run.info.run_id}")
 
 
