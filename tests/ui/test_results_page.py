@@ -141,8 +141,9 @@ def test_a_cell_of_the_confusion_matrix_opens_its_pictures(empty_tool, page) -> 
     assert any("There are none" in one.value for one in app.caption)
 
 
-def test_the_page_of_a_run_that_is_training_follows_it(empty_tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_id = MlflowClient().create_run("0").info.run_id
+def test_the_page_of_a_run_that_is_training_follows_it(empty_tool, page) -> None:
+    client = MlflowClient()
+    run_id = client.create_run(client.create_experiment("cnn", (empty_tool / "artifacts").as_uri())).info.run_id
     app = run_page(page, run_id)
     assert "Curves" not in [one.value for one in app.header]
     log_training(run_id=run_id)
