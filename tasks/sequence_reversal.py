@@ -103,7 +103,7 @@ class ReversalParameters(Parameters):
     """Of sequence reversal."""
 
     beam_width: int = option(1, "hypotheses kept while decoding; 1 = greedy", ge=1, le=16)
-    alternatives: int = option(0, "how many candidates of each step are told, with their probabilities", ge=0, le=10)
+    alternatives: int = option(0, "number of candidates returned for each step, with their probabilities", ge=0, le=10)
 
 
 class SequenceReversal(Task):

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any
 
+from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasks.base import short
 from tasks.serve.settings import SettingsError
@@ -41,7 +42,7 @@ class OwnOrigin:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault = self._fault(scope) if scope["type"] in ("http", "websocket") else None
         if fault is None:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _framing_own_only(send) if scope["type"] == "http" else send)
             return
         _tell(fault)
         if scope["type"] == "websocket":
@@ -65,6 +66,17 @@ class OwnOrigin:
     def _is_own_name(self, host: str) -> bool:
         """A name that an attacker chose can lead here; an address is where the visitor wanted to go."""
         return _is_address(host) or host == "localhost" or host in self.names
+
+
+def _framing_own_only(send: Send) -> Send:
+    """Have browsers show no other origin in a frame: a sandbox lets the links of a report in it lead there."""
+
+    async def framing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).append("content-security-policy", "frame-src 'self'")
+        await send(message)
+
+    return framing
 
 
 def _same(one: Place, other: Place) -> bool:

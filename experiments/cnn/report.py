@@ -20,7 +20,8 @@ from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
 from tasks.image_classification import ClassifierConfig, save_classifier
 
-PICTURES_A_CELL = 16  # of the pictures that are kept of each kind of mistake: 5 MB at most for CIFAR-10
+# Pictures that are kept of each kind of mistake, and of all together: 5 MB at most for CIFAR-10, before compression.
+PICTURES_A_CELL, PICTURE_BYTES = 16, 20 * 10**6
 
 
 def test(training: CnnTraining, network: nn.Module, best: int, folder: Path) -> Metrics:
@@ -61,20 +62,24 @@ def write_report(folder: Path, training: CnnTraining, predictions: Predictions, 
     plots.save_confusion_matrix(figures / "confusion_matrix.png", matrix, classes, f"{title}: test images")
     plots.save_per_class(figures / "per_class.png", report, classes, f"{title}: test images")
     pixels = data.test.images.permute(0, 2, 3, 1).cpu().numpy()
-    wrong = surest_mistakes(labels, predictions.probabilities)
+    wrong = surest_mistakes(labels, predictions.probabilities, PICTURE_BYTES // pixels[0].nbytes)
     np.savez_compressed(reports / "test_mistakes.npz", index=wrong, pixels=pixels[wrong])
     plots.save_mistakes(figures / "mistakes.png", pixels, labels, predictions.probabilities, classes)
 
 
-def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Indices of wrong answers, the surest first: at most PICTURES_A_CELL of each cell of the confusion matrix."""
+def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
+    """Indices of at most `most` wrong answers, up to PICTURES_A_CELL of each cell of the confusion matrix.
+
+    First the surest of every cell, then its second, so that where there are too many every cell has some.
+    """
     import pandas as pd
 
     predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     order = np.argsort(-sure, kind="stable")
     wrong = order[predicted[order] != labels[order]]
     cells = pd.DataFrame({"true": labels[wrong], "predicted": predicted[wrong]}, index=wrong)
-    return cells.groupby(["true", "predicted"]).head(PICTURES_A_CELL).index.to_numpy()
+    places = cells.groupby(["true", "predicted"]).cumcount()
+    return places[places < PICTURES_A_CELL].sort_values(kind="stable").index[:most].to_numpy()
 
 
 def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predictions: Predictions) -> None:

@@ -1,5 +1,6 @@
 """What models answered to the same rows, kept in MLflow as an evaluation: a run with a table."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from tasks.runs.store import open_store, readable_errors
 from tasks.runs.traces import find_experiment
 
 EXPERIMENT, TABLE = "evaluations", "evaluation.json"
+NOT_IN_NAMES = re.compile(r"[^\w./: -]")  # of metrics
 
 
 def log_evaluation(
@@ -21,17 +23,23 @@ def log_evaluation(
 ) -> str:
     """Log rows as a table that MLflow's page of evaluations shows beside those of other runs; gives the run's id.
 
-    Raises StoreUnreachableError.
+    Args: metrics: by name; what MLflow allows in none becomes an underscore.
+
+    Raises StoreUnreachableError; the run, if there is one by then, is marked as FAILED where the store still answers.
     """
     with readable_errors():
         client = open_store()
         tags = {"mlflow.runName": name, "task": task, "entry_point": "batch"}
         run_id = client.create_run(find_experiment(client, EXPERIMENT, create=True) or "", tags=tags).info.run_id
-        client.log_batch(
-            run_id,
-            [Metric(key, value, 0, 0) for key, value in metrics.items()],
-            [Param(key, str(value)) for key, value in settings.items()],
-        )
-        client.log_table(run_id, pd.DataFrame(list(rows)), TABLE)
+        try:
+            client.log_batch(
+                run_id,
+                [Metric(NOT_IN_NAMES.sub("_", key), value, 0, 0) for key, value in metrics.items()],
+                [Param(key, str(value)) for key, value in settings.items()],
+            )
+            client.log_table(run_id, pd.DataFrame(list(rows)), TABLE)
+        except Exception:
+            client.set_terminated(run_id, "FAILED")
+            raise
         client.set_terminated(run_id)
     return run_id

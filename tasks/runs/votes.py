@@ -1,6 +1,6 @@
-"""Which of two answers a person found better, without knowing whose they were: traces in the experiment `votes`.
+"""Which of two answers the user preferred, without knowing whose they were: traces in the experiment `votes`.
 
-A vote is the trace of the question with both answers, and an assessment by a person, as MLflow keeps evaluation data.
+A vote is the trace of the question with both answers, and an assessment by a human, as MLflow keeps evaluation data.
 """
 
 from collections.abc import Mapping

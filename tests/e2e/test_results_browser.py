@@ -2,7 +2,9 @@
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tasks.runs.listing import runs_table
 from tasks.runs.trainings import classifier_predictions
 from tests.conftest import PROJECT_ROOT
 from tests.support.browsing import ANSWER_MS, NARROW, WIDE, browser, drawn, tool_running
+from tests.support.logged_trainings import log_comparison
 from tests.support.small_platform import add_texts, registering
 
 pytestmark = pytest.mark.full
@@ -124,6 +127,42 @@ def test_a_comparison_is_started_read_and_found_again(
             assert not other.get_by_text("This page failed").count()
             save(other, f"{name}-{path.partition('=')[2][:4] or path}")
     page.close()
+
+
+def test_a_report_leads_nowhere(chromium: Any, address: str, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        where = f"http://127.0.0.1:{elsewhere.server_port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+        mlflow.set_tracking_uri(f"sqlite:///{database}")
+        run_id = log_comparison(
+            "links",
+            f"<img src={where}/image><script>fetch('{where}/script')</script>"
+            f"<meta http-equiv=refresh content='0;url={where}/refresh'>"
+            + "".join(f"<p><a target={name} href={where}/{name}>{name}</a>" for name in ("_blank", "_top", "_self")),
+        )
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        page = chromium.new_page(viewport=WIDE)
+        page.goto(f"{address}/run?run={run_id}")
+        drawn(page)
+        report = page.frame_locator("iframe[title='Report reports/comparison.html']")
+        for name in ("_blank", "_top", "_self"):
+            report.get_by_role("link", name=name).click()
+        report.get_by_text("blocked").first.wait_for(
+            state="attached", timeout=ANSWER_MS
+        )  # by the browser, which says so
+        page.get_by_role("link", name="All runs").first.click()
+        drawn(page)
+        page.close()
+        elsewhere.shutdown()
+    assert not asked
 
 
 def test_two_models_are_compared_blindly(chromium: Any, address: str, save: Callable[[Any, str], None]) -> None:

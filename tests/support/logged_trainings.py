@@ -23,11 +23,15 @@ def log_training(
     parent: str = "",
     tags: dict[str, str] | None = None,
     reports: bool = True,
+    run_id: str = "",
     **settings: str,
 ) -> str:
-    """Log a finished training of a classifier; the best epoch is the one with the highest of `validation`."""
+    """Log a finished training of a classifier; the best epoch is the one with the highest of `validation`.
+
+    Args: run_id: of a run that was begun; "" begins one.
+    """
     client = MlflowClient()
-    run_id = client.create_run(_experiment(client)).info.run_id
+    run_id = run_id or client.create_run(_experiment(client)).info.run_id
     best = 1 + int(np.argmax(validation))
     metrics = [
         Metric(name, value, 0, epoch)

@@ -5,11 +5,12 @@ import random
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Feedback
 
 from tasks.runs import StoreUnreachableError
 from tasks.runs.votes import Vote, read_votes
 from tests.ui.test_tasks_page import button, fine, opened, words
-from ui.answers.blind import standings
+from ui.answers.blind import _vote, standings
 
 TASK = "story-completion"
 NAMES = ("tiny gpt2", "tiny llama")
@@ -44,10 +45,11 @@ def test_names_are_hidden_until_the_vote_which_mlflow_keeps(tool, page) -> None:
     assert not [one for one in app.button if one.label in ("Left", "Tie")]  # nobody votes twice on the same
     assert read_votes(TASK) == [Vote(TASK, left.reference, right.reference, "left")]
     assert read_votes("summarization") == []
-    [trace] = mlflow.search_traces(
-        locations=[MlflowClient().get_experiment_by_name("votes").experiment_id], return_type="list"
-    )
+    experiment = MlflowClient().get_experiment_by_name("votes")
+    assert experiment is not None
+    [trace] = mlflow.search_traces(locations=[experiment.experiment_id], return_type="list")
     [assessment] = trace.info.assessments
+    assert isinstance(assessment, Feedback)
     assert (assessment.name, assessment.value, assessment.source.source_type) == ("preference", "left", "HUMAN")
     assert trace.data.spans[0].outputs["right"]["completion"] == right.result["completion"]
 
@@ -55,6 +57,23 @@ def test_names_are_hidden_until_the_vote_which_mlflow_keeps(tool, page) -> None:
     table = fine(app.run()).dataframe[0].value
     assert list(table["Won"]) == [1, 0] and left.reference in table["Model"][0]
     assert list(table["Win rate"]) == [100, 0] and 20 < table["Low"][0] < 21  # Wilson's interval of 1 of 1
+
+
+def test_the_history_gets_the_answers_after_the_vote(tool, page) -> None:
+    app = answered(page)
+    assert "history" not in app.session_state
+    left, right = asked = app.session_state["tasks-askings"][TASK]
+    button(app, "Both are bad").click().run()
+    assert {one.id for one in fine(app).session_state["history"]} == {one.id for one in asked}
+    _vote(left, right, "left")  # the second click of a double-click
+    assert [vote.choice for vote in read_votes(TASK)] == ["both bad"]
+
+
+def test_the_history_gets_answers_that_are_left_without_a_vote(tool, page) -> None:
+    app = answered(page)
+    asked = [*app.session_state["tasks-askings"][TASK]]
+    button(app, "Run").click().run()
+    assert {one.id for one in fine(app).session_state["history"]} == {one.id for one in asked}
 
 
 def test_a_vote_that_is_not_kept_can_be_given_again(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from mlflow import MlflowClient
 
 from tasks.runs.listing import runs_table
 from tests.support.logged_trainings import log_comparison, log_training
 from ui.results.report_frame import HEAD, HTML
+from ui.results.training_runs import curves_of, run_and_files
 
 
 def run_page(page, run_id: str):
@@ -54,6 +56,15 @@ def test_runs_of_all_experiments_are_filtered_searched_and_opened(empty_tool, pa
     app.session_state["all-runs"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
     app.run()
     assert app.title[0].value == "resnet20 on mnist, seed 0" and app.query_params["run"] == other
+
+
+def test_a_run_that_begins_meanwhile_does_not_move_the_tick(empty_tool, page) -> None:
+    ticked = log_training()
+    app = page("results")
+    log_training(seed=1)
+    st.cache_data.clear()
+    app.session_state["all-runs"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    assert app.run().query_params["run"] == ticked
 
 
 def test_the_table_links_to_mlflow_where_its_address_is_known(empty_tool, page, monkeypatch) -> None:
@@ -128,6 +139,18 @@ def test_a_cell_of_the_confusion_matrix_opens_its_pictures(empty_tool, page) -> 
     assert not app.image and any("right answers" in one.value for one in app.caption)
     click(1, "owl")
     assert any("There are none" in one.value for one in app.caption)
+
+
+def test_the_page_of_a_run_that_is_training_follows_it(empty_tool, page) -> None:
+    client = MlflowClient()
+    run_id = client.create_run(client.create_experiment("cnn", (empty_tool / "artifacts").as_uri())).info.run_id
+    app = run_page(page, run_id)
+    assert "Curves" not in [one.value for one in app.header]
+    log_training(run_id=run_id)
+    run_and_files.clear()
+    curves_of.clear()
+    shown = [one.value for one in app.run().header]
+    assert "Curves" in shown and "Confusion matrix" in shown
 
 
 def test_runs_without_their_files_have_a_page(empty_tool, page, store: Path) -> None:

@@ -103,19 +103,24 @@ def leave(askings: list[Asking]) -> None:
     It ends before its next token or step, and what there is of it then reaches the history by `settle`.
     """
     stop(askings)
+    for one in askings:
+        one.hidden = False  # nobody will vote any more
     st.session_state.setdefault(LEFT, []).extend(askings)
     askings.clear()
     settle()
 
 
 def settle(askings: Sequence[Asking] | None = None) -> None:
-    """Hand answers that are over to the history, once each: these, or all of this visitor's."""
+    """Hand answers that are over to the history, once each: these, or all of this visitor's.
+
+    Hidden ones wait for their vote: the history names the models.
+    """
     left: list[Asking] = st.session_state.setdefault(LEFT, [])
     if askings is None:
         askings = [*left, *(one for several in st.session_state.get(ASKINGS, {}).values() for one in several)]
     for one in askings:
         one.update()
-        if one.over and not one.told:
+        if one.over and not one.told and not one.hidden:
             one.told = True
             if one.result is not None or one.events:
                 on_answer(one)

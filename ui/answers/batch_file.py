@@ -1,4 +1,4 @@
-"""A person's CSV read as rows of a task, with what is wrong with it said in words. No Streamlit here."""
+"""The user's CSV read as rows of a task; what is wrong with it is a one-line error. No Streamlit here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

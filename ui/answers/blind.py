@@ -11,6 +11,7 @@ from tasks.registry import RegisteredVersion
 from tasks.runs import StoreUnreachableError
 from tasks.runs.attachments import AnswerTooLargeError
 from tasks.runs.votes import Choice, Vote, log_vote, read_votes
+from ui.answers.answering import settle
 from ui.answers.asking import Asking
 from ui.plain import escaped, inert_cell, visible
 
@@ -36,7 +37,7 @@ def choose_blind(models: Sequence[RegisteredVersion], task: str) -> list[Registe
     """Draw the choice of the models that may answer, and give two of them in a random order; [] for too few."""
     by_key = {one.key: one for one in models}
     chosen = st.multiselect(
-        "Models, of which two answer",
+        "Models to draw two from",
         list(by_key),
         default=list(by_key)[:2],
         format_func=lambda key: visible(f"{by_key[key].model} ({key})"),
@@ -46,18 +47,17 @@ def choose_blind(models: Sequence[RegisteredVersion], task: str) -> list[Registe
     if len(chosen) < 2:
         st.caption("Choose at least two.")
         return []
-    return [by_key[key] for key in random.sample(chosen, 2)]  # no secret
+    return [by_key[key] for key in random.sample(chosen, 2)]
 
 
 def draw_vote(askings: Sequence[Asking]) -> None:
-    """Below two answers without names: which is better? Once that is said, or one failed, the names are shown."""
+    """Below two answers without names: which is better? After the vote, or when one failed, the names are shown."""
     if said := st.session_state.pop(NOTE, None):
         (st.success if said[0] else st.error)(escaped(said[1]))
     if len(askings) != 2 or not all(one.hidden and one.over for one in askings):
         return
     if any(one.result is None for one in askings):
-        for one in askings:
-            one.hidden = False
+        _reveal(askings)
         st.rerun()
     st.subheader("Which answer is better?")
     with st.container(horizontal=True):
@@ -65,12 +65,20 @@ def draw_vote(askings: Sequence[Asking]) -> None:
             key = f"vote-{choice}-{askings[0].id}"
             st.button(label, key=key, on_click=_vote, args=(*askings, choice))
     st.caption(
-        "Then you see who wrote which. The vote is kept in MLflow with the question and both answers: everyone who "
-        "uses this MLflow can read it."
+        "Then you see which model wrote which. The vote is kept in MLflow with the question and both answers: everyone "
+        "who uses this MLflow can read it."
     )
 
 
+def _reveal(askings: Sequence[Asking]) -> None:
+    for one in askings:
+        one.hidden = False
+    settle(askings)
+
+
 def _vote(left: Asking, right: Asking, choice: Choice) -> None:
+    if not left.hidden:  # the second click of a double-click
+        return
     vote = Vote(left.task, left.reference, right.reference, choice)
     answers = {"left": dict(left.result or {}), "right": dict(right.result or {})}
     try:
@@ -78,14 +86,14 @@ def _vote(left: Asking, right: Asking, choice: Choice) -> None:
     except (StoreUnreachableError, AnswerTooLargeError) as error:
         st.session_state[NOTE] = (False, f"Your vote was not kept, please try again: {error}")
         return
-    left.hidden = right.hidden = False
+    _reveal((left, right))
     better = {"left": f"{left.model} is better", "right": f"{right.model} is better"}.get(choice, choice)
     st.session_state[NOTE] = (True, f"Your vote is kept: {better}.")
     _votes.clear()
 
 
 def draw_leaderboard(task: str, models: Iterable[RegisteredVersion]) -> None:
-    """The models of a task by how often their answers were found better. Raises StoreUnreachableError."""
+    """The models of a task by how often their answers were preferred. Raises StoreUnreachableError."""
     votes = _votes(task)
     if not votes:
         st.info("Nobody has voted on this task yet: switch on “Blind A/B” under Ask.", icon=":material/how_to_vote:")
@@ -104,7 +112,7 @@ def draw_leaderboard(task: str, models: Iterable[RegisteredVersion]) -> None:
     count = "1 blind vote" if len(votes) == 1 else f"{len(votes):,} blind votes"
     st.caption(
         f"{count}. Win rate: of the votes that were decided. Low and high: its 95 % interval (Wilson); models whose "
-        "intervals overlap cannot be told apart. Who faced weaker opponents stands higher."
+        "intervals overlap cannot be told apart. A model that faced weaker opponents ranks higher."
     )
 
 

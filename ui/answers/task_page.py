@@ -190,7 +190,7 @@ def draw_history(panel: Panel, _version: RegisteredVersion, _models: Sequence[Re
 
 
 def draw_leaderboard(panel: Panel, _version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> None:
-    """How often the models' answers were found better in blind comparisons."""
+    """How often the models' answers were preferred in blind comparisons."""
     with errors_in_words("leaderboard"):
         blind_votes.draw_leaderboard(panel.task, models)
 

@@ -111,6 +111,6 @@ def offer_light_on_black(picture: str, image: str) -> None:
             "Make it light on black",
             key=f"{picture}-invert",
             icon=":material/invert_colors:",
-            help="This model was trained on light things on a black ground, and knows no other.",
+            help="This model was trained on light objects on a black background only.",
             on_click=lambda: keep(picture, png(light_on_black(gray))),
         )

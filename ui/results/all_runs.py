@@ -81,10 +81,12 @@ def _choose_columns(found: "pd.DataFrame") -> list[str]:
 
 
 def matching(found: "pd.DataFrame", text: str) -> "pd.DataFrame":
-    """The runs that have a text in their name, id, experiment or a parameter, in whatever case."""
+    """The runs that have a text in their name, id, experiment or a parameter, ignoring case."""
+    if not text:
+        return found
     columns = [name for name in found if name in ("run_id", "experiment", NAME) or str(name).startswith("params.")]
-    texts = found[columns].astype(str).agg("\n".join, axis=1)
-    return found.loc[texts.str.contains(text, case=False, regex=False)] if text else found
+    texts = found[columns].fillna("").astype(str).agg("\n".join, axis=1)
+    return found.loc[texts.str.contains(text, case=False, regex=False)]
 
 
 def listed(found: "pd.DataFrame") -> "pd.DataFrame":
@@ -110,6 +112,10 @@ def draw_table(found: "pd.DataFrame", more: Sequence[str], key: str) -> None:
         table[title if title not in table else name] = found[name].map(inert_cell)
     if known_mlflow_ui():
         table["MLflow"] = [run_link(*ids) for ids in zip(found["run_id"], found["experiment_id"], strict=True)]
+    ids = list(found["run_id"])
+    # A tick counts the rows that the browser shows: those of the last drawing, however many runs have begun since.
+    shown = st.session_state.get(f"{key}-shown", ids)
+    st.session_state[f"{key}-shown"] = ids
     chosen = st.dataframe(
         table,
         hide_index=True,
@@ -124,7 +130,7 @@ def draw_table(found: "pd.DataFrame", more: Sequence[str], key: str) -> None:
         },
     )
     if chosen.selection.rows:
-        st.switch_page(PAGE, query_params={"run": found["run_id"].iloc[chosen.selection.rows[0]]})
+        st.switch_page(PAGE, query_params={"run": shown[chosen.selection.rows[0]]})
 
 
 def open_link(run_id: str, label: str = "Open the run") -> None:

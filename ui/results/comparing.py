@@ -265,7 +265,7 @@ def _draw_confusion(line: Line) -> None:
         key=f"compare-confusion-{line.runs[0].run_id}",
         alt=f"Confusion matrix of {line.label}: {right} of {total} test images right",
     )
-    open_link(line.runs[0].run_id, "Its mistakes as pictures")
+    open_link(line.runs[0].run_id, "Misclassified images")
 
 
 def draw_classes(found: Sequence[Line]) -> None:

@@ -28,9 +28,12 @@ SHOW = f"""{{
 TRUE = "true ↓  predicted →"
 
 
-def draw_mistakes(run_id: str) -> None:
-    """The matrix and, below it, the pictures of the cell that was clicked; nothing for runs without predictions."""
-    found = mistakes(run_id)
+def draw_mistakes(run_id: str, ended: int | None) -> None:
+    """The matrix and, below it, the pictures of the cell that was clicked; nothing for runs without predictions.
+
+    Args: ended: when the run ended, in milliseconds.
+    """
+    found = mistakes(run_id, ended)
     if found is None:
         return
     predictions, classes, kept = found

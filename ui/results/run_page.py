@@ -15,7 +15,7 @@ from ui.results.all_runs import PARENT, draw_table, open_link
 from ui.results.charts import by_epoch
 from ui.results.mistakes import draw_mistakes
 from ui.results.report_frame import draw_report
-from ui.results.training_runs import all_runs, file_of, histories
+from ui.results.training_runs import all_runs, curves_of, file_of
 from ui.services import run_link
 from ui.session import versions
 
@@ -36,7 +36,7 @@ def draw_run(run: "Run", files: list[str]) -> None:
     if TABLE in files:
         _draw_evaluation(run.info.run_id)
     _draw_curves(run)
-    draw_mistakes(run.info.run_id)
+    draw_mistakes(run.info.run_id, run.info.end_time)
     _draw_nested(run)
     _draw_numbers(run)
     _draw_figures(run.info.run_id, [path for path in files if path.endswith(".png")])
@@ -66,7 +66,7 @@ def _draw_facts(run: "Run") -> None:
         st.error(escaped(tags["error"]), icon=":material/error:")
     with st.container(horizontal=True):
         if parent := tags.get("mlflow.parentRunId"):
-            open_link(parent, "The run that it is part of")
+            open_link(parent, "Parent run")
         for one in versions():
             if one.run_id == info.run_id:
                 st.page_link(
@@ -91,13 +91,13 @@ def _draw_evaluation(run_id: str) -> None:
     st.header("Answers")
     try:
         content = BytesIO(file_of(run_id, TABLE) or b"")
-        st.dataframe(pd.read_json(content, orient="split", dtype=object), hide_index=True)
+        st.dataframe(pd.read_json(content, orient="split", dtype=object, convert_dates=False), hide_index=True)
     except ValueError:
         st.caption(f"The artifact {TABLE} cannot be read.")
 
 
 def _draw_curves(run: "Run") -> None:
-    found = histories((run.info.run_id,), CURVES)[run.info.run_id]
+    found = curves_of(run.info.run_id, CURVES)
     kinds = [kind for kind in ("loss", "accuracy") if f"val_{kind}" in found]
     if not kinds:
         return
@@ -112,7 +112,7 @@ def _draw_nested(run: "Run") -> None:
     found = all_runs()
     below = found.loc[found[PARENT] == run.info.run_id] if PARENT in found else None
     if below is not None and not below.empty:
-        st.header("Its runs")
+        st.header("Child runs")
         draw_table(below, [name for name in NESTED if name in below], f"nested-{run.info.run_id}")
 
 

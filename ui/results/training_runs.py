@@ -75,7 +75,7 @@ def named_comparisons(run_ids: tuple[str, ...]) -> dict[str, str]:
 
 @st.cache_data(ttl="5s", show_spinner="Reading MLflow")
 def all_runs() -> "pd.DataFrame":
-    """The newest runs of all experiments, as `tasks.runs.runs_table` gives them. Raises StoreUnreachableError."""
+    """The newest runs of all experiments, as `runs_table` gives them. Raises StoreUnreachableError."""
     with readable_errors():
         return runs_table()
 
@@ -98,10 +98,19 @@ def file_of(run_id: str, path: str) -> bytes | None:
             return None
 
 
+@st.cache_data(ttl="5s", max_entries=50, show_spinner=False)
+def curves_of(run_id: str, metrics: tuple[str, ...]) -> dict[str, Curve]:
+    """Curves of a run by metric, also while it is training. Raises StoreUnreachableError."""
+    with readable_errors():
+        return training_curves((run_id,), metrics)[run_id]
+
+
 @st.cache_data(ttl="1h", max_entries=20, show_spinner=False)
-def mistakes(run_id: str) -> "tuple[Predictions, list[str], Mistakes | None] | None":
+def mistakes(run_id: str, ended: int | None) -> "tuple[Predictions, list[str], Mistakes | None] | None":  # noqa: ARG001
     """What a classifier said of the test images, its classes, and pictures of those that it got wrong; None for what
     its run does not have.
+
+    Args: ended: when the run ended: before that, and before it was resumed, it has no predictions yet.
 
     Raises StoreUnreachableError.
     """
