@@ -31,6 +31,7 @@ BLOCKS = {
 }  # fmt: skip
 CONTROL = 3  # the type of tokens such as the end of a turn
 DEFAULT_CONTEXT = 2048
+SHORTEST = 2  # tokens: one that is read, one that is written
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,13 @@ class GgufModel:
     def control_tokens(self) -> dict[int, str]:
         """Tokens that are no text, such as the end of a turn, by their number."""
         kinds = self.metadata.get("tokenizer.ggml.token_type", ())
-        return {number: self.tokens[number] for number, kind in enumerate(kinds) if kind == CONTROL}
+        both = zip(self.tokens, kinds, strict=False)
+        return {number: token for number, (token, kind) in enumerate(both) if kind == CONTROL}
 
     def cache_bytes(self, context: int) -> int:
         """Bytes of the keys and values (fp16) that the model keeps of `context` tokens."""
-        layers, heads = int(self.own("block_count", 0)), np.max(self.own("attention.head_count", 1))
-        pairs = np.max(self.own("attention.head_count_kv", heads))
+        layers, heads = int(self.own("block_count", 0)), int(np.max(self.own("attention.head_count", 1)))
+        pairs = int(np.max(self.own("attention.head_count_kv", heads)))
         width = self.own("embedding_length", 0) / heads
         keys, values = (self.own(f"attention.{name}_length", width) for name in ("key", "value"))
         return int(context * layers * pairs * (keys + values) * 2)
@@ -99,7 +101,7 @@ def read_gguf(path: Path) -> GgufModel:
                 return _Header(path, content, size).read()
     except OSError as error:
         raise ModelFolderError(f"{path} cannot be read: {error.strerror}") from error
-    except (struct.error, IndexError, UnicodeDecodeError, KeyError, OverflowError, RecursionError) as error:
+    except (struct.error, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ModelFolderError(f"{path} is damaged or not all of a GGUF file: its header cannot be read") from error
 
 
@@ -131,7 +133,15 @@ class _Header:
         architecture = metadata.get("general.architecture")
         if not isinstance(architecture, str):
             raise ModelFolderError(f"{self.path} does not say which architecture the model has")
-        return GgufModel(self.path, architecture, parameters, self.size, metadata)
+        model = GgufModel(self.path, architecture, parameters, self.size, metadata)
+        layers = int(model.own("block_count", 1))
+        # llama.cpp ends the whole process at no layers; what cannot be reckoned with is found here too.
+        if model.context_length < SHORTEST or layers < 1 or model.cache_bytes(model.context_length) < 0:
+            raise ModelFolderError(
+                f"{self.path} says that its model reads {model.context_length} tokens and has {layers} layers; "
+                f"valid: at least {SHORTEST} and 1"
+            )
+        return model
 
     def _tensors(self, count: int) -> tuple[int, int]:
         """How many parameters all weights have, and where the last ends, counted from the first."""

@@ -225,7 +225,7 @@ class LlamaModel(LanguageModel):
         every = count > 1  # llama.cpp chooses their slots itself
         with self._slots.take(prompt, needed, cancel, ready=self._ready, least=least, every=every) as (slot, remembers):
             chosen = {"cache_prompt": remembers} if every else {"cache_prompt": remembers, "id_slot": slot}
-            given = {"stream": True, "timings_per_token": True, **order, **chosen}
+            given = {"stream": True, "timings_per_token": True, "return_progress": True, **order, **chosen}
             self._server.complete(given if "messages" in order else {"prompt": prompt, **given}, take)
 
     def _ready(self, alone: bool) -> bool:

@@ -87,6 +87,8 @@ class Conversation:
         """What is given llama.cpp's chunks, and emits them; true ends the work."""
 
         def take(chunk: Delta) -> bool:
+            if "prompt_progress" in chunk:  # nothing is written yet
+                return cancel()
             for choice in chunk["choices"]:
                 mine = self.choices[choice["index"]]
                 mine.add(choice)

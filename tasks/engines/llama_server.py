@@ -21,6 +21,7 @@ from tasks.engines.threads import be_patient
 
 # Longer names of sockets are refused by some systems.
 LONGEST_NAME = 100
+READ_AT_ONCE = 512  # tokens of a prompt, as many as it computes at once; between them others write, or one is cancelled
 
 
 class LlamaRefusalError(ValueError):
@@ -47,6 +48,7 @@ class LlamaServer:
         parameters = xllamacpp.CommonParams()  # pyright: ignore[reportAttributeAccessIssue]
         parameters.model.path = str(path)
         parameters.n_ctx, parameters.n_parallel, parameters.kv_unified = cells, slots, True
+        parameters.n_batch = READ_AT_ONCE
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
         parameters.n_gpu_layers = -1 if gpu else 0
         parameters.cache_ram_mib = 0

@@ -32,7 +32,9 @@ def hub_error(error: Exception, hub_id: str, revision: str = "main") -> ModelFol
     if isinstance(error, ModelFolderError):
         return error
     status = getattr(getattr(error, "response", None), "status_code", None)
-    if status == httpx2.codes.UNAUTHORIZED and "Invalid credentials" in _message(error):
+    # A header holds ASCII, and the client's own words would show a letter of the token.
+    cannot_be_sent = isinstance(error, UnicodeEncodeError) and error.encoding == "ascii"
+    if cannot_be_sent or (status == httpx2.codes.UNAUTHORIZED and "Invalid credentials" in _message(error)):
         return TokenRefusedError("the Hub does not know the token; valid: one of huggingface.co/settings/tokens")
     if isinstance(error, errors.GatedRepoError):
         return ModelFolderError(

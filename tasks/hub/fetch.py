@@ -19,7 +19,6 @@ from tasks.hub.failures import hub_error, quiet_client
 from tasks.hub.repository import Plan, RemoteFile, in_bytes, repository_folder
 from tasks.texts import format_duration
 
-CHUNK = 2**18
 TIMEOUT_S = 20.0  # without a single byte
 TRIES = 5  # in a row that bring nothing
 WINDOW_S = 10.0  # over which the speed is measured
@@ -214,6 +213,6 @@ def _append(url: str, headers: dict[str, Any], out: IO[bytes], meter: _Meter) ->
         if out.tell() and response.status_code == 200:  # it sends all of it anew
             out.truncate(0)
             out.seek(0)
-        for piece in response.iter_bytes(CHUNK):
+        for piece in response.iter_bytes():  # as they come: a size would lose what had come when it breaks off
             out.write(piece)
             meter.at(out.tell())

@@ -1,10 +1,12 @@
 """A language model of some hundred kilobytes as GGUF, and the same one as safetensors."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gguf
+import numpy as np
 import torch
 
 from tests.support.tiny_models import qwen2, taught
@@ -37,6 +39,19 @@ def save_both(folder: Path, *, chat_template: bool = True, window: int = 160) ->
     path.parent.mkdir()
     _write(model, tokenizer, path)
     return folder / "safetensors", path
+
+
+def write_header(path: Path, architecture: str, facts: Mapping[str, Any]) -> None:
+    """A GGUF file of these facts, with a single weight."""
+    writer = gguf.GGUFWriter(path, architecture)
+    for name, value in facts.items():
+        kind = gguf.GGUFValueType.get_type(value)
+        writer.add_key_value(name, value, gguf.GGUFValueType.UINT32 if isinstance(value, int) else kind)
+    writer.add_tensor("token_embd.weight", np.ones(1, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def _write(model: Any, tokenizer: Any, path: Path) -> None:

@@ -229,6 +229,23 @@ def test_what_no_row_can_escape_ends_the_batch_and_keeps_what_is_done(worker) ->
     assert (batch.state, batch.reason, batch.done) == ("failed", "the model's files are gone", 1)
 
 
+@pytest.mark.parametrize("together", [1, 16])
+def test_of_several_models_one_that_is_gone_is_tried_once(worker, together: int) -> None:
+    tried = []
+
+    def submit(reference: str, row: Any, parameters: Mapping[str, Any]) -> Any:
+        if reference == "gone/1":
+            tried.append(row)
+            raise ModelFolderError("the model's files are gone")
+        return worker.submit(reference, row, parameters)
+
+    batch = Batch(submit, "sentiment-analysis", ("gone/1", "upper/1"), lines(*"abc"), {}, "reviews", together)
+    batch.wait(10)
+    assert (batch.state, batch.done, batch.failed, len(tried)) == ("done", 6, 3, 1)
+    assert batch.errors()[2] == (3, "gone/1: the model's files are gone")
+    assert [row["upper/1"] for row in batch.table()] == ["A", "B", "C"]
+
+
 def test_stop_keeps_what_is_done(worker, upper) -> None:
     batch = started(worker, "a")
     batch.wait(10)

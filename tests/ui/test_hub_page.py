@@ -107,6 +107,14 @@ def test_a_token_is_used_and_shown_nowhere(empty_tool, page, hub: LocalHub, star
     assert "own/qwen-0.5b**" not in texts(app)
 
 
+def test_what_cannot_be_a_token_is_refused(empty_tool, page, hub: LocalHub) -> None:
+    app = searched(page)
+    app.text_input(key="hub-token-field").set_value("hf_p\xe9")
+    app.button(key="hub-token-use").click().run()
+    assert [error.value for error in app.error] == ["That is no token; valid: one of huggingface.co/settings/tokens"]
+    assert "hf_p" not in texts(app)
+
+
 def test_a_wrong_token_is_one_line(empty_tool, page, hub: LocalHub) -> None:
     app = searched(page)
     app.text_input(key="hub-token-field").set_value("hf_wrong")

@@ -69,13 +69,22 @@ class Work:
         self.state = "done" if whole else "failed" if self.reason else "stopped"
 
     def _go_on(self) -> bool:
-        """Answer the next lines of a model; False if the batch is not to go on."""
+        """Answer the next lines; False if the batch is not to go on."""
+        try:
+            return self._answer_next()
+        except FATAL as error:
+            return self._give_up(error)
+
+    def _answer_next(self) -> bool:
+        """Answer the next lines of a model; False if the batch is not to go on. Raises what no line can escape."""
         model, start = divmod(len(self.results), len(self.lines))
         reference, lines = self.references[model], self.lines[start : start + self.together]
         sound = list(takewhile(lambda line: not line.fault, lines))
         if len(sound) > 1:
             try:
                 results = self._asked(reference, [line.row for line in sound])
+            except FATAL:
+                raise
             except Exception as error:  # each for itself says which
                 logger.debug("rows %d to %d of a batch failed together: %r", start + 1, start + len(sound), error)
             else:
@@ -88,18 +97,26 @@ class Work:
             if line.fault:
                 raise TaskInputError(line.fault)
             result = self._asked(reference, line.row)
+        except FATAL:
+            raise
         except Exception as error:
-            if isinstance(error, FATAL) and len(self.references) == 1:
-                self.reason = str(error)
-                return False
             if isinstance(error, JobCancelled) and self.stopping.is_set():
                 return False
-            said = isinstance(error, (*SPOKEN, *FATAL))
+            said = isinstance(error, SPOKEN)
             if not said:
                 logger.warning("a row of a batch for %s failed: %r", reference, error)
             result = {"error": str(error) if said else f"failed: {type(error).__name__}"}
             self.failed += 1
         return result is not None and self._keep(result)
+
+    def _give_up(self, error: Exception) -> bool:
+        """Answer no more lines of a model: each would wait for it to be loaded in vain. False if it is the only one."""
+        if len(self.references) == 1:
+            self.reason = str(error)
+            return False
+        left = len(self.lines) - len(self.results) % len(self.lines)
+        self.failed += left
+        return all(self._keep({"error": str(error)}) for _ in range(left))
 
     def _keep(self, result: dict[str, Any]) -> bool:
         self.bytes += size(result)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-TOKEN, FIELD = "hub-token", "hub-token-field"
+TOKEN, FIELD, REFUSED = "hub-token", "hub-token-field", "hub-token-refused"
 LONGEST = 200
 
 
@@ -27,6 +27,8 @@ def draw_token() -> None:
         with st.form("hub-token-form", clear_on_submit=True, border=False):
             st.text_input("Token", type="password", key=FIELD, max_chars=LONGEST, autocomplete="off")
             st.form_submit_button("Use token", key="hub-token-use", on_click=_keep, icon=":material/key:")
+        if st.session_state.pop(REFUSED, False):
+            st.error("That is no token; valid: one of huggingface.co/settings/tokens", icon=":material/error:")
         st.caption("It is kept in memory only. `hf auth login` in a terminal, or HF_TOKEN, keeps one for good.")
 
 
@@ -35,6 +37,8 @@ def _keep() -> None:
     st.session_state[FIELD] = ""  # the page is not to hold it any longer
     if given and given.isascii() and given.isprintable():
         st.session_state[TOKEN] = given
+    else:
+        st.session_state[REFUSED] = True
 
 
 def _forget() -> None:

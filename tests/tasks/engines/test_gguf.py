@@ -7,7 +7,7 @@ import pytest
 
 from tasks.base import ModelFolderError
 from tasks.engines.gguf import read_gguf
-from tests.support.tiny_gguf import save_both
+from tests.support.tiny_gguf import save_both, write_header
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,35 @@ def test_what_is_no_gguf_is_refused(content: bytes, expected: str, tmp_path: Pat
     path.write_bytes(content)
     with pytest.raises(ModelFolderError, match=rf"model\.gguf {expected}"):
         read_gguf(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("qwen2.context_length", "long"),
+        ("qwen2.context_length", float("nan")),
+        ("qwen2.context_length", 1),
+        ("qwen2.block_count", 0),  # llama.cpp ends the process
+        ("qwen2.block_count", "x"),
+        ("qwen2.attention.head_count", 0),
+        ("qwen2.attention.head_count", "x"),
+        ("qwen2.embedding_length", "x"),
+        ("general.alignment", 0),
+    ],
+)
+def test_values_that_no_model_can_have_are_refused(name: str, value: float | str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.gguf"
+    facts = {"qwen2.block_count": 2, "qwen2.attention.head_count": 4, "qwen2.embedding_length": 32, name: value}
+    write_header(path, "qwen2", facts)
+    with pytest.raises(ModelFolderError, match=r"odd\.gguf (is damaged|says that its model reads)") as error:
+        read_gguf(path)
+    assert "\n" not in str(error.value)
+
+
+def test_kinds_of_more_tokens_than_there_are_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "few.gguf"
+    write_header(path, "llama", {"tokenizer.ggml.tokens": ["a", "b"], "tokenizer.ggml.token_type": [1, 3, 3]})
+    assert read_gguf(path).control_tokens() == {1: "b"}
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

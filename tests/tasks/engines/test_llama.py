@@ -18,6 +18,7 @@ import pytest
 from tasks import describe_folder
 from tasks.base import ModelFolderError, TaskInputError
 from tasks.engines import llama, llama_server
+from tasks.engines.generation import Sampling
 from tasks.engines.threads import NICENESS
 from tasks.runtime.rows import RequestTask, work
 from tests.support.tiny_gguf import save_both
@@ -129,7 +130,7 @@ def test_a_stream_is_the_pieces_and_last_the_row_of_run(story: Any) -> None:
 
 @pytest.mark.parametrize("looks", [0, 1, 5])
 def test_a_cancelled_story_ends_with_what_there_is(story: Any, looks: int) -> None:
-    left = [False] * looks
+    left = [False] * (looks and looks + 2)  # two while the prompt is read
     *pieces, row = story.stream(PROMPT, GREEDY, cancel=lambda: not left or left.pop())
     assert (row["finish_reason"], row["tokens"]) == ("cancelled", looks)
     assert "".join(event["piece"] for event in pieces) == row["completion"]
@@ -356,3 +357,17 @@ def test_a_model_that_llama_cpp_does_not_know_is_one_line(both: tuple[Path, Path
     with pytest.raises(ModelFolderError, match=r"other\.gguf cannot be run: .* architecture 'qwen0'") as error:
         llama.open_gguf(tmp_path / "other.gguf", "cpu")
     assert "\n" not in str(error.value)
+
+
+def test_a_long_prompt_is_read_in_parts_and_cancelled_between_them(tmp_path: Path) -> None:
+    model = llama.open_gguf(save_both(tmp_path, window=2000)[1], "cpu")
+    looks: list[None] = []
+
+    def cancel() -> bool:
+        looks.append(None)
+        return len(looks) == 3  # before it begins, and before and after the first part of the prompt
+
+    pieces: list[Any] = []
+    parameters = Sampling().model_dump() | {"max_new_tokens": 5}
+    written = model.write((model.encode("the cat ") * 500)[:1500], parameters, pieces.append, cancel, continues=True)
+    assert (written.finish_reason, written.tokens, pieces) == ("cancelled", 0, [])

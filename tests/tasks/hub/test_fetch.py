@@ -86,6 +86,12 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(hub: LocalHub) -> None:
     assert sum(f"/{WEIGHTS}" in request for request in hub.asked if request.startswith("GET")) == 4
 
 
+def test_nothing_that_came_is_lost_when_a_download_breaks_off(hub: LocalHub) -> None:
+    hub.break_off(WEIGHTS, after=100_000, times=3)
+    fetch(plan())
+    assert hub.sent[WEIGHTS] == len(hub.repositories[ID].content(WEIGHTS))
+
+
 def test_a_stopped_download_is_resumed_by_the_next_call(hub: LocalHub) -> None:
     def stop(progress: Progress) -> None:
         if progress.done > 600_000:
@@ -225,8 +231,8 @@ def test_a_private_model_is_fetched_with_a_token_of_the_environment(
     assert fetch(plan(hub_id="own/private")).is_dir()
 
 
-def test_a_wrong_token_is_said_and_not_shown(hub: LocalHub) -> None:
-    wrong = "hf_wrongToken"
+@pytest.mark.parametrize("wrong", ["hf_wrongToken", "hf_wrong\xe9Token"])
+def test_a_wrong_token_is_said_and_not_shown(hub: LocalHub, wrong: str) -> None:
     with pytest.raises(TokenRefusedError) as error:
         plan(token=wrong)
     assert str(error.value).startswith("the Hub does not know the token; valid: ")
