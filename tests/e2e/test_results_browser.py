@@ -140,6 +140,7 @@ def test_a_report_leads_nowhere(chromium: Any, address: str, database: Path, mon
     with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere:
         threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
         where = f"http://127.0.0.1:{elsewhere.server_port}"
+        monkeypatch.chdir(database.parent)  # its artifacts go where it is
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
         mlflow.set_tracking_uri(f"sqlite:///{database}")
         run_id = log_comparison(
