@@ -52,8 +52,8 @@ class RegisterResult:
         widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER) - 1)]
         others = [outcome.decision for outcome in self.outcomes if outcome.decision and not outcome.champion]
         done = [outcome.task for outcome in self.outcomes if not outcome.failure]
-        last = f"{len(done)} of {len(self.outcomes)} registered: {', '.join(done)}" if done else "nothing is registered"
-        return "\n".join([*(_line(line, widths) for line in lines), *others, last])
+        last = [f"{len(done)} of {len(self.outcomes)} tasks registered"] if len(self.outcomes) > 1 else []
+        return "\n".join([*(_line(line, widths) for line in lines), *others, *last])
 
     def check(self) -> None:
         """Raise TrainingError, naming them, if some tasks failed."""

@@ -49,8 +49,7 @@ def register(config: RegisterConfig, chosen: Mapping[str, Choice]) -> RegisterRe
             outcomes.append(_outcome(task, choice, config, parent.run_id if parent else None))
             give_memory_back()
         result = RegisterResult(tuple(outcomes))
-        if several or not outcomes[0].failure:
-            print(result.table())
+        print(result.table())
         result.check()
     return result
 
