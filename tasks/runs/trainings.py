@@ -147,8 +147,10 @@ def classifier_predictions(run_id: str) -> Predictions:
     client = open_store()
     try:
         with artifact_file(client, client.get_run(run_id), PREDICTIONS) as path, np.load(path) as saved:
-            return Predictions(saved["labels"], saved["probabilities"])
-    except (ValueError, KeyError, EOFError, BadZipFile) as error:
+            found = Predictions(saved["labels"], saved["probabilities"])
+        found.confusion()  # labels of classes that there are not
+        return found
+    except (ValueError, KeyError, IndexError, EOFError, BadZipFile) as error:
         raise FileNotFoundError(f"{PREDICTIONS} of run {run_id} cannot be read: {error}") from error
 
 

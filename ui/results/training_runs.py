@@ -122,9 +122,11 @@ def mistakes(run_id: str, ended: int | None) -> "tuple[Predictions, list[str], M
         if len(classes) != predictions.probabilities.shape[1]:
             return None
         try:
-            return predictions, classes, classifier_mistakes(run_id)
+            kept = classifier_mistakes(run_id)
         except FileNotFoundError:
             return predictions, classes, None
+        sound = len(kept.index) == len(kept.pixels) and all(0 <= one < len(predictions.labels) for one in kept.index)
+        return predictions, classes, kept if sound else None
 
 
 @st.cache_data(ttl="10s", max_entries=20, show_spinner=False)
