@@ -112,7 +112,7 @@ class ReplyParameters(Sampling):
     """Of the chatbot, whose replies may be longer, and shall keep to the facts."""
 
     max_new_tokens: int = option(256, "most tokens to write", ge=1, le=MAX_NEW_TOKENS)
-    temperature: float = option(0.2, TEMPERATURE_HELP, ge=0, le=5)
+    temperature: float = option(0.0, TEMPERATURE_HELP, ge=0, le=5)
     # Small models say the same thing again and again without it.
     repetition_penalty: float = option(1.1, "above 1 avoids tokens that were there before", ge=0.5, le=2)
 

@@ -22,6 +22,9 @@ TASK = "chatbot"
 SEEDS = 2**32
 
 
+VARIED = 0.5  # the temperature of a reply that is to be another one
+
+
 class Asker:
     """What asks the chosen models with the chosen settings; its methods are for callbacks of buttons.
 
@@ -45,7 +48,11 @@ class Asker:
             self._ask(message.id)
 
     def again(self, parent: str) -> None:
-        """Have a message answered once more, with the next seed; the other replies stay as branches."""
+        """Have a message answered once more, with the next seed; the other replies stay as branches.
+
+        Without a temperature the reply would be the same: it gets one.
+        """
+        self.parameters["temperature"] = self.parameters.get("temperature") or VARIED
         self.parameters["seed"] = ((self.parameters.get("seed") or 0) + 1) % SEEDS
         st.session_state[f"{session.SETTINGS}-seed"] = self.parameters["seed"]
         if not self._refused(session.opened().path(parent)):
