@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT_ROOT
-from tests.support.browsing import ANSWER_MS, NARROW, WIDE, browser, drawn, tool_running
+from tests.support.browsing import ANSWER_MS, NARROW, WIDE, drawn, tool_running
 from tests.support.documents import pdf, word
 from ui.panels.summarization import BRIDGE
 
@@ -68,12 +68,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> 
 def address(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with tool_running(environment, tmp_path_factory.mktemp("server")) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as chromium:
-        yield chromium
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import PROJECT_ROOT
 from tests.e2e.test_browser import drawn
-from tests.support.browsing import NARROW, browser, tool_running
+from tests.support.browsing import NARROW, tool_running
 from tests.support.documents import pdf
 
 WIDE = {"width": 1440, "height": 900}
@@ -49,12 +49,6 @@ def address(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iter
         )
     with tool_running(environment, folder) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as chromium:
-        yield chromium
 
 
 @pytest.fixture

@@ -13,16 +13,8 @@ from tasks.hub.architectures import PIPELINE_TAGS
 from tasks.hub.search import search
 from tests.support import tiny_diffusion, tiny_models
 from tests.support.local_hub import LocalHub, local_hub, use_in_process
+from tests.support.registering import OUTPUTS
 
-OUTPUTS = {
-    "sentiment-analysis": "label",
-    "summarization": "summary",
-    "next-word-prediction": "next_word",
-    "story-completion": "completion",
-    "question-answering": "answer",
-    "chatbot": "reply",
-    "image-generation": "image",
-}
 CASES = [
     ("sentiment-analysis", "distilbert-sentiment"),
     ("sentiment-analysis", "roberta-sentiment"),

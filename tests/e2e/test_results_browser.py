@@ -14,7 +14,7 @@ import pytest
 from tasks.runs.listing import runs_table
 from tasks.runs.trainings import classifier_predictions
 from tests.conftest import PROJECT_ROOT
-from tests.support.browsing import ANSWER_MS, NARROW, WIDE, browser, drawn, tool_running
+from tests.support.browsing import ANSWER_MS, NARROW, WIDE, drawn, tool_running
 from tests.support.logged_trainings import log_comparison
 from tests.support.small_platform import add_texts, registering
 
@@ -39,12 +39,6 @@ def address(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{database}", "PYTHONPATH": str(PROJECT_ROOT)}
     with tool_running(environment, tmp_path_factory.mktemp("server")) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as chromium:
-        yield chromium
 
 
 @pytest.fixture
