@@ -10,6 +10,7 @@ from experiments.config.names import (
     CNN_MODELS,
     EVALUATED_TASKS,
     IMAGE_DATASETS,
+    IMAGE_SIZE,
     POSITIONS,
     PRETRAINED_TASKS,
     PRUNERS,
@@ -18,6 +19,8 @@ from experiments.config.names import (
     SEQ2SEQ_DATASETS,
     SEQ2SEQ_GROUPS,
     SEQ2SEQ_MODELS,
+    dataset_name,
+    is_own,
 )
 from experiments.config.options import Config, ConfigError, RunUnavailableError, TrainingError, UserError, names_in
 from experiments.config.programs import (

@@ -67,6 +67,12 @@ class Training(ABC):
         """Which data it uses."""
 
     @property
+    def warnings(self) -> list[str]:
+        """What the user should know about the data, a line each."""
+        data = self.identity
+        return [] if data.verified else [f"{data.origin} is not known to be the official data; data_verified=false"]
+
+    @property
     @abstractmethod
     def title(self) -> str:
         """The run's readable name."""

@@ -128,8 +128,8 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     tracker.start(name, note, config.model_dump(), run_tags(training))
     tracker.resumed_by = command
     tracker.log_dataset(data.name, data.origin, data.sha256)
-    if not data.verified:
-        print(f"warning: {data.origin} is not known to be the official data; data_verified=false", file=sys.stderr)
+    for warning in training.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print(training.summary())
     print(f"{config.device}, {config.precision}, {training.environment['threads']} threads; run {tracker.run_id}")
 
