@@ -252,8 +252,11 @@ def checked(listing: Listing, origin: str) -> Listing:
     """The listing, if a network can learn from it by what its names say. Raises DataError."""
     classes = listing.classes
     if not listing.items:
-        why = f" ({len(listing.left_out)} files left out, the first: {_first(listing.left_out)})"
-        raise DataError(f"{origin} has no pictures of classes{why if listing.left_out else ''}; {VALID}")
+        why = ""
+        if listing.left_out:
+            path, fault = listing.left_out[0]
+            why = f" ({len(listing.left_out)} files left out, the first: {short(path)} {fault})"
+        raise DataError(f"{origin} has no pictures of classes{why}; {VALID}")
     for label in classes:
         if not label.isprintable() or len(label) > MAX_LABEL:
             raise DataError(
@@ -281,11 +284,6 @@ def checked(listing: Listing, origin: str) -> Listing:
                 "val and test is in train, too"
             )
     return listing
-
-
-def _first(left_out: Iterable[tuple[str, str]]) -> str:
-    path, why = next(iter(left_out))
-    return f"{short(path)} {why}"
 
 
 def _hidden(name: str) -> bool:

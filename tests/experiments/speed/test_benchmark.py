@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import models
 from experiments import benchmark
 from experiments.cnn.setup import CnnTraining
 from experiments.config import BenchmarkConfig, ConfigError
