@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from experiments.config import IMAGE_SIZE, CnnConfig, is_own
+from experiments.config import IMAGE_SIZE, CnnConfig, check_image_size, is_own
 from experiments.data.folders import count_training
 
 
@@ -66,8 +66,10 @@ LEAST_STEPS, LEAST_BATCH = 8, 8  # in an epoch on own pictures
 def resolve(config: CnnConfig) -> CnnConfig:
     """The configuration with every `auto` that the recipe knows filled in.
 
-    That of own pictures depends on how many there are. Raises DataError where they cannot be listed.
+    That of own pictures depends on how many there are. Raises DataError where they cannot be listed, ConfigError for an
+    `image_size` that the data set is not served in.
     """
+    check_image_size(config)
     recipe = RECIPES[config.model]
     if is_own(config.dataset):
         return _resolve_own(config, recipe)

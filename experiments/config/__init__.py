@@ -33,4 +33,4 @@ from experiments.config.programs import (
     check_kind,
     training_config,
 )
-from experiments.config.training import CnnConfig, Seq2SeqConfig, TrainConfig
+from experiments.config.training import CnnConfig, Seq2SeqConfig, TrainConfig, check_image_size

@@ -79,12 +79,16 @@ class CnnConfig(TrainConfig):
     @model_validator(mode="after")
     def _known_data(self) -> Self:
         check_dataset("dataset", self.dataset, IMAGE_DATASETS)
-        if not is_own(self.dataset) and self.image_size != IMAGE_SIZE:
-            raise ConfigError(
-                f"image_size is {self.image_size}; valid: {IMAGE_SIZE} for {self.dataset}; other sizes are for your "
-                "own pictures (dataset=PATH)"
-            )
         return self
+
+
+def check_image_size(config: CnnConfig) -> None:
+    """Raise ConfigError for a size that the data set is not served in."""
+    if not is_own(config.dataset) and config.image_size != IMAGE_SIZE:
+        raise ConfigError(
+            f"image_size is {config.image_size}; valid: {IMAGE_SIZE} for {config.dataset}; other sizes are for your own "
+            "pictures (dataset=PATH)"
+        )
 
 
 class Seq2SeqConfig(TrainConfig):
