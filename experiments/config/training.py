@@ -86,8 +86,8 @@ def check_image_size(config: CnnConfig) -> None:
     """Raise ConfigError for a size that the data set is not served in."""
     if not is_own(config.dataset) and config.image_size != IMAGE_SIZE:
         raise ConfigError(
-            f"image_size is {config.image_size}; valid: {IMAGE_SIZE} for {config.dataset}; other sizes are for your own "
-            "pictures (dataset=PATH)"
+            f"image_size is {config.image_size}; valid: {IMAGE_SIZE} for {config.dataset}; other sizes are for your "
+            "own pictures (dataset=PATH)"
         )
 
 

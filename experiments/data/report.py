@@ -158,7 +158,5 @@ def _named(texts: Iterable[str]) -> str:
 
 
 def counts_table(report: DataReport) -> list[dict[str, Any]]:
-    """A row for each class: its pictures in each part, and together."""
-    return [
-        {"class": label, **parts, "together": sum(parts.values())} for label, parts in sorted(report.counts.items())
-    ]
+    """A row for each class: its pictures in each part, and in total."""
+    return [{"class": label, **parts, "total": sum(parts.values())} for label, parts in sorted(report.counts.items())]

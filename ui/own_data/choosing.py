@@ -8,15 +8,15 @@ from experiments.config import UserError
 from ui.own_data.keeping import HOME, Kept, keep_class, keep_folder, keep_zip, kept_sets
 from ui.plain import escaped
 
-FOLDER, ZIP, CLASS, HERE = "Folder", "Zip", "Pictures of one class", "On this machine"
+FOLDER, ZIP, CLASS, HERE = "Folder", "Zip", "One class", "Path"
 PATH, NOTE = "own-path", "own-note"  # in the session's state
 MOST_MB = 200
 PICTURES = ["png", "jpg", "jpeg"]
 HELP = {
     FOLDER: "A folder with one folder of pictures for each class; or these under train/, val/ and test/.",
-    ZIP: "A zip of such a folder.",
-    CLASS: "Class by class: pictures of the next class are added to the same data set.",
-    HERE: "Nothing is copied: a folder or zip as above, or a CSV with the columns file and label.",
+    ZIP: "A zip of such a folder; of many files it is uploaded faster than the folder.",
+    CLASS: "Pictures of one class at a time: those of the next class are added to the same data set.",
+    HERE: "A folder or zip on the machine of this tool, or a CSV with the columns file and label. Nothing is copied.",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from experiments.config import CNN_GROUPS, CNN_MODELS, UserError, dataset_name
+from experiments.config import CNN_GROUPS, CNN_MODELS, UserError
 from experiments.data.report import PARTS, DataReport, counts_table, examine
 from tasks.texts import format_duration
 from ui.answers.task_page import task_title
@@ -14,6 +14,7 @@ from ui.own_data.choosing import choose_data
 from ui.own_data.estimate import seconds_per_image, training_seconds
 from ui.pictures.heatmaps import enlarged
 from ui.plain import escaped, inert_cell
+from ui.results.all_runs import open_link
 from ui.running.process_cards import draw_note, draw_processes, launch
 from ui.running.programs import changed, command_line, program
 from ui.session import versions
@@ -140,7 +141,7 @@ def draw_training(path: str, report: DataReport) -> None:
             "Train", key="own-train", type="primary", icon=":material/play_arrow:", on_click=launch,
             args=(ENTRY, values, NOTE),
         )  # fmt: skip
-        st.caption(f"About {took} on this machine's CPU, if it does nothing else.")
+        st.caption(f"About {took} on this machine's CPU, as busy as it is now.")
     draw_note(NOTE)
     with st.expander("The same on the command line"):
         st.code(command_line(program(ENTRY), values), language=None, wrap_lines=True)
@@ -153,10 +154,13 @@ def _step(model: str, classes: int, channels: int, size: int) -> float:
 
 def draw_results(name: str) -> None:
     """Trainings that were started here or on the page Runs, and the networks that know this data set."""
-    found = [one for one in versions() if one.name == f"cnn-{dataset_name(f'./{name}')}"]
+    found = [one for one in versions() if one.name == f"cnn-{name}"]
+    found.sort(key=lambda one: one.version, reverse=True)
     if found:
         st.header("Try it")
         with st.container(horizontal=True):
+            if found[0].run_id:
+                open_link(found[0].run_id, "Run, with its report")
             st.page_link("views/image.py", label="Draw and classify", icon=":material/draw:")
             for one in found[:3]:
                 label = f"{task_title(TASK)} with {one.model}, {one.name} v{one.version}"
