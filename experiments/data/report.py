@@ -148,7 +148,9 @@ def _times(groups: Sequence[object]) -> str:
 
 
 def _group(group: Sequence[Copy]) -> str:
-    return " = ".join(f"{short(copy.file)} ({', '.join(filter(None, (copy.label, copy.part)))})" for copy in group[:2])
+    first = group[0]
+    other = next((copy for copy in group if copy[1:] != first[1:]), group[1])
+    return " = ".join(f"{short(copy.file)} ({', '.join(filter(None, copy[1:]))})" for copy in (first, other))
 
 
 def _named(texts: Iterable[str]) -> str:
