@@ -36,7 +36,7 @@ def choose_task(found: Mapping[str, list[RegisteredVersion]]) -> str:
         elif task or model:
             st.warning(escaped(f"Unknown task in the link: {task or model}."))
     if st.session_state.get(TASK) not in found:
-        st.session_state[TASK] = next(iter(found))
+        st.session_state[TASK] = next((task for task in found if not panel_of(task).page), next(iter(found)))
     return st.selectbox("Task", list(found), format_func=task_title, key=TASK, persist_state="session")
 
 
