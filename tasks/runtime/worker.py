@@ -29,7 +29,7 @@ class ModelTooLargeError(Exception):
 
 
 # Errors whose text says all.
-SPOKEN = (JobCancelled, TaskInputError, ModelFolderError, ModelTooLargeError, DeviceFullError)
+USER_FACING_ERRORS = (JobCancelled, TaskInputError, ModelFolderError, ModelTooLargeError, DeviceFullError)
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Worker:
         try:
             work()
         except BaseException as error:
-            if not isinstance(error, SPOKEN):
+            if not isinstance(error, USER_FACING_ERRORS):
                 # As text: a handler that keeps records would keep the traceback, and with it the model.
                 logger.error("the job for %s failed\n%s", job.key, traceback.format_exc())
             forget_frames(error)

@@ -76,7 +76,9 @@ def test_a_blind_pair_of_the_chat_says_no_names_until_the_vote_and_goes_on_with_
     names = {one.facts["model"] for one in conversation.messages.values() if one.role == "assistant"}
     assert len(names) == 2 and "**Left**" in words(chat) and not any(f"**{name}**" in words(chat) for name in names)
     assert not any(name in caption.value for caption in chat.caption for name in names if "tokens" in caption.value)
-    assert "history" not in chat.session_state and not [one for one in chat.button if one.label == "Go on with this one"]
+    assert "history" not in chat.session_state and not [
+        one for one in chat.button if one.label == "Go on with this one"
+    ]
     right = next(one for one in conversation.messages.values() if one.facts.get("side") == 1)
     button(chat, "Right").click().run()
     assert test_chat_page.conversation(fine(chat)).leaf == right.id

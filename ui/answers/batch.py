@@ -166,10 +166,3 @@ class Batch:
                 ],
             }
         )
-
-
-def in_words(seconds: float) -> str:
-    """A time as one says it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ui.answers import history
-from ui.answers.answering import asked, in_words, progress
+from ui.answers.answering import asked, describe_error, progress
 from ui.chat import session
 from ui.chat.pairs import SIDES
 from ui.chat.replies import Reply
@@ -73,7 +73,7 @@ def take_in() -> bool:
 def _draw(reply: Reply, name: str) -> None:
     asking = reply.asking
     if asking.error is not None and reply.over.is_set():
-        st.error(escaped(in_words(asking.error)), icon=":material/error:")
+        st.error(escaped(describe_error(asking.error)), icon=":material/error:")
         return
     with st.chat_message("assistant"):
         if name:
