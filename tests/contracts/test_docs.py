@@ -1,6 +1,7 @@
 """The documents: their links lead somewhere, the site is built without a warning, and the README stays short."""
 
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -51,7 +52,7 @@ def test_programs_understand_their_commands(document: Path) -> None:
             case ["make", target, *_]:
                 assert target in targets
             case ["mlflow", "run", ".", "-e", program, *rest]:
-                given = [value.split("=", 1) for flag, value in zip(rest, rest[1:], strict=False) if flag == "-P"]
+                given = [value.split("=", 1) for flag, value in itertools.pairwise(rest) if flag == "-P"]
                 cli.parse(ENTRY_POINTS[program], [word for name, value in given for word in (f"--{name}", value)])
             case ["python", "-m", module, *flags] if module.startswith("experiments.train_") and "--help" not in flags:
                 cli.parse(ENTRY_POINTS[module.removeprefix("experiments.train_")], flags)
