@@ -26,7 +26,7 @@ from ui.answers.rating import draw_log_switch, draw_rating
 from ui.answers.tables import picture, short
 from ui.panels import panel
 from ui.plain import escaped
-from ui.session import errors_in_words
+from ui.session import show_errors
 
 PAGE = 10
 FROM_MLFLOW = 50
@@ -50,7 +50,7 @@ def draw_history(task: str, reuse: Callable[[Asked], None]) -> None:
         "Answers of", [SESSION, MLFLOW], key="history-source", default=SESSION, required=True, persist_state="session"
     )
     if source == MLFLOW:
-        with errors_in_words("history"):
+        with show_errors("history"):
             _draw_mlflow(task, reuse)
     else:
         _draw_session(task, reuse)
@@ -65,7 +65,7 @@ def _draw_session(task: str, reuse: Callable[[Asked], None]) -> None:
             f"or {MAX_BYTES / 1e6:.0f} MB of all tasks together."
         )
     if not answers:
-        st.info("Nothing was asked of this task in this session yet.", icon=":material/history:")
+        st.info("Nothing has been asked in this session yet.", icon=":material/history:")
         return
     with st.container(horizontal=True):
         _downloads(answers, task, "session")
@@ -77,14 +77,14 @@ def _draw_session(task: str, reuse: Callable[[Asked], None]) -> None:
 
 
 def _draw_mlflow(task: str, reuse: Callable[[Asked], None]) -> None:
-    st.caption(f"The {FROM_MLFLOW} newest answers that were logged here by anyone, also in earlier sessions.")
+    st.caption(f"The {FROM_MLFLOW} newest logged answers, of all users and sessions.")
     answers = [from_mlflow(one) for one in _recent(task)]
     with st.container(horizontal=True):
         st.button("Refresh", icon=":material/refresh:", key="history-refresh", on_click=_forget_read)
         if answers:
             _downloads(answers, task, "mlflow")
     if not answers:
-        st.info("MLflow has no answers of this task yet.", icon=":material/history:")
+        st.info("No answers of this task are logged in MLflow yet.", icon=":material/history:")
     for one in _page_of(answers, "mlflow"):
         _draw_entry(one, lambda one=one: _whole(one), reuse, "mlflow")
 
@@ -186,7 +186,7 @@ def _draw_result(asked: Asked, key: str) -> None:
 
 
 def _delete(asked: Asked) -> None:
-    with errors_in_words(f"delete-{asked.id}"):
+    with show_errors(f"delete-{asked.id}"):
         try:
             delete_answer(asked.run_id or "")
         except AnswerNotFoundError:

@@ -121,10 +121,10 @@ def draw_training(path: str, report: DataReport) -> None:
     model = first.selectbox("Network", names, names.index("resnet20"), key="own-model", persist_state="session")
     epochs = second.number_input("Epochs", 1, 1000, 15, key="own-epochs", persist_state="session")
     flip = third.toggle(
-        "Mirrored pictures are of the same class",
+        "Mirror pictures",
         key="own-flip",
         persist_state="session",
-        help="True of most things, not of letters and digits: they are then mirrored in training.",
+        help="In training, if what they show stays of its class: true of most things, not of letters and digits.",
     )
     try:
         step = _step(model, len(report.counts), report.channels, report.image_size)

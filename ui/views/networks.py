@@ -4,7 +4,7 @@ import streamlit as st
 
 from experiments.config import CNN_MODELS
 from ui.networks import structure_page, trained_page
-from ui.session import errors_in_words, versions
+from ui.session import show_errors, versions
 
 TASK = "image-classification"
 BUILT, SEES = "How it is built", "What it sees"
@@ -27,11 +27,11 @@ if view == BUILT:
 else:
     found = [one for one in versions() if one.task == TASK]
     if found:
-        with errors_in_words("maps"):
+        with show_errors("maps"):
             trained_page.draw_trained(found)
     else:
         st.info(
-            "No network is registered yet. Train one, and it is here: it takes half a minute.",
+            "No network is registered yet. Training one takes half a minute.",
             icon=":material/inventory_2:",
         )
         st.page_link("views/runs.py", label="Start a training", icon=":material/play_circle:")
