@@ -2,19 +2,17 @@
 
 import base64
 import io
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from experiments.cnn import figures as plots
-from experiments.cnn.classification import Predictions, calibration_error, classification_metrics
+from experiments.cnn.classification import calibration_error
 from experiments.cnn.setup import TASK, CnnTraining, decide, prepare
 from experiments.config import CnnConfig
-from experiments.reports.figures import save_curves
+from experiments.reports.classification import Predictions, classification_metrics, write_classification
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
@@ -35,36 +33,13 @@ def test(training: CnnTraining, network: nn.Module, best: int, folder: Path) -> 
 
 def write_report(folder: Path, training: CnnTraining, predictions: Predictions, best: int) -> None:
     """Figures under `plots/`, tables under `reports/`, in the names of the contract."""
-    from sklearn.metrics import classification_report, confusion_matrix
-
-    data, history = training.data, training.state.history
+    data, labels = training.data, predictions.labels
     title = f"{training.config.model} on {data.name}"
-    labels, predicted, classes = predictions.labels, predictions.predicted, data.classes
-    every_class = range(len(classes))
-    report: Any = classification_report(
-        labels,
-        predicted,
-        labels=every_class,
-        target_names=classes,
-        output_dict=True,
-        zero_division=0,  # type: ignore
-    )
-    reports, figures = folder / "reports", folder / "plots"
-    reports.mkdir(parents=True)
-    (reports / "classification_report.json").write_text(json.dumps(report, indent=1))
-    np.savez_compressed(
-        reports / "test_predictions.npz", labels=labels, probabilities=predictions.probabilities.astype(np.float32)
-    )
-    scores = classification_metrics(predictions)
-    for metric in ("loss", "accuracy"):
-        save_curves(figures / f"{metric}_curve.png", history, metric, title, best, scores[metric])
-    matrix = confusion_matrix(labels, predicted, labels=every_class)
-    plots.save_confusion_matrix(figures / "confusion_matrix.png", matrix, classes, f"{title}: test images")
-    plots.save_per_class(figures / "per_class.png", report, classes, f"{title}: test images")
+    write_classification(folder, predictions, data.classes, title, training.state.history, best)
     pixels = data.test.images.permute(0, 2, 3, 1).cpu().numpy()
     wrong = surest_mistakes(labels, predictions.probabilities, PICTURE_BYTES // pixels[0].nbytes)
-    np.savez_compressed(reports / "test_mistakes.npz", index=wrong, pixels=pixels[wrong])
-    plots.save_mistakes(figures / "mistakes.png", pixels, labels, predictions.probabilities, classes)
+    np.savez_compressed(folder / "reports" / "test_mistakes.npz", index=wrong, pixels=pixels[wrong])
+    plots.save_mistakes(folder / "plots" / "mistakes.png", pixels, labels, predictions.probabilities, data.classes)
 
 
 def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:

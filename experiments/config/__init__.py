@@ -9,6 +9,7 @@ from experiments.config.names import (
     CNN_GROUPS,
     CNN_MODELS,
     EVALUATED_TASKS,
+    FINETUNED_TASKS,
     IMAGE_DATASETS,
     POSITIONS,
     PRETRAINED_TASKS,
@@ -30,4 +31,4 @@ from experiments.config.programs import (
     check_kind,
     training_config,
 )
-from experiments.config.training import CnnConfig, Seq2SeqConfig, TrainConfig
+from experiments.config.training import CnnConfig, FinetuneConfig, Seq2SeqConfig, TrainConfig

@@ -27,18 +27,22 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """Which data a training used: name, where they came from, and what they were, by content and by split."""
+    """Which data a training used: name, where they came from, and what they were, by content and by split.
+
+    Attributes:
+        verified: whether they are the official files; None for the user's own, of which there are none.
+    """
 
     name: str
     origin: str
     sha256: str
     split_sha256: str
-    verified: bool
+    verified: bool | None
 
     def tags(self) -> dict[str, str]:
         """The tags of the contract that say which data they were."""
-        verified = str(self.verified).lower()
-        return {"data_sha256": self.sha256, "split_sha256": self.split_sha256, "data_verified": verified}
+        verified = {} if self.verified is None else {"data_verified": str(self.verified).lower()}
+        return {"data_sha256": self.sha256, "split_sha256": self.split_sha256, **verified}
 
 
 @dataclass
@@ -70,6 +74,11 @@ class Training(ABC):
     @abstractmethod
     def title(self) -> str:
         """The run's readable name."""
+
+    @property
+    def data_report(self) -> dict[str, Any] | None:
+        """What is logged of the user's own data as `reports/data.json`; None for data that are known."""
+        return None
 
     @abstractmethod
     def tags(self) -> dict[str, str]:

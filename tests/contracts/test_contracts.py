@@ -28,7 +28,7 @@ LIBRARY_HOMES = {
     "mlflow": r"experiments/tracking/.*|experiments/setup\.py|tasks/(runs|registry)/.*|tasks/pyfunc\.py",
     "streamlit": r"ui/.*",
     "optuna": r"experiments/(tune\.py|tuning/.*)",
-    "transformers": r"tasks/.*|experiments/starters/.*",
+    "transformers": r"tasks/.*|experiments/(starters|text)/.*",
     "diffusers": r"tasks/.*|experiments/starters/.*",
 }
 
@@ -109,6 +109,7 @@ ENTRY_POINTS = {
     "tune": config.TuneConfig,
     "benchmark": config.BenchmarkConfig,
     "register": config.RegisterConfig,
+    "finetune": config.FinetuneConfig,
     "starter": config.StarterConfig,
     "evaluate": config.EvaluateConfig,
 }

@@ -1,0 +1,90 @@
+"""Labeled texts of the user's own as they stand in a file, CSV, TSV or JSONL. Knows no torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments.config import ConfigError
+from experiments.data.files import named_file
+from tasks.csv_files import Table, TableError, read_table
+from tasks.json_files import parse_json
+
+MAX_ROWS, MAX_BYTES = 1_000_000, 500 * 10**6
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file's rows.
+
+    Attributes:
+        rows: `line` (of the file, from 1) and a column of texts for each wanted one; empty where the file has nothing.
+        columns: what each of them is called in the file.
+        broken: lines that could not be read.
+    """
+
+    path: Path
+    rows: pd.DataFrame
+    columns: Mapping[str, str]
+    broken: tuple[int, ...]
+
+
+def read_text_file(data: str, columns: Mapping[str, str]) -> TextFile:
+    """The wanted columns of the file that `data` names.
+
+    Args: columns: what each is called in the file, without regard to case.
+
+    Raises ConfigError, in one line, for a file that cannot be used and for a column that it does not have.
+    """
+    valid = f"a CSV, TSV or JSONL file with the columns {' and '.join(columns.values())}"
+    path = named_file("data", data, valid, MAX_BYTES)
+    try:
+        content = path.read_bytes()
+        if path.suffix.lower() in JSON_LINES:
+            return _json_lines(path, content, columns)
+        table = read_table(content, tuple(columns.values()), max_rows=MAX_ROWS, max_bytes=MAX_BYTES)
+        places = table.places(dict.fromkeys(columns, True), columns)
+    except TableError as error:
+        raise ConfigError(f"data: {path.name}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"data: {path.name} cannot be read: {error.strerror}") from error
+    rows = {name: [cells[place] for _, cells in table.rows] for name, place in places.items()}
+    frame = pd.DataFrame({"line": [line for line, _ in table.rows], **rows})
+    return TextFile(path, frame, {name: table.header[place] for name, place in places.items()}, ())
+
+
+def _json_lines(path: Path, content: bytes, columns: Mapping[str, str]) -> TextFile:
+    """A JSON object a line; lines that hold none are listed. Raises TableError."""
+    numbers, objects, broken = [], [], []
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if not line.strip():
+            continue
+        if len(objects) == MAX_ROWS:
+            raise TableError(f"the file has more than {MAX_ROWS:,} rows; valid: at most {MAX_ROWS:,}")
+        try:
+            found = parse_json(line)
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            numbers.append(number)
+            objects.append(found)
+        else:
+            broken.append(number)
+    if not objects:
+        raise TableError(
+            'no line holds a JSON object; valid: one in each line, such as {"text": "...", "label": "..."}'
+        )
+    header = tuple(dict.fromkeys(name for one in objects for name in one))
+    places = Table(header, ()).places(dict.fromkeys(columns, True), columns)
+    names = {name: header[place] for name, place in places.items()}
+    rows = {name: [_cell(one.get(key)) for one in objects] for name, key in names.items()}
+    return TextFile(path, pd.DataFrame({"line": numbers, **rows}), names, tuple(broken))
+
+
+def _cell(value: Any) -> str:
+    """A value as a cell of a table has it: texts as they are, nothing for null, JSON for all else."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
