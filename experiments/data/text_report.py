@@ -59,11 +59,11 @@ def _warnings(counts: pd.Series, found: Mapping[str, list[int]], skipped: Mappin
         most, least = counts.idxmax(), counts.idxmin()
         yield f"unbalanced: {counts[most]:,} texts are {short(most)}, {counts[least]:,} are {short(least)}"
     if lines := found["equal_texts_in_several_parts"]:
-        yield f"{len(lines):,} rows have a text that is in several parts, which flatters the result ({_named(lines)})"
+        yield f"rows whose text is in several parts, which flatters the result: {len(lines):,} ({_named(lines)})"
     elif lines := found["equal_texts"]:
-        yield f"{len(lines):,} rows repeat the text of another one; equal texts are in one part ({_named(lines)})"
+        yield f"rows that repeat a text: {len(lines):,} ({_named(lines)}); equal texts are in one part"
     if lines := found["equal_texts_with_other_labels"]:
-        yield f"{len(lines):,} rows have a text that has another label elsewhere ({_named(lines)})"
+        yield f"rows whose text has another label elsewhere: {len(lines):,} ({_named(lines)})"
 
 
 def left_out(skipped: Mapping[str, list[int]]) -> str:

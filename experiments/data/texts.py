@@ -145,8 +145,8 @@ def _class_names(labels: pd.Series, file: TextFile, merge: bool) -> pd.Series:
     if (spellings > 1).any() and not merge:
         same = spellings.index[spellings > 1]
         counts = labels[key == same[0]].value_counts()
-        named = " and ".join(f"{str(label)[:40]!r} ({count:,} rows)" for label, count in counts.head(NAMED).items())
-        more = f", and {len(same) - 1} more labels likewise" if len(same) > 1 else ""
+        named = ", ".join(f"{str(label)[:40]!r} ({count:,})" for label, count in counts.head(NAMED).items())
+        more = f", and {len(same) - 1:,} more such labels" if len(same) > 1 else ""
         raise ConfigError(
             f"label: {file.path.name} has {named}, which differ only by case or blanks{more}; valid: one spelling of "
             "each label, or merge_labels=true to take them for one"

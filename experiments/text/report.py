@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import transformers
 from torch import nn
 
 from experiments.config import FinetuneConfig
@@ -47,6 +48,7 @@ def mistakes(training: TextTraining, predictions: Predictions) -> pd.DataFrame:
 def save_model(training: TextTraining, network: nn.Module, folder: Path) -> SavedModel:
     """Write the network and its tokenizer as a model folder of the task."""
     config, data, base = training.config, training.data, training.base
+    transformers.utils.logging.disable_progress_bar()
     network.save_pretrained(folder)  # type: ignore[operator]
     training.tokenizer.save_pretrained(folder)
     return SavedModel(

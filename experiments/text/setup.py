@@ -25,7 +25,7 @@ from tasks.engines.loading import context_window
 MAX_TOKENS = 256
 # A small encoder, such as the starter, takes larger steps than a BERT of 110 million parameters.
 SMALL, RATE, SMALL_RATE = 40 * 10**6, 3e-5, 1e-4
-BATCH_SIZE, STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 16, 500, 3, 20
+BATCH_SIZE, STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 16, 250, 3, 20
 
 
 @dataclass
@@ -120,6 +120,9 @@ def prepare(config: FinetuneConfig, accelerator: Accelerator) -> TextTraining:
             "number of training texts"
         )
     items = _encoded(data, tokenizer, config.max_tokens)
+    nothing = {*tokenizer.all_special_ids}
+    if all(nothing.issuperset(item.tokens) for item in items["train"]):
+        raise ConfigError(f"model: the tokenizer in {base.folder} knows nothing of what is in {data.name}")
     processes = accelerator.process_index, accelerator.num_processes
     batches = TextBatches(
         lambda _: items["train"],
@@ -173,7 +176,7 @@ def _encoded(data: TextData, tokenizer: Any, max_tokens: int) -> dict[str, list[
         cut += longer
     if cut:
         data.warnings.append(
-            f"{cut:,} texts are longer than {max_tokens} tokens: training reads their beginning (max_tokens), the "
+            f"texts longer than {max_tokens} tokens: {cut:,}; training reads their beginning (max_tokens), the "
             "finished model all of a text, in several windows"
         )
     return items
