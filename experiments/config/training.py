@@ -117,7 +117,11 @@ class FinetuneConfig(TrainConfig):
         ge=8,
     )
     patience: int = option(
-        3, "end the training after so many epochs without a better validation result; 0 = never", ge=0, le=100_000
+        None,
+        "end the training after so many epochs without a better validation result, 0 = never; auto = a quarter of the "
+        "epochs, at least 3",
+        ge=0,
+        le=100_000,
     )
     balance: bool = option(
         None,

@@ -108,7 +108,7 @@ def load_texts(config: FinetuneConfig) -> TextData:
 def split_rows(labels: np.ndarray, seed: int) -> np.ndarray:
     """The part of each row, 0, 1 or 2 for train, val and test: 70/10/20 of every class, at least one of each."""
     part = np.zeros(len(labels), np.int64)
-    generator = np.random.default_rng(seed)
+    generator = np.random.RandomState(seed)  # whose numbers are the same in every version of NumPy
     for number in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == number))
         test, val = (max(1, round(share * len(members))) for share in (TEST, VALIDATION))
@@ -202,7 +202,7 @@ def _cut(train: np.ndarray, labels: np.ndarray, size: int, seed: int, classes: i
     """The same fraction of each class of the training texts, at least one; those of a smaller size are among them."""
     if not classes <= size <= len(train):
         raise ConfigError(f"train_size is {size}; valid for this data set: {classes} to {len(train)}")
-    shuffled = pd.Series(np.random.default_rng(seed).permutation(train))
+    shuffled = pd.Series(np.random.RandomState(seed).permutation(train))
     own = labels[shuffled]
     place = shuffled.groupby(own).cumcount()
     count = shuffled.groupby(own).transform("size")

@@ -1,6 +1,5 @@
 """A fine-tuning made ready: texts read and encoded, the model opened, what was left at `auto` decided."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from tasks.engines.loading import context_window
 MAX_TOKENS = 256
 # A small encoder, such as the starter, takes larger steps than a BERT of 110 million parameters.
 SMALL, RATE, SMALL_RATE = 40 * 10**6, 3e-5, 1e-4
-BATCH_SIZE, STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 16, 250, 3, 20
+BATCH_SIZE, STEPS, FEWEST_EPOCHS, MOST_EPOCHS, PATIENCE = 16, 250, 3, 40, 3
 
 
 @dataclass
@@ -50,7 +49,11 @@ class TextTraining(Training):
     @property
     def identity(self) -> DataIdentity:
         data = self.data
-        return DataIdentity(data.name, data.origin, data.sha256, data.split_sha256, verified=None)
+        return DataIdentity(data.name, data.origin, data.sha256, data.split_sha256, verified=False)
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.data.warnings
 
     @property
     def title(self) -> str:
@@ -107,11 +110,13 @@ def prepare(config: FinetuneConfig, accelerator: Accelerator) -> TextTraining:
     window = context_window(network, tokenizer)
     counts = data.counts("train")
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    config = (
-        config.replace(revision=base.revision)
-        .filled(recipe(int(counts.sum()), parameters))
-        .filled({"max_tokens": min(window, MAX_TOKENS), "balance": bool(counts.max() > UNBALANCED * counts.min())})
-    )
+    config = config.replace(revision=base.revision).filled(recipe(int(counts.sum()), parameters))
+    decided = {
+        "max_tokens": min(window, MAX_TOKENS),
+        "patience": max(PATIENCE, config.epochs // 4),
+        "balance": bool(counts.max() > UNBALANCED * counts.min()),
+    }
+    config = config.filled(decided)
     if config.max_tokens > window:
         raise ConfigError(f"max_tokens is {config.max_tokens}; valid for {base.name}: 8 to {window}")
     if not accelerator.num_processes <= config.batch_size <= counts.sum():
@@ -136,8 +141,6 @@ def prepare(config: FinetuneConfig, accelerator: Accelerator) -> TextTraining:
     state = starting_state(config, accelerator, network, len(batches))
     environment = devices.environment(config.device, config.precision, accelerator.num_processes)
     weights = torch.tensor(counts.sum() / (len(counts) * counts), dtype=torch.float32, device=accelerator.device)
-    for warning in data.warnings if accelerator.is_main_process else ():
-        print(f"warning: {warning}", file=sys.stderr)
     balanced = weights if config.balance else None
     return TextTraining(config, batches, state, environment, data, base, tokenizer, items, balanced)
 

@@ -27,22 +27,18 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """Which data a training used: name, where they came from, and what they were, by content and by split.
-
-    Attributes:
-        verified: whether they are the official files; None for the user's own, of which there are none.
-    """
+    """Which data a training used: name, where they came from, and what they were, by content and by split."""
 
     name: str
     origin: str
     sha256: str
     split_sha256: str
-    verified: bool | None
+    verified: bool
 
     def tags(self) -> dict[str, str]:
         """The tags of the contract that say which data they were."""
-        verified = {} if self.verified is None else {"data_verified": str(self.verified).lower()}
-        return {"data_sha256": self.sha256, "split_sha256": self.split_sha256, **verified}
+        verified = str(self.verified).lower()
+        return {"data_sha256": self.sha256, "split_sha256": self.split_sha256, "data_verified": verified}
 
 
 @dataclass
@@ -71,14 +67,20 @@ class Training(ABC):
         """Which data it uses."""
 
     @property
-    @abstractmethod
-    def title(self) -> str:
-        """The run's readable name."""
+    def warnings(self) -> list[str]:
+        """What the user should know about the data, a line each."""
+        data = self.identity
+        return [] if data.verified else [f"{data.origin} is not known to be the official data; data_verified=false"]
 
     @property
     def data_report(self) -> dict[str, Any] | None:
-        """What is logged of the user's own data as `reports/data.json`; None for data that are known."""
+        """What is logged of the user's own data as `reports/data.json` when the run begins."""
         return None
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """The run's readable name."""
 
     @abstractmethod
     def tags(self) -> dict[str, str]:

@@ -132,8 +132,8 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     tracker.log_dataset(data.name, data.origin, data.sha256)
     if training.data_report is not None:
         tracker.log_json("reports/data.json", training.data_report)
-    if data.verified is False:
-        print(f"warning: {data.origin} is not known to be the official data; data_verified=false", file=sys.stderr)
+    for warning in training.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print(training.summary())
     print(f"{config.device}, {config.precision}, {training.environment['threads']} threads; run {tracker.run_id}")
 
