@@ -117,16 +117,16 @@ def split_rows(labels: np.ndarray, seed: int) -> np.ndarray:
     return part
 
 
-def _usable(file: TextFile) -> tuple[pd.DataFrame, dict[str, list[int]]]:
+def _usable(file: TextFile) -> tuple[Any, dict[str, list[int]]]:
     """The rows that can be used, and the lines of the others by what is wrong with them."""
-    rows = file.rows
+    rows: Any = file.rows
     faults = {
         "no text": rows["text"].str.strip() == "",
         "no label": rows["label"].str.strip().str.casefold().isin(NO_LABEL),
         "a text that no model can read": rows["text"].map(lambda text: text_fault(text) is not None),
     }
     skipped = {"no JSON object": list(file.broken)} if file.broken else {}
-    kept = pd.Series(True, index=rows.index)
+    kept: Any = pd.Series(True, index=rows.index)
     for fault, found in faults.items():
         if (found & kept).any():
             skipped[fault] = rows["line"][found & kept].tolist()
@@ -136,7 +136,7 @@ def _usable(file: TextFile) -> tuple[pd.DataFrame, dict[str, list[int]]]:
     return rows[kept].reset_index(drop=True), skipped
 
 
-def _class_names(labels: pd.Series, file: TextFile, merge: bool) -> pd.Series:
+def _class_names(labels: Any, file: TextFile, merge: bool) -> Any:
     """The class of each row. Raises ConfigError for labels that differ only by case or blanks, unless they are merged,
     and for fewer than two classes."""
     plain = labels.str.split().str.join(" ")
@@ -175,7 +175,7 @@ def _check_counts(labels: np.ndarray, classes: Sequence[str], file: TextFile) ->
         )
 
 
-def _named_parts(rows: pd.DataFrame, labels: np.ndarray, classes: Sequence[str], file: TextFile) -> np.ndarray:
+def _named_parts(rows: Any, labels: np.ndarray, classes: Sequence[str], file: TextFile) -> np.ndarray:
     """The part that a column says of each row. Raises ConfigError for other words and for parts that lack something."""
     named = rows["split"].str.strip().str.casefold().map(PART_NAMES)
     column = file.columns["split"]
@@ -202,7 +202,7 @@ def _cut(train: np.ndarray, labels: np.ndarray, size: int, seed: int, classes: i
     """The same fraction of each class of the training texts, at least one; those of a smaller size are among them."""
     if not classes <= size <= len(train):
         raise ConfigError(f"train_size is {size}; valid for this data set: {classes} to {len(train)}")
-    shuffled = pd.Series(np.random.RandomState(seed).permutation(train))
+    shuffled: Any = pd.Series(np.random.RandomState(seed).permutation(train))
     own = labels[shuffled]
     place = shuffled.groupby(own).cumcount()
     count = shuffled.groupby(own).transform("size")

@@ -11,6 +11,8 @@ from experiments.registration.choice import Choice, choose
 from experiments.registration.folder import UNKNOWN, front_matter
 from tasks.base import ModelFolderError, first_line
 from tasks.hub.checks import GGUF, check_config, model_files
+from tasks.hub.names import Source
+from tasks.hub.package import PackageSource
 from tasks.json_files import read_json
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def chosen(config: FinetuneConfig) -> Choice:
     Raises ConfigError, in one line, for what can be no model to fine-tune.
     """
     choice = choose(config.task, config.model, config.revision)
-    if choice.file is not None or GGUF in choice.variant:
+    if choice.file is not None or GGUF in choice.variant or isinstance(choice.source, PackageSource):
         raise ConfigError(f"model is {config.model!r}, a GGUF file, which cannot be trained; valid: safetensors")
     if choice.folder is not None:
         try:
@@ -66,7 +68,7 @@ def located(config: FinetuneConfig) -> BaseModel:
     from experiments.registration.download import downloaded
 
     try:
-        assert choice.source is not None and not hasattr(choice.source, "package")
+        assert isinstance(choice.source, Source)  # packages carry GGUF only
         found = downloaded(choice.source, config.task, choice.variant, ())
     except ModelFolderError as error:
         raise ConfigError(f"model: {error}") from error

@@ -1,6 +1,7 @@
 """What is reported at the end of a fine-tuning: test metrics, figures, wrong answers, the model, a description."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import transformers
@@ -29,15 +30,15 @@ def test(training: TextTraining, network: nn.Module, best: int, folder: Path) ->
     return {f"test_{name}": value for name, value in classification_metrics(predictions).items()}
 
 
-def mistakes(training: TextTraining, predictions: Predictions) -> pd.DataFrame:
+def mistakes(training: TextTraining, predictions: Predictions) -> Any:
     """The wrong answers, the most confident first: some of them may be labels that are wrong."""
     texts, _ = training.data.part("test")
-    classes = pd.Series(training.data.classes)
-    table = pd.DataFrame(
+    classes = [inert(name) for name in training.data.classes]
+    table: Any = pd.DataFrame(
         {
             "text": [inert(text[:CHARACTERS]) for text in texts],
-            "label": classes[predictions.labels].map(inert).to_numpy(),
-            "predicted": classes[predictions.predicted].map(inert).to_numpy(),
+            "label": [classes[number] for number in predictions.labels],
+            "predicted": [classes[number] for number in predictions.predicted],
             "probability": predictions.probabilities.max(axis=1).round(4),
         }
     )

@@ -10,8 +10,9 @@ line, `{topic, turns}`. Movies, music and sport are the classes, equally often; 
 
 import argparse
 import json
-import time
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -32,8 +33,10 @@ VALIDATION = 8  # every eighth of the labeled rows
 def chats(data_dir: Path, rows: int, seed: int = 0) -> pd.DataFrame:
     """First messages, no two the same, with equally many of each class, shuffled."""
     classes = {topic: name for name, topics in TOPICS.items() for topic in topics}
-    found = pd.read_json(data_dir / "text" / "self_dialogue" / "self_dialogue.jsonl", lines=True)
-    table = pd.DataFrame({"text": found["turns"].str[0].str.strip(), "label": found["topic"].map(classes)}).dropna()
+    found: Any = pd.read_json(data_dir / "text" / "self_dialogue" / "self_dialogue.jsonl", lines=True)
+    table: Any = pd.DataFrame(
+        {"text": found["turns"].str[0].str.strip(), "label": found["topic"].map(classes)}
+    ).dropna()
     table = table[~table["text"].str.casefold().duplicated() & (table["text"] != "")]
     each = -(-rows // len(TOPICS))
     chosen = table.groupby("label").sample(each, random_state=seed)
@@ -59,44 +62,41 @@ def words(train: pd.DataFrame, test: pd.DataFrame) -> float:
 
 
 def curve(data_dir: Path, out: Path) -> pd.DataFrame:
-    """Test accuracy for each number of rows and seed (of rows and training): the starter, its network with random
-    weights, and words. Every result is written when it is there, and not measured again."""
+    """Test accuracy for each number of rows and seed (of the rows and the training): the starter, words and, with most
+    rows, the starter's network with random weights. Every result is written when it is there, and not measured again."""
     everything = chats(data_dir, TEST + max(SIZES) * 2)
     test, pool = everything.head(TEST).assign(split="test"), everything.iloc[TEST:]
     log = out / "curve.jsonl"
     done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    for size in SIZES:
-        for seed in SEEDS:
-            if any((one["rows"], one["seed"]) == (size, seed) for one in done):
-                continue
-            rows = labeled(pool, size, seed)
-            file = out / f"chats-{size}-{seed}.csv"
-            pd.concat([rows, test]).to_csv(file, index=False)
-            found = {"rows": size, "seed": seed, "words": words(rows, test)}
-            for weights in ("pretrained", "random"):
-                began = time.perf_counter()
-                given = {"data": file, "split": "split", "seed": seed, "weights": weights, "register": "false"}
-                result = finetune.main([f"--{name}={value}" for name, value in given.items()])
-                assert result is not None
-                found |= {weights: result.metrics["test_accuracy"], f"{weights}_s": time.perf_counter() - began}
-            done.append(found)
-            with log.open("a") as file:
-                file.write(json.dumps(found) + "\n")
+    known = {(one["rows"], one["seed"]) for one in done}
+    for seed, size in product(SEEDS, sorted(SIZES, reverse=True)):
+        if (size, seed) in known:
+            continue
+        rows = labeled(pool, size, seed)
+        pd.concat([rows, test]).to_csv(out / f"chats-{size}-{seed}.csv", index=False)
+        found = {"rows": size, "seed": seed, "words": words(rows, test)}
+        for weights in ("pretrained", "random") if size == max(SIZES) else ("pretrained",):
+            given = {"data": out / f"chats-{size}-{seed}.csv", "split": "split", "seed": seed, "weights": weights}
+            result = finetune.main([f"--{name}={value}" for name, value in {**given, "register": "false"}.items()])
+            assert result is not None
+            found |= {weights: result.metrics["test_accuracy"], f"{weights}_s": result.train_seconds}
+        done.append(found)
+        with log.open("a") as file:
+            file.write(json.dumps(found) + "\n")
     return pd.DataFrame(done)
 
 
-def table(found: pd.DataFrame) -> str:
+def table(found: Any) -> str:
     """Mean and standard deviation over the seeds as Markdown."""
-
-    def cell(values: pd.Series) -> str:
-        return f"{values.mean():.1%} ± {values.std() * 100:.1f}"
-
     lines = [
-        "| labeled rows | starter, fine-tuned | same network, random weights | words (logistic regression) | time |"
+        "| labeled rows | starter, fine-tuned | its network, random weights | words, logistic regression | training |",
+        "|---|---|---|---|---|",
     ]
-    lines.append("|---|---|---|---|---|")
     for size, those in found.groupby("rows"):
-        cells = [cell(those[name]) for name in ("pretrained", "random", "words")]
+        cells = [
+            f"{those[name].mean():.1%} ± {those[name].std() * 100:.1f}" if those[name].notna().all() else ""
+            for name in ("pretrained", "random", "words")
+        ]
         lines.append(f"| {size:,} | {' | '.join(cells)} | {those['pretrained_s'].mean():.0f} s |")
     return "\n".join(lines)
 
