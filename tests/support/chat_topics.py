@@ -62,8 +62,8 @@ def words(train: pd.DataFrame, test: pd.DataFrame) -> float:
 
 
 def curve(data_dir: Path, out: Path) -> pd.DataFrame:
-    """Test accuracy for each number of rows and seed (of the rows and the training): the starter, words and, with most
-    rows, the starter's network with random weights. Every result is written when it is there, and not measured again."""
+    """Test accuracy by number of rows and seed (of rows and training): the starter, words and, with most
+    rows, its network with random weights. Every result is written when it is there, and not measured again."""
     everything = chats(data_dir, TEST + max(SIZES) * 2)
     test, pool = everything.head(TEST).assign(split="test"), everything.iloc[TEST:]
     log = out / "curve.jsonl"
