@@ -13,7 +13,7 @@ NAMED = 5  # lines or classes in a message
 LISTED = 50  # lines in the report
 
 
-def describe_texts(table: pd.DataFrame, parts: Sequence[str], skipped: Mapping[str, list[int]]) -> dict[str, Any]:
+def describe_texts(table: Any, parts: Sequence[str], skipped: Mapping[str, list[int]]) -> dict[str, Any]:
     """The report of a data set, ready for JSON; its `warnings` are a sentence each.
 
     Args:
@@ -47,7 +47,7 @@ def describe_texts(table: pd.DataFrame, parts: Sequence[str], skipped: Mapping[s
     }
 
 
-def _warnings(counts: pd.Series, found: Mapping[str, list[int]], skipped: Mapping[str, list[int]]) -> Iterator[str]:
+def _warnings(counts: Any, found: Mapping[str, list[int]], skipped: Mapping[str, list[int]]) -> Iterator[str]:
     """A sentence for each thing that the user should know of their data; `counts` are those of the classes."""
     if skipped:
         yield left_out(skipped)

@@ -35,7 +35,7 @@ class TextData:
 
     name: str
     origin: str
-    texts: Sequence[str]
+    texts: list[str]
     labels: np.ndarray
     classes: tuple[str, ...]
     parts: Mapping[str, np.ndarray]
@@ -167,7 +167,7 @@ def _class_names(labels: Any, file: TextFile, merge: bool) -> Any:
 def _check_counts(labels: np.ndarray, classes: Sequence[str], file: TextFile) -> None:
     """Raise ConfigError for classes that cannot be in every part; `labels` are those of the different texts."""
     counts = np.bincount(labels, minlength=len(classes))
-    if rare := [f"{short(classes[number])} ({counts[number]})" for number in np.flatnonzero(counts < MIN_TEXTS)]:
+    if rare := [f"{short(classes[int(number)])} ({counts[number]})" for number in np.flatnonzero(counts < MIN_TEXTS)]:
         more = f" and {len(rare) - NAMED:,} more" if len(rare) > NAMED else ""
         raise ConfigError(
             f"label: {file.path.name} has too few different texts of {', '.join(rare[:NAMED])}{more}; valid: at least "
