@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +26,7 @@ from experiments.training import run as training
 from tasks.registry import find, load, promote
 from tests.conftest import PROJECT_ROOT
 from tests.support import tiny_models
+from tests.support.registering import COMMIT
 from tests.support.runs import all_runs, artifacts, assert_same_weights, histories, only_run, uninterrupted, weights
 from tests.support.tiny_encoder import save_encoder, train_epochs
 
@@ -275,3 +277,20 @@ def test_mistakes_are_said_before_torch_is_loaded(model: str, data: str, tmp_pat
     environment = {"PYTHONPATH": str(PROJECT_ROOT), "PATH": ""}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.stdout.splitlines()[1:] == ["[]"], done.stdout + done.stderr
+
+
+def test_a_model_of_the_hub_is_pinned_to_its_commit(
+    model: str, data: str, tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    repository = tmp_path / "hub" / "models--acme--tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    shutil.copytree(model, repository / "snapshots" / COMMIT)
+    made = prepared(accelerator, model="acme/tiny", data=data)
+    assert made.config.revision == made.tags()["base_revision"] == COMMIT
+    assert made.title == "acme/tiny on films, seed 0"
+    with pytest.raises(ConfigError, match=r"^model: .*acme/other") as error:
+        prepared(accelerator, model="acme/other", data=data)
+    assert "\n" not in str(error.value)
