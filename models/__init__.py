@@ -7,16 +7,20 @@ from torch import nn
 
 
 class Architecture(NamedTuple):
-    """A row of the architecture table: the module that builds it, and for which kinds of input it exists."""
+    """A row of the architecture table: the module that builds it, and for which kinds of input it exists.
+
+    `fixed`: with the stem `small` it takes images of 32 x 32 only, as its first linear layer sees whole feature maps.
+    """
 
     family: str
     stems: tuple[str, ...]
+    fixed: bool = False
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "lenet5": Architecture("lenet", ("small",)),
-    "alexnet": Architecture("alexnet", ("imagenet", "small")),
-    "alexnet_small": Architecture("alexnet", ("small",)),
+    "lenet5": Architecture("lenet", ("small",), fixed=True),
+    "alexnet": Architecture("alexnet", ("imagenet", "small"), fixed=True),
+    "alexnet_small": Architecture("alexnet", ("small",), fixed=True),
     "vgg11": Architecture("vgg", ("imagenet", "small")),
     "vgg11_bn": Architecture("vgg", ("imagenet", "small")),
     "vgg13": Architecture("vgg", ("imagenet", "small")),
@@ -40,6 +44,20 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
+SMALL_SIZE, IMAGENET_SIZE = 32, 128  # of images: that of the small stems, and the least for those of the papers
+
+
+def stem_for(name: str, size: int) -> str:
+    """The stem with which a network takes images of `size` x `size`. Raises ValueError if with none."""
+    architecture = ARCHITECTURES[name]
+    if size >= IMAGENET_SIZE and "imagenet" in architecture.stems:
+        return "imagenet"
+    if size != SMALL_SIZE and architecture.fixed:
+        larger = f", or from {IMAGENET_SIZE} px" if "imagenet" in architecture.stems else ""
+        raise ValueError(f"{name} takes images of {SMALL_SIZE} px{larger}; valid: such a size, or another network")
+    return "small"
+
+
 def build(name: str, num_classes: int, in_channels: int = 3, stem: str = "small") -> nn.Module:
     """Build a network by name, freshly initialized.
 
@@ -56,7 +74,7 @@ def build(name: str, num_classes: int, in_channels: int = 3, stem: str = "small"
     """
     if name not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {name!r}; valid: {', '.join(ARCHITECTURES)}")
-    family, stems = ARCHITECTURES[name]
+    family, stems, _ = ARCHITECTURES[name]
     if stem not in stems:
         raise ValueError(f"{name} has no stem {stem!r}; valid: {', '.join(stems)}")
     if in_channels not in (1, 3):

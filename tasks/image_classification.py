@@ -14,7 +14,7 @@ from PIL import Image
 
 from tasks.base import Cancel, ModelFolderError, Task, first_line, never, stop_if
 from tasks.hub.checks import check_folder
-from tasks.images import check_images, decode_image, to_image_size
+from tasks.images import IMAGE_SIZE, check_images, decode_image, to_image_size
 from tasks.json_files import read_json
 from tasks.parameters import Parameters, option
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-BATCH_SIZE = 256
-EXPLAINED_AT_ONCE = 16  # gradients keep every layer's maps in memory
+MAX_IMAGE_SIZE = 1024
+BATCH_SIZE = 256  # of 32 x 32; larger ones as many pixels
+EXPLAINED_AT_ONCE = 16  # likewise: gradients keep every layer's maps in memory
 LIGHT_ON_DARK = 0.4  # a mean of pixels from 0 to 1: digits have 0.31, MNIST 0.13, Fashion-MNIST 0.29, CIFAR-10 0.47
 
 
@@ -32,7 +33,8 @@ LIGHT_ON_DARK = 0.4  # a mean of pixels from 0 to 1: digits have 0.31, MNIST 0.1
 class ClassifierConfig:
     """All that is needed, besides weights, to use a trained network.
 
-    `mean` and `std` are per channel, for pixels scaled to 0..1; `classes` are the labels in the order of the outputs.
+    `mean` and `std` are per channel, for pixels scaled to 0..1; `classes` are the labels in the order of the outputs;
+    `image_size` is the side of the images in pixels.
     """
 
     architecture: str
@@ -41,6 +43,7 @@ class ClassifierConfig:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    image_size: int = IMAGE_SIZE
 
 
 def save_classifier(folder: Path, network: nn.Module, config: ClassifierConfig) -> None:
@@ -66,7 +69,7 @@ def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
         if not isinstance(fields, dict):
             raise ValueError("it does not hold an object")
         config = ClassifierConfig(**{name: _frozen(value) for name, value in fields.items()})
-        _check_statistics(config)
+        _check_numbers(config)
         network = models.build(config.architecture, len(config.classes), config.in_channels, config.stem)
     except (OSError, ValueError, TypeError) as error:
         raise ModelFolderError(f"{folder / CONFIG} cannot be used: {first_line(error)}") from error
@@ -79,7 +82,9 @@ def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
     return network.eval(), config
 
 
-def _check_statistics(config: ClassifierConfig) -> None:
+def _check_numbers(config: ClassifierConfig) -> None:
+    if not isinstance(config.image_size, int) or not 1 <= config.image_size <= MAX_IMAGE_SIZE:
+        raise ValueError(f"image_size is not a whole number from 1 to {MAX_IMAGE_SIZE}")
     for values in (config.mean, config.std):
         if len(values) != config.in_channels or not all(math.isfinite(value) for value in values):
             raise ValueError("mean and std are not one number a channel")
@@ -125,15 +130,16 @@ class ImageClassification(Task):
         self.std = torch.tensor(self.config.std, device=device).view(-1, 1, 1)
 
     def prepare(self, image: Any) -> torch.Tensor:
-        """One input to the network's normalized float32 `(channels, 32, 32)`."""
+        """One input to the network's normalized float32 `(channels, size, size)`."""
         return self.normalize(self.pixels(image))
 
     def pixels(self, image: Any, cancel: Cancel = never) -> torch.Tensor:
-        """One input to uint8 `(channels, 32, 32)`: what the network gets to see."""
+        """One input to uint8 `(channels, size, size)`: what the network gets to see."""
         config = self.config
         # Networks for digits and clothes know them light on black, as their mean tells.
         light_on_dark = config.in_channels == 1 and config.mean[0] < LIGHT_ON_DARK
-        return to_image_size(decode_image(image, config.in_channels, cancel, light_on_dark)[None])[0]
+        pixels = decode_image(image, config.in_channels, cancel, light_on_dark)
+        return to_image_size(pixels[None], config.image_size)[0]
 
     def check_total(self, rows: list[dict[str, Any]], cancel: Cancel) -> None:
         check_images([row["image"] for row in rows], cancel)
@@ -149,6 +155,7 @@ class ImageClassification(Task):
         import torch
 
         size = EXPLAINED_AT_ONCE if parameters["explain"] else BATCH_SIZE
+        size = max(1, size * IMAGE_SIZE**2 // self.config.image_size**2)
         results = []
         for start in range(0, len(rows), size):
             stop_if(cancel)

@@ -28,6 +28,7 @@ VALID_SIZE = f"at most {MAX_PIXELS // 10**6} megapixels, and {MAX_SIDE} a side"
 # Between two looks at `cancel`: bytes of a file (packed as tightly as PNG can, they are a megapixel), and pixel rows.
 BLOCK, STRIP = 1024, 16
 FORMATS = ("PNG", "JPEG")
+DRAFT = 2  # so many times the size that is wanted is decoded of a JPEG
 BLACK, WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
 # How to turn a picture upright, by the orientation in its EXIF data.
 TURNS = {
@@ -41,21 +42,51 @@ TURNS = {
 }
 
 
-def to_image_size(pixels: torch.Tensor) -> torch.Tensor:
-    """Bring uint8 images `(n, c, h, w)` to 32 x 32.
+def to_image_size(pixels: torch.Tensor, size: int = IMAGE_SIZE) -> torch.Tensor:
+    """Bring uint8 images `(n, c, h, w)` to `size` x `size`.
 
-    28 x 28 is padded with zeros, as LeCun et al. 1998 do; other sizes are resized bilinearly (without keeping the
-    ratio of the sides), so that a picture of the data set gives the very pixels that the network was trained on.
+    28 x 28 is padded with zeros to 32 x 32, as LeCun et al. 1998 do; other sizes are resized bilinearly (without
+    keeping the ratio of the sides), so that a picture of the data set gives the very pixels that the network was
+    trained on.
     """
     import torch.nn.functional as F
 
     height, width = pixels.shape[-2:]
-    if (height, width) == (IMAGE_SIZE, IMAGE_SIZE):
+    if (height, width) == (size, size):
         return pixels
-    if (height, width) == (28, 28):
+    if is_padded(height, width, size):
         return F.pad(pixels, (2, 2, 2, 2))
-    resized = F.interpolate(pixels.float(), (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", antialias=True)
+    resized = F.interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True)
     return resized.round().clamp(0, 255).to(pixels.dtype)
+
+
+def is_padded(height: int, width: int, size: int) -> bool:
+    """Whether an image is padded to `size`, not resized."""
+    return (height, width, size) == (28, 28, IMAGE_SIZE)
+
+
+def decode_file(content: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """A file of a data set to uint8 `(size, size, 3)`, and its width and height, by the rules of `to_image_size`.
+
+    A JPEG is decoded to little more than `size` (scaled within the discrete cosine transform), which differs from the
+    resizing of the whole by less than a gray level on average and takes a fraction of the time.
+
+    Raises TaskInputError as `decode_image` does.
+    """
+    if len(content) > MAX_BYTES:
+        raise TaskInputError(f"image has more than {MAX_BYTES // 2**20} MB; valid: at most so many")
+    with _readable():
+        picture = _identify(content, never)
+        measures = picture.size
+        picture.draft(None, (DRAFT * size, DRAFT * size))  # pyright: ignore[reportArgumentType]
+        upright = _open(picture, never, light_on_dark=False)
+        if is_padded(*upright.size, size):
+            upright = ImageOps.expand(upright.convert("RGB"), 2)
+        else:
+            # Those without a palette are resized before their channels are tripled.
+            scalable = upright if upright.mode in ("L", "RGB") else upright.convert("RGB")
+            upright = scalable.resize((size, size), Image.Resampling.BILINEAR).convert("RGB")
+        return np.asarray(upright), measures
 
 
 def check_images(images: Sequence[Any], cancel: Cancel) -> None:
@@ -94,7 +125,8 @@ def decode_image(value: Any, channels: int, cancel: Cancel = never, light_on_dar
 
     if _is_file(value):
         with _readable():
-            picture = _open(_to_bytes(value), cancel, light_on_dark).convert("L" if channels == 1 else "RGB")
+            file = _identify(_to_bytes(value), cancel)
+            picture = _open(file, cancel, light_on_dark).convert("L" if channels == 1 else "RGB")
         stop_if(cancel)
         pixels = np.array(picture)
         _check_scale(pixels.max(), pixels.shape)
@@ -196,9 +228,8 @@ def _identify(content: bytes, cancel: Cancel) -> ImageFile.ImageFile:
     return picture
 
 
-def _open(content: bytes, cancel: Cancel, light_on_dark: bool) -> Image.Image:
-    """Decode a PNG or JPEG upright, the first frame of an animated one, transparent pixels on black or white."""
-    picture = _identify(content, cancel)
+def _open(picture: ImageFile.ImageFile, cancel: Cancel, light_on_dark: bool) -> Image.Image:
+    """Decode a file upright, the first frame of an animated one, transparent pixels on black or white."""
     picture.decodermaxblock = BLOCK
     picture.load()
     upright = _upright(picture)

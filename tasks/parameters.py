@@ -22,15 +22,18 @@ KINDS = {"integer": "a whole number", "number": "a number", "string": "text", "b
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
-def option(default: Any, help: str, *, choices: Iterable[str] = (), **bounds: float) -> Any:
+def option(
+    default: Any, help: str, *, choices: Iterable[str] = (), suggestions: Iterable[str] = (), **bounds: float
+) -> Any:
     """A field with its help.
 
     Args:
         default: None where only the program that uses the value can know it.
         choices: the texts that are valid; without them, all are.
+        suggestions: some of the texts that are valid.
         bounds: pydantic's `ge`, `gt`, `le`, `lt`, `multiple_of`; of a text `min_length` and `max_length`.
     """
-    extra = {"enum": list(choices)} if choices else None
+    extra: Any = {"enum": list(choices)} if choices else {"examples": list(suggestions)} if suggestions else None
     return Field(default, description=help, json_schema_extra=extra, **bounds)  # type: ignore[arg-type]
 
 

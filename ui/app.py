@@ -16,6 +16,7 @@ PAGES = (
     ("views/tasks.py", "Tasks", ":material/bolt:"),
     ("views/chat.py", "Chat", ":material/forum:"),
     ("views/image.py", "Draw and classify", ":material/draw:"),
+    ("views/own.py", "Your own data", ":material/add_photo_alternate:"),
     ("views/compare.py", "Compare CNNs", ":material/leaderboard:"),
     ("views/networks.py", "Inside a network", ":material/account_tree:"),
     ("views/seq2seq.py", "Attention", ":material/swap_horiz:"),

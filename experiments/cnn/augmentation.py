@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from experiments.config import IMAGE_SIZE
 from experiments.data.images import Subset
 
 
@@ -33,8 +34,8 @@ class Augmentation:
 class Batch(NamedTuple):
     """This process's part of a global batch.
 
-    images: float32 `(n, channels, 32, 32)`, normalized, channels_last; labels: int64 `(n,)`; total: items in the global
-    batch, by which sums over all processes are divided.
+    images: float32 `(n, channels, size, size)`, normalized, channels_last; labels: int64 `(n,)`; total: items in the
+    global batch, by which sums over all processes are divided.
     """
 
     images: torch.Tensor
@@ -77,7 +78,9 @@ class TrainingBatches:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self._windows = _Windows(data.images, augmentation.crop)
+        self._size = data.size
+        windows = _Windows if data.rows is None else _MappedWindows
+        self._windows = windows(data, augmentation.crop)
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -91,7 +94,7 @@ class TrainingBatches:
         statistics of one item say nothing.
         """
         count = len(self.labels)
-        plan = _draw(count, self.augmentation, self.seed, number).to(self.labels.device)
+        plan = _draw(count, self.augmentation, self.seed, number, self._size).to(self.labels.device)
         for start in range(0, count, self.batch_size):
             total = min(self.batch_size, count - start)
             if start > 0 and total < min(self.batch_size, 2 * self.world_size):
@@ -108,10 +111,12 @@ class TrainingBatches:
 
 
 def evaluation_batches(data: Subset, normalize: Normalize, batch_size: int = 1000) -> Iterator[Batch]:
-    """Yield all images in their order, unaugmented."""
+    """Yield all images in their order, unaugmented; `batch_size` is of 32 x 32, of larger ones as many pixels."""
+    batch_size = max(1, batch_size * IMAGE_SIZE**2 // data.size**2)
     for start in range(0, len(data), batch_size):
-        pixels, labels = data.images[start : start + batch_size], data.labels[start : start + batch_size]
-        yield Batch(normalize(pixels), labels, len(labels))
+        part = slice(start, start + batch_size)
+        labels = data.labels[part]
+        yield Batch(normalize(data.take(part)), labels, len(labels))
 
 
 class _Plan(NamedTuple):
@@ -126,13 +131,13 @@ class _Plan(NamedTuple):
         return _Plan(*(tensor.to(device) for tensor in self))
 
 
-def _draw(count: int, augmentation: Augmentation, seed: int, epoch: int) -> _Plan:
+def _draw(count: int, augmentation: Augmentation, seed: int, epoch: int, size: int) -> _Plan:
     # Drawn on the CPU whatever the device, so that runs on different devices see the same data.
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(count, generator=generator)
     crop = augmentation.crop
     shift = torch.randint(-crop, crop + 1, (count, 2), generator=generator)
-    hole = torch.randint(0, 32, (count, 2), generator=generator)
+    hole = torch.randint(0, size, (count, 2), generator=generator)
     mirror = torch.zeros(count, dtype=torch.bool)
     if augmentation.flip:
         first_mirrored = torch.randint(0, 2, (count,), generator=torch.Generator().manual_seed(seed))
@@ -148,7 +153,8 @@ class _Windows:
     indexing pixel by pixel takes 13 (gray) to 30 (color) times as long on a CPU.
     """
 
-    def __init__(self, images: torch.Tensor, margin: int) -> None:
+    def __init__(self, data: Subset, margin: int) -> None:
+        images = data.images
         channels, self.height, self.width = images.shape[1:]
         pixels = F.pad(images.permute(0, 2, 3, 1), (0, 0, margin, margin, margin, margin)).contiguous()
         self.margin, self.channels = margin, channels
@@ -163,6 +169,18 @@ class _Windows:
         start = ((index[:, None] * self.padded_height + row) * self.padded_width + column) * self.channels
         pixels = self.runs.index_select(0, start.flatten())
         return pixels.view(len(index), self.height, self.width, self.channels).permute(0, 3, 1, 2)
+
+
+class _MappedWindows:
+    """The same of images that stay in their file: each batch is read and padded by itself."""
+
+    def __init__(self, data: Subset, margin: int) -> None:
+        self.data, self.margin = data, margin
+
+    def cut(self, index: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+        """As `_Windows.cut`."""
+        batch = Subset(self.data.take(index), self.data.labels[index])
+        return _Windows(batch, self.margin).cut(torch.arange(len(index), device=index.device), shift)
 
 
 def _cut_out(images: torch.Tensor, hole: torch.Tensor, side: int) -> None:

@@ -22,7 +22,7 @@ def save_grad_cam(path: Path, images: np.ndarray, heat: np.ndarray, captions: Se
 
     `images` is uint8 `(n, h, w, channels)`, `heat` float `(n, h, w)` from 0 to 1.
     """
-    size, gap = images.shape[1], 4
+    size, gap = images.shape[1], images.shape[1] // 8
     gray = images.mean(axis=3) / 255
     colors = colormaps["inferno"](heat)[..., :3]
     overlaid = 0.45 * gray[..., None] + 0.55 * colors
@@ -77,26 +77,43 @@ def save_calibration(path: Path, labels: np.ndarray, probabilities: np.ndarray, 
     save(figure, path)
 
 
-def save_mistakes(
-    path: Path, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
-) -> None:
-    """The wrong answers given with the highest confidence, as pictures; `images` is uint8 `(n, h, w, channels)`."""
+def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Indices of the wrong answers that the figure of mistakes shows."""
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    shown = wrong[np.argsort(-probabilities[wrong, predicted[wrong]])][:MISTAKES_SHOWN]
+    return wrong[np.argsort(-probabilities[wrong, predicted[wrong]])][:MISTAKES_SHOWN]
+
+
+def save_mistakes(
+    path: Path,
+    images: np.ndarray,
+    shown: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+) -> None:
+    """The wrong answers given with the highest confidence, as pictures.
+
+    Args:
+        images: uint8 `(n, h, w, channels)`, of the answers `shown`.
+        labels, probabilities: of all answers.
+    """
+    predicted = probabilities.argmax(axis=1)
+    wrong = int((predicted != labels).sum())
     rows = max(1, -(-len(shown) // MISTAKES_COLUMNS))
     # One picture with captions: a grid of axes would take ten times as long to draw.
-    size, cell = images.shape[1], images.shape[1] + 14
+    size, cell = images.shape[1], images.shape[1] * 46 // 32
     mosaic = np.full((rows * cell, MISTAKES_COLUMNS * cell, 3), 255, np.uint8)
     figure = Figure(figsize=(12, 1.5 * rows + 0.6))
     axes = figure.add_axes((0.01, 0.01, 0.98, 1 - 0.5 / (1.5 * rows + 0.6)))
     for place, index in enumerate(shown):
-        top, left = place // MISTAKES_COLUMNS * cell + 12, place % MISTAKES_COLUMNS * cell + 7
-        mosaic[top : top + size, left : left + size] = images[index]
+        top = place // MISTAKES_COLUMNS * cell + size * 12 // 32
+        left = place % MISTAKES_COLUMNS * cell + size * 7 // 32
+        mosaic[top : top + size, left : left + size] = images[place]
         said, truth = classes[int(predicted[index])], classes[int(labels[index])]
         caption = f"{said} {probabilities[index].max():.0%}\nis {truth}"
         axes.text(left + size / 2, top - 1, plain(caption), ha="center", va="bottom", fontsize=8)
     axes.imshow(mosaic, aspect="auto")
     axes.axis("off")
-    figure.suptitle(f"{len(wrong)} of {len(labels)} test images are wrong; the most confident mistakes")
+    figure.suptitle(f"{wrong} of {len(labels)} test images are wrong; the most confident mistakes")
     save(figure, path)

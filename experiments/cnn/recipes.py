@@ -3,7 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
-from experiments.config import CnnConfig
+from experiments.config import IMAGE_SIZE, CnnConfig, check_image_size, is_own
+from experiments.data.folders import count_training
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,40 @@ AUGMENTATION = {
     "fashion_mnist": {"crop": 2, "flip": True, "cutout": 0},
     "cifar10": {"crop": 4, "flip": True, "cutout": 0},
 }
+OWN_AUGMENTATION = {"crop": 2, "flip": False, "cutout": 0}  # whether mirrored ones are still of their class, who knows
+LARGE = 10_000  # own pictures: fewer are trained on for as many epochs as digits, more as CIFAR-10
+MOST_CROP = 16
+LEAST_STEPS, LEAST_BATCH = 8, 8  # in an epoch on own pictures
 
 
 def resolve(config: CnnConfig) -> CnnConfig:
-    """The configuration with every `auto` that the recipe knows filled in."""
+    """The configuration with every `auto` that the recipe knows filled in.
+
+    That of own pictures depends on how many there are. Raises DataError where they cannot be listed, ConfigError for an
+    `image_size` that the data set is not served in.
+    """
+    check_image_size(config)
     recipe = RECIPES[config.model]
+    if is_own(config.dataset):
+        return _resolve_own(config, recipe)
     epochs = recipe.epochs[config.dataset]
     values = {**dataclasses.asdict(recipe), **AUGMENTATION[config.dataset], "epochs": epochs}
     if config.dataset == "cifar10" and recipe.crop is not None:
         values["crop"] = recipe.crop
+    return config.filled(values)
+
+
+def _resolve_own(config: CnnConfig, recipe: Recipe) -> CnnConfig:
+    files = count_training(config.dataset)
+    count = min(config.train_size or files, files)
+    batch_size = recipe.batch_size
+    while batch_size > LEAST_BATCH and batch_size * LEAST_STEPS > count:
+        batch_size //= 2
+    values = {
+        **dataclasses.asdict(recipe),
+        **OWN_AUGMENTATION,
+        "crop": min(MOST_CROP, OWN_AUGMENTATION["crop"] * config.image_size // IMAGE_SIZE),
+        "epochs": recipe.epochs["digits" if count < LARGE else "cifar10"],
+        "batch_size": max(2, min(batch_size, count // 2)),
+    }
     return config.filled(values)

@@ -2,17 +2,23 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+import models
 from experiments.cnn import figures as plots
 from experiments.cnn.classification import calibration_error
+from experiments.cnn.data_page import write_data_report
 from experiments.cnn.setup import TASK, CnnTraining, decide, prepare
 from experiments.config import CnnConfig
+from experiments.data.images import Subset
+from experiments.data.report import sample
 from experiments.reports.classification import Predictions, classification_metrics, write_classification
+from experiments.reports.figures import MOST_CLASSES
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
@@ -36,10 +42,20 @@ def write_report(folder: Path, training: CnnTraining, predictions: Predictions, 
     data, labels = training.data, predictions.labels
     title = f"{training.config.model} on {data.name}"
     write_classification(folder, predictions, data.classes, title, training.state.history, best)
-    pixels = data.test.images.permute(0, 2, 3, 1).cpu().numpy()
-    wrong = surest_mistakes(labels, predictions.probabilities, PICTURE_BYTES // pixels[0].nbytes)
-    np.savez_compressed(folder / "reports" / "test_mistakes.npz", index=wrong, pixels=pixels[wrong])
-    plots.save_mistakes(folder / "plots" / "mistakes.png", pixels, labels, predictions.probabilities, data.classes)
+    wrong = surest_mistakes(labels, predictions.probabilities, PICTURE_BYTES // (data.channels * data.size**2))
+    pixels = pixels_of(data.test, wrong)
+    np.savez_compressed(folder / "reports" / "test_mistakes.npz", index=wrong, pixels=pixels)
+    shown = plots.most_confident_mistakes(labels, predictions.probabilities)
+    pixels, path = pixels_of(data.test, shown), folder / "plots" / "mistakes.png"
+    plots.save_mistakes(path, pixels, shown, labels, predictions.probabilities, data.classes)
+    if data.report is not None:
+        write_data_report(folder, data.report, data.train)
+
+
+def pixels_of(part: Subset, index: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Some images as uint8 `(n, height, width, channels)`."""
+    chosen = torch.as_tensor(np.asarray(index, np.int64), device=part.labels.device)
+    return part.take(chosen).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
@@ -67,8 +83,8 @@ def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predic
     filters = first_layer_filters(network).float().cpu().numpy()
     plots.save_filters(figures / "filters.png", filters, f"{name}: first-layer filters")
     # The first test image of every class.
-    chosen = [int(np.flatnonzero(predictions.labels == index)[0]) for index in np.unique(predictions.labels)]
-    pixels = data.test.images[chosen]
+    chosen = sample(predictions.labels, columns=1, rows=MOST_CLASSES)
+    pixels = data.test.take(torch.as_tensor(chosen, device=data.test.labels.device))
     heat = grad_cam(network.eval(), training.normalize(pixels))
     captions = [
         f"{data.classes[int(predictions.predicted[index])]}\nis {data.classes[int(predictions.labels[index])]}"
@@ -82,14 +98,15 @@ def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predic
 def save_model(training: CnnTraining, network: nn.Module, folder: Path) -> SavedModel:
     """Write the network as a model of the task `image-classification`."""
     config, data = training.config, training.data
-    description = ClassifierConfig(config.model, "small", data.channels, data.classes, data.mean, data.std)
+    stem = models.stem_for(config.model, data.size)
+    description = ClassifierConfig(config.model, stem, data.channels, data.classes, data.mean, data.std, data.size)
     save_classifier(folder, network, description)
     return SavedModel(
         task=TASK,
-        name=f"{config.model} on {config.dataset}",
-        registered_name=f"cnn-{config.dataset}",
-        input_example={"image": png_base64(data.test.images[0])},
-        params={"model": config.model, "dataset": config.dataset, "seed": config.seed},
+        name=f"{config.model} on {data.name}",
+        registered_name=f"cnn-{data.name}",
+        input_example={"image": png_base64(data.test.take(slice(1))[0])},
+        params={"model": config.model, "dataset": data.name, "seed": config.seed},
     )
 
 

@@ -39,18 +39,22 @@ class CnnTraining(Training):
 
     @property
     def title(self) -> str:
-        return f"{self.config.model} on {self.config.dataset}, seed {self.config.seed}"
+        return f"{self.config.model} on {self.data.name}, seed {self.config.seed}"
 
     def tags(self) -> dict[str, str]:
-        return {"task": TASK, "model": self.config.model, "dataset": self.config.dataset}
+        return {"task": TASK, "model": self.config.model, "dataset": self.data.name}
 
     def summary(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.state.network.parameters())
         data = self.data
         return (
-            f"{self.config.model} ({parameters:,} parameters) on {self.config.dataset}: {len(data.train):,} training, "
+            f"{self.config.model} ({parameters:,} parameters) on {data.name}: {len(data.train):,} training, "
             f"{len(data.val):,} validation, {len(data.test):,} test images"
         )
+
+    @property
+    def warnings(self) -> list[str]:
+        return super().warnings if self.data.report is None else self.data.report.warnings
 
     def step(self, model: nn.Module, batch: Batch) -> StepResult:
         return classification_step(model, batch, self.config.label_smoothing)
@@ -68,6 +72,15 @@ def decide(config: CnnConfig) -> CnnConfig:
     return resolve(devices.settled(config))
 
 
+def build_for(model: str, data: ImageData) -> nn.Module:
+    """A network for the classes, channels and size of a data set. Raises ConfigError if it takes no such size."""
+    try:
+        stem = models.stem_for(model, data.size)
+    except ValueError as error:
+        raise ConfigError(f"image_size is {data.size}; {error}") from error
+    return models.build(model, len(data.classes), data.channels, stem)
+
+
 def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
     """Load the data and set up network, optimizer and batches. Raises UserError for what does not fit together."""
     device = accelerator.device
@@ -77,6 +90,7 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
         train_size=config.train_size,
         val_size=config.val_size,
         split_seed=config.split_seed,
+        image_size=config.image_size,
         device=device,
     )
     if config.batch_size > len(data.train):
@@ -97,7 +111,7 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
         world_size=accelerator.num_processes,
     )
     torch.manual_seed(config.seed)
-    network = models.build(config.model, len(data.classes), data.channels)
+    network = build_for(config.model, data)
     state = starting_state(config, accelerator, network, len(batches))
     environment = devices.environment(config.device, config.precision, accelerator.num_processes)
     return CnnTraining(config, batches, state, environment, data, normalize)

@@ -13,7 +13,7 @@ from experiments.cnn.report import CNN
 from experiments.comparison import figures as plots
 from experiments.comparison.kind import NOTES, Drawn, Kind, Shape
 from experiments.comparison.results import ClassifierResult, Findings
-from experiments.config import CNN_GROUPS, CNN_MODELS, IMAGE_DATASETS
+from experiments.config import CNN_GROUPS, CNN_MODELS, IMAGE_DATASETS, IMAGE_SIZE
 from tasks.runs import artifact_file, open_store
 
 
@@ -32,8 +32,8 @@ class CnnKind(Kind):
         "The epoch kept of each training is the best by validation accuracy; the test images were read once, for it.",
         "ECE: expected calibration error, 15 equally wide bins of confidence. Precision, recall and F1 are averages "
         "over classes.",
-        "FLOPs: one 32 x 32 image forward, convolutions and matrix products only, counted by torch's FlopCounterMode: "
-        "a multiplication with its addition counts as two.",
+        "FLOPs: one image forward, 32 x 32 or as large as image_size says, convolutions and matrix products only, "
+        "counted by torch's FlopCounterMode: a multiplication with its addition counts as two.",
         *NOTES,
     )
 
@@ -41,7 +41,11 @@ class CnnKind(Kind):
         return "small" if device == "cpu" else "full"
 
     def shape(self, training: Any) -> Shape:
-        return super().shape(training)._replace(channels=training.data.channels, classes=training.data.classes)
+        return (
+            super()
+            .shape(training)
+            ._replace(channels=training.data.channels, size=training.data.size, classes=training.data.classes)
+        )
 
     def read(self, run: Any, known: Mapping[str, Any]) -> ClassifierResult:
         with artifact_file(open_store(), run, "reports/test_predictions.npz") as path, np.load(path) as saved:
@@ -49,7 +53,7 @@ class CnnKind(Kind):
         return ClassifierResult(**known, answers=labels, right=predicted == labels, predicted=predicted)
 
     def flops(self, model: str, data: Shape) -> int:
-        return network_flops(model, len(data.classes), data.channels)
+        return network_flops(model, len(data.classes), data.channels, data.size)
 
     def figures(self, findings: Findings, data: Shape, cells: Sequence[Any]) -> list[Drawn]:
         over, order = findings.over, [row.model for row in findings.rows]
@@ -69,8 +73,9 @@ class CnnKind(Kind):
         ]
 
 
-def network_flops(model: str, num_classes: int, channels: int) -> int:
-    """FLOPs of one 32 x 32 image through the network, counted without computing anything."""
+def network_flops(model: str, num_classes: int, channels: int, size: int = IMAGE_SIZE) -> int:
+    """FLOPs of one image, `size` x `size`, through the network, counted without computing anything."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        models.build(model, num_classes, channels).eval()(torch.empty(1, channels, 32, 32))
+        network = models.build(model, num_classes, channels, models.stem_for(model, size))
+        network.eval()(torch.empty(1, channels, size, size))
     return counter.get_total_flops()

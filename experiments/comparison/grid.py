@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from experiments.comparison.kind import Cell, Kind, Shape, kind_of
-from experiments.config import CompareConfig, ConfigError, TrainConfig, names_in, training_config
+from experiments.config import CompareConfig, ConfigError, TrainConfig, dataset_name, names_in, training_config
 from experiments.training import devices
 from experiments.training.family import Training
-from experiments.training.resume import FREE_TO_CHANGE
+from experiments.training.resume import CAME_LATER, deciding
 
 # What makes one grid another; the rest of a configuration may differ between a comparison and its continuation.
-GRID_FIELDS = ("kind", "models", "datasets", "seeds", "epochs", "train_size")
+GRID_FIELDS = ("kind", "models", "datasets", "seeds", "epochs", "train_size", "image_size")
 STEPS = 5
 EVALUATION_SHARE = 1 / 3  # forward only, against forward and backward
 # What a training costs besides its steps, measured on two CPU cores: figures, model and registry; checkpoint and log.
@@ -42,7 +42,8 @@ class Grid:
 
     def cell_config(self, cell: Cell) -> Any:
         """The training that a cell stands for, with every `auto` decided."""
-        return self.kind.family.decide(training_config(self.config, *cell))
+        paths = {dataset_name(dataset): dataset for dataset in self.config.datasets.split(",")}
+        return self.kind.family.decide(training_config(self.config, cell.model, paths[cell.dataset], cell.seed))
 
     def prepare(self, config: TrainConfig) -> Training:
         """A training made ready, on the grid's device."""
@@ -50,10 +51,7 @@ class Grid:
 
     def digest(self) -> str:
         """SHA-256 of all that decides what is trained, in whatever order models and data sets were named."""
-        cells = []
-        for cell in sorted(self.cells):
-            fields = self.cell_config(cell).model_dump()
-            cells.append({name: value for name, value in fields.items() if name not in FREE_TO_CHANGE})
+        cells = [deciding(self.cell_config(cell)) for cell in sorted(self.cells)]
         return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
 
 
@@ -65,10 +63,13 @@ def make_grid(config: CompareConfig) -> Grid:
     kind = kind_of(config.kind)
     device = devices.resolve_device(config.device)
     models = names_in("models", config.models, kind.models, kind.groups, kind.default_models(device))
-    datasets = names_in("datasets", config.datasets, kind.datasets, {}, kind.datasets[0])
+    datasets = names_in("datasets", config.datasets, kind.datasets, {}, kind.datasets[0], paths=config.kind == "cnn")
+    names = [dataset_name(dataset) for dataset in datasets]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"datasets has two that are called the same ({', '.join(names)}); valid: rename a folder")
     decided = config.replace(models=",".join(models), datasets=",".join(datasets), device=device)
     # Seed by seed: if it is cut off early, all models have been trained as often as each other.
-    cells = tuple(Cell(m, d, seed) for d in datasets for seed in range(config.seeds) for m in models)
+    cells = tuple(Cell(m, d, seed) for d in names for seed in range(config.seeds) for m in models)
     data: dict[str, Shape] = {}
     grid = Grid(kind, decided, cells, data)
     for cell in cells[:: config.seeds * len(models)]:
@@ -84,7 +85,7 @@ def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """The fields in which another comparison is of another grid."""
     found = []
     for name in GRID_FIELDS:
-        here, there = mine[name], theirs.get(name)
+        here, there = mine[name], theirs.get(name, CAME_LATER.get(name))
         if name in ("models", "datasets"):
             here, there = (",".join(sorted(str(value).split(","))) for value in (here, there))
         if here != there:

@@ -41,6 +41,7 @@ class Shape(NamedTuple):
     val: int
     test: int
     channels: int = 0
+    size: int = 0
     classes: tuple[str, ...] = ()
 
 

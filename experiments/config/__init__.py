@@ -11,6 +11,7 @@ from experiments.config.names import (
     EVALUATED_TASKS,
     FINETUNED_TASKS,
     IMAGE_DATASETS,
+    IMAGE_SIZE,
     POSITIONS,
     PRETRAINED_TASKS,
     PRUNERS,
@@ -19,6 +20,8 @@ from experiments.config.names import (
     SEQ2SEQ_DATASETS,
     SEQ2SEQ_GROUPS,
     SEQ2SEQ_MODELS,
+    dataset_name,
+    is_own,
 )
 from experiments.config.options import Config, ConfigError, RunUnavailableError, TrainingError, UserError, names_in
 from experiments.config.programs import (
@@ -31,4 +34,4 @@ from experiments.config.programs import (
     check_kind,
     training_config,
 )
-from experiments.config.training import CnnConfig, FinetuneConfig, Seq2SeqConfig, TrainConfig
+from experiments.config.training import CnnConfig, FinetuneConfig, Seq2SeqConfig, TrainConfig, check_image_size

@@ -1,5 +1,8 @@
 """The names that parameters may take."""
 
+import re
+from pathlib import PurePath
+
 CNN_MODELS = (
     "lenet5", "alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
     "resnet18", "resnet34", "resnet50", "xception", "seresnet18", "seresnet50", "senet154",
@@ -10,6 +13,7 @@ CNN_GROUPS = {
     "full": ("lenet5", "alexnet", "vgg16_bn", "resnet18", "xception", "seresnet18"),
 }
 IMAGE_DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
+IMAGE_SIZE = 32  # of those
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = ("sgd", "adamw")
@@ -53,3 +57,21 @@ FINETUNED_TASKS = ("sentiment-analysis",)
 WEIGHTS = ("pretrained", "random")
 # Those whose starter is trained here; the others have a model in a package.
 STARTER_TASKS = ("sentiment-analysis", "summarization", "question-answering", "image-generation")
+
+
+def is_own(dataset: str) -> bool:
+    """Whether a data set is the user's own, named by a path: with a slash in it, or to a zip or a CSV."""
+    return "/" in dataset or "\\" in dataset or dataset.lower().endswith((".zip", ".csv", ".tsv"))
+
+
+def dataset_name(dataset: str) -> str:
+    """What runs, models and files are named after: own data by the last part of the path, in letters, digits and `-_`.
+
+    A name of one of IMAGE_DATASETS gets `my-` before it, so that nobody takes one for the other.
+    """
+    if not is_own(dataset):
+        return dataset
+    stem = PurePath(dataset.replace("\\", "/").rstrip("/"))
+    name = stem.stem if stem.suffix.lower() in (".zip", ".csv", ".tsv") else stem.name
+    clean = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:60] or "pictures"
+    return f"my-{clean}" if clean.lower() in IMAGE_DATASETS else clean

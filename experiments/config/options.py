@@ -5,7 +5,8 @@ from typing import Any, Self
 
 from pydantic import ConfigDict, ValidationError, model_validator
 
-from tasks.parameters import Parameters, did_you_mean, explain
+from experiments.config.names import is_own
+from tasks.parameters import Parameters, did_you_mean, explain, short
 
 
 class UserError(Exception):
@@ -52,12 +53,29 @@ class Config(Parameters):
             raise ConfigError(explain(error, cls)) from None
 
 
+def check_dataset(field: str, name: str, valid: tuple[str, ...]) -> None:
+    """Raise ConfigError for what is neither the name of an image data set nor a path."""
+    if name not in valid and not is_own(name):
+        hint = did_you_mean(name, valid)
+        raise ConfigError(
+            f"{field} is {short(name)}; {hint}valid: {', '.join(valid)}, or the path of your own pictures, with a "
+            "slash in it: ./flowers"
+        )
+
+
 def names_in(
-    field: str, text: str, valid: tuple[str, ...], groups: Mapping[str, tuple[str, ...]], automatic: str = "auto"
+    field: str,
+    text: str,
+    valid: tuple[str, ...],
+    groups: Mapping[str, tuple[str, ...]],
+    automatic: str = "auto",
+    paths: bool = False,
 ) -> list[str]:
     """The names in a comma-separated list, groups written out, each once, in the order given.
 
-    Args: automatic: what `auto` stands for, itself such a list.
+    Args:
+        automatic: what `auto` stands for, itself such a list.
+        paths: whether those of own pictures are valid, too.
 
     Raises ConfigError for a name that is neither in `valid` nor in `groups`, and when there is none at all.
     """
@@ -68,7 +86,9 @@ def names_in(
     if not names:
         raise ConfigError(f"{field} is {text!r}, which names nothing; valid: {', '.join((*groups, *valid))}")
     for name in names:
-        if name not in valid:
+        if paths:
+            check_dataset(field, name, valid)
+        elif name not in valid:
             hint = did_you_mean(name, (*valid, *groups))
             raise ConfigError(f"{field} names {name!r}; {hint}valid: {', '.join((*groups, *valid))}")
     return list(names)

@@ -1,21 +1,31 @@
 """Parameters of the programs around trainings: compare, tune, benchmark, register, starter, evaluate."""
 
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from experiments.config.names import (
     COMPARE_KINDS,
     DEVICES,
     EVALUATED_TASKS,
     IMAGE_DATASETS,
+    IMAGE_SIZE,
     PRECISIONS,
     PRETRAINED_TASKS,
     PRUNERS,
     SAMPLERS,
     STARTER_TASKS,
     TUNE_KINDS,
+    is_own,
 )
-from experiments.config.options import Config, ConfigError
-from experiments.config.training import CnnConfig, Seq2SeqConfig, TrainConfig
+from experiments.config.options import Config, ConfigError, check_dataset
+from experiments.config.training import (
+    DATASET_HELP,
+    CnnConfig,
+    Seq2SeqConfig,
+    TrainConfig,
+    image_size_option,
+)
 from tasks.parameters import option, typed
 
 
@@ -35,8 +45,8 @@ class CompareConfig(Config):
     )
     datasets: str = option(
         "auto",
-        "names of image data sets, separated by commas; auto = digits; of a task: a CSV file of labeled rows; auto = "
-        "the small sample that comes with the project",
+        "names of image data sets or paths of your own pictures, separated by commas; auto = digits; of a task: a CSV "
+        "file of labeled rows; auto = the small sample that comes with the project",
     )
     task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *EVALUATED_TASKS))
     settings: str = option("none", "of kind task: the task's parameters, such as num_beams=1,max_length=60")
@@ -44,6 +54,7 @@ class CompareConfig(Config):
     seeds: int = option(1, "number of seeds: 0, 1, ...", ge=1, le=1000)
     epochs: int = option(None, "passes over the training data; auto = each recipe's", ge=1, le=100_000)
     train_size: int = option(0, "number of training examples; 0 = all, of seq2seq its default", ge=0)
+    image_size: int = image_size_option()
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train, or where the models of a task answer", choices=DEVICES)
     precision: str = option("auto", "compute precision; auto = bf16 where the hardware has it", choices=PRECISIONS)
@@ -55,7 +66,9 @@ class CompareConfig(Config):
 
 # Fields of CompareConfig that mean something for these kinds only.
 _EVALUATION_FIELDS = ("task", "settings", "columns")
-_TRAINING_FIELDS = ("seeds", "epochs", "train_size", "data_dir", "precision", "confirm", "resume", "register")
+_TRAINING_FIELDS = (
+    *("seeds", "epochs", "train_size", "image_size", "data_dir", "precision", "confirm", "resume", "register"),
+)
 
 
 def check_kind(config: CompareConfig) -> None:
@@ -84,7 +97,11 @@ class TuneConfig(Config):
     model: str = option(
         "auto", "architecture, or variant such as gru-dot or transformer-rotary; auto = lenet5, of seq2seq gru-dot"
     )
-    dataset: str = option("auto", "data set; auto = digits, of seq2seq reversal")
+    dataset: str = option(
+        "auto",
+        "data set, or the path of your own pictures; auto = digits, of seq2seq reversal",
+        suggestions=IMAGE_DATASETS,
+    )
     trials: int = option(
         20,
         "finished trials (complete or pruned) of the study over all workers; each worker after the first may add one",
@@ -110,6 +127,7 @@ class TuneConfig(Config):
     )
     epochs: int = option(None, "passes over the training data; auto = the recipe's", ge=1, le=100_000)
     train_size: int = option(0, "number of training examples; 0 = all, of seq2seq its default", ge=0)
+    image_size: int = image_size_option()
     seed: int = option(
         0, "seed of the proposals and of every trial; the best is trained anew with others", ge=0, lt=2**30
     )
@@ -130,7 +148,8 @@ def training_config(
         name: getattr(program, name) for name in ("epochs", "device", "precision", "threads", "register")
     }
     if program.kind == "cnn":
-        data = {"dataset": dataset, "data_dir": program.data_dir, "train_size": program.train_size}
+        size = program.image_size if is_own(dataset) else IMAGE_SIZE
+        data = {"dataset": dataset, "data_dir": program.data_dir, "train_size": program.train_size, "image_size": size}
         return CnnConfig(model=model, seed=seed, **data, **shared)
     cell, variant = model.split("-", 1)
     shared |= {"positions": variant} if cell == "transformer" else {"attention": variant}
@@ -145,7 +164,8 @@ class BenchmarkConfig(Config):
     """
 
     model: str = option("lenet5", "small, full, or names of architectures separated by commas")
-    dataset: str = option("digits", "image data set; digits needs no download", choices=IMAGE_DATASETS)
+    dataset: str = option("digits", DATASET_HELP, suggestions=IMAGE_DATASETS)
+    image_size: int = image_size_option()
     batch_sizes: str = option("64,128,256,512", "batch sizes to try, separated by commas; the best of each way counts")
     seconds: float = option(2.0, "least time of one measurement; 3 batches at least", gt=0, le=600)
     repeats: int = option(3, "measurements of each setting, taken in turns; the median counts", ge=1, le=100)
@@ -164,6 +184,11 @@ class BenchmarkConfig(Config):
     threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     confirm: bool = option(False, "measure also what is estimated to take longer than 12 hours")
+
+    @model_validator(mode="after")
+    def _known_data(self) -> Self:
+        check_dataset("dataset", self.dataset, IMAGE_DATASETS)
+        return self
 
 
 class RegisterConfig(Config):

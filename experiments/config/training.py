@@ -1,5 +1,9 @@
 """Parameters of the trainings of single networks."""
 
+from typing import Self
+
+from pydantic import model_validator
+
 from experiments.config.names import (
     ATTENTIONS,
     CELLS,
@@ -7,14 +11,27 @@ from experiments.config.names import (
     DEVICES,
     FINETUNED_TASKS,
     IMAGE_DATASETS,
+    IMAGE_SIZE,
     OPTIMIZERS,
     POSITIONS,
     PRECISIONS,
     SCHEDULES,
     WEIGHTS,
+    dataset_name,
+    is_own,
 )
-from experiments.config.options import Config
+from experiments.config.options import Config, ConfigError, check_dataset
 from tasks.parameters import option
+
+DATASET_HELP = (
+    "image data set (digits needs no download), or the path of your own pictures: a folder, a zip, or a CSV file,label"
+)
+
+
+def image_size_option() -> int:
+    """The field `image_size`."""
+    text = "side in pixels to which your own pictures are resized; from 128 up networks have the stem of their paper"
+    return option(IMAGE_SIZE, text, ge=32, le=224, multiple_of=32)
 
 
 class TrainConfig(Config):
@@ -45,15 +62,35 @@ class CnnConfig(TrainConfig):
     """Train one convolutional network on one image data set."""
 
     model: str = option("lenet5", "architecture", choices=CNN_MODELS)
-    dataset: str = option("digits", "image data set; digits needs no download", choices=IMAGE_DATASETS)
+    dataset: str = option("digits", DATASET_HELP, suggestions=IMAGE_DATASETS)
+    image_size: int = image_size_option()
     label_smoothing: float = option(None, "fraction of the target spread over all classes", ge=0, lt=1)
     crop: int = option(None, "random shift in pixels, both ways; 0 = off", ge=0, le=16)
     flip: bool = option(None, "mirror every image in every other epoch")
-    cutout: int = option(None, "side of a random square set to zero; 0 = off", ge=0, le=32)
+    cutout: int = option(None, "side of a random square set to zero; 0 = off", ge=0, le=224)
     train_size: int = option(0, "number of training images; 0 = all", ge=0)
     val_size: int = option(None, "validation images; auto = 10 % of the training data, at least 200", ge=1)
     split_seed: int = option(0, "seed of the train/validation split, apart from `seed`", ge=0, lt=2**31)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+
+    @property
+    def data_name(self) -> str:
+        """What the data set is called, such as `digits`, or `flowers` for own pictures under `photos/flowers`."""
+        return dataset_name(self.dataset)
+
+    @model_validator(mode="after")
+    def _known_data(self) -> Self:
+        check_dataset("dataset", self.dataset, IMAGE_DATASETS)
+        return self
+
+
+def check_image_size(config: CnnConfig) -> None:
+    """Raise ConfigError for a size that the data set is not served in."""
+    if not is_own(config.dataset) and config.image_size != IMAGE_SIZE:
+        raise ConfigError(
+            f"image_size is {config.image_size}; valid: {IMAGE_SIZE} for {config.dataset}; other sizes are for your "
+            "own pictures (dataset=PATH)"
+        )
 
 
 class Seq2SeqConfig(TrainConfig):

@@ -1,39 +1,62 @@
-"""Image data sets as uint8 tensors on the training device: 32 x 32, split once and for all, with digests.
+"""Image data sets as uint8 tensors on the training device: of one size, split once and for all, with digests.
 
-Layout of every image tensor: `(n, channels, 32, 32)`, uint8, channels_last in memory, so that batches come out in the
-format that the networks are fastest in.
+Layout of every image tensor: `(n, channels, size, size)`, uint8, channels_last in memory, so that batches come out in
+the format that the networks are fastest in. Published data sets are 32 x 32.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from experiments.config import ConfigError
-from experiments.data.sources import RawImages, load_raw
+from experiments.config import IMAGE_SIZE, is_own
+from experiments.data.own_images import OwnImages, load_own
+from experiments.data.report import DataReport, data_report
+from experiments.data.sources import load_raw
+from experiments.data.splits import Split, shortened, split_digest, split_own, split_published
 from tasks.images import to_image_size
 
-MIN_VALIDATION = 200
-DIGITS_TEST_SHARE, DIGITS_VALIDATION_SHARE = 0.2, 0.1
+MAPPED_BYTES = 2**28  # own data above this stay in their file
+STATISTICS_BYTES = 2**22  # that are looked at together
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Images `(n, channels, 32, 32)` uint8 and labels `(n,)` int64, on one device."""
+    """Images `(n, channels, size, size)` uint8 and labels `(n,)` int64, on one device.
+
+    Of large data, `images` is all that the file holds, mapped on the CPU, and `rows` are the places of these in it.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
+    rows: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def size(self) -> int:
+        """Height and width."""
+        return self.images.shape[-1]
+
+    def take(self, index: slice | torch.Tensor) -> torch.Tensor:
+        """Some images, channels_last, on the device of the labels."""
+        if self.rows is None:
+            return self.images[index]
+        chosen = self.rows[index if isinstance(index, slice) else index.cpu()]
+        return self.images.permute(0, 2, 3, 1)[chosen].permute(0, 3, 1, 2).to(self.labels.device)
+
+    def to(self, device: torch.device | str) -> "Subset":
+        """On another device; mapped images stay in their file."""
+        images = self.images.to(device) if self.rows is None else self.images
+        return Subset(images, self.labels.to(device), self.rows)
 
 
 @dataclass(frozen=True)
 class ImageData:
     """A data set, split and on its device, and what identifies it.
 
-    `mean` and `std` are those of the training images, per channel, for pixels scaled to 0..1.
+    `mean` and `std` are those of the training images, per channel, for pixels scaled to 0..1; `report` is on own data.
     """
 
     name: str
@@ -47,10 +70,16 @@ class ImageData:
     split_sha256: str
     verified: bool
     origin: str
+    report: DataReport | None = None
 
     @property
     def channels(self) -> int:
         return self.train.images.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Height and width of the images."""
+        return self.train.size
 
 
 def load_images(
@@ -60,103 +89,84 @@ def load_images(
     train_size: int = 0,
     val_size: int | None = None,
     split_seed: int = 0,
+    image_size: int = IMAGE_SIZE,
     device: torch.device | str = "cpu",
 ) -> ImageData:
     """Read, check, split and upload a data set.
 
     The split is stratified by class and depends on `split_seed` only. Validation images come out of the published
     training images (10 %, at least 200, unless `val_size` says otherwise); the published test set is the test set.
-    `digits` has none: it is split 70/10/20. `train_size` then keeps a stratified part of the training images.
+    `digits` has none, and neither have own data that are not in parts: they are split 70/10/20. `train_size` then
+    keeps a stratified part of the training images.
+
+    Args: name: of the contract, or the path of own pictures, which are resized to `image_size`.
 
     Raises DataError for missing or damaged files, ConfigError for sizes that the data set does not have.
     """
+    if is_own(name):
+        own = load_own(name, data_dir, image_size)
+        train, val, test = split_own(own.parts, own.labels, own.classes, val_size, split_seed, own.origin)
+        split = shortened(train, own.labels, train_size, len(own.classes), split_seed), val, test
+        return _own_data(own, split, device)
     raw = load_raw(name, data_dir)
-    images, labels = _together(raw)
-    train, val, test = _split(raw, labels, train_size, val_size, split_seed)
-    mean, std = _channel_statistics(images[train])
-    subsets = {
-        part: _upload(images[index], labels[index], device)
-        for part, index in (("train", train), ("val", val), ("test", test))
-    }
+    images, labels = raw.train_images, raw.train_labels
+    if raw.test_images is not None and raw.test_labels is not None:
+        images = np.concatenate([images, raw.test_images])
+        labels = np.concatenate([labels, raw.test_labels])
+    train, val, test = split_published(labels, len(raw.train_labels), len(raw.classes), val_size, split_seed)
+    train = shortened(train, labels, train_size, len(raw.classes), split_seed)
+    mean, std = _channel_statistics(images, train)
     return ImageData(
         name=name,
-        **subsets,
+        train=_upload(images[train], labels[train], device),
+        val=_upload(images[val], labels[val], device),
+        test=_upload(images[test], labels[test], device),
         classes=raw.classes,
         mean=mean,
         std=std,
         sha256=raw.digest(),
-        split_sha256=_split_digest(train, val, test),
+        split_sha256=split_digest(train, val, test),
         verified=raw.verified,
         origin=raw.origin,
     )
 
 
-def _together(raw: RawImages) -> tuple[np.ndarray, np.ndarray]:
-    """All images and labels in one array each, training part first."""
-    if raw.test_images is None or raw.test_labels is None:
-        return raw.train_images, raw.train_labels
-    return (
-        np.concatenate([raw.train_images, raw.test_images]),
-        np.concatenate([raw.train_labels, raw.test_labels]),
+def _own_data(own: OwnImages, split: Split, device: torch.device | str) -> ImageData:
+    """Own pictures on the device, or, of large data, in the file that they are mapped from."""
+    mean, std = _channel_statistics(own.images, split[0])
+    if own.images.nbytes > MAPPED_BYTES:
+        everything = torch.from_numpy(own.images).permute(0, 3, 1, 2)
+        labels = torch.from_numpy(own.labels)
+        parts = [Subset(everything, labels[rows].to(device), rows) for rows in map(torch.from_numpy, split)]
+    else:
+        parts = [_upload(own.images[rows], own.labels[rows], device, own.images.shape[1]) for rows in split]
+    return ImageData(
+        name=own.name,
+        train=parts[0],
+        val=parts[1],
+        test=parts[2],
+        classes=own.classes,
+        mean=mean,
+        std=std,
+        sha256=own.sha256,
+        split_sha256=split_digest(*split),
+        verified=False,
+        origin=own.origin,
+        report=data_report(own, split),
     )
 
 
-def _split(
-    raw: RawImages, labels: np.ndarray, train_size: int, val_size: int | None, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sorted indices of the training, validation and test images within `labels`."""
-    everything = np.arange(len(labels))
-    if raw.test_images is None:
-        pool, test = _take(everything, labels, round(DIGITS_TEST_SHARE * len(labels)), seed)
-        default_val = round(DIGITS_VALIDATION_SHARE * len(labels))
-    else:
-        pool, test = everything[: len(raw.train_images)], everything[len(raw.train_images) :]
-        default_val = max(MIN_VALIDATION, round(0.1 * len(pool)))
-    num_classes = len(raw.classes)
-    val_count = default_val if val_size is None else val_size
-    _check_size("val_size", val_count, num_classes, len(pool) - num_classes)
-    train, val = _take(pool, labels, val_count, seed)
-    if train_size and train_size != len(train):
-        _check_size("train_size", train_size, num_classes, len(train))
-        if len(train) - train_size < num_classes:  # too few left over for one of each class: any will do
-            train = train[:train_size]
-        else:
-            _, train = _take(train, labels, train_size, seed)
-    return train, val, test
-
-
-def _check_size(name: str, value: int, at_least: int, at_most: int) -> None:
-    if not at_least <= value <= at_most:
-        raise ConfigError(f"{name} is {value}; valid for this data set: {at_least} to {at_most}")
-
-
-def _take(pool: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split `pool` into the rest and a stratified sample of `count`, both sorted."""
-    from sklearn.model_selection import train_test_split
-
-    try:
-        rest, taken = train_test_split(pool, test_size=count, random_state=seed, stratify=labels[pool])
-    except ValueError as error:
-        raise ConfigError(f"the data cannot be split so that every class is in every part ({error})") from error
-    return np.sort(rest), np.sort(taken)
-
-
-def _split_digest(*parts: np.ndarray) -> str:
-    sha = hashlib.sha256()
-    for part in parts:
-        sha.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
-    return sha.hexdigest()
-
-
-def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _channel_statistics(images: np.ndarray, chosen: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel, from exact integer sums (no float copy of the whole data set)."""
     total = np.zeros(images.shape[-1], np.int64)
     squares = np.zeros_like(total)
-    for part in np.array_split(images, max(1, len(images) // 1000)):
-        pixels = part.reshape(-1, images.shape[-1]).astype(np.int32)
-        total += pixels.sum(axis=0)
-        squares += np.einsum("nc,nc->c", pixels, pixels, dtype=np.int64)
-    count = images[..., 0].size
+    at_once = max(1, STATISTICS_BYTES // images[0].nbytes)
+    for start in range(0, len(chosen), at_once):
+        # Over images first, which is one long row added to another; over pixels it takes four times as long.
+        rows = images[chosen[start : start + at_once]].reshape(-1, images[0].size).astype(np.uint16)
+        total += rows.sum(axis=0, dtype=np.int64).reshape(-1, images.shape[-1]).sum(axis=0)
+        squares += (rows * rows).sum(axis=0, dtype=np.int64).reshape(-1, images.shape[-1]).sum(axis=0)
+    count = len(chosen) * images.shape[1] * images.shape[2]
     mean = total / count
     # A channel that is the same everywhere says nothing, whatever it is divided by.
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
@@ -164,7 +174,7 @@ def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[fl
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 
-def _upload(images: np.ndarray, labels: np.ndarray, device: torch.device | str) -> Subset:
+def _upload(images: np.ndarray, labels: np.ndarray, device: torch.device | str, size: int = IMAGE_SIZE) -> Subset:
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-    pixels = to_image_size(pixels).contiguous(memory_format=torch.channels_last)
+    pixels = to_image_size(pixels, size).contiguous(memory_format=torch.channels_last)
     return Subset(pixels.to(device), torch.from_numpy(labels.astype(np.int64)).to(device))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.config import ConfigError, FinetuneConfig
+from experiments.data.splits import TEST_SHARE, VALIDATION_SHARE, check_size, split_digest, take_of_each
 from experiments.data.text_files import TextFile, read_text_file
 from experiments.data.text_report import NAMED, describe_texts, left_out
 from tasks.base import short
@@ -16,7 +17,6 @@ from tasks.texts import text_fault
 
 PARTS = ("train", "val", "test")
 PART_NAMES = {"training": "train", "valid": "val", "validation": "val", "dev": "val"} | {part: part for part in PARTS}
-VALIDATION, TEST = 0.1, 0.2
 MIN_TEXTS = 3  # of a class: one in each part
 MAX_CLASSES = 1000
 # What tables write where there is no label.
@@ -100,20 +100,17 @@ def load_texts(config: FinetuneConfig) -> TextData:
         classes=classes,
         parts=parts,
         sha256=_digest(text for row in zip(texts, names, strict=True) for text in row),
-        split_sha256=_digest(parts[name].astype("<i8").tobytes() for name in PARTS),
+        split_sha256=split_digest(*(parts[name] for name in PARTS)),
         report={"file": file.path.name, "columns": dict(file.columns), **describe_texts(table, PARTS, skipped)},
     )
 
 
 def split_rows(labels: np.ndarray, seed: int) -> np.ndarray:
     """The part of each row, 0, 1 or 2 for train, val and test: 70/10/20 of every class, at least one of each."""
+    pool, test = take_of_each(np.arange(len(labels)), labels, round(TEST_SHARE * len(labels)), seed)
+    _, val = take_of_each(pool, labels, round(VALIDATION_SHARE * len(labels)), seed)
     part = np.zeros(len(labels), np.int64)
-    generator = np.random.RandomState(seed)  # whose numbers are the same in every version of NumPy
-    for number in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == number))
-        test, val = (max(1, round(share * len(members))) for share in (TEST, VALIDATION))
-        part[members[:test]] = 2
-        part[members[test : test + val]] = 1
+    part[val], part[test] = 1, 2
     return part
 
 
@@ -200,8 +197,7 @@ def _named_parts(rows: Any, labels: np.ndarray, classes: Sequence[str], file: Te
 
 def _cut(train: np.ndarray, labels: np.ndarray, size: int, seed: int, classes: int) -> np.ndarray:
     """The same fraction of each class of the training texts, at least one; those of a smaller size are among them."""
-    if not classes <= size <= len(train):
-        raise ConfigError(f"train_size is {size}; valid for this data set: {classes} to {len(train)}")
+    check_size("train_size", size, classes, len(train))
     shuffled: Any = pd.Series(np.random.RandomState(seed).permutation(train))
     own = labels[shuffled]
     place = shuffled.groupby(own).cumcount()
@@ -211,10 +207,10 @@ def _cut(train: np.ndarray, labels: np.ndarray, size: int, seed: int, classes: i
     return np.sort(shuffled.to_numpy()[order[:size]])
 
 
-def _digest(parts: Iterator[str] | Iterator[bytes]) -> str:
-    """The sha256 of texts or bytes in their order: another order or another cut is another digest."""
+def _digest(texts: Iterator[str]) -> str:
+    """The sha256 of texts in their order: another order or another cut is another digest."""
     total = hashlib.sha256()
-    for part in parts:
-        encoded = part.encode() if isinstance(part, str) else part
+    for text in texts:
+        encoded = text.encode()
         total.update(len(encoded).to_bytes(8, "little") + encoded)
     return total.hexdigest()

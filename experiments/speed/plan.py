@@ -10,7 +10,7 @@ import torch
 
 from experiments.cnn.recipes import resolve
 from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError, names_in
-from experiments.data.images import ImageData, Subset, load_images
+from experiments.data.images import ImageData, load_images
 from experiments.speed.throughput import MIN_BATCHES, precisions, seconds_per_image, variants
 from experiments.speed.time_to_accuracy import target_config
 from experiments.training import devices
@@ -36,12 +36,11 @@ class Plan:
     def title(self) -> str:
         """Such as `6 models on mnist, cpu`."""
         names = self.models[0] if len(self.models) == 1 else f"{len(self.models)} models"
-        return f"{names} on {self.config.dataset}, {' and '.join(self.devices)}"
+        return f"{names} on {self.data.name}, {' and '.join(self.devices)}"
 
     def data_on(self, device: str) -> ImageData:
         """The data with its training images on a device; the others are not needed for measuring throughput."""
-        train = Subset(self.data.train.images.to(device), self.data.train.labels.to(device))
-        return dataclasses.replace(self.data, train=train)
+        return dataclasses.replace(self.data, train=self.data.train.to(device))
 
     def target_trainings(self) -> list[tuple[str, str, str]]:
         """Device, model and precision of every training to the target accuracy; none without a target."""
@@ -65,7 +64,7 @@ def make_plan(config: BenchmarkConfig) -> Plan:
     where = _devices(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
-    data = load_images(config.dataset, config.data_dir, train_size=config.train_size)
+    data = load_images(config.dataset, config.data_dir, train_size=config.train_size, image_size=config.image_size)
     if max(sizes) > len(data.train):
         raise ConfigError(f"batch_sizes has {max(sizes)}; valid: at most {len(data.train)}, the training images")
     recipes = {model: resolve(target_config(config, model, "auto", "auto")) for model in models}

@@ -21,7 +21,7 @@ class PictureDataset(Dataset):
     """The training images as pictures, shifted by up to `crop` pixels and mirrored one at a time."""
 
     def __init__(self, data: ImageData, crop: int, flip: bool) -> None:
-        pixels = data.train.images.permute(0, 2, 3, 1).cpu().numpy()
+        pixels = data.train.take(slice(None)).permute(0, 2, 3, 1).cpu().numpy()
         self.pictures = [Image.fromarray(image.squeeze()) for image in pixels]
         self.labels = data.train.labels.tolist()
         steps: list = [transforms.RandomCrop(pixels.shape[1], padding=crop)] if crop else []

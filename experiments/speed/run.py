@@ -74,7 +74,7 @@ def _start(plan: Plan, tracker: Tracker) -> None:
     name = f"benchmark of {plan.title}"
     tags = {
         "model": ",".join(plan.models),
-        "dataset": config.dataset,
+        "dataset": plan.data.name,
         "git_commit": git_commit(),
         "data_sha256": data.sha256,
         "split_sha256": data.split_sha256,

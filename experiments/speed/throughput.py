@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-import models
 from experiments.cnn.augmentation import Augmentation, Batch, Normalize, TrainingBatches
 from experiments.cnn.classification import classification_step
+from experiments.cnn.setup import build_for
 from experiments.config import CnnConfig
 from experiments.data.images import ImageData
 from experiments.speed.reference_loop import PictureDataset, reference_loader, reference_loop
@@ -178,7 +178,7 @@ def _settings(recipe: CnnConfig, data: ImageData, device: str, sizes: list[int])
 
 def _network(recipe: CnnConfig, data: ImageData) -> nn.Module:
     torch.manual_seed(0)
-    return models.build(recipe.model, len(data.classes), data.channels)
+    return build_for(recipe.model, data)
 
 
 def _batches(recipe: CnnConfig, data: ImageData, device: str) -> TrainingBatches:

@@ -59,7 +59,7 @@ class TargetRun:
 
 def target_config(config: BenchmarkConfig, model: str, device: str, precision: str) -> CnnConfig:
     """The training that a benchmark's options stand for; what they leave open, the recipe decides."""
-    shared = ("dataset", "seed", "train_size", "threads", "data_dir")
+    shared = ("dataset", "image_size", "seed", "train_size", "threads", "data_dir")
     return CnnConfig(
         model=model, device=device, precision=precision, **{name: getattr(config, name) for name in shared}
     )

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from experiments.config import ConfigError, RunUnavailableError, TrainConfig
+from experiments.config import IMAGE_SIZE, ConfigError, RunUnavailableError, TrainConfig, is_own
 from experiments.tracking.checkpoint import Checkpoint, CheckpointError
 from experiments.tracking.store import checkpoint_store, resumable_run
 from experiments.training.family import DataIdentity
@@ -18,7 +18,16 @@ from tasks.runs import claim_file, open_store
 # May differ between a run and its continuation; every other field decides what is trained.
 FREE_TO_CHANGE = {"device", "precision", "threads", "data_dir", "data", "resume", "register", "champion"}
 
+# Fields that came later: with these values a training is what it was before.
+CAME_LATER = {"image_size": IMAGE_SIZE}
+
 Config = TypeVar("Config", bound=TrainConfig)
+
+
+def deciding(config: TrainConfig) -> dict[str, Any]:
+    """The fields that decide what is trained, the same as before they came for those that came later."""
+    values = config.model_dump().items()
+    return {name: value for name, value in values if name not in FREE_TO_CHANGE and CAME_LATER.get(name) != value}
 
 
 def resumed_config(config: Config, given: frozenset[str]) -> Config:
@@ -94,8 +103,9 @@ def _check_data(run: Any, config: TrainConfig, data: DataIdentity) -> None:
     for tag, here in (("data_sha256", data.sha256), ("split_sha256", data.split_sha256)):
         there = run.data.tags.get(tag, here)
         if there != here:
-            folder = getattr(config, "data_dir", None)
-            place = f"data_dir is {folder!r}, and its {tag}" if folder else f"the {tag} of {data.name}"
+            values = config.model_dump()
+            field = "dataset" if is_own(values.get("dataset", "")) else "data_dir"
+            place = f"{field} is {values[field]!r}, and its {tag}" if field in values else f"the {tag} of {data.name}"
             raise ConfigError(
                 f"{place} is {here[:12]}..., that of run {config.resume} {there[:12]}...; valid: the data that the run "
                 "was started with"

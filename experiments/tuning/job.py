@@ -12,12 +12,13 @@ from experiments.config import (
     SEQ2SEQ_MODELS,
     ConfigError,
     TuneConfig,
+    dataset_name,
     names_in,
     training_config,
 )
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Family
-from experiments.training.resume import FREE_TO_CHANGE
+from experiments.training.resume import deciding
 from experiments.tuning.space import Space, limit_batch_size, make_space, recipe_in, written
 
 
@@ -72,11 +73,9 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """All that decides what a trial's values mean: the same for every worker of a study."""
-        fields = self.base.model_dump()
-        free = FREE_TO_CHANGE | set(self.space)
         return {
             "kind": self.config.kind,
-            **{name: value for name, value in fields.items() if name not in free},
+            **{name: value for name, value in deciding(self.base).items() if name not in self.space},
             "search": ",".join(f"{name}={written(part)}" for name, part in sorted(self.space.items())),
             "data": self.data.sha256,
             "split": self.data.split_sha256,
@@ -90,8 +89,8 @@ def make_job(config: TuneConfig) -> Job:
     """
     kind = KINDS[config.kind]
     model = _one("model", config.model, kind.models, kind.automatic)
-    dataset = _one("dataset", config.dataset, kind.datasets, kind.datasets[0])
-    name = f"{config.kind}-{model}-{dataset}" if config.study == "auto" else config.study
+    dataset = _one("dataset", config.dataset, kind.datasets, kind.datasets[0], paths=config.kind == "cnn")
+    name = f"{config.kind}-{model}-{dataset_name(dataset)}" if config.study == "auto" else config.study
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise ConfigError(f"study is {name!r}; valid: letters, digits, '-', '_' and '.', not first")
     config = config.replace(model=model, dataset=dataset, study=name)
@@ -106,13 +105,13 @@ def make_job(config: TuneConfig) -> Job:
     space, base = limit_batch_size(space, base, len(prepared.data.train), config.search)
     for size in getattr(space.get("hidden_size"), "choices", ()):
         family.prepare(base.replace(hidden_size=size, train_size=base.batch_size), accelerator)
-    registered = kind.registered.format(dataset=dataset)
+    registered = kind.registered.format(dataset=dataset_name(dataset))
     recipe = recipe_in(space, base)
     return Job(config, family, base, space, recipe, prepared.identity, prepared.selected_by, family.name, registered)
 
 
-def _one(field: str, text: str, valid: tuple[str, ...], automatic: str) -> str:
-    names = names_in(field, text, valid, {}, automatic)
+def _one(field: str, text: str, valid: tuple[str, ...], automatic: str, paths: bool = False) -> str:
+    names = names_in(field, text, valid, {}, automatic, paths)
     if len(names) > 1:
         raise ConfigError(f"{field} names {len(names)}; valid: one of {', '.join(valid)}")
     return names[0]

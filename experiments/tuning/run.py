@@ -105,13 +105,13 @@ def _start(study: Study, tracker: Tracker) -> None:
     tags = {
         "study": job.config.study,
         "model": job.config.model,
-        "dataset": job.config.dataset,
+        "dataset": job.data.name,
         "data_sha256": job.data.sha256,
         "split_sha256": job.data.split_sha256,
         "git_commit": git_commit(),
         **devices.describe(job.base.device),
     }
-    name = f"tune {job.config.model} on {job.config.dataset}"
+    name = f"tune {job.config.model} on {job.data.name}"
     note = f"**{name}** is running: one nested run a trial. The same command resumes or joins it."
     params = {**job.config.model_dump(), "storage": shown(study.url)}  # never with a password
     tracker.start(name, note, params, tags)

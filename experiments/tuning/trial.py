@@ -133,7 +133,7 @@ def _try_out(study: Study, trial: optuna.Trial, config: Any, tracker: Tracker) -
             reason = f"no better than others after epoch {epoch}"
         return bool(reason)
 
-    name = f"trial {trial.number}: {study.job.config.model} on {study.job.config.dataset}"
+    name = f"trial {trial.number}: {study.job.config.model} on {study.job.data.name}"
     try:
         best, _ = try_out(study.job.family, config, tracker, name, watch)
     except DivergedError as error:  # no accident: these settings do not work, and the sampler shall know it

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "models": {"models"},
     "tasks": {"tasks", "models"},
     "experiments": {"experiments", "tasks", "models"},
-    "ui": {"ui", "tasks", "models", "experiments.config"},
+    "ui": {"ui", "tasks", "models", "experiments.config", "experiments.data.report"},
 }
 LIBRARY_HOMES = {
     "mlflow": r"experiments/tracking/.*|experiments/setup\.py|tasks/(runs|registry)/.*|tasks/pyfunc\.py",

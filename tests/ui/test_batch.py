@@ -353,6 +353,9 @@ def uploaded(content: bytes, name: str = "reviews.csv", task: str = "sentiment-a
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_says_what_it_takes(task) -> None:
     app = AppTest.from_function(batch_page, args=(task,), default_timeout=60).run()
+    if task == "image-classification":
+        assert "PNG, JPEG and zips of them" in texts(app)
+        app.segmented_control[0].set_value("CSV file").run()
     assert not app.exception and "Upload a CSV with the column" in texts(app)
     assert [one.label for one in app.get("download_button")] == ["Template"]
 

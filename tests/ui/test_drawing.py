@@ -19,7 +19,7 @@ from ui.pictures.drawing import (
     pixels_of,
     png,
 )
-from ui.pictures.heatmaps import SCALE, overlaid
+from ui.pictures.heatmaps import SHOWN, overlaid
 
 
 def stroke(side: int, rows: slice, columns: slice) -> np.ndarray:
@@ -118,10 +118,10 @@ def test_heat_tints_the_picture_where_it_is_and_nowhere_else() -> None:
     seen = np.full((32, 32), 120, np.uint8)
     heat = np.zeros((32, 32), np.uint8)
     heat[20:28, 4:12] = 255
-    drawn = overlaid(png(seen), png(heat))
-    assert drawn.shape == (32 * SCALE, 32 * SCALE, 3)
-    assert (drawn[: 16 * SCALE] == 120).all()
-    warm = drawn[24 * SCALE, 8 * SCALE].astype(int)
+    drawn, scale = overlaid(png(seen), png(heat)), SHOWN // 32
+    assert drawn.shape == (32 * scale, 32 * scale, 3)
+    assert (drawn[: 16 * scale] == 120).all()
+    warm = drawn[24 * scale, 8 * scale].astype(int)
     assert warm[0] > 180 and warm[0] >= warm[2]
     color = np.zeros((32, 32, 3), np.uint8)
     color[..., 2] = 200

@@ -1,6 +1,10 @@
 """The user's CSV read as rows of a task; what is wrong with it is a one-line error. No Streamlit here."""
 
-from collections.abc import Mapping
+import base64
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +13,7 @@ from ui.answers.tables import as_csv
 
 MAX_ROWS = 1_000
 MAX_MB = 20
+MAX_PICTURES_MB = 200
 # Columns that people have, for those of a task that no table holds well; `system` may come with a message.
 NATURAL = {"chatbot": {"message": True, "system": False, "messages": False}}
 SAMPLES = {
@@ -71,6 +76,36 @@ def read_lines(
         row, fault = _row(task, {column: cells[place] for column, place in places.items()}, columns)
         lines.append(Line(dict(zip(table.header, cells, strict=True)), row, fault))
     return lines
+
+
+def read_pictures(files: Sequence[tuple[str, bytes]]) -> list[Line]:
+    """Pictures, and those in zips among them, as rows with the column `file`. Raises TableError."""
+    lines, total = [], 0
+    for name, content in _unpacked(files):
+        total += len(content)
+        if len(lines) == MAX_ROWS or total > MAX_PICTURES_MB * 2**20:
+            raise TableError(f"more than {MAX_ROWS:,} files or {MAX_PICTURES_MB} MB; valid: at most so many at once")
+        lines.append(Line({"file": name}, {"image": base64.b64encode(content).decode()}))
+    if not lines:
+        raise TableError("there are no files in it; valid: PNG and JPEG, or a zip of them")
+    return lines
+
+
+def _unpacked(files: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    for name, content in files:
+        if not name.lower().endswith(".zip"):
+            yield name, content
+            continue
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                for member in archive.infolist():
+                    if not member.is_dir() and not any(
+                        part.startswith((".", "__")) for part in member.filename.split("/")
+                    ):
+                        with archive.open(member) as file:
+                            yield member.filename, file.read(MAX_MB * 2**20 + 1)
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, EOFError) as error:
+            raise TableError(f"{name} cannot be unpacked ({error}); valid: a whole zip without a password") from error
 
 
 def _row(task: str, cells: Mapping[str, str], columns: Mapping[str, bool]) -> tuple[dict[str, Any], str]:

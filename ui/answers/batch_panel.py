@@ -13,7 +13,7 @@ from tasks.runs.evaluations import log_evaluation
 from tasks.texts import format_duration
 from ui.answers.batch import Batch
 from ui.answers.batch_file import Line, read_lines
-from ui.answers.batch_rows import READ, draw_typed, draw_upload, typed_columns
+from ui.answers.batch_rows import READ, draw_pictures, draw_typed, draw_upload, typed_columns
 from ui.answers.batch_work import TOGETHER
 from ui.answers.tables import cell
 from ui.plain import escaped, visible
@@ -24,7 +24,8 @@ BATCH = "batch"  # one a visitor, whatever page they are on
 PREVIEW = 5
 SHOWN = 100
 ERRORS = 3
-FILE, TYPED = "CSV file", "Typed here"
+FILE, TYPED, PICTURES = "CSV file", "Typed here", "Pictures"
+CLASSIFICATION = "image-classification"
 
 
 def draw_batch(
@@ -45,11 +46,12 @@ def _draw_form(
 ) -> None:
     others = {one.key: one.model for one in models if one.key != version.key}
     left, right = st.columns(2)
+    ways = [PICTURES, FILE] if task == CLASSIFICATION else [FILE, TYPED] if typed_columns(task) else [FILE]
     with left:
         way = st.segmented_control(
             "Rows",
-            [FILE, TYPED] if typed_columns(task) else [FILE],
-            default=FILE,
+            ways,
+            default=ways[0],
             required=True,
             key=f"batch-rows-{task}",
             persist_state="session",
@@ -63,11 +65,10 @@ def _draw_form(
         persist_state="session",
     )
     try:
-        given = draw_typed(task) if typed else draw_upload(task)
+        given = _read(task, way)
         if given is None:
             return
-        name, table, chosen = given
-        lines = read_lines(table, task, task_class(task).inputs, chosen)
+        name, lines = given
     except TableError as error:
         st.error(escaped(str(error)), icon=":material/error:")
         return
@@ -83,6 +84,17 @@ def _draw_form(
         on_click=_start,
         args=(task, references, lines, parameters, name),
     )
+
+
+def _read(task: str, way: str | None) -> tuple[str, list[Line]] | None:
+    """A name for the results and the rows that were given in a way; None before there are some. Raises TableError."""
+    if way == PICTURES:
+        return draw_pictures(task)
+    given = draw_typed(task) if way == TYPED else draw_upload(task)
+    if given is None:
+        return None
+    name, table, chosen = given
+    return name, read_lines(table, task, task_class(task).inputs, chosen)
 
 
 def _start(task: str, references: Sequence[str], lines: list[Line], parameters: dict[str, Any], name: str) -> None:

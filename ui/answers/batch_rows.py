@@ -7,7 +7,18 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from tasks import task_class
 from tasks.csv_files import INDEX, Table, TableError
-from ui.answers.batch_file import MAX_MB, MAX_ROWS, SAMPLES, columns_of, missing_columns, read_batch, template
+from ui.answers.batch_file import (
+    MAX_MB,
+    MAX_PICTURES_MB,
+    MAX_ROWS,
+    SAMPLES,
+    Line,
+    columns_of,
+    missing_columns,
+    read_batch,
+    read_pictures,
+    template,
+)
 from ui.plain import escaped
 
 READ = "batch-read"  # the rows of the file that was uploaded last
@@ -73,6 +84,24 @@ def draw_upload(task: str) -> Given | None:
         return Path(uploaded.name).stem, table, _choose(table, task, uploaded.file_id)
     except TableError as error:
         raise TableError(f"{uploaded.name}: {error}") from error
+
+
+def draw_pictures(task: str) -> tuple[str, list[Line]] | None:
+    """An upload of pictures, each a row. None before there are some. Raises TableError."""
+    st.write(f"PNG, JPEG and zips of them: up to {MAX_ROWS:,} pictures and {MAX_PICTURES_MB} MB at once.")
+    files = st.file_uploader(
+        "Pictures",
+        ["png", "jpg", "jpeg", "zip"],
+        accept_multiple_files=True,
+        max_upload_size=MAX_PICTURES_MB,
+        key=f"batch-pictures-{task}",
+    )
+    if not files:
+        return None
+    seen = (tuple(file.file_id for file in files), task)
+    if st.session_state.get(READ, (None,))[0] != seen:
+        st.session_state[READ] = (seen, read_pictures([(file.name, file.getvalue()) for file in files]))
+    return Path(files[0].name).stem if len(files) == 1 else "pictures", st.session_state[READ][1]
 
 
 def _read(uploaded: UploadedFile, task: str) -> Table:

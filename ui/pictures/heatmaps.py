@@ -5,7 +5,7 @@ from PIL import Image
 
 from ui.pictures.drawing import Pixels, pixels_of
 
-SCALE = 8
+SHOWN = 256  # pixels, at least about so wide
 STRENGTH = 0.65  # of the color where the heat is highest: the picture shines through
 # From dark to light, so that it can be read without colors, too (after matplotlib's map "inferno").
 HEAT_COLORS = (
@@ -35,7 +35,8 @@ def colored(heat: Pixels) -> np.ndarray:
     return np.stack([np.interp(heat, places, [color[i] for _, color in HEAT_COLORS]) for i in range(3)], axis=-1)
 
 
-def enlarged(pixels: Pixels, how: Image.Resampling = Image.Resampling.NEAREST, scale: int = SCALE) -> Pixels:
-    """A small picture as large as it is shown."""
+def enlarged(pixels: Pixels, how: Image.Resampling = Image.Resampling.NEAREST, scale: int = 0) -> Pixels:
+    """A small picture as large as it is shown, by a whole number where none is given."""
     height, width = pixels.shape[:2]
+    scale = scale or max(1, SHOWN // width)
     return np.asarray(Image.fromarray(pixels).resize((width * scale, height * scale), how))

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from experiments import config as configurations
-from experiments.config import Config, ConfigError, check_kind, names_in
+from experiments.config import Config, ConfigError, check_kind, dataset_name, names_in
 from tasks.parameters import AUTO, Schema, from_text, typed
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +97,8 @@ def title(name: str, values: Mapping[str, str]) -> str:
         return " ".join([name, *(f"{key}={text}" for key, text in values.items())])
     defaults = {key: typed(spec["default"]) for key, spec in program(name).specs.items()}
     filled = {key: "all tasks" if text == "all" else text for key, text in {**defaults, **values}.items()}
+    for key in filled.keys() & {"dataset", "datasets"}:
+        filled[key] = ",".join(map(dataset_name, filled[key].split(",")))
     parts = TITLES.get(name, (name,))
     return "".join(part.format_map(filled) for part in parts if AUTO not in part.format_map(filled).split())
 
@@ -139,13 +141,15 @@ def _check_together(config: Any) -> None:
     """Raise ConfigError for values that are no names, or that contradict each other."""
     if isinstance(config, configurations.Seq2SeqConfig) and config.min_length > config.max_length:
         raise ConfigError(f"min_length is {config.min_length}; valid: max_length ({config.max_length}) at most")
+    if isinstance(config, configurations.CnnConfig):
+        configurations.check_image_size(config)
     if isinstance(config, configurations.BenchmarkConfig):
         names_in("model", config.model, configurations.CNN_MODELS, configurations.CNN_GROUPS)
     if isinstance(config, configurations.CompareConfig):
         check_kind(config)
         if config.kind == "cnn":
             names_in("models", config.models, configurations.CNN_MODELS, configurations.CNN_GROUPS, "small")
-            names_in("datasets", config.datasets, configurations.IMAGE_DATASETS, {}, "digits")
+            names_in("datasets", config.datasets, configurations.IMAGE_DATASETS, {}, "digits", paths=True)
         if config.kind == "seq2seq":
             groups = configurations.SEQ2SEQ_GROUPS
             names_in("models", config.models, configurations.SEQ2SEQ_MODELS, groups, "attention")

@@ -53,9 +53,12 @@ def _draw_fields(
 
 def _draw_field(name: str, spec: Schema, key: str) -> str:
     shared: dict[str, Any] = {"key": key, "help": _help(spec), "persist_state": "session"}
-    choices = _choices(spec)
-    if choices:
-        return st.selectbox(label(name), choices, index=choices.index(typed(spec["default"])), **shared)
+    choices, examples = _choices(spec), spec.get("examples", [])
+    if choices or examples:
+        # Of those that are only suggested, others can be typed.
+        choices = choices or list(dict.fromkeys([typed(spec["default"]), *examples]))
+        first = choices.index(typed(spec["default"]))
+        return st.selectbox(label(name), choices, index=first, accept_new_options=bool(examples), **shared)
     if spec["type"] == "boolean":
         return typed(st.toggle(label(name), spec["default"], **shared))
     placeholder = typed(spec["default"])

@@ -32,11 +32,12 @@ else:
                 image_page.draw_answers(given, networks)
     with st.expander("What happens to the picture"):
         st.markdown(
-            "Every network sees 32 x 32 pixels. A digit, drawn or chosen, is first framed as in the data set that the "
-            "network was trained on, because a network knows no other frame: MNIST scales a digit into a box of "
-            "20 x 20 pixels and places it in 28 x 28 by its center of mass; the digits of scikit-learn fill the whole "
-            "height of 8 x 8 pixels. Both are white on black. An uploaded picture is scaled to 32 x 32 as it is, "
-            "unless you say that it shows a digit; networks for gray pictures get it in gray.\n\n"
+            "Networks see 32 x 32 pixels, those of your own pictures the size that they were trained with. A digit, "
+            "drawn or chosen, is first framed as in the data set that the network was trained on, because a network "
+            "knows no other frame: MNIST scales a digit into a box of 20 x 20 pixels and places it in 28 x 28 by its "
+            "center of mass; the digits of scikit-learn fill the whole height of 8 x 8 pixels. Both are white on "
+            "black. An uploaded picture is scaled as it is, unless you say that it shows a digit; networks for gray "
+            "pictures get it in gray.\n\n"
             "Grad-CAM (Selvaraju et al., 2017) marks the places of the picture that speak for the network's answer: "
             "the last feature maps, weighted by how much the answer grows with each of them."
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import models
 from experiments import benchmark
 from experiments.cnn.setup import CnnTraining
 from experiments.config import BenchmarkConfig, ConfigError
@@ -97,7 +98,7 @@ def test_a_benchmark_that_is_cut_off_keeps_what_it_has_measured(
 
 def test_each_way_really_has_its_precision_and_memory_format(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[tuple[torch.dtype, bool]]] = []
-    build = throughput.models.build
+    build = models.build
 
     def watched(*arguments: Any) -> torch.nn.Module:
         network, mine = build(*arguments), set()
@@ -114,7 +115,7 @@ def test_each_way_really_has_its_precision_and_memory_format(monkeypatch: pytest
         second.register_forward_hook(note)
         return network
 
-    monkeypatch.setattr(throughput.models, "build", watched)
+    monkeypatch.setattr(models, "build", watched)
     monkeypatch.setattr(throughput, "precisions", lambda device: ["bf16", "fp32"])
     planned = make_plan(BenchmarkConfig(batch_sizes="16", train_size=100, threads=1))
     measured = throughput.measure_model(planned.recipes["lenet5"], planned.data, "cpu", [16, 32], 0.01, 2)

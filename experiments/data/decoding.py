@@ -1,0 +1,134 @@
+"""Files of pictures to rows of pixels in a file: in parallel, in order, and never all in memory.
+
+Threads, not processes: Pillow decodes and resizes outside of Python's lock, and nothing need be sent to and fro.
+"""
+
+import hashlib
+import os
+import sys
+import time
+import zipfile
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from experiments.data.folders import Item, Source
+from tasks.base import TaskInputError
+from tasks.images import decode_file
+
+MAX_THREADS = 16
+AHEAD = 8  # pictures a thread that may wait to be written: at 224 px 1.2 MB
+SAID_EVERY_S = 5.0  # where there is no terminal
+CHUNK = 1000
+
+Given, Made = TypeVar("Given"), TypeVar("Made")
+Show = Callable[[int, int], None]
+
+
+class Decoded(NamedTuple):
+    """A picture: uint8 `(size, size, 3)`, the file's width and height, and the SHA-256 of its bytes."""
+
+    pixels: np.ndarray
+    measures: tuple[int, int]
+    sha256: str
+
+
+class Row(NamedTuple):
+    """What is known of a picture that was written; `pixels` is a digest, the same for the same pixels."""
+
+    item: Item
+    measures: tuple[int, int]
+    sha256: str
+    pixels: str
+
+
+def decode_to(
+    file: Path, source: Source, prefix: str, items: Sequence[Item], size: int, show: Show | None = None
+) -> tuple[list[Row], list[tuple[str, str]], int]:
+    """Write the pictures, `size` x `size`, one after another to a file: gray if all are, else in color.
+
+    Args: show: is told how many of how many are done; without it a bar or lines in the terminal say so.
+
+    Returns the rows written, the paths of those that cannot be read with the reasons, and the number of channels.
+    """
+    rows: list[Row] = []
+    unreadable: list[tuple[str, str]] = []
+    gray = True
+    with file.open("wb") as target:
+        decoded = in_parallel(lambda item: _decoded(source, f"{prefix}{item.path}", size), items)
+        for item, one in zip(_shown(items, show), decoded, strict=True):
+            if isinstance(one, str):
+                unreadable.append((item.path, one))
+                continue
+            gray = gray and _is_gray(one.pixels)
+            target.write(one.pixels.data)
+            digest = hashlib.blake2b(one.pixels.data, digest_size=16).hexdigest()
+            rows.append(Row(item, one.measures, one.sha256, digest))
+    if gray and rows:
+        _keep_one_channel(file, (len(rows), size, size, 3))
+    return rows, unreadable, 1 if gray else 3
+
+
+def in_parallel(work: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
+    """`work` on each, on all cores, in order; only some are at work or wait to be taken."""
+    threads = min(MAX_THREADS, os.cpu_count() or 1)
+    waiting: deque[Future[Made]] = deque()
+    pool = ThreadPoolExecutor(threads, "decode")
+    try:
+        for one in given:
+            waiting.append(pool.submit(work, one))
+            if len(waiting) >= threads * AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decoded(source: Source, path: str, size: int) -> Decoded | str:
+    """A picture, or why it cannot be used."""
+    try:
+        content = source.read(path)
+        pixels, measures = decode_file(content, size)
+    except TaskInputError as error:
+        return str(error).split("; valid")[0].removeprefix("image ")
+    except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    return Decoded(pixels, measures, hashlib.sha256(content).hexdigest())
+
+
+def _is_gray(pixels: np.ndarray) -> bool:
+    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
+
+
+def _keep_one_channel(file: Path, shape: tuple[int, ...]) -> None:
+    pixels = np.memmap(file, np.uint8, "r+", shape=shape)
+    flat = pixels.reshape(-1)
+    row = shape[1] * shape[2]
+    for start in range(0, shape[0], CHUNK):  # the narrower rows never overtake those that are read
+        part = np.ascontiguousarray(pixels[start : start + CHUNK, ..., 0]).reshape(-1)
+        flat[start * row : start * row + len(part)] = part
+    pixels.flush()
+    del pixels, flat
+    os.truncate(file, shape[0] * row)
+
+
+def _shown(items: Sequence[Item], show: Show | None) -> Iterator[Item]:
+    """The items, while someone is told how far it is."""
+    if show is None and sys.stderr.isatty():
+        yield from tqdm(items, "decoding pictures", unit="", leave=False)
+        return
+    said = time.monotonic()
+    for number, item in enumerate(items):
+        if time.monotonic() - said > SAID_EVERY_S and show is None:
+            print(f"[{number}/{len(items)}] pictures decoded", flush=True)
+            said = time.monotonic()
+        if show is not None:
+            show(number, len(items))
+        yield item

@@ -1,0 +1,297 @@
+"""Users' own pictures: where the files of a folder, a zip or a CSV lie, which class each shows, and which are left out.
+
+Nothing is unpacked and nothing outside of what the user named is read. What cannot be used among good files is listed
+with its reason; what makes the whole unusable is one DataError. Torch is not loaded.
+"""
+
+import hashlib
+import os
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
+
+from experiments.data.downloads import DataError
+from tasks.csv_files import TableError, read_table
+from tasks.images import MAX_BYTES
+from tasks.parameters import short
+
+MAX_FILES, MAX_CSV_BYTES = 1_000_000, 100 * 2**20
+MAX_CLASSES, MAX_LABEL = 1000, 100
+MAX_EXPANSION, SMALL_ZIP = 200, 2**30  # a zip may grow to so many times its size, or to a GB
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+SYSTEM_FILES = ("Thumbs.db", "desktop.ini", "__MACOSX")  # as hidden ones: no user has put them there
+VALID = (
+    "valid: a folder with one folder of pictures for each class (or these under train/, val/ and test/), a zip of such "
+    "a folder, or a CSV with the columns file and label"
+)
+
+
+class Item(NamedTuple):
+    """A file: its path within the data set, its class, and its part (train, val, test; empty where nobody split)."""
+
+    path: str
+    label: str
+    part: str
+
+
+class Listing(NamedTuple):
+    """What a data set consists of, by names alone.
+
+    `left_out` are paths and reasons; `prefix` precedes the paths where they are read; `key` changes when a file is
+    added, removed, renamed or written to.
+    """
+
+    items: tuple[Item, ...]
+    left_out: tuple[tuple[str, str], ...]
+    prefix: str
+    key: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(sorted({item.label for item in self.items}))
+
+
+class Source(Protocol):
+    """Where the files lie."""
+
+    def listing(self) -> Listing: ...
+
+    def read(self, path: str) -> bytes:
+        """A file's content, one byte more than MAX_BYTES at most. Raises OSError and what zipfile raises."""
+        ...
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Source]:
+    """The files of a folder, a zip or a CSV. Raises DataError for what is none of them or cannot be read."""
+    place = Path(path).expanduser()
+    try:
+        if place.is_dir():
+            yield Folder(place.resolve())
+        elif not place.exists():
+            raise DataError(f"dataset is {short(path)}, and there is no such folder or file; {VALID}")
+        elif zipfile.is_zipfile(place):
+            with zipfile.ZipFile(place) as archive:
+                yield Zip(archive, place.stat().st_size)
+        elif place.suffix.lower() in (".csv", ".tsv"):
+            yield Csv(place.resolve())
+        else:
+            raise DataError(f"dataset is {short(path)}, which is neither a folder nor a zip nor a CSV; {VALID}")
+    except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"dataset is {short(path)}, which cannot be read ({why}); {VALID}") from error
+
+
+@cache
+def count_training(dataset: str) -> int:
+    """About how many pictures are for training, by their names alone; counted once. Raises DataError."""
+    with opened(dataset) as source:
+        items = source.listing().items
+    given = Counter(item.part for item in items)
+    if "" in given:
+        return int(0.7 * len(items))
+    return int(given["train"] * (1 - 0.1 * (not given["val"]) - 0.2 * (not given["test"])))
+
+
+class Found(NamedTuple):
+    """A file, by its path in the source; `stamp` changes with its content, `fault` says why it is not to be read."""
+
+    path: str
+    stamp: str
+    fault: str = ""
+
+
+class Folder:
+    """A folder on the disk, which has been resolved."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def listing(self) -> Listing:
+        return arrange(sorted(self._files()), str(self.root))
+
+    def read(self, path: str) -> bytes:
+        with (self.root / path).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+
+    def find(self, path: str) -> Found:
+        """One file, which must be within the folder, wherever links lead."""
+        try:
+            real = Path(os.path.realpath(self.root / path))
+            facts = real.stat()
+        except (OSError, ValueError) as error:
+            return Found(path, "", f"cannot be read ({getattr(error, 'strerror', None) or error})")
+        if not real.is_relative_to(self.root):
+            return Found(path, "", "leads out of the folder")
+        if not stat.S_ISREG(facts.st_mode):
+            return Found(path, "", "is no file, or a link to a folder")
+        return Found(path, f"{facts.st_size} {facts.st_mtime_ns}")
+
+    def _files(self, folder: str = "") -> Iterator[Found]:
+        for entry in os.scandir(self.root / folder):
+            path = f"{folder}{entry.name}"
+            if _hidden(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._files(f"{path}/")
+            elif entry.is_file(follow_symlinks=False):
+                facts = entry.stat()
+                yield Found(path, f"{facts.st_size} {facts.st_mtime_ns}")
+            else:
+                yield self.find(path)
+
+
+class Zip:
+    """A zip file of `size` bytes, read member by member."""
+
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+        self.archive, self.size = archive, size
+
+    def listing(self) -> Listing:
+        members = [one for one in self.archive.infolist() if not one.is_dir()]
+        total = sum(one.file_size for one in members)
+        if total > max(SMALL_ZIP, MAX_EXPANSION * self.size):
+            raise DataError(
+                f"{self.archive.filename} would unpack to {total / 1e9:,.0f} GB, more than {MAX_EXPANSION} times its "
+                "size; valid: a zip of pictures, which hardly get smaller"
+            )
+        found = [
+            Found(one.filename, f"{one.file_size} {one.CRC}", self._fault(one))
+            for one in members
+            if not any(map(_hidden, PurePosixPath(one.filename).parts))
+        ]
+        return arrange(sorted(found), str(self.archive.filename))
+
+    def read(self, path: str) -> bytes:
+        with self.archive.open(path) as file:
+            return file.read(MAX_BYTES + 1)
+
+    def _fault(self, member: zipfile.ZipInfo) -> str:
+        if member.filename.startswith("/") or ".." in PurePosixPath(member.filename).parts:
+            return "leads out of the zip"
+        if stat.S_ISLNK(member.external_attr >> 16):
+            return "is a link, which is not followed"
+        return "is encrypted" if member.flag_bits & 1 else ""
+
+
+class Csv(Folder):
+    """A CSV with the columns `file` and `label`, and `part` if the data come split.
+
+    Its files lie in its folder or below.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file.parent)
+        self.file = file
+
+    def listing(self) -> Listing:
+        try:
+            content = self.file.read_bytes()
+            wanted = {"file": True, "label": True, "part": False}
+            table = read_table(content, tuple(wanted), max_rows=MAX_FILES, max_bytes=MAX_CSV_BYTES)
+            places = table.places(wanted)
+        except TableError as error:
+            raise DataError(f"{self.file}: {error}") from error
+        items, left_out, stamps, seen = [], [], [], set()
+        for line, cells in table.rows:
+            path, label = cells[places["file"]].strip(), cells[places["label"]]
+            part = cells[places["part"]].strip().lower() if "part" in places else ""
+            found = self.find(path)
+            fault = found.fault or ("" if label.strip() else "has no label")
+            if not fault and part and part not in PARTS:
+                fault = f"has the part {short(part)}; valid: train, val, test, or none"
+            if not fault and (path, label) in seen:
+                fault = "is named twice with this label"
+            if fault:
+                left_out.append((path, f"line {line}: {fault}"))
+            else:
+                seen.add((path, label))
+                items.append(Item(path, label, PARTS.get(part, "")))
+                stamps.append(found.stamp)
+        if items and not all(item.part for item in items) and any(item.part for item in items):
+            raise DataError(f"{self.file} names the part of some files only; valid: of all, or no column part")
+        key = _digest([hashlib.sha256(content).hexdigest(), *stamps])
+        return checked(Listing(tuple(items), tuple(left_out), "", key), str(self.file))
+
+
+def arrange(files: list[Found], origin: str) -> Listing:
+    """Files as pictures of classes, by the folders that they lie in. Raises DataError for what is no such layout."""
+    if len(files) > MAX_FILES:
+        raise DataError(f"{origin} has more than {MAX_FILES:,} files; valid: at most so many")
+    left_out = [(found.path, found.fault) for found in files if found.fault]
+    sound = [found for found in files if not found.fault]
+    parts = [found.path.split("/") for found in sound]
+    depth = 0  # of folders that hold everything, as the one that a zip was made of
+    while sound and len({one[depth] for one in parts}) == 1 and all(len(one) > depth + 2 for one in parts):
+        depth += 1
+    prefix = "".join(f"{name}/" for name in parts[0][:depth]) if parts else ""
+    split = any(PARTS.get(one[depth].lower()) == "train" and len(one) > depth + 2 for one in parts)
+    items = []
+    for found, one in zip(sound, parts, strict=True):
+        inner = one[depth:]
+        part = PARTS.get(inner[0].lower(), "") if split else ""
+        folders = inner[1:-1] if part else inner[:-1]
+        if not folders or (split and not part):
+            left_out.append((found.path, "lies in no folder of a class"))
+        else:
+            items.append(Item("/".join(inner), folders[0], part))
+    key = _digest(f"{found.path}\0{found.stamp}" for found in files)
+    return checked(Listing(tuple(items), tuple(left_out), prefix, key), origin)
+
+
+def checked(listing: Listing, origin: str) -> Listing:
+    """The listing, if a network can learn from it by what its names say. Raises DataError."""
+    classes = listing.classes
+    if not listing.items:
+        why = ""
+        if listing.left_out:
+            path, fault = listing.left_out[0]
+            why = f" ({len(listing.left_out)} files left out, the first: {short(path)} {fault})"
+        raise DataError(f"{origin} has no pictures of classes{why}; {VALID}")
+    for label in classes:
+        if not label.isprintable() or len(label) > MAX_LABEL:
+            raise DataError(
+                f"{origin} has the class {short(label)}; valid: names of at most {MAX_LABEL} characters that can be "
+                "printed: rename it"
+            )
+    alike = Counter(" ".join(label.split()).casefold() for label in classes)
+    for name, count in alike.items():
+        if count > 1:
+            several = [repr(label) for label in classes if " ".join(label.split()).casefold() == name]
+            raise DataError(
+                f"{origin} has the classes {' and '.join(several)}, which differ only by case or blanks; valid: one "
+                "name for a class: rename or merge them"
+            )
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        only = f" ({short(classes[0])})" if len(classes) == 1 else ""
+        raise DataError(
+            f"{origin} has {len(classes):,} class{'es' if len(classes) > 1 else ''}{only}; valid: 2 to 1,000"
+        )
+    trained = {item.label for item in listing.items if item.part in ("", "train")}
+    for item in listing.items:
+        if item.label not in trained:
+            raise DataError(
+                f"{origin} has the class {short(item.label)} in {item.part} and not in train; valid: every class of "
+                "val and test is in train, too"
+            )
+    return listing
+
+
+def _hidden(name: str) -> bool:
+    return (name.startswith(".") and name not in (".", "..")) or name in SYSTEM_FILES
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The page about the visitor's own data: kept, looked at, trained on."""

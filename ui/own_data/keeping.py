@@ -1,0 +1,104 @@
+"""Uploaded pictures on this machine's disk, under `data/own`, in names that lead nowhere else. No Streamlit here."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
+
+from experiments.config import UserError, dataset_name
+from tasks.parameters import short
+
+HOME = Path("data/own")
+MOST_CHARACTERS = 100
+
+
+class Upload(Protocol):
+    """A file as Streamlit gives it; `name` is its path where a whole folder was uploaded."""
+
+    name: str
+
+    def getvalue(self) -> bytes: ...
+
+
+class Kept(NamedTuple):
+    """What became of an upload: the path of the data set, how many files were written, and names that were not."""
+
+    path: str
+    written: int
+    refused: tuple[str, ...]
+
+
+def kept_sets() -> list[str]:
+    """The paths of the data sets that were uploaded so far."""
+    found = [path for path in HOME.iterdir() if path.is_dir() or path.suffix == ".zip"] if HOME.is_dir() else []
+    return sorted(map(str, found))
+
+
+def keep_zip(name: str, upload: Upload) -> Kept:
+    """A zip as `data/own/<name>.zip`; one of this name before it is replaced. Raises UserError."""
+    target = HOME / f"{_clean(name)}.zip"
+    _write(target, upload.getvalue())
+    return Kept(str(target), 1, ())
+
+
+def keep_folder(name: str, uploads: Iterable[Upload]) -> Kept:
+    """A folder's files below `data/own/<name>`, without the name of the folder itself. Raises UserError."""
+    return _keep(name, ((PurePosixPath(*PurePosixPath(one.name).parts[1:]), one) for one in uploads))
+
+
+def keep_class(name: str, label: str, uploads: Iterable[Upload]) -> Kept:
+    """Pictures of one class as `data/own/<name>/<label>/...`, beside those that are there. Raises UserError."""
+    label = " ".join(label.split())
+    if not label or not _is_safe(PurePosixPath(label)) or "/" in label:
+        raise UserError(f"the class is {short(label)}; valid: a name of at most {MOST_CHARACTERS} characters, no slash")
+    return _keep(name, ((PurePosixPath(label) / PurePosixPath(one.name).name, one) for one in uploads))
+
+
+def _keep(name: str, files: Iterable[tuple[PurePosixPath, Upload]]) -> Kept:
+    folder = HOME / _clean(name)
+    written, refused = 0, []
+    for inner, upload in files:
+        if not _is_safe(inner):
+            refused.append(upload.name)
+            continue
+        content = upload.getvalue()
+        _write(_free(folder / inner, content), content)
+        written += 1
+    return Kept(str(folder), written, tuple(refused))
+
+
+def _clean(name: str) -> str:
+    if not name.strip():
+        raise UserError("the data set has no name; valid: letters, digits, - and _")
+    return dataset_name(f"./{name.strip()}")
+
+
+def _is_safe(inner: PurePosixPath) -> bool:
+    """Whether a path stays where it is put, in names that every disk takes."""
+    return bool(inner.parts) and all(
+        part not in ("..", "/") and "\\" not in part and part.isprintable() and len(part) <= MOST_CHARACTERS
+        for part in inner.parts
+    )
+
+
+def _free(path: Path, content: bytes) -> Path:
+    """The path, or one with a number where another picture has it: cameras give the same names again."""
+    number, free = 2, path
+    while free.exists() and free.read_bytes() != content:
+        free = path.with_stem(f"{path.stem}-{number}")
+        number += 1
+    return free
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write a file whole or not at all. Raises UserError, as for a full disk."""
+    aside = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
+        aside.replace(target)
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            aside.unlink()

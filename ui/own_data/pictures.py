@@ -1,0 +1,170 @@
+"""Own pictures on the page: what they are like, a training on them with an estimate, and what came of it."""
+
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from experiments.config import CNN_GROUPS, CNN_MODELS, UserError
+from experiments.data.report import PARTS, DataReport, counts_table, examine
+from tasks.texts import format_duration
+from ui.answers.task_page import task_title
+from ui.own_data.choosing import choose_data
+from ui.own_data.estimate import seconds_per_image, training_seconds
+from ui.pictures.heatmaps import enlarged
+from ui.plain import escaped, inert_cell
+from ui.results.all_runs import open_link
+from ui.running.process_cards import draw_note, draw_processes, launch
+from ui.running.programs import changed, command_line, program
+from ui.session import versions
+
+TASK, ENTRY, NOTE = "image-classification", "cnn", "own-training-note"
+DATA_DIR = "data"
+SIZES = [32, 64, 96, 128, 224]
+LOOKED_AT = "own-looked-at"  # in the session's state: path, size, and what was seen
+THUMBNAIL = 64
+MOST_SHOWN = 100
+Seen = tuple[DataReport, list[tuple[str, np.ndarray]]]
+
+
+def draw_pictures() -> None:
+    """The whole tab."""
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        path = choose_data()
+    with right:
+        if path is None:
+            st.info("What your pictures are like is shown here, and then a network can be trained on them.")
+            return
+        size = st.select_slider(
+            "Size to which they are resized, in pixels",
+            SIZES,
+            key="own-size",
+            persist_state="session",
+            help="32 is fast, and enough for simple pictures. From 128 up networks are those of their papers: slow "
+            "without a GPU.",
+        )
+        try:
+            report, sample = _looked_at(path, size)
+        except UserError as error:
+            st.error(escaped(str(error)), icon=":material/error:")
+            return
+        draw_report(report, sample)
+    draw_training(path, report)
+    draw_results(report.name)
+
+
+def _looked_at(path: str, size: int) -> Seen:
+    """The report and a sample; kept for the session, because every click draws the page anew. Raises DataError."""
+    before = st.session_state.get(LOOKED_AT)
+    again = st.button("Look again", key="own-again", icon=":material/refresh:", help="Files may have changed.")
+    if before is None or before[:2] != (path, size) or again:
+        bar = st.progress(0.0, "Decoding pictures")
+
+        def show(done: int, total: int) -> None:
+            if done % max(1, total // 100) == 0:
+                bar.progress(done / total, f"{done:,} of {total:,} pictures decoded")
+
+        st.session_state[LOOKED_AT] = before = (path, size, examine(path, DATA_DIR, size, show))
+        bar.empty()
+    return before[2]
+
+
+def draw_report(report: DataReport, sample: list[tuple[str, np.ndarray]]) -> None:
+    """Counts, sizes, warnings, some pictures."""
+    total = sum(sum(parts.values()) for parts in report.counts.values())
+    sizes = " to ".join(f"{w} x {h}" for w, h in dict.fromkeys((report.sizes["smallest"], report.sizes["largest"])))
+    kind = "gray" if report.channels == 1 else "color"
+    st.header(escaped(report.name))
+    st.caption(escaped(f"{total:,} {kind} pictures of {len(report.counts)} classes, {sizes} pixels; {report.origin}"))
+    for warning in report.warnings:
+        st.warning(escaped(f"{warning[0].upper()}{warning[1:]}."), icon=":material/warning:")
+    with st.container(horizontal=True):
+        for label, pictures in groupby(sample, key=lambda one: one[0]):
+            strip = np.concatenate([_thumbnail(pixels) for _, pixels in pictures], axis=1)
+            st.image(strip, caption=escaped(label), alt=f"Pictures of the class {label}")
+    st.dataframe(_inert(counts_table(report)), hide_index=True)
+    if report.left_out:
+        with st.expander(f"Files left out ({len(report.left_out):,})"):
+            _draw_rows([{"file": path, "why": why} for path, why in report.left_out])
+    if report.duplicates:
+        with st.expander(f"The same picture several times ({len(report.duplicates):,})"):
+            _draw_rows(
+                [
+                    {name: ", ".join(dict.fromkeys(getattr(copy, name) for copy in group)) for name in group[0]._fields}
+                    for group in report.duplicates
+                ]
+            )
+
+
+def _thumbnail(pixels: np.ndarray) -> np.ndarray:
+    gray = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    return enlarged(gray, scale=max(1, THUMBNAIL // len(pixels)))
+
+
+def _draw_rows(rows: list[dict[str, Any]]) -> None:
+    st.dataframe(_inert(rows[:MOST_SHOWN]), hide_index=True)
+    if len(rows) > MOST_SHOWN:
+        st.caption(f"The first {MOST_SHOWN}; the report of a training has more.")
+
+
+def _inert(rows: list[dict[str, Any]]) -> list[dict[str, object]]:
+    return [{name: inert_cell(value) for name, value in row.items()} for row in rows]
+
+
+def draw_training(path: str, report: DataReport) -> None:
+    """The few settings that matter here, how long it will take, and the button."""
+    st.header("Train a network on them")
+    first, second, third = st.columns(3, vertical_alignment="bottom")
+    names = list(dict.fromkeys([*CNN_GROUPS["small"], *CNN_MODELS]))
+    model = first.selectbox("Network", names, names.index("resnet20"), key="own-model", persist_state="session")
+    epochs = second.number_input("Epochs", 1, 1000, 15, key="own-epochs", persist_state="session")
+    flip = third.toggle(
+        "Mirrored pictures are of the same class",
+        key="own-flip",
+        persist_state="session",
+        help="True of most things, not of letters and digits: they are then mirrored in training.",
+    )
+    try:
+        step = _step(model, len(report.counts), report.channels, report.image_size)
+    except ValueError as error:
+        st.error(escaped(f"{error}."), icon=":material/error:")
+        return
+    training, validation = (sum(parts[part] for parts in report.counts.values()) for part in PARTS[:2])
+    took = format_duration(training_seconds(step, training, validation, epochs))
+    typed = {"model": model, "dataset": path, "image_size": str(report.image_size), "epochs": str(epochs)}
+    typed["flip"] = str(flip).lower()
+    values = changed(program(ENTRY), typed)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Train", key="own-train", type="primary", icon=":material/play_arrow:", on_click=launch,
+            args=(ENTRY, values, NOTE),
+        )  # fmt: skip
+        st.caption(f"About {took} on this machine's CPU, as busy as it is now.")
+    draw_note(NOTE)
+    with st.expander("The same on the command line"):
+        st.code(command_line(program(ENTRY), values), language=None, wrap_lines=True)
+
+
+@st.cache_data(show_spinner="Timing a few steps of the network")
+def _step(model: str, classes: int, channels: int, size: int) -> float:
+    return seconds_per_image(model, classes, channels, size)
+
+
+def draw_results(name: str) -> None:
+    """Trainings that were started here or on the page Runs, and the networks that know this data set."""
+    found = [one for one in versions() if one.name == f"cnn-{name}"]
+    found.sort(key=lambda one: one.version, reverse=True)
+    if found:
+        st.header("Try it")
+        with st.container(horizontal=True):
+            if found[0].run_id:
+                open_link(found[0].run_id, "Run, with its report")
+            st.page_link("views/image.py", label="Draw and classify", icon=":material/draw:")
+            for one in found[:3]:
+                label = f"{task_title(TASK)} with {one.model}, {one.name} v{one.version}"
+                where = {"task": TASK, "model": one.key}
+                st.page_link("views/tasks.py", label=escaped(label), icon=":material/bolt:", query_params=where)
+    st.header("Trainings")
+    draw_processes((ENTRY,), "No training of a CNN was started from here yet.")
