@@ -1,7 +1,7 @@
 """Labeled texts of the user's own as they stand in a file, CSV, TSV or JSONL. Knows no torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,11 @@ class TextFile:
     broken: tuple[int, ...]
 
 
+def columns_in(data: str) -> tuple[str, ...]:
+    """The names of the columns of the file that `data` names. Raises ConfigError, in one line."""
+    return _table(data, (), "a CSV, TSV or JSONL file")[1].header
+
+
 def read_text_file(data: str, columns: Mapping[str, str]) -> TextFile:
     """The wanted columns of the file that `data` names.
 
@@ -41,25 +46,34 @@ def read_text_file(data: str, columns: Mapping[str, str]) -> TextFile:
     Raises ConfigError, in one line, for a file that cannot be used and for a column that it does not have.
     """
     valid = f"a CSV, TSV or JSONL file with the columns {' and '.join(columns.values())}"
+    path, table, broken = _table(data, tuple(columns.values()), valid)
+    try:
+        places = table.places(dict.fromkeys(columns, True), columns)
+    except TableError as error:
+        raise ConfigError(f"data: {path.name}: {error}") from error
+    rows = {name: [cells[place] for _, cells in table.rows] for name, place in places.items()}
+    frame = pd.DataFrame({"line": [line for line, _ in table.rows], **rows})
+    return TextFile(path, frame, {name: table.header[place] for name, place in places.items()}, broken)
+
+
+def _table(data: str, wanted: Sequence[str], valid: str) -> tuple[Path, Table, tuple[int, ...]]:
+    """The file, all that is in it, and the lines that could not be read. Raises ConfigError."""
     path = named_file("data", data, valid, MAX_BYTES)
     try:
         content = path.read_bytes()
         if path.suffix.lower() in JSON_LINES:
-            return _json_lines(path, content, columns)
-        table = read_table(content, tuple(columns.values()), max_rows=MAX_ROWS, max_bytes=MAX_BYTES)
-        places = table.places(dict.fromkeys(columns, True), columns)
+            return path, *_json_lines(content)
+        return path, read_table(content, wanted, max_rows=MAX_ROWS, max_bytes=MAX_BYTES), ()
     except TableError as error:
         raise ConfigError(f"data: {path.name}: {error}") from error
     except OSError as error:
         raise ConfigError(f"data: {path.name} cannot be read: {error.strerror}") from error
-    rows = {name: [cells[place] for _, cells in table.rows] for name, place in places.items()}
-    frame = pd.DataFrame({"line": [line for line, _ in table.rows], **rows})
-    return TextFile(path, frame, {name: table.header[place] for name, place in places.items()}, ())
 
 
-def _json_lines(path: Path, content: bytes, columns: Mapping[str, str]) -> TextFile:
-    """A JSON object a line; lines that hold none are listed. Raises TableError."""
-    numbers, objects, broken = [], [], []
+def _json_lines(content: bytes) -> tuple[Table, tuple[int, ...]]:
+    """A JSON object a line as a table, and the lines that hold none. Raises TableError."""
+    objects: list[tuple[int, dict[str, Any]]] = []
+    broken = []
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if not line.strip():
             continue
@@ -70,19 +84,14 @@ def _json_lines(path: Path, content: bytes, columns: Mapping[str, str]) -> TextF
         except ValueError:
             found = None
         if isinstance(found, dict):
-            numbers.append(number)
-            objects.append(found)
+            objects.append((number, found))
         else:
             broken.append(number)
     if not objects:
-        raise TableError(
-            'no line holds a JSON object; valid: one in each line, such as {"text": "...", "label": "..."}'
-        )
-    header = tuple(dict.fromkeys(name for one in objects for name in one))
-    places = Table(header, ()).places(dict.fromkeys(columns, True), columns)
-    names = {name: header[place] for name, place in places.items()}
-    rows = {name: [_cell(one.get(key)) for one in objects] for name, key in names.items()}
-    return TextFile(path, pd.DataFrame({"line": numbers, **rows}), names, tuple(broken))
+        raise TableError('no line holds a JSON object; valid: one in each line, as {"text": "...", "label": "..."}')
+    header = tuple(dict.fromkeys(name for _, one in objects for name in one))
+    rows = tuple((number, tuple(_cell(one.get(name)) for name in header)) for number, one in objects)
+    return Table(header, rows), tuple(broken)
 
 
 def _cell(value: Any) -> str:

@@ -18,11 +18,12 @@ from experiments.data.sources import READERS
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("models", "experiments", "tasks", "ui")
+READ_BY_UI = ("experiments.data.report", "experiments.data.texts", "experiments.data.text_files")  # these know no torch
 MAY_IMPORT = {
     "models": {"models"},
     "tasks": {"tasks", "models"},
     "experiments": {"experiments", "tasks", "models"},
-    "ui": {"ui", "tasks", "models", "experiments.config", "experiments.data.report"},
+    "ui": {"ui", "tasks", "models", "experiments.config", *READ_BY_UI},
 }
 LIBRARY_HOMES = {
     "mlflow": r"experiments/tracking/.*|experiments/setup\.py|tasks/(runs|registry)/.*|tasks/pyfunc\.py",
