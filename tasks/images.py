@@ -28,7 +28,6 @@ VALID_SIZE = f"at most {MAX_PIXELS // 10**6} megapixels, and {MAX_SIDE} a side"
 # Between two looks at `cancel`: bytes of a file (packed as tightly as PNG can, they are a megapixel), and pixel rows.
 BLOCK, STRIP = 1024, 16
 FORMATS = ("PNG", "JPEG")
-DRAFT = 2  # so many times the size that is wanted is decoded of a JPEG
 BLACK, WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
 # How to turn a picture upright, by the orientation in its EXIF data.
 TURNS = {
@@ -65,28 +64,19 @@ def is_padded(height: int, width: int, size: int) -> bool:
     return (height, width, size) == (28, 28, IMAGE_SIZE)
 
 
-def decode_file(content: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """A file of a data set to uint8 `(size, size, 3)`, and its width and height, by the rules of `to_image_size`.
+def open_reduced(content: bytes, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """A picture for a data set, upright and without transparency, and the width and height of its file.
 
-    A JPEG is decoded to little more than `size` (scaled within the discrete cosine transform), which differs from the
-    resizing of the whole by less than a gray level on average and takes a fraction of the time.
+    A JPEG is decoded to no less than `side` on each side, but to little more: scaled within the discrete cosine
+    transform, which takes a fraction of the time.
 
     Raises TaskInputError as `decode_image` does.
     """
-    if len(content) > MAX_BYTES:
-        raise TaskInputError(f"image has more than {MAX_BYTES // 2**20} MB; valid: at most so many")
     with _readable():
-        picture = _identify(content, never)
+        picture = _identify(_to_bytes(content), never)
         measures = picture.size
-        picture.draft(None, (DRAFT * size, DRAFT * size))  # pyright: ignore[reportArgumentType]
-        upright = _open(picture, never, light_on_dark=False)
-        if is_padded(*upright.size, size):
-            upright = ImageOps.expand(upright.convert("RGB"), 2)
-        else:
-            # Those without a palette are resized before their channels are tripled.
-            scalable = upright if upright.mode in ("L", "RGB") else upright.convert("RGB")
-            upright = scalable.resize((size, size), Image.Resampling.BILINEAR).convert("RGB")
-        return np.asarray(upright), measures
+        picture.draft(None, (side, side))  # pyright: ignore[reportArgumentType]
+        return _open(picture, never, light_on_dark=False), measures
 
 
 def check_images(images: Sequence[Any], cancel: Cancel) -> None:

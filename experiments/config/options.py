@@ -53,14 +53,14 @@ class Config(Parameters):
             raise ConfigError(explain(error, cls)) from None
 
 
+OWN_DATA = ", or the path of your own pictures, with a slash in it: ./flowers"
+
+
 def check_dataset(field: str, name: str, valid: tuple[str, ...]) -> None:
     """Raise ConfigError for what is neither the name of an image data set nor a path."""
     if name not in valid and not is_own(name):
         hint = did_you_mean(name, valid)
-        raise ConfigError(
-            f"{field} is {short(name)}; {hint}valid: {', '.join(valid)}, or the path of your own pictures, with a "
-            "slash in it: ./flowers"
-        )
+        raise ConfigError(f"{field} is {short(name)}; {hint}valid: {', '.join(valid)}{OWN_DATA}")
 
 
 def names_in(
@@ -86,9 +86,7 @@ def names_in(
     if not names:
         raise ConfigError(f"{field} is {text!r}, which names nothing; valid: {', '.join((*groups, *valid))}")
     for name in names:
-        if paths:
-            check_dataset(field, name, valid)
-        elif name not in valid:
-            hint = did_you_mean(name, (*valid, *groups))
-            raise ConfigError(f"{field} names {name!r}; {hint}valid: {', '.join((*groups, *valid))}")
+        if name not in valid and not (paths and is_own(name)):
+            hint, others = did_you_mean(name, (*valid, *groups)), OWN_DATA if paths else ""
+            raise ConfigError(f"{field} names {name!r}; {hint}valid: {', '.join((*groups, *valid))}{others}")
     return list(names)

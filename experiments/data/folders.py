@@ -9,55 +9,21 @@ import os
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from experiments.data.downloads import DataError
+from experiments.data.layout import MAX_FILES, PARTS, VALID, Found, Item, Listing, arrange, checked, digest
 from tasks.csv_files import TableError, read_table
 from tasks.images import MAX_BYTES
 from tasks.parameters import short
 
-MAX_FILES, MAX_CSV_BYTES = 1_000_000, 100 * 2**20
-MAX_CLASSES, MAX_LABEL = 1000, 100
+MAX_CSV_BYTES = 100 * 2**20
 MAX_EXPANSION, SMALL_ZIP = 200, 2**30  # a zip may grow to so many times its size, or to a GB
-PARTS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 SYSTEM_FILES = ("Thumbs.db", "desktop.ini", "__MACOSX")  # as hidden ones: no user has put them there
-VALID = (
-    "valid: a folder with one folder of pictures for each class (or these under train/, val/ and test/), a zip of such "
-    "a folder, or a CSV with the columns file and label"
-)
-
-
-class Item(NamedTuple):
-    """A file: its path within the data set, its class, and its part (train, val, test; empty where nobody split)."""
-
-    path: str
-    label: str
-    part: str
-
-
-class Listing(NamedTuple):
-    """What a data set consists of, by names alone.
-
-    `left_out` are paths and reasons; `prefix` precedes the paths where they are read; `key` changes when a file is
-    added, removed, renamed or written to.
-    """
-
-    items: tuple[Item, ...]
-    left_out: tuple[tuple[str, str], ...]
-    prefix: str
-    key: str
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(sorted({item.label for item in self.items}))
 
 
 class Source(Protocol):
@@ -100,14 +66,6 @@ def count_training(dataset: str) -> int:
     if "" in given:
         return int(0.7 * len(items))
     return int(given["train"] * (1 - 0.1 * (not given["val"]) - 0.2 * (not given["test"])))
-
-
-class Found(NamedTuple):
-    """A file, by its path in the source; `stamp` changes with its content, `fault` says why it is not to be read."""
-
-    path: str
-    stamp: str
-    fault: str = ""
 
 
 class Folder:
@@ -219,79 +177,9 @@ class Csv(Folder):
                 stamps.append(found.stamp)
         if items and not all(item.part for item in items) and any(item.part for item in items):
             raise DataError(f"{self.file} names the part of some files only; valid: of all, or no column part")
-        key = _digest([hashlib.sha256(content).hexdigest(), *stamps])
+        key = digest([hashlib.sha256(content).hexdigest(), *stamps])
         return checked(Listing(tuple(items), tuple(left_out), "", key), str(self.file))
-
-
-def arrange(files: list[Found], origin: str) -> Listing:
-    """Files as pictures of classes, by the folders that they lie in. Raises DataError for what is no such layout."""
-    if len(files) > MAX_FILES:
-        raise DataError(f"{origin} has more than {MAX_FILES:,} files; valid: at most so many")
-    left_out = [(found.path, found.fault) for found in files if found.fault]
-    sound = [found for found in files if not found.fault]
-    parts = [found.path.split("/") for found in sound]
-    depth = 0  # of folders that hold everything, as the one that a zip was made of
-    while sound and len({one[depth] for one in parts}) == 1 and all(len(one) > depth + 2 for one in parts):
-        depth += 1
-    prefix = "".join(f"{name}/" for name in parts[0][:depth]) if parts else ""
-    split = any(PARTS.get(one[depth].lower()) == "train" and len(one) > depth + 2 for one in parts)
-    items = []
-    for found, one in zip(sound, parts, strict=True):
-        inner = one[depth:]
-        part = PARTS.get(inner[0].lower(), "") if split else ""
-        folders = inner[1:-1] if part else inner[:-1]
-        if not folders or (split and not part):
-            left_out.append((found.path, "lies in no folder of a class"))
-        else:
-            items.append(Item("/".join(inner), folders[0], part))
-    key = _digest(f"{found.path}\0{found.stamp}" for found in files)
-    return checked(Listing(tuple(items), tuple(left_out), prefix, key), origin)
-
-
-def checked(listing: Listing, origin: str) -> Listing:
-    """The listing, if a network can learn from it by what its names say. Raises DataError."""
-    classes = listing.classes
-    if not listing.items:
-        why = ""
-        if listing.left_out:
-            path, fault = listing.left_out[0]
-            why = f" ({len(listing.left_out)} files left out, the first: {short(path)} {fault})"
-        raise DataError(f"{origin} has no pictures of classes{why}; {VALID}")
-    for label in classes:
-        if not label.isprintable() or len(label) > MAX_LABEL:
-            raise DataError(
-                f"{origin} has the class {short(label)}; valid: names of at most {MAX_LABEL} characters that can be "
-                "printed: rename it"
-            )
-    alike = Counter(" ".join(label.split()).casefold() for label in classes)
-    for name, count in alike.items():
-        if count > 1:
-            several = [repr(label) for label in classes if " ".join(label.split()).casefold() == name]
-            raise DataError(
-                f"{origin} has the classes {' and '.join(several)}, which differ only by case or blanks; valid: one "
-                "name for a class: rename or merge them"
-            )
-    if not 2 <= len(classes) <= MAX_CLASSES:
-        only = f" ({short(classes[0])})" if len(classes) == 1 else ""
-        raise DataError(
-            f"{origin} has {len(classes):,} class{'es' if len(classes) > 1 else ''}{only}; valid: 2 to 1,000"
-        )
-    trained = {item.label for item in listing.items if item.part in ("", "train")}
-    for item in listing.items:
-        if item.label not in trained:
-            raise DataError(
-                f"{origin} has the class {short(item.label)} in {item.part} and not in train; valid: every class of "
-                "val and test is in train, too"
-            )
-    return listing
 
 
 def _hidden(name: str) -> bool:
     return (name.startswith(".") and name not in (".", "..")) or name in SYSTEM_FILES
-
-
-def _digest(lines: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
-    return digest.hexdigest()

@@ -18,7 +18,8 @@ from filelock import FileLock
 from experiments.config import dataset_name
 from experiments.data.decoding import Row, Show, decode_to
 from experiments.data.downloads import DataError
-from experiments.data.folders import Item, Listing, Source, checked, opened
+from experiments.data.folders import Source, opened
+from experiments.data.layout import Item, Listing, checked, digest
 from tasks.json_files import read_json
 from tasks.parameters import short
 
@@ -136,11 +137,7 @@ def _decode(base: Path, source: Source, listing: Listing, size: int, show: Show 
 
 def content_digest(rows: Iterable[Row]) -> str:
     """SHA-256 of all that a training learns from: each file's content, path, class and part."""
-    digest = hashlib.sha256()
-    for row in rows:
-        line = "\0".join((row.item.part, row.item.label, row.item.path, row.sha256))
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
-    return digest.hexdigest()
+    return digest("\0".join((row.item.part, row.item.label, row.item.path, row.sha256)) for row in rows)
 
 
 def _file_digest(path: Path) -> str:

@@ -82,7 +82,7 @@ def sample(labels: np.ndarray, columns: int = SAMPLE_COLUMNS, rows: int = SAMPLE
 def data_report(own: OwnImages, split: Split) -> DataReport:
     """The report on decoded pictures and the parts that they are split into; the unused of training count nowhere."""
     part_of = {int(index): part for part, rows in zip(PARTS, split, strict=True) for index in rows}
-    counts = {label: dict.fromkeys(PARTS, 0) for label in own.classes}
+    counts: dict[str, dict[str, int]] = {label: dict.fromkeys(PARTS, 0) for label in own.classes}
     for index, part in part_of.items():
         counts[own.rows[index].item.label][part] += 1
     groups: defaultdict[str, list[Copy]] = defaultdict(list)
@@ -148,7 +148,9 @@ def _times(groups: Sequence[object]) -> str:
 
 
 def _group(group: Sequence[Copy]) -> str:
-    return " = ".join(f"{short(copy.file)} ({', '.join(filter(None, (copy.label, copy.part)))})" for copy in group[:2])
+    first = group[0]
+    other = next((copy for copy in group if copy[1:] != first[1:]), group[1])
+    return " = ".join(f"{short(copy.file)} ({', '.join(filter(None, copy[1:]))})" for copy in (first, other))
 
 
 def _named(texts: Iterable[str]) -> str:

@@ -30,7 +30,7 @@ class TextData:
     Attributes:
         labels: int64 `(texts,)`, places in `classes`.
         parts: for `train`, `val` and `test` the places of their texts, sorted.
-        report: what `reports/data.json` says of them; `warnings` holds one sentence each.
+        report: what `reports/data_report.json` says of them; `warnings` holds one sentence each.
     """
 
     name: str

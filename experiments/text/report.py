@@ -73,7 +73,7 @@ Trained for {ran} epochs{stopped}, on {len(data.parts["train"]):,} texts{", rare
 epoch {result.best_epoch} had the best validation accuracy ({metrics["val_accuracy"]:.2%} of \
 {len(data.parts["val"]):,}) and was kept. The test texts ({len(data.parts["test"]):,}) were read once, for that epoch.
 
-Where to look: `{MISTAKES}` has its most confident mistakes, `reports/data.json` what the data are like. \
+Where to look: `{MISTAKES}` has its most confident mistakes, `reports/data_report.json` what the data are like. \
 Registry: {result.registry}.
 {warnings}
 """

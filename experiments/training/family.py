@@ -74,7 +74,7 @@ class Training(ABC):
 
     @property
     def data_report(self) -> dict[str, Any] | None:
-        """What is logged of the user's own data as `reports/data.json` when the run begins."""
+        """What is logged of the user's own data as `reports/data_report.json` when the run begins."""
         return None
 
     @property

@@ -131,7 +131,7 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     tracker.resumed_by = command
     tracker.log_dataset(data.name, data.origin, data.sha256)
     if training.data_report is not None:
-        tracker.log_json("reports/data.json", training.data_report)
+        tracker.log_json("reports/data_report.json", training.data_report)
     for warning in training.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(training.summary())

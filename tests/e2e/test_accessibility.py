@@ -30,6 +30,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "tasks?task=image-generation": ("text=Start from a picture", "text=Several pictures", "text=Settings"),
     "chat": ("text=A short poem", "text=Regenerate"),
     "image": ("text=Example", "text=with a probability of"),
+    "own": (),
     "compare": ("text=Leaderboard",),
     "networks": ("[role=tab] >> text=Layers",),
     "networks?left=vgg_small": ("text=What it sees", "text=Example", "text=Filters of the first layer"),

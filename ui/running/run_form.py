@@ -58,7 +58,7 @@ def _draw_field(name: str, spec: Schema, key: str) -> str:
         # Of those that are only suggested, others can be typed.
         choices = choices or list(dict.fromkeys([typed(spec["default"]), *examples]))
         first = choices.index(typed(spec["default"]))
-        return st.selectbox(label(name), choices, index=first, accept_new_options=bool(examples), **shared)
+        return st.selectbox(label(name), choices, first, accept_new_options=bool(examples), **shared) or choices[first]
     if spec["type"] == "boolean":
         return typed(st.toggle(label(name), spec["default"], **shared))
     placeholder = typed(spec["default"])

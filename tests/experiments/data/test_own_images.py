@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from experiments.config import UserError
-from experiments.data import decoding, folders, own_images
+from experiments.data import decoding, folders, layout, own_images
+from experiments.data.decoding import decode_file
 from experiments.data.images import load_images
 from experiments.data.own_images import OwnImages, load_own
 from experiments.data.report import data_report
 from experiments.data.splits import split_own
-from tasks.images import decode_file, decode_image, to_image_size
+from tasks.images import decode_image, to_image_size
 from tests.support.own_pictures import bomb, encoded, files, in_folder, in_zip, picture
 
 SPLIT = {**files(6, under="Train/"), **files(3, under="val/"), **files(4, under="test/")}
@@ -130,7 +131,7 @@ def test_what_cannot_be_used_is_refused_in_a_line(name: str, tmp_path: Path, mon
 
 
 def test_too_many_files_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "MAX_FILES", 19)
+    monkeypatch.setattr(layout, "MAX_FILES", 19)
     with pytest.raises(UserError, match="more than 19 files; valid: at most"):
         loaded(in_folder(tmp_path / "pets", files()), tmp_path)
 
@@ -164,7 +165,7 @@ def test_what_cannot_be_read_is_listed_and_skipped(tmp_path: Path, monkeypatch: 
         "cat/empty.png": "is empty",
         "cat/bomb.png": "is 12000 x 12000 pixels",
         "cat/torn.jpg": "is damaged or truncated",
-        "cat/large.png": "has more than 0 MB",
+        "cat/large.png": "is larger than 0 MB, the most that is taken",
         "cat/li\nne.png": "is empty",
         "stray.png": "lies in no folder of a class",
         "cat/link.png": "leads out of the folder",
@@ -257,7 +258,7 @@ def test_pictures_are_decoded_once_for_each_size_until_they_change(
 
 def test_decoding_says_how_far_it_is_and_keeps_few_in_memory() -> None:
     said: list[tuple[int, int]] = []
-    items = [folders.Item(str(number), "a", "") for number in range(50)]
+    items = [layout.Item(str(number), "a", "") for number in range(50)]
     assert list(decoding._shown(items, lambda done, total: said.append((done, total)))) == items
     assert said[0] == (0, 50) and said[-1] == (49, 50)
     begun: list[int] = []

@@ -80,7 +80,7 @@ def test_a_run_leaves_behind_all_that_the_contract_names(store: Path, model: str
     assert set(report) >= set(FILMS) and report["accuracy"] == pytest.approx(result.metrics["test_accuracy"])
     saved = np.load(folder / "reports/test_predictions.npz")
     assert saved["probabilities"].shape == (24, 3)
-    assert json.loads((folder / "reports/data.json").read_text())["classes"]["praise"] == {
+    assert json.loads((folder / "reports/data_report.json").read_text())["classes"]["praise"] == {
         "train": 28,
         "val": 4,
         "test": 8,

@@ -14,6 +14,7 @@ from mlflow.entities import Run
 from experiments import train_cnn
 from experiments.config import ConfigError
 from experiments.data import images
+from experiments.data.sources import RawImages
 from experiments.tracking.run import Tracker
 from experiments.training import run as training
 from experiments.training.family import Training
@@ -97,7 +98,7 @@ def test_other_data_than_those_of_the_run_are_refused(cut_off: Run, monkeypatch:
     run_id, honest, before = cut_off.info.run_id, images.load_raw, cut_off.data.tags
     with monkeypatch.context() as patch:
 
-        def inverted(name: str, data_dir: str) -> images.RawImages:
+        def inverted(name: str, data_dir: str) -> RawImages:
             raw = honest(name, data_dir)
             return raw._replace(train_images=np.invert(raw.train_images))
 
