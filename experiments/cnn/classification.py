@@ -1,7 +1,6 @@
-"""Classifying images: the step for the training loop, predictions, and metrics by scikit-learn."""
+"""Classifying images: the step for the training loop, predictions, and how well they are calibrated."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +9,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.cnn.augmentation import Batch
-from experiments.training.state import Metrics, StepResult
+from experiments.reports.classification import Predictions
+from experiments.training.state import StepResult
 
 
 def classification_step(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> StepResult:
@@ -22,18 +22,6 @@ def classification_step(model: nn.Module, batch: Batch, label_smoothing: float =
 
 
 CALIBRATION_BINS = 15
-
-
-class Predictions(NamedTuple):
-    """What a network said about a whole data set: labels int64 `(n,)`, probabilities float32 `(n, classes)`, loss."""
-
-    labels: np.ndarray
-    probabilities: np.ndarray
-    loss: float
-
-    @property
-    def predicted(self) -> np.ndarray:
-        return self.probabilities.argmax(axis=1)
 
 
 @torch.inference_mode()
@@ -51,29 +39,6 @@ def predict(model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator
     all_logits, all_labels = torch.cat(logits), torch.cat(labels)
     loss = F.cross_entropy(all_logits, all_labels).item()
     return Predictions(all_labels.cpu().numpy(), all_logits.softmax(dim=1).cpu().numpy(), loss)
-
-
-def classification_metrics(predictions: Predictions) -> Metrics:
-    """Loss, accuracy and macro-averaged precision, recall and F1; a class never predicted has precision 0."""
-    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
-
-    labels, predicted = predictions.labels, predictions.predicted
-    # All classes count, also one that is neither present nor predicted in a small sample.
-    classes = np.arange(predictions.probabilities.shape[1])
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        labels,
-        predicted,
-        labels=classes,
-        average="macro",
-        zero_division=0,  # type: ignore[arg-type]
-    )
-    return {
-        "loss": predictions.loss,
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
-    }
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:

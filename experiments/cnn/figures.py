@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from experiments.reports.figures import confusion, plain, save, single
+from experiments.reports.figures import plain, save, single
 
 MISTAKES_SHOWN = 24
 MISTAKES_COLUMNS = 8
@@ -74,31 +74,6 @@ def save_calibration(path: Path, labels: np.ndarray, probabilities: np.ndarray, 
     upper.legend(loc="upper left")
     lower.hist(confidence, bins=BINS, range=(0, 1), color="0.6")
     lower.set(xlabel="confidence (highest probability)", ylabel="images", yscale="log")
-    save(figure, path)
-
-
-def save_confusion_matrix(path: Path, matrix: np.ndarray, classes: Sequence[str], title: str) -> None:
-    """Counts (rows: true class, columns: predicted), shaded by the fraction of the row."""
-    figure, axes = single(7.5, 6.5)
-    image = confusion(axes, matrix, classes)
-    axes.set(xlabel="predicted", ylabel="true", title=plain(title))
-    figure.colorbar(image, label="fraction of the true class")
-    save(figure, path)
-
-
-def save_per_class(path: Path, report: dict[str, dict[str, float]], classes: Sequence[str], title: str) -> None:
-    """Precision, recall and F1 of every class as bars; the axis begins a little below the lowest."""
-    figure, axes = single(9, 4.5)
-    positions, width = np.arange(len(classes)), 0.27
-    for offset, metric in enumerate(("precision", "recall", "f1-score")):
-        values = [report[name][metric] for name in classes]
-        axes.bar(positions + (offset - 1) * width, values, width, label=metric)
-    lowest = min(report[name][metric] for name in classes for metric in ("precision", "recall", "f1-score"))
-    axes.set_ylim(max(0.0, np.floor(lowest * 20) / 20 - 0.05), 1.0)
-    axes.set_xticks(positions, [plain(name) for name in classes], rotation=30 if max(map(len, classes)) > 2 else 0)
-    axes.set(xlabel="class", title=plain(title))
-    axes.grid(axis="y", alpha=0.3)
-    axes.legend(loc="lower right")
     save(figure, path)
 
 

@@ -2,10 +2,8 @@
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +11,14 @@ from torch import nn
 
 import models
 from experiments.cnn import figures as plots
-from experiments.cnn.classification import Predictions, calibration_error, classification_metrics
+from experiments.cnn.classification import calibration_error
 from experiments.cnn.data_page import write_data_report
 from experiments.cnn.setup import TASK, CnnTraining, decide, prepare
 from experiments.config import CnnConfig
 from experiments.data.images import Subset
 from experiments.data.report import sample
-from experiments.reports.figures import MOST_CLASSES, save_curves
+from experiments.reports.classification import Predictions, classification_metrics, write_classification
+from experiments.reports.figures import MOST_CLASSES
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
@@ -40,38 +39,15 @@ def test(training: CnnTraining, network: nn.Module, best: int, folder: Path) -> 
 
 def write_report(folder: Path, training: CnnTraining, predictions: Predictions, best: int) -> None:
     """Figures under `plots/`, tables under `reports/`, in the names of the contract."""
-    from sklearn.metrics import classification_report, confusion_matrix
-
-    data, history = training.data, training.state.history
+    data, labels = training.data, predictions.labels
     title = f"{training.config.model} on {data.name}"
-    labels, predicted, classes = predictions.labels, predictions.predicted, data.classes
-    every_class = range(len(classes))
-    report: Any = classification_report(
-        labels,
-        predicted,
-        labels=every_class,
-        target_names=classes,
-        output_dict=True,
-        zero_division=0,  # type: ignore
-    )
-    reports, figures = folder / "reports", folder / "plots"
-    reports.mkdir(parents=True)
-    (reports / "classification_report.json").write_text(json.dumps(report, indent=1))
-    np.savez_compressed(
-        reports / "test_predictions.npz", labels=labels, probabilities=predictions.probabilities.astype(np.float32)
-    )
-    scores = classification_metrics(predictions)
-    for metric in ("loss", "accuracy"):
-        save_curves(figures / f"{metric}_curve.png", history, metric, title, best, scores[metric])
-    matrix = confusion_matrix(labels, predicted, labels=every_class)
-    plots.save_confusion_matrix(figures / "confusion_matrix.png", matrix, classes, f"{title}: test images")
-    plots.save_per_class(figures / "per_class.png", report, classes, f"{title}: test images")
+    write_classification(folder, predictions, data.classes, title, training.state.history, best)
     wrong = surest_mistakes(labels, predictions.probabilities, PICTURE_BYTES // (data.channels * data.size**2))
-    np.savez_compressed(reports / "test_mistakes.npz", index=wrong, pixels=pixels_of(data.test, wrong))
+    pixels = pixels_of(data.test, wrong)
+    np.savez_compressed(folder / "reports" / "test_mistakes.npz", index=wrong, pixels=pixels)
     shown = plots.most_confident_mistakes(labels, predictions.probabilities)
-    plots.save_mistakes(
-        figures / "mistakes.png", pixels_of(data.test, shown), shown, labels, predictions.probabilities, classes
-    )
+    pixels, path = pixels_of(data.test, shown), folder / "plots" / "mistakes.png"
+    plots.save_mistakes(path, pixels, shown, labels, predictions.probabilities, data.classes)
     if data.report is not None:
         write_data_report(folder, data.report, data.train)
 

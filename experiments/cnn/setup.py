@@ -9,10 +9,11 @@ from torch import nn
 
 import models
 from experiments.cnn.augmentation import Augmentation, Batch, Normalize, TrainingBatches, evaluation_batches
-from experiments.cnn.classification import Predictions, classification_metrics, classification_step, predict
+from experiments.cnn.classification import classification_step, predict
 from experiments.cnn.recipes import resolve
 from experiments.config import CnnConfig, ConfigError
 from experiments.data.images import ImageData, Subset, load_images
+from experiments.reports.classification import Predictions, classification_metrics
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Training
 from experiments.training.state import Metrics, StepResult, starting_state

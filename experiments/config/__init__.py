@@ -9,6 +9,7 @@ from experiments.config.names import (
     CNN_GROUPS,
     CNN_MODELS,
     EVALUATED_TASKS,
+    FINETUNED_TASKS,
     IMAGE_DATASETS,
     IMAGE_SIZE,
     POSITIONS,
@@ -33,4 +34,4 @@ from experiments.config.programs import (
     check_kind,
     training_config,
 )
-from experiments.config.training import CnnConfig, Seq2SeqConfig, TrainConfig, check_image_size
+from experiments.config.training import CnnConfig, FinetuneConfig, Seq2SeqConfig, TrainConfig, check_image_size

@@ -52,6 +52,9 @@ PRETRAINED_TASKS = (
     "chatbot",
     "image-generation",
 )
+# Those whose models can be fine-tuned on texts of the user's own.
+FINETUNED_TASKS = ("sentiment-analysis",)
+WEIGHTS = ("pretrained", "random")
 # Those whose starter is trained here; the others have a model in a package.
 STARTER_TASKS = ("sentiment-analysis", "summarization", "question-answering", "image-generation")
 

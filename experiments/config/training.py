@@ -9,12 +9,14 @@ from experiments.config.names import (
     CELLS,
     CNN_MODELS,
     DEVICES,
+    FINETUNED_TASKS,
     IMAGE_DATASETS,
     IMAGE_SIZE,
     OPTIMIZERS,
     POSITIONS,
     PRECISIONS,
     SCHEDULES,
+    WEIGHTS,
     dataset_name,
     is_own,
 )
@@ -120,3 +122,52 @@ class Seq2SeqConfig(TrainConfig):
     def model(self) -> str:
         """The variant in a word, such as `gru-dot` or `transformer-rotary`."""
         return f"{self.cell}-{self.positions if self.cell == 'transformer' else self.attention}"
+
+
+class FinetuneConfig(TrainConfig):
+    """Fine-tune a pretrained model on labeled texts of your own: a file with a text and its label in each row."""
+
+    task: str = option(
+        "sentiment-analysis",
+        "what the model becomes a version of: a text classifier, with any number of classes",
+        choices=FINETUNED_TASKS,
+    )
+    data: str = option("none", "file of labeled texts: CSV, TSV or JSONL")
+    model: str = option(
+        "auto",
+        "what training begins with: a name of the catalogue (tasks/catalog.yaml), an id on the Hub, or a folder; auto "
+        "= the starter that comes with the project",
+    )
+    text: str = option("text", "column of the texts")
+    label: str = option("label", "column of the labels")
+    split: str = option(
+        "none", "column that says train, val or test of every row; none = 70/10/20, the same fractions of each class"
+    )
+    merge_labels: bool = option(False, "take labels that differ only by case or blanks for one")
+    revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalogue's, or main")
+    weights: str = option(
+        "pretrained", "the model's own, or random ones of the same network, to see what they are worth", choices=WEIGHTS
+    )
+    max_tokens: int = option(
+        None,
+        "tokens of a text that training reads, the rest is cut; auto = as many as the model reads, at most 256",
+        ge=8,
+    )
+    patience: int = option(
+        None,
+        "end the training after so many epochs without a better validation result, 0 = never; auto = a quarter of the "
+        "epochs, at least 3",
+        ge=0,
+        le=100_000,
+    )
+    balance: bool = option(
+        None,
+        "weight each class by how rare it is; auto = if the largest has more than 3 times the rows of the smallest",
+    )
+    train_size: int = option(0, "number of training texts; 0 = all", ge=0)
+    split_seed: int = option(0, "seed of the split, apart from `seed`", ge=0, lt=2**31)
+    champion: bool = option(
+        None,
+        "make the version champion, which the tool and the serve command use; auto = if it is the first, or better "
+        "than the champion on the same data",
+    )

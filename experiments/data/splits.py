@@ -50,13 +50,13 @@ def split_own(
         )
     whole = len(pool)
     if not len(test):
-        pool, test = _take_of_each(pool, labels, round(TEST_SHARE * whole), seed)
+        pool, test = take_of_each(pool, labels, round(TEST_SHARE * whole), seed)
     if len(val) and val_size not in (None, len(val)):
         raise ConfigError(f"val_size is {val_size}; valid: auto, as {origin} brings its {len(val)} validation images")
     if not len(val):
         val_count = max(round(VALIDATION_SHARE * whole), len(classes)) if val_size is None else val_size
         check_size("val_size", val_count, len(classes), len(pool) - len(classes))
-        pool, val = _take_of_each(pool, labels, val_count, seed)
+        pool, val = take_of_each(pool, labels, val_count, seed)
     return pool, val, test
 
 
@@ -87,7 +87,7 @@ def take(pool: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[n
     return np.sort(rest), np.sort(taken)
 
 
-def _take_of_each(pool: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def take_of_each(pool: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """As `take`, with at least one of each class on both sides, which `train_test_split` does not promise."""
     present, sizes = np.unique(labels[pool], return_counts=True)
     fair = count * sizes / sizes.sum()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ConfigError
+from experiments.data.files import named_file
 from experiments.evaluation.tasks import TASK_METRICS, request, rows_sha256, sample_rows
 from tasks import task_class
 from tasks.base import TaskInputError
@@ -42,7 +43,7 @@ def read_rows(task: str, datasets: str, chosen: Mapping[str, str] | None = None)
                 f"datasets is 'auto', and there is no sample for {task}; valid: a CSV file with columns {columns}"
             )
         return LabeledRows("sample", tuple(rows), rows_sha256(rows))
-    path = _file(datasets, columns)
+    path = named_file("datasets", datasets, f"auto, or a CSV file with columns {columns}", MAX_FILE_BYTES)
     rows = []
     for line, cells in _lines(path, task, chosen or {}):
         try:
@@ -50,27 +51,6 @@ def read_rows(task: str, datasets: str, chosen: Mapping[str, str] | None = None)
         except (TaskInputError, ValueError) as error:
             raise ConfigError(f"datasets: line {line} of {path.name}: {error}") from error
     return LabeledRows(path.name, tuple(rows), rows_sha256(rows))
-
-
-def _file(datasets: str, columns: str) -> Path:
-    """The file that the user named. Raises ConfigError if there is none, or too large a one."""
-    valid = f"valid: auto, or a CSV file with columns {columns}"
-    try:
-        path = Path(datasets).expanduser()
-        if not datasets.strip() or "\0" in datasets or not path.exists():
-            raise ConfigError(f"datasets is {datasets!r}, and there is no such file; {valid}")
-        if not path.is_file():
-            kind = "a folder" if path.is_dir() else "no plain file"
-            raise ConfigError(f"datasets is {datasets!r}, which is {kind}; {valid}")
-        size = path.stat().st_size
-    except (OSError, RuntimeError) as error:  # the latter for an unknown ~user
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"datasets is {datasets[:60]!r}, which cannot be read: {reason}; {valid}") from error
-    if size > MAX_FILE_BYTES:
-        raise ConfigError(
-            f"datasets: {path.name} has {size / 1e6:,.0f} MB; valid: at most {MAX_FILE_BYTES // 10**6} MB"
-        )
-    return path
 
 
 def _lines(path: Path, task: str, chosen: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:

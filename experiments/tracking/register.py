@@ -38,11 +38,13 @@ class Registration:
 
     Attributes:
         promote: whether it becomes champion if it is better; else that is the caller's business.
+        force: whether it becomes champion in any case.
     """
 
     tags: dict[str, str]
     metric: str
     promote: bool
+    force: bool = False
 
 
 @contextmanager
@@ -77,6 +79,9 @@ def deliver(
         return uri, "not registered"
     name = model.registered_name
     version = registry.version_of_run(name, run_id) or registry.register(uri, name, wanted.tags)
+    if wanted.force:
+        registry.promote(name, version.version)
+        return uri, f"{name} version {version.version} is champion, as asked"
     if not wanted.promote:
         return uri, f"{name} version {version.version} is registered"
     return uri, registry.promote_if_better(name, version.version, wanted.metric)

@@ -100,6 +100,10 @@ class Tracker:
             self._offered = files
             self._later(lambda: self._log_snapshots(files))
 
+    def log_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Log a value as the artifact `name`."""
+        self._later(lambda: self.client.log_dict(self.run_id, dict(value), name))
+
     def upload_checkpoints(self) -> None:
         """Copy the checkpoints to the artifacts, where those are not on a local disk."""
         if not self._in_place:

@@ -73,6 +73,11 @@ class Training(ABC):
         return [] if data.verified else [f"{data.origin} is not known to be the official data; data_verified=false"]
 
     @property
+    def data_report(self) -> dict[str, Any] | None:
+        """What is logged of the user's own data as `reports/data_report.json` when the run begins."""
+        return None
+
+    @property
     @abstractmethod
     def title(self) -> str:
         """The run's readable name."""

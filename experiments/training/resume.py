@@ -16,7 +16,7 @@ from tasks.base import first_line
 from tasks.runs import claim_file, open_store
 
 # May differ between a run and its continuation; every other field decides what is trained.
-FREE_TO_CHANGE = {"device", "precision", "threads", "data_dir", "resume", "register"}
+FREE_TO_CHANGE = {"device", "precision", "threads", "data_dir", "data", "resume", "register", "champion"}
 
 # Fields that came later: with these values a training is what it was before.
 CAME_LATER = {"image_size": IMAGE_SIZE}
@@ -54,7 +54,8 @@ def resumed_config(config: Config, given: frozenset[str]) -> Config:
                 f"{name} is {value!r}, and run {config.resume} was started with {before!r}; "
                 f"leave {name} out, or start a new run"
             )
-    return stored.replace(**{name: getattr(config, name) for name in FREE_TO_CHANGE & (given | {"resume"})})
+    free = FREE_TO_CHANGE & (given | {"resume"}) & set(type(config).model_fields)
+    return stored.replace(**{name: getattr(config, name) for name in free})
 
 
 def claim(run_id: str) -> BaseFileLock:

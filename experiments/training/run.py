@@ -86,7 +86,9 @@ def finish(family: Family[Config, Prepared], training: Prepared, tracker: Tracke
         wanted = None
         if training.config.register:
             values = {name: repr(metrics[name]) for name in (metric, metric.replace("val_", "test_"))}
-            wanted = Registration({**training.tags(), **values, **training.identity.tags()}, metric, promote)
+            champion = getattr(training.config, "champion", None)
+            tags = {**training.tags(), **values, **training.identity.tags()}
+            wanted = Registration(tags, metric, promote and champion is not False, force=champion is True)
         model_uri, registry = tracker.deliver(saved, folder, test, best, wanted)
         result = Result(
             run_id=tracker.run_id,
@@ -128,6 +130,8 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     tracker.start(name, note, config.model_dump(), run_tags(training))
     tracker.resumed_by = command
     tracker.log_dataset(data.name, data.origin, data.sha256)
+    if training.data_report is not None:
+        tracker.log_json("reports/data_report.json", training.data_report)
     for warning in training.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(training.summary())

@@ -1,6 +1,6 @@
 """Loading with transformers: onto which device, in which type, safetensors only, and never any code."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from tasks.hub.checks import check_config
 
 # Attention over more takes a CPU minutes; GPUs read what the model can.
 CPU_WINDOW = 4096
+POOLER = ".pooler."  # between body and head; models for other tasks go without
 
 
 def pick_dtype(device: torch.device, *, wide_range: bool) -> torch.dtype:
@@ -43,11 +44,15 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def load_model(folder: Path, auto_class: str, device: torch.device, dtype: torch.dtype) -> Any:
+def load_model(
+    folder: Path, auto_class: str, device: torch.device, dtype: torch.dtype, head: Mapping[str, Any] | None = None
+) -> Any:
     """A model of a folder with weights, in eval mode on the device.
 
     Args:
         auto_class: the class of transformers that says what the model is for, such as `AutoModelForCausalLM`.
+        head: settings of a model that is to be trained, such as its number of classes; what the folder has no weights
+            of this size for is then new, unless it belongs to the body that all heads share.
 
     Raises ModelFolderError if the weights are damaged, for something else, or lack a part, which would be random.
     """
@@ -63,11 +68,15 @@ def load_model(folder: Path, auto_class: str, device: torch.device, dtype: torch
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                **({} if head is None else {**head, "ignore_mismatched_sizes": True}),
             )
     except Exception as error:  # the loaders fail in a dozen ways on files that are not what they say
         raise ModelFolderError(f"{folder} does not hold a model that can be loaded: {first_line(error)}") from error
-    if report["missing_keys"]:
-        missing = ", ".join(sorted(report["missing_keys"])[:3])
+    lacking = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    if head is not None:
+        lacking = {name for name in lacking if name.startswith(f"{model.base_model_prefix}.") and POOLER not in name}
+    if lacking:
+        missing = ", ".join(sorted(lacking)[:3])
         raise ModelFolderError(f"{folder} does not hold a model for this task: its weights lack {missing}")
     return model.to(device).eval()
 

@@ -18,17 +18,18 @@ from experiments.data.sources import READERS
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("models", "experiments", "tasks", "ui")
+READ_BY_UI = ("experiments.data.report", "experiments.data.texts", "experiments.data.text_files")  # these know no torch
 MAY_IMPORT = {
     "models": {"models"},
     "tasks": {"tasks", "models"},
     "experiments": {"experiments", "tasks", "models"},
-    "ui": {"ui", "tasks", "models", "experiments.config", "experiments.data.report"},
+    "ui": {"ui", "tasks", "models", "experiments.config", *READ_BY_UI},
 }
 LIBRARY_HOMES = {
     "mlflow": r"experiments/tracking/.*|experiments/setup\.py|tasks/(runs|registry)/.*|tasks/pyfunc\.py",
     "streamlit": r"ui/.*",
     "optuna": r"experiments/(tune\.py|tuning/.*)",
-    "transformers": r"tasks/.*|experiments/starters/.*",
+    "transformers": r"tasks/.*|experiments/(starters|text)/.*",
     "diffusers": r"tasks/.*|experiments/starters/.*",
 }
 
@@ -109,6 +110,7 @@ ENTRY_POINTS = {
     "tune": config.TuneConfig,
     "benchmark": config.BenchmarkConfig,
     "register": config.RegisterConfig,
+    "finetune": config.FinetuneConfig,
     "starter": config.StarterConfig,
     "evaluate": config.EvaluateConfig,
 }

@@ -8,8 +8,9 @@ from mlflow import MlflowClient
 
 from tasks.runs.listing import runs_table
 from tests.support.logged_trainings import log_comparison, log_training
+from ui.results.mistakes import TEXTS
 from ui.results.report_frame import HEAD, HTML
-from ui.results.training_runs import curves_of, run_and_files
+from ui.results.training_runs import curves_of, file_of, run_and_files
 
 
 def run_page(page, run_id: str):
@@ -161,6 +162,10 @@ def test_runs_without_their_files_have_a_page(empty_tool, page, store: Path) -> 
     app.session_state[f"confusion-{run_id}"] = {"selection": {"rows": [], "columns": [], "cells": [[0, "dog"]]}}
     assert any("logged without its pictures" in one.value for one in app.run().caption)
     client = MlflowClient()
+    client.log_text(run_id, "text,label,predicted,probability\nmeow,cat,dog,0.9\nhoo,owl,dog,0.8\n", TEXTS)
+    file_of.clear()
+    shown = [table.value for table in app.run().dataframe if "probability" in table.value]
+    assert shown[0].to_numpy().tolist() == [["meow", "0.9"]] and not app.error and not app.exception
     bare = client.create_run("0", tags={"error": "it **broke**"}).info.run_id
     app = run_page(page, bare)
     assert r"it \*\*broke\*\*" in app.error[0].value

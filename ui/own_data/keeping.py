@@ -10,6 +10,7 @@ from tasks.parameters import short
 
 HOME = Path("data/own")
 MOST_CHARACTERS = 100
+TEXTS = (".csv", ".tsv", ".jsonl")
 
 
 class Upload(Protocol):
@@ -37,6 +38,21 @@ def kept_sets() -> list[str]:
 def keep_zip(name: str, upload: Upload) -> Kept:
     """A zip as `data/own/<name>.zip`; one of this name before it is replaced. Raises UserError."""
     target = HOME / f"{_clean(name)}.zip"
+    _write(target, upload.getvalue())
+    return Kept(str(target), 1, ())
+
+
+def kept_texts() -> list[str]:
+    """The paths of the files of texts that were uploaded so far."""
+    return sorted(str(path) for path in HOME.glob("*") if path.suffix in TEXTS and not path.name.startswith("."))
+
+
+def keep_texts(upload: Upload) -> Kept:
+    """A file of texts as `data/own/<its name>`; one of this name before it is replaced. Raises UserError."""
+    path = PurePosixPath(upload.name)
+    if path.suffix.lower() not in TEXTS:
+        raise UserError(f"the file is {short(upload.name)}; valid: {', '.join(TEXTS)}")
+    target = HOME / f"{_clean(path.stem)}{path.suffix.lower()}"
     _write(target, upload.getvalue())
     return Kept(str(target), 1, ())
 

@@ -21,8 +21,8 @@ class ImageClassificationPanel(Panel):
     """A picture in, classes out."""
 
     about = (
-        "Classifies a picture among the classes that the network was trained on. It sees 32 x 32 pixels, "
-        "or the size that it was trained with on pictures of your own. "
+        "Classifies a picture among the classes that the network was trained on. It sees 32 x 32 pixels, or the size "
+        "of your own pictures that it was trained on. "
         "To draw a digit, or to compare networks, use the page Draw and classify."
     )
 

@@ -1,12 +1,14 @@
-"""The confusion matrix of a run, as a table whose cells open the pictures that were taken for something else."""
+"""The confusion matrix of a run, as a table whose cells open the pictures or texts that were misclassified."""
 
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from tasks.texts import inert
 from ui.pictures.heatmaps import enlarged
 from ui.plain import escaped, visible
-from ui.results.training_runs import mistakes
+from ui.results.training_runs import file_of, mistakes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +20,7 @@ MOST_ROWS = 20  # that are shown without scrolling
 # Over a white and over a dark page the text of a cell keeps its contrast up to this much of a color.
 RIGHT, WRONG, STRONGEST = (47, 127, 224), (217, 115, 13), 0.4
 PICTURES = "run-mistakes"
+TEXTS = "reports/test_mistakes.csv"  # of text classifiers
 # They may be below the fold, and grow while they are loaded.
 SHOW = f"""{{
   const pictures = document.querySelector(".st-key-{PICTURES}")
@@ -29,7 +32,7 @@ TRUE = "true ↓  predicted →"
 
 
 def draw_mistakes(run_id: str, ended: int | None) -> None:
-    """The matrix and, below it, the pictures of the cell that was clicked; nothing for runs without predictions.
+    """The matrix and, below it, the mistakes of the cell that was clicked; nothing for runs without predictions.
 
     Args: ended: when the run ended, in milliseconds.
     """
@@ -41,8 +44,8 @@ def draw_mistakes(run_id: str, ended: int | None) -> None:
     counts = matrix(predictions, classes)
     right = int(sum(counts.iloc[place, place] for place in range(len(classes))))
     st.caption(
-        f"{right:,} of {len(predictions.labels):,} test images are right (blue). "
-        "Click a count beside the diagonal to see the pictures."
+        f"{right:,} of {len(predictions.labels):,} test examples are right (blue). "
+        "Click a count beside the diagonal to see the mistakes."
     )
     chosen = st.dataframe(
         counts.style.apply(_colors, axis=None),
@@ -58,7 +61,7 @@ def draw_mistakes(run_id: str, ended: int | None) -> None:
         row, name = cells[0]
         if name in counts.columns:
             with st.container(key=PICTURES):
-                _draw_cell(predictions, classes, kept, row, list(counts.columns).index(name))
+                _draw_cell(run_id, predictions, classes, kept, row, list(counts.columns).index(name))
             st.html(f"<script>/* {row} {counts.columns.get_loc(name)} */{SHOW}</script>", unsafe_allow_javascript=True)
 
 
@@ -99,15 +102,15 @@ def places_of(predictions: "Predictions", kept: "Mistakes", true: int, predicted
 
 
 def _draw_cell(
-    predictions: "Predictions", classes: list[str], kept: "Mistakes | None", true: int, predicted: int
+    run_id: str, predictions: "Predictions", classes: list[str], kept: "Mistakes | None", true: int, predicted: int
 ) -> None:
     count = int(predictions.confusion()[true, predicted])
     st.subheader(escaped(f"{classes[true]} taken for {classes[predicted]}: {count:,}"))
     if true == predicted or not count:
-        st.caption("These are right answers; only mistakes are kept as pictures." if count else "There are none.")
+        st.caption("These are right answers; only mistakes are kept." if count else "There are none.")
         return
     if kept is None:
-        st.caption("This run was logged without its pictures; a new training logs them.")
+        _draw_texts(run_id, classes[true], classes[predicted])
         return
     places = places_of(predictions, kept, true, predicted)
     if len(places) < count:
@@ -123,3 +126,16 @@ def _draw_cell(
                     alt=f"Test image {index}: {visible(classes[true])} taken for {visible(classes[predicted])}",
                 )
                 st.caption(f"{predictions.probabilities[index].max():.0%} · test image {index}")
+
+
+def _draw_texts(run_id: str, true: str, predicted: str) -> None:
+    """The texts of a class that were taken for another, the most confident mistakes first."""
+    content = file_of(run_id, TEXTS)
+    if content is None:
+        st.caption("This run was logged without its pictures; a new training logs them.")
+        return
+    import pandas as pd
+
+    found: pd.DataFrame = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
+    shown = found[(found["label"] == inert(true)) & (found["predicted"] == inert(predicted))]
+    st.dataframe(shown[["text", "probability"]], hide_index=True)

@@ -33,7 +33,7 @@ from ui.session import forget_versions, versions
 
 REFRESH_S = 2
 SHOWN = 10
-RESUMABLE = ("cnn", "seq2seq", "compare", "register")
+RESUMABLE = ("cnn", "seq2seq", "finetune", "compare", "register")
 BY_COMMAND = ("compare", "register")  # the same command again resumes them
 LOOK = {
     WAITING: (":material/hourglass_empty:", "gray"),

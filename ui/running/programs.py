@@ -30,6 +30,7 @@ TITLES = {
     "tune": ("Tuning", " of {model}", " on {dataset}"),
     "benchmark": ("Speed", " of {model}", " on {dataset}"),
     "register": ("Registration", " of {model}", " for {task}"),
+    "finetune": ("Fine-tuning", " of {model}", " on {data}"),
     "starter": ("Starter", " for {task}"),
     "evaluate": ("Evaluation", " of {task}"),
 }

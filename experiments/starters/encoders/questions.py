@@ -11,11 +11,11 @@ from torch import nn
 from transformers import BertForQuestionAnswering
 
 from experiments.evaluation.text_metrics import best, squad
-from experiments.starters.encoders.batches import Batch, Item
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.squad import FAIRYTALES, SQUAD, Question, Windows, read_questions, sample
-from experiments.starters.encoders.task import EncoderTask, make_starter, mean_of, opened, outputs
+from experiments.starters.encoders.task import EncoderTask, make_starter, mean_of, opened
 from experiments.starters.starter import Evaluation, Figure, Recipe
+from experiments.text.batches import Batch, Item, outputs
 from experiments.training.state import Metrics, StepResult
 from tasks.engines.extractive import ExtractiveAnswers
 from tasks.segmentation import sentences

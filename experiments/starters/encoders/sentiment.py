@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 from transformers import BertForSequenceClassification
@@ -20,11 +18,13 @@ from transformers import BertForSequenceClassification
 from experiments.config import UserError
 from experiments.evaluation.tasks import examine
 from experiments.evaluation.text_metrics import accuracy_and_f1
+from experiments.reports.classification import classification_metrics
 from experiments.starters.corpora import Corpus, held_out, text_file
-from experiments.starters.encoders.batches import Batch, Item
 from experiments.starters.encoders.encoder import Size
-from experiments.starters.encoders.task import EncoderTask, make_starter, opened, outputs
+from experiments.starters.encoders.task import EncoderTask, make_starter, opened
 from experiments.starters.starter import Evaluation, Figure, Recipe
+from experiments.text.batches import Batch, Item
+from experiments.text.classification import classification_step, encode, predict
 from experiments.training.state import Metrics, StepResult
 
 TASK = "sentiment-analysis"
@@ -119,27 +119,17 @@ class SentimentTask(EncoderTask):
 
     def encode(self, reviews: Sequence[Review]) -> list[Item]:
         """Sentences as the network reads them; the target is the label."""
-        encoded = self.tokenizer([review.text for review in reviews], truncation=True)
-        rows = zip(encoded["input_ids"], encoded["token_type_ids"], reviews, strict=True)
-        return [Item(tokens, kinds, torch.tensor([float(review.label)])) for tokens, kinds, review in rows]
+        return encode(self.tokenizer, [review.text for review in reviews], [review.label for review in reviews])[0]
 
     def step(self, model: nn.Module, batch: Batch) -> StepResult:
-        logits, label = model(**batch.inputs).logits.float(), batch.target[:, 0].long()
-        right = (logits.detach().argmax(dim=1) == label).sum()
-        return StepResult(F.cross_entropy(logits, label, reduction="sum"), {"accuracy": right}, batch.total)
+        return classification_step(model, batch)
 
     def measure(self, network: nn.Module, part: str, accelerator: Accelerator) -> tuple[Metrics, list[dict[str, Any]]]:
         reviews: tuple[Review, ...] = getattr(self.data, part)
-        logits = torch.zeros(len(reviews), len(LABELS))
-        for places, _, said in outputs(network, self.encode(reviews), accelerator):
-            logits[places] = said.logits.float().cpu()
-        labels = torch.tensor([review.label for review in reviews])
-        chosen = logits.argmax(dim=1)
-        metrics = {
-            "loss": F.cross_entropy(logits, labels).item(),
-            "accuracy": (chosen == labels).float().mean().item(),
-        }
-        rows = zip(reviews, chosen.tolist(), logits.softmax(dim=1)[:, 1].tolist(), strict=True)
+        found = predict(network, self.encode(reviews), accelerator)
+        measured = classification_metrics(found)
+        metrics = {name: measured[name] for name in self.columns}
+        rows = zip(reviews, found.predicted.tolist(), found.probabilities[:, 1].tolist(), strict=True)
         said = [
             {"text": review.text, "label": LABELS[review.label], "said": LABELS[number], "positive": round(score, 4)}
             for review, number, score in rows

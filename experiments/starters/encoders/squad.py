@@ -17,7 +17,7 @@ import torch
 
 from experiments.config import UserError
 from experiments.starters.corpora import Corpus, held_out, text_file
-from experiments.starters.encoders.batches import Item
+from experiments.text.batches import Item
 from tasks.json_files import read_json
 
 SQUAD, FAIRYTALES = "squad", "fairytaleqa"

@@ -18,10 +18,10 @@ from experiments.config import UserError
 from experiments.evaluation.tasks import sample_rows
 from experiments.evaluation.text_metrics import rouge
 from experiments.starters.corpora import Corpus, held_out, text_file
-from experiments.starters.encoders.batches import Batch, Item
 from experiments.starters.encoders.encoder import Size
-from experiments.starters.encoders.task import EncoderTask, make_starter, mean_of, opened, outputs
+from experiments.starters.encoders.task import EncoderTask, make_starter, mean_of, opened
 from experiments.starters.starter import Evaluation, Figure, Recipe
+from experiments.text.batches import Batch, Item, outputs
 from experiments.training.state import Metrics, StepResult
 from tasks.engines.sentences import choose, read_part, sentence_scores
 from tasks.json_files import parse_json

@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -18,16 +18,15 @@ from experiments.config import ConfigError, StarterConfig
 from experiments.evaluation.examples import INPUT_EXAMPLES
 from experiments.reports import figures
 from experiments.starters.corpora import Corpus
-from experiments.starters.encoders.batches import Batch, Item, TextBatches, by_length, collate
 from experiments.starters.encoders.encoder import NONE, Size, make_start
 from experiments.starters.starter import Evaluation, Figure, Recipe, Starter
 from experiments.starters.weights import save_small
+from experiments.text.batches import Batch, Item, TextBatches
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Family, Result, SavedModel, Training
 from experiments.training.state import Metrics, StepResult, starting_state
 from tasks import task_class
 
-EVALUATED_AT_ONCE = 64
 ANSWERS = "reports/test_answers.json"
 LABELS = {"train": "training", "val": "validation"}
 
@@ -156,19 +155,6 @@ def prepare(task: EncoderTask, accelerator: Accelerator) -> EncoderTraining:
     state = starting_state(config, accelerator, network, len(batches))
     environment = devices.environment(config.device, config.precision, accelerator.num_processes)
     return EncoderTraining(config, batches, state, environment, task)
-
-
-@torch.inference_mode()
-def outputs(
-    network: nn.Module, items: Sequence[Item], accelerator: Accelerator
-) -> Iterator[tuple[list[int], Any, Any]]:
-    """A network's outputs in eval mode: places of the items in a batch, the batch, and what the network says."""
-    network.eval()
-    for places in by_length(items, EVALUATED_AT_ONCE):
-        batch = collate([items[place] for place in places], accelerator.device)
-        with accelerator.autocast():
-            said = network(**batch.inputs)
-        yield places, batch, said
 
 
 def test(training: EncoderTraining, network: nn.Module, best: int, folder: Path) -> Metrics:

@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.cnn.classification import (
-    Predictions,
-    calibration_error,
-    classification_metrics,
-)
+from experiments.cnn.classification import calibration_error
+from experiments.reports.classification import Predictions, classification_metrics
 
 
 def predictions(labels: list[int], predicted: list[int], classes: int) -> Predictions:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.cnn.figures import save_confusion_matrix, save_per_class
+from experiments.reports.classification import save_confusion_matrix, save_per_class
 from experiments.reports.figures import Bars, save_bars, save_costs, styles
 from experiments.reports.page import Cell, Section, Table, failures, number, pairs_table, render
 from experiments.reports.statistics import Interval, Pair

@@ -9,9 +9,9 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, BertModel
 
 from experiments.config import ConfigError, UserError
-from experiments.starters.encoders.batches import Item, TextBatches, collate
 from experiments.starters.encoders.encoder import Size, activations, make_start, prune
 from experiments.starters.encoders.vocabulary import count_pieces, cut_tokenizer, learn_tokenizer, pieces_to_keep
+from experiments.text.batches import Item, TextBatches, collate
 from tests.support.tiny_encoder import LETTERS, WORDS, save_encoder, tokenizer
 
 

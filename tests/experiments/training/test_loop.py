@@ -12,12 +12,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.cnn.augmentation import Batch
-from experiments.cnn.classification import (
-    classification_metrics,
-    classification_step,
-    predict,
-)
+from experiments.cnn.classification import classification_step, predict
 from experiments.config import TrainingError
+from experiments.reports.classification import classification_metrics
 from experiments.tracking.checkpoint import CheckpointStore
 from experiments.training import loop
 from experiments.training.loop import DivergedError, fit

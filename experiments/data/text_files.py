@@ -1,0 +1,99 @@
+"""Labeled texts of the user's own as they stand in a file, CSV, TSV or JSONL. Knows no torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments.config import ConfigError
+from experiments.data.files import named_file
+from tasks.csv_files import Table, TableError, read_table
+from tasks.json_files import parse_json
+
+MAX_ROWS, MAX_BYTES = 1_000_000, 500 * 10**6
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file's rows.
+
+    Attributes:
+        rows: `line` (of the file, from 1) and a column of texts for each wanted one; empty where the file has nothing.
+        columns: what each of them is called in the file.
+        broken: lines that could not be read.
+    """
+
+    path: Path
+    rows: pd.DataFrame
+    columns: Mapping[str, str]
+    broken: tuple[int, ...]
+
+
+def columns_in(data: str) -> tuple[str, ...]:
+    """The names of the columns of the file that `data` names. Raises ConfigError, in one line."""
+    return _table(data, (), "a CSV, TSV or JSONL file")[1].header
+
+
+def read_text_file(data: str, columns: Mapping[str, str]) -> TextFile:
+    """The wanted columns of the file that `data` names.
+
+    Args: columns: what each is called in the file, without regard to case.
+
+    Raises ConfigError, in one line, for a file that cannot be used and for a column that it does not have.
+    """
+    valid = f"a CSV, TSV or JSONL file with the columns {' and '.join(columns.values())}"
+    path, table, broken = _table(data, tuple(columns.values()), valid)
+    try:
+        places = table.places(dict.fromkeys(columns, True), columns)
+    except TableError as error:
+        raise ConfigError(f"data: {path.name}: {error}") from error
+    rows = {name: [cells[place] for _, cells in table.rows] for name, place in places.items()}
+    frame = pd.DataFrame({"line": [line for line, _ in table.rows], **rows})
+    return TextFile(path, frame, {name: table.header[place] for name, place in places.items()}, broken)
+
+
+def _table(data: str, wanted: Sequence[str], valid: str) -> tuple[Path, Table, tuple[int, ...]]:
+    """The file, all that is in it, and the lines that could not be read. Raises ConfigError."""
+    path = named_file("data", data, valid, MAX_BYTES)
+    try:
+        content = path.read_bytes()
+        if path.suffix.lower() in JSON_LINES:
+            return path, *_json_lines(content)
+        return path, read_table(content, wanted, max_rows=MAX_ROWS, max_bytes=MAX_BYTES), ()
+    except TableError as error:
+        raise ConfigError(f"data: {path.name}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"data: {path.name} cannot be read: {error.strerror}") from error
+
+
+def _json_lines(content: bytes) -> tuple[Table, tuple[int, ...]]:
+    """A JSON object a line as a table, and the lines that hold none. Raises TableError."""
+    objects: list[tuple[int, dict[str, Any]]] = []
+    broken = []
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if not line.strip():
+            continue
+        if len(objects) == MAX_ROWS:
+            raise TableError(f"the file has more than {MAX_ROWS:,} rows; valid: at most {MAX_ROWS:,}")
+        try:
+            found = parse_json(line)
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            objects.append((number, found))
+        else:
+            broken.append(number)
+    if not objects:
+        raise TableError('no line holds a JSON object; valid: one in each line, as {"text": "...", "label": "..."}')
+    header = tuple(dict.fromkeys(name for _, one in objects for name in one))
+    rows = tuple((number, tuple(_cell(one.get(name)) for name in header)) for number, one in objects)
+    return Table(header, rows), tuple(broken)
+
+
+def _cell(value: Any) -> str:
+    """A value as a cell of a table has it: texts as they are, nothing for null, JSON for all else."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)

@@ -1,0 +1,160 @@
+"""Own texts on the page: what they are like, a fine-tuning on them, and what came of it."""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from experiments.config import FinetuneConfig, UserError
+from experiments.data.text_files import columns_in
+from experiments.data.texts import load_texts
+from tasks.catalog import catalog
+from ui.answers.task_page import task_title
+from ui.own_data.keeping import HOME, TEXTS, keep_texts, kept_texts
+from ui.plain import escaped, inert_cell
+from ui.results.all_runs import open_link
+from ui.running.process_cards import draw_note, draw_processes, launch
+from ui.running.programs import changed, command_line, program
+from ui.session import versions
+
+TASK, ENTRY, NOTE = "sentiment-analysis", "finetune", "own-texts-note"
+PATH = "own-texts-path"  # in the session's state
+MOST_MB = 200
+SHOWN, CHARACTERS = 20, 300
+
+
+def draw_texts() -> None:
+    """The whole tab."""
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        path = _choose_file()
+    with right:
+        if path is None:
+            st.info("What your texts are like is shown here, and then a model can be trained on them.")
+            return
+        try:
+            given = {"data": path, **_choose_columns(path)}
+            report, sample = _looked_at(given, Path(path).stat().st_mtime_ns)
+        except UserError as error:
+            st.error(escaped(str(error)), icon=":material/error:")
+            return
+        _draw_report(report, sample)
+    _draw_training(given)
+    _draw_results(report["file"])
+
+
+def _choose_file() -> str | None:
+    """Draw the ways to a file. Returns the path of the one that was chosen; None before that."""
+    count = st.session_state.get("own-texts-count", 0)  # an upload box anew is an empty one
+    file = st.file_uploader(
+        "A file with a text and its label in each row", list(TEXTS), max_upload_size=MOST_MB, key=f"own-texts-{count}"
+    )
+    st.caption(f"It is kept on the machine of this tool, under `{HOME}`, until you delete it there.")
+    if file is not None:
+        try:
+            st.session_state[PATH] = keep_texts(file).path
+        except UserError as error:
+            st.error(escaped(str(error)), icon=":material/error:")
+        else:
+            st.session_state["own-texts-count"] = count + 1
+            st.rerun()
+    with st.form("own-texts-here", border=False):
+        path = st.selectbox(
+            "Or a path on this machine",
+            list(dict.fromkeys([*kept_texts(), *filter(None, [st.session_state.get(PATH)])])),
+            index=None,
+            accept_new_options=True,
+            placeholder="a path, such as /home/me/reviews.csv",
+            key="own-texts-typed",
+        )
+        if st.form_submit_button("Look at it", icon=":material/search:") and path:
+            st.session_state[PATH] = path
+    return st.session_state.get(PATH)
+
+
+def _choose_columns(path: str) -> dict[str, Any]:
+    """Which columns hold texts and labels; `text` and `label` are offered first. Raises ConfigError."""
+    names = columns_in(path)
+    lower = [name.casefold() for name in names]
+    places = {
+        use: lower.index(use) if use in lower else min(n, len(names) - 1) for n, use in enumerate(("text", "label"))
+    }
+    columns = st.columns(2)
+    chosen: dict[str, Any] = {
+        use: place.selectbox(f"Column of the {use}s", names, places[use], key=f"own-texts-{use}-{path}")
+        for use, place in zip(places, columns, strict=True)
+    }
+    merge = st.toggle("Labels that differ only by case or blanks are the same", key="own-texts-merge")
+    return {**chosen, "merge_labels": merge}
+
+
+@st.cache_data(max_entries=5, show_spinner="Reading your texts")
+def _looked_at(given: dict[str, Any], changed_ns: int) -> tuple[dict[str, Any], list[dict[str, str]]]:  # noqa: ARG001
+    """The report of a file, and some of its rows. Raises ConfigError."""
+    data = load_texts(FinetuneConfig(**given))
+    rows = zip(data.texts[:SHOWN], data.labels[:SHOWN], strict=True)
+    return data.report, [{"text": text[:CHARACTERS], "label": data.classes[label]} for text, label in rows]
+
+
+def _draw_report(report: dict[str, Any], sample: list[dict[str, str]]) -> None:
+    """Counts, lengths, warnings, some rows."""
+    st.header(escaped(report["file"]))
+    words = report["lengths"]["words"]
+    st.caption(
+        f"{report['rows']:,} texts of {len(report['classes'])} classes; of {words['median']:.0f} words in the median, "
+        f"{words['max']:,} at most"
+    )
+    for warning in report["warnings"]:
+        st.warning(escaped(f"{warning[0].upper()}{warning[1:]}."), icon=":material/warning:")
+    counts = [{"class": inert_cell(name), **parts} for name, parts in report["classes"].items()]
+    st.dataframe(counts, hide_index=True)
+    with st.expander("The first rows"):
+        st.dataframe([{name: inert_cell(cell) for name, cell in row.items()} for row in sample], hide_index=True)
+
+
+def _draw_training(given: dict[str, Any]) -> None:
+    """The few settings that matter here, and the button."""
+    st.header("Train a model on them")
+    first, second = st.columns(2)
+    offers = catalog()[TASK]
+    names = ["auto", *(model.model_id for model in offers.models)]
+    model = first.selectbox(
+        "Model to begin with",
+        names,
+        accept_new_options=True,
+        key="own-texts-model",
+        persist_state="session",
+        help="auto is the starter that comes with the project: English, small, minutes on a CPU. An id on the Hub or a "
+        "folder can be typed.",
+    )
+    epochs = second.text_input("Epochs", "auto", key="own-texts-epochs", help="auto: by the number of texts")
+    typed = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
+    try:
+        values = changed(program(ENTRY), {**typed, "model": model or "auto", "epochs": epochs})
+    except UserError as error:
+        st.error(escaped(str(error)), icon=":material/error:")
+        return
+    st.button(
+        "Train", key="own-texts-train", type="primary", icon=":material/play_arrow:", on_click=launch,
+        args=(ENTRY, values, NOTE),
+    )  # fmt: skip
+    draw_note(NOTE)
+    with st.expander("The same on the command line"):
+        st.code(command_line(program(ENTRY), values), language=None, wrap_lines=True)
+
+
+def _draw_results(name: str) -> None:
+    """Trainings that were started here, and the versions that know this file."""
+    found = [one for one in versions() if one.task == TASK and one.tags.get("dataset") == name]
+    found.sort(key=lambda one: one.version, reverse=True)
+    if found:
+        st.header("Try it")
+        with st.container(horizontal=True):
+            for one in found[:3]:
+                if one.run_id:
+                    open_link(one.run_id, f"Run of version {one.version}")
+                label = escaped(f"{task_title(TASK)} with {one.model}, version {one.version}")
+                where = {"task": TASK, "model": one.key}
+                st.page_link("views/tasks.py", label=label, icon=":material/bolt:", query_params=where)
+    st.header("Trainings")
+    draw_processes((ENTRY,), "No fine-tuning was started from here yet.")
