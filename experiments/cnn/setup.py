@@ -63,8 +63,8 @@ class CnnTraining(Training):
 
 
 def decide(config: CnnConfig) -> CnnConfig:
-    """The configuration with every `auto` decided for this machine, and its thread count in force."""
-    return resolve(devices.settled(config))
+    """The configuration with every `auto` decided but those that `training.autotune` settles."""
+    return resolve(devices.placed(config))
 
 
 def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
@@ -98,5 +98,5 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
     torch.manual_seed(config.seed)
     network = models.build(config.model, len(data.classes), data.channels)
     state = starting_state(config, accelerator, network, len(batches))
-    environment = devices.environment(config.device, config.precision, accelerator.num_processes)
+    environment = devices.environment(config, accelerator.num_processes)
     return CnnTraining(config, batches, state, environment, data, normalize)

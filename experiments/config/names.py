@@ -12,6 +12,7 @@ CNN_GROUPS = {
 IMAGE_DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "one_cycle", "constant")
 COMPARE_KINDS = ("cnn", "seq2seq", "task")

@@ -46,8 +46,8 @@ class CompareConfig(Config):
     train_size: int = option(0, "number of training examples; 0 = all, of seq2seq its default", ge=0)
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train, or where the models of a task answer", choices=DEVICES)
-    precision: str = option("auto", "compute precision; auto = bf16 where the hardware has it", choices=PRECISIONS)
-    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
+    precision: str = option("auto", "compute precision; auto = the fastest in a short trial", choices=PRECISIONS)
+    threads: int = option(0, "CPU threads; 0 = all, or one where that is faster in a short trial", ge=0, le=1024)
     confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
     resume: str = option("none", "id of the comparison to resume; an unfinished one of the same grid is found")
     register: bool = option(True, "register the trained models, and make the best by validation champion")
@@ -115,8 +115,8 @@ class TuneConfig(Config):
     )
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train", choices=DEVICES)
-    precision: str = option("auto", "compute precision; auto = bf16 where the hardware has it", choices=PRECISIONS)
-    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
+    precision: str = option("auto", "compute precision; auto = the fastest in a short trial", choices=PRECISIONS)
+    threads: int = option(0, "CPU threads; 0 = all, or one where that is faster in a short trial", ge=0, le=1024)
     register: bool = option(
         True, "register what is trained anew; champion becomes the best of it if the mean validation result is better"
     )

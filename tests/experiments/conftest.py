@@ -8,12 +8,20 @@ from accelerate import Accelerator
 from matplotlib.figure import Figure
 from PIL import Image
 
+from experiments.training import autotune, devices
 from experiments.training.devices import make_accelerator
 
 
 @pytest.fixture
 def accelerator() -> Accelerator:
     return make_accelerator("cpu", "fp32")
+
+
+@pytest.fixture(autouse=True)
+def _no_speed_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same precision on every machine, in one thread: the default."""
+    monkeypatch.setattr(autotune, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(devices, "ALL_THREADS", 1)
 
 
 @pytest.fixture(autouse=True)
