@@ -14,6 +14,9 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The same precision on every machine and in every run; tests of the trial itself ask for one.
+os.environ["PROJECT_DL_SPEED_TRIAL"] = "0"
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:

@@ -13,6 +13,7 @@ from experiments.reports.page import Section, Table, render
 from experiments.reports.tables import to_csv, to_text
 from experiments.speed.throughput import LoopVariant, Throughput
 from experiments.speed.time_to_accuracy import TargetRun
+from experiments.training.autotune import Setting
 
 CURVE_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_f1", "learning_rate")
 # What of the numbers is shown, and under which titles.
@@ -86,11 +87,9 @@ def auto_line(result: BenchmarkResult) -> list[str]:
             equal = [one for one in mine if one.batch_size == taken.batch_size]
             best = max(one.median for one in equal if one.variant.loop == "ours")
             plain = next(one.median for one in equal if one.variant.workers == 0)
-            said.append(
-                f"{model}, {device}: {variant.precision} {variant.memory_format} "
-                f"{variant.threads or torch.get_num_threads()} threads, {taken.median / best:.2f} of the best setting, "
-                f"{taken.median / plain:.2f} of the plain loop"
-            )
+            setting = Setting(variant.precision, variant.memory_format, variant.threads or torch.get_num_threads())
+            speed = f"{taken.median / best:.2f} of the best setting, {taken.median / plain:.2f} of the plain loop"
+            said.append(f"{model}, {device}: {setting}, {speed}")
     return [f"auto takes: {'; '.join(said)}"] if said else []
 
 

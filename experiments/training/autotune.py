@@ -76,11 +76,12 @@ _chosen: dict[str, Choice] = {}
 def settle(family: Family[Config, Any], config: Config) -> tuple[Config, Choice]:
     """What a decided configuration leaves open, settled; its threads are in force from now on.
 
-    `precision=auto`, `memory_format=auto` and `threads=0` are open. Raises what `family.prepare` raises.
+    `precision=auto`, `memory_format=auto` and `threads=0` are open; with PROJECT_DL_SPEED_TRIAL=0 in the environment
+    they become fp32, channels_last and all threads. Raises what `family.prepare` raises.
     """
     options = settings(config)
-    choice, key = Choice(options[0]), ""
-    if len(options) > 1:
+    choice = Choice(options[0])
+    if len(options) > 1 and os.environ.get("PROJECT_DL_SPEED_TRIAL", "1") != "0":
         facts = _facts(config, options)
         key = repr(facts)
         choice = _chosen.get(key) or _remembered(facts, options) or _tried(family, config, options, facts)
@@ -127,8 +128,6 @@ def _remembered(facts: Mapping[str, Any], options: list[Setting]) -> Choice | No
 
 def _tried(family: Family[Config, Any], config: Config, options: list[Setting], facts: Mapping[str, Any]) -> Choice:
     """Try the settings; what was tried to the end is remembered for later processes."""
-    if MOST_SECONDS <= 0:
-        return Choice(options[0])
     torch.set_num_threads(options[0].threads)
     with torch.random.fork_rng():
         plain = config.replace(memory_format="channels_last")

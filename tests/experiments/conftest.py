@@ -8,20 +8,16 @@ from accelerate import Accelerator
 from matplotlib.figure import Figure
 from PIL import Image
 
-from experiments.training import autotune, devices
+from experiments.training import devices
 from experiments.training.devices import make_accelerator
+
+# Tiny tensors are fastest on one thread, and tests then do not disturb each other.
+devices.ALL_THREADS = 1
 
 
 @pytest.fixture
 def accelerator() -> Accelerator:
     return make_accelerator("cpu", "fp32")
-
-
-@pytest.fixture(autouse=True)
-def _no_speed_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same precision on every machine, in one thread: the default."""
-    monkeypatch.setattr(autotune, "MOST_SECONDS", 0.0)
-    monkeypatch.setattr(devices, "ALL_THREADS", 1)
 
 
 @pytest.fixture(autouse=True)

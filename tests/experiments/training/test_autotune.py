@@ -20,6 +20,7 @@ from experiments.training.state import StepResult
 def threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """A cache of its own, no memory of other tests, time for a trial, quiet, and what counts as a CPU with two threads
     and bf16; returns the numbers of threads that were set."""
+    monkeypatch.setenv("PROJECT_DL_SPEED_TRIAL", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(autotune, "_chosen", {})
     monkeypatch.setattr(autotune, "MOST_SECONDS", 0.5)
