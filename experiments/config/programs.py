@@ -48,6 +48,11 @@ class CompareConfig(Config):
     device: str = option("auto", "where to train, or where the models of a task answer", choices=DEVICES)
     precision: str = option("auto", "compute precision; auto = the fastest in a short trial", choices=PRECISIONS)
     threads: int = option(0, "CPU threads; 0 = all, or one where that is faster in a short trial", ge=0, le=1024)
+    storage: str = option(
+        "auto",
+        "where workers that share a grid agree who trains what, as of tune; auto = an SQLite file under studies/, "
+        "beside the tracking store",
+    )
     confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
     resume: str = option("none", "id of the comparison to resume; an unfinished one of the same grid is found")
     register: bool = option(True, "register the trained models, and make the best by validation champion")
@@ -55,7 +60,9 @@ class CompareConfig(Config):
 
 # Fields of CompareConfig that mean something for these kinds only.
 _EVALUATION_FIELDS = ("task", "settings", "columns")
-_TRAINING_FIELDS = ("seeds", "epochs", "train_size", "data_dir", "precision", "confirm", "resume", "register")
+_TRAINING_FIELDS = (
+    *("seeds", "epochs", "train_size", "data_dir", "precision", "storage", "confirm", "resume", "register"),
+)
 
 
 def check_kind(config: CompareConfig) -> None:

@@ -5,7 +5,10 @@ format that the networks are fastest in.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +19,9 @@ from tasks.images import to_image_size
 
 MIN_VALIDATION = 200
 DIGITS_TEST_SHARE, DIGITS_VALIDATION_SHARE = 0.2, 0.1
+MOST_KEPT = 2
+_keepers = 0
+_kept: "dict[Any, ImageData]" = {}
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,35 @@ def load_images(
 
     Raises DataError for missing or damaged files, ConfigError for sizes that the data set does not have.
     """
+    request = (name, data_dir, train_size, val_size, split_seed, str(device))
+    data = _kept.get(request) or _load(*request)
+    if _keepers:
+        _kept.pop(request, None)
+        _kept[request] = data
+        for oldest in list(_kept)[:-MOST_KEPT]:
+            del _kept[oldest]
+    return data
+
+
+@contextmanager
+def kept_in_memory() -> Iterator[None]:
+    """Within, data sets stay in memory, the latest MOST_KEPT of them: many trainings read the files once.
+
+    Not always on, as files may change between the trainings of a process that lives long.
+    """
+    global _keepers
+    _keepers += 1
+    try:
+        yield
+    finally:
+        _keepers -= 1
+        if not _keepers:
+            _kept.clear()
+
+
+def _load(
+    name: str, data_dir: str, train_size: int, val_size: int | None, split_seed: int, device: torch.device | str
+) -> ImageData:
     raw = load_raw(name, data_dir)
     images, labels = _together(raw)
     train, val, test = _split(raw, labels, train_size, val_size, split_seed)
