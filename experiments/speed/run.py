@@ -10,6 +10,7 @@ import torch
 
 from experiments.cnn.report import CNN
 from experiments.config import BenchmarkConfig, ConfigError
+from experiments.data.images import kept_in_memory
 from experiments.reports.tables import to_csv
 from experiments.reports.text import format_duration
 from experiments.speed import figures as plots
@@ -30,6 +31,11 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
 
     Raises UserError before a run is made for what cannot be measured, TrainingError after that.
     """
+    with kept_in_memory():
+        return _benchmark(config)
+
+
+def _benchmark(config: BenchmarkConfig) -> BenchmarkResult:
     plan = make_plan(config)
     _say_how_long(plan)
     with tracked_run(EXPERIMENT) as tracker:

@@ -4,13 +4,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
 
 from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
+from experiments.data.images import kept_in_memory
 from experiments.tracking.checkpoint import Checkpoint
 from experiments.tracking.register import Registration
 from experiments.tracking.run import Tracker, git_commit, tracked_run
@@ -43,9 +44,12 @@ def train(
     """
     if config.resume != "none":
         config = resume.resumed_config(config, given)
-    config, choice = autotune.settle(family, family.decide(config))
-    accelerator = devices.make_accelerator(config.device, config.precision)
-    with nullcontext() if accelerator.is_main_process else devices.failures_shared(accelerator):
+    with ExitStack() as preparing:
+        preparing.enter_context(kept_in_memory())  # a trial and the training itself read the data once
+        config, choice = autotune.settle(family, family.decide(config))
+        accelerator = devices.make_accelerator(config.device, config.precision)
+        if not accelerator.is_main_process:
+            preparing.enter_context(devices.failures_shared(accelerator))
         training = family.prepare(config, accelerator)
         training.speed_trial = str(choice)
         checkpoint = _restore(training)
