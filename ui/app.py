@@ -9,7 +9,7 @@ from tasks.runs import give_up_soon
 from tasks.version import __version__
 from ui.at_work import NAME, watch
 from ui.plain import escaped
-from ui.session import errors_in_words, services
+from ui.session import services, show_errors
 
 PAGES = (
     ("views/home.py", "Home", ":material/home:"),
@@ -79,7 +79,7 @@ def main() -> None:
     st.html(STYLE)
     watch("" if page.title == PAGES[0][1] else page.title)
     try:
-        with errors_in_words():
+        with show_errors():
             page.run()
     except Exception as error:
         logger.exception("the page %s failed", page.title)

@@ -24,9 +24,7 @@ def watch(page: str) -> None:
 
 def _look(page: str) -> None:
     found = {process.id: (process.title, process.state, process.active) for process in processes()}
-    found |= {
-        str(id(one)): (f"{one.name}, {one.done} of {one.total} rows", one.state, one.running) for one in _batches()
-    }
+    found |= {one.id: (f"{one.name}, {one.done} of {one.total} rows", one.state, one.running) for one in _batches()}
     before: dict[str, str] = st.session_state.get(SEEN, {})
     now = {identifier: title for identifier, (title, _, active) in found.items() if active}
     st.session_state[SEEN] = now

@@ -15,7 +15,7 @@ from ui.running.first_start import first_processes, first_steps, start_first_ste
 from ui.running.live_run import reason
 from ui.running.process_cards import LOOK, draw_progress
 from ui.running.processes import FAILED, FINISHED, RUNNING, WAITING, Process, ProcessError, log_tail, processes
-from ui.session import errors_in_words, forget_versions, versions
+from ui.session import forget_versions, show_errors, versions
 
 # One line each; a task that is registered but not listed here is shown without.
 PURPOSES = {
@@ -89,7 +89,7 @@ def draw_work(empty: bool) -> None:
     """What is being trained and registered now; the page is drawn anew when one has ended, or a model is ready."""
     listed = processes()
     active = {process.id for process in listed if process.active}
-    with errors_in_words("work"):
+    with show_errors("work"):
         now = active, {one.key for one in versions()} if active else set()
         before, known = st.session_state.get(SEEN, now)
         st.session_state[SEEN] = now

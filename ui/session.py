@@ -18,7 +18,7 @@ from ui.plain import escaped
 from ui.services import Services, registered
 
 # Errors whose text is meant for the person who typed.
-SPOKEN = (
+USER_FACING_ERRORS = (
     TaskInputError,
     ModelFolderError,
     ModelTooLargeError,
@@ -53,7 +53,7 @@ def champions(task: str) -> list[RegisteredVersion]:
 
 
 @contextmanager
-def errors_in_words(place: str = "page") -> Iterator[None]:
+def show_errors(place: str = "page") -> Iterator[None]:
     """Say what went wrong where it went wrong: no traceback, nothing else of the page is lost.
 
     Args:
@@ -64,5 +64,5 @@ def errors_in_words(place: str = "page") -> Iterator[None]:
     except StoreUnreachableError as error:
         st.error(escaped(str(error)), icon=":material/cloud_off:")
         st.button("Try again", key=f"retry-{place}", on_click=forget_versions)
-    except SPOKEN as error:
+    except USER_FACING_ERRORS as error:
         st.error(escaped(str(error)), icon=":material/error:")

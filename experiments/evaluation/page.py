@@ -28,44 +28,44 @@ NOTES = (
 )
 
 
-def analyze(board: Leaderboard) -> list[str]:
+def analyze(leaderboard: Leaderboard) -> list[str]:
     """What tables do not say at a glance, in paragraphs."""
-    metric = board.metrics[0]
-    where = f"{words(metric)} on {count(board.size, 'row')} of {board.plan.data.name}"
-    values = {row.name: row.quality[metric] for row in board.rows}
+    metric = leaderboard.metrics[0]
+    where = f"{words(metric)} on {count(leaderboard.size, 'row')} of {leaderboard.plan.data.name}"
+    values = {row.name: row.quality[metric] for row in leaderboard.rows}
     texts = [ranking(where, values, partial(shown, metric), metric in LOWER_IS_BETTER)]
-    if board.pairs:
-        texts.append(differences(board.pairs, "rows"))
-        needed = rows_needed(len(board.pairs))
-        if board.size < FEW_ROWS:
-            found = "cannot find any difference" if board.size < needed else "find only large differences"
-            rows = count(board.size, "row")
+    if leaderboard.pairs:
+        texts.append(differences(leaderboard.pairs, "rows"))
+        needed = rows_needed(len(leaderboard.pairs))
+        if leaderboard.size < FEW_ROWS:
+            found = "cannot find any difference" if leaderboard.size < needed else "find only large differences"
+            rows = count(leaderboard.size, "row")
             texts.append(f"{rows} {found}: one model must do better on at least {needed}, and worse on none.")
     return texts
 
 
-def page(board: Leaderboard, analysis: Sequence[str], facts: Mapping[str, str], figures: Figures) -> str:
+def page(leaderboard: Leaderboard, analysis: Sequence[str], facts: Mapping[str, str], figures: Figures) -> str:
     """The whole page."""
-    metric = board.metrics[0]
-    sections = [Section("Leaderboard", analysis, tables=[_leaderboard(board)])]
-    sections += failures("Models that could not be evaluated", board.failures)
-    if board.pairs:
-        tests = pairs_table(board.pairs, "rows", partial(shown, metric))
+    metric = leaderboard.metrics[0]
+    sections = [Section("Leaderboard", analysis, tables=[_leaderboard(leaderboard)])]
+    sections += failures("Models that could not be evaluated", leaderboard.failures)
+    if leaderboard.pairs:
+        tests = pairs_table(leaderboard.pairs, "rows", partial(shown, metric))
         sections.append(Section(f"Paired tests of {words(metric)}", tables=[tests]))
-    sections += [Section("Figures", figures=figures), Section("Row by row", tables=[_answers(board)])]
-    return render(f"Comparison: {board.plan.title}", sections, facts, NOTES)
+    sections += [Section("Figures", figures=figures), Section("Row by row", tables=[_answers(leaderboard)])]
+    return render(f"Comparison: {leaderboard.plan.title}", sections, facts, NOTES)
 
 
-def _leaderboard(board: Leaderboard) -> Table:
+def _leaderboard(leaderboard: Leaderboard) -> Table:
     rows = []
-    for row in board.rows:
-        quality = [number(row.quality[metric], partial(shown, metric)) for metric in board.metrics]
+    for row in leaderboard.rows:
+        quality = [number(row.quality[metric], partial(shown, metric)) for metric in leaderboard.metrics]
         latency, *others = _costs(row).values()
         span = number(row.latency, _milliseconds)
         small = f"{span.small}, " if isinstance(span, Cell) else ""
         rows.append([row.name, *quality, Cell(latency, f"{small}n={len(row.measured.seconds)}"), *others])
-    head = ["model", *map(words, board.metrics), *_costs(board.rows[0])]
-    marks = {place: "best" for place, row in enumerate(board.rows) if place == 0 or row.name in board.tied}
+    head = ["model", *map(words, leaderboard.metrics), *_costs(leaderboard.rows[0])]
+    marks = {place: "best" for place, row in enumerate(leaderboard.rows) if place == 0 or row.name in leaderboard.tied}
     return Table(head, rows, RANKED, marks)
 
 
@@ -95,19 +95,19 @@ def _costs(row: Row) -> dict[str, str]:
     }
 
 
-def _answers(board: Leaderboard) -> Table:
+def _answers(leaderboard: Leaderboard) -> Table:
     """What each model said to each row, the first rows only."""
-    task_metrics, metric = board.plan.metrics, board.metrics[0]
+    task_metrics, metric = leaderboard.plan.metrics, leaderboard.metrics[0]
     rows = []
-    for place, given in enumerate(board.plan.data.rows[:ROWS_SHOWN]):
+    for place, given in enumerate(leaderboard.plan.data.rows[:ROWS_SHOWN]):
         cells: list[str | Cell] = [_cut(given[column]) for column in task_metrics.columns]
-        for row in board.rows:
+        for row in leaderboard.rows:
             found = row.measured.evaluation
             said = _cut(found.answers[place]) if found.answers else ""
             cells.append(Cell(said, f"{words(metric)} {found.scores[metric].values[place]:.3g}"))
         rows.append([str(place + 1), *cells])
-    head = ["row", *task_metrics.columns, *(row.name for row in board.rows)]
-    note = f"At most {ROWS_SHOWN} of {board.size:,} rows; long texts are cut. All of it is in answers.csv."
+    head = ["row", *task_metrics.columns, *(row.name for row in leaderboard.rows)]
+    note = f"At most {ROWS_SHOWN} of {leaderboard.size:,} rows; long texts are cut. All of it is in answers.csv."
     return Table(head, rows, note, wide=True)
 
 
@@ -116,18 +116,19 @@ def _cut(value: object) -> str:
     return text if len(text) <= TEXT_SHOWN else text[:TEXT_SHOWN] + "…"
 
 
-def text_table(board: Leaderboard) -> list[str]:
+def text_table(leaderboard: Leaderboard) -> list[str]:
     """The leaderboard for a terminal."""
-    main, *others = board.metrics
+    main, *others = leaderboard.metrics
     lines = []
-    for row in board.rows:
-        line = {"": f"{'= ' if row.name in board.tied else '  '}{row.name}"}
+    for row in leaderboard.rows:
+        line = {"": f"{'= ' if row.name in leaderboard.tied else '  '}{row.name}"}
         line[words(main)] = row.quality[main].format(partial(shown, main))
         line |= {words(metric): shown(metric, row.quality[metric].mean) for metric in others}
         lines.append(line | _costs(row))
-    counts = sorted({len(row.measured.seconds) for row in board.rows})
+    counts = sorted({len(row.measured.seconds) for row in leaderboard.rows})
     return [
-        f"{board.plan.title} ({board.size:,} rows); = is not distinguishable from the best (intervals overlap)",
+        f"{leaderboard.plan.title} ({leaderboard.size:,} rows); = is not distinguishable from the best "
+        "(intervals overlap)",
         to_text(lines),
         f"latency: median of {' to '.join(map(str, counts))} single requests",
     ]

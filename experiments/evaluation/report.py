@@ -26,57 +26,62 @@ class EvaluationResult:
     """What came out of a comparison of registered models."""
 
     run_id: str
-    board: Leaderboard
+    leaderboard: Leaderboard
     analysis: tuple[str, ...]
     page_uri: str
 
     @property
     def failures(self) -> Mapping[str, str]:
-        return self.board.failures
+        return self.leaderboard.failures
 
     def table(self) -> str:
         """The result for a terminal."""
-        lines = [*text_table(self.board), "", *self.analysis, ""]
+        lines = [*text_table(self.leaderboard), "", *self.analysis, ""]
         lines += [f"FAILED {name}: {reason}" for name, reason in self.failures.items()]
         return "\n".join([*lines, f"report: {self.page_uri}"])
 
 
-def report(board: Leaderboard, tracker: Tracker, facts: Mapping[str, str]) -> EvaluationResult:
+def report(leaderboard: Leaderboard, tracker: Tracker, facts: Mapping[str, str]) -> EvaluationResult:
     """Write and log the report, and sum it up on the parent run."""
-    analysis = analyze(board)
+    analysis = analyze(leaderboard)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        figures = _figures(folder / "plots", board)
+        figures = _figures(folder / "plots", leaderboard)
         (folder / "reports").mkdir()
-        for name, text in _tables(board).items():
+        for name, text in _tables(leaderboard).items():
             (folder / "reports" / name).write_text(text, encoding="utf-8")
-        texts = {board.plan.data.name: analysis}
+        texts = {leaderboard.plan.data.name: analysis}
         (folder / "reports/analysis.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False), encoding="utf-8")
-        (folder / PAGE).write_text(page(board, analysis, facts, figures), encoding="utf-8")
+        (folder / PAGE).write_text(page(leaderboard, analysis, facts, figures), encoding="utf-8")
         tracker.log_files(folder)
-    note = [f"**compare {board.plan.title}**. The whole report is the artifact `{PAGE}`.", *analysis]
-    note += [f"FAILED {name}: {reason}" for name, reason in board.failures.items()]
-    tracker.describe("\n\n".join(note), {"models_failed": str(len(board.failures))})
-    return EvaluationResult(tracker.run_id, board, tuple(analysis), artifact_path(tracker.run_id, PAGE))
+    note = [f"**compare {leaderboard.plan.title}**. The whole report is the artifact `{PAGE}`.", *analysis]
+    note += [f"FAILED {name}: {reason}" for name, reason in leaderboard.failures.items()]
+    tracker.describe("\n\n".join(note), {"models_failed": str(len(leaderboard.failures))})
+    return EvaluationResult(tracker.run_id, leaderboard, tuple(analysis), artifact_path(tracker.run_id, PAGE))
 
 
-def _figures(folder: Path, board: Leaderboard) -> list[tuple[str, Path]]:
+def _figures(folder: Path, leaderboard: Leaderboard) -> list[tuple[str, Path]]:
     """Every metric as bars from 0, and the deciding one against latency and memory; one color and marker a model."""
-    names, deciding = [row.name for row in board.rows], board.metrics[0]
-    titles = {name: f"{words(name)}{', lower is better' if name in LOWER_IS_BETTER else ''}" for name in board.metrics}
-    title, bars = f"{board.plan.title}, {board.size:,} rows", []
-    for metric in board.metrics:
-        values, highest = [row.quality[metric] for row in board.rows], math.inf if metric in LOWER_IS_BETTER else 1.0001
+    names, deciding = [row.name for row in leaderboard.rows], leaderboard.metrics[0]
+    titles = {
+        name: f"{words(name)}{', lower is better' if name in LOWER_IS_BETTER else ''}" for name in leaderboard.metrics
+    }
+    title, bars = f"{leaderboard.plan.title}, {leaderboard.size:,} rows", []
+    for metric in leaderboard.metrics:
+        values, highest = (
+            [row.quality[metric] for row in leaderboard.rows],
+            math.inf if metric in LOWER_IS_BETTER else 1.0001,
+        )
         bars.append(Bars(titles[metric], values, partial(shown, metric), highest=highest))
     quality, cost = folder / "quality.png", folder / "quality_latency.png"
     save_bars(quality, names, bars, styles(names), title)
     costs = {
-        "median seconds of a single request": {row.name: row.latency for row in board.rows},
+        "median seconds of a single request": {row.name: row.latency for row in leaderboard.rows},
         "million bytes of weights": {
-            row.name: Interval(row.measured.costs["memory_bytes"] / 1e6) for row in board.rows
+            row.name: Interval(row.measured.costs["memory_bytes"] / 1e6) for row in leaderboard.rows
         },
     }
-    values = {row.name: row.quality[deciding] for row in board.rows}
+    values = {row.name: row.quality[deciding] for row in leaderboard.rows}
     save_costs(cost, values, costs, styles(names), titles[deciding], f"quality against cost: {title}")
     return [
         ("Metrics, with 95 % intervals where each row has a score", quality),
@@ -84,27 +89,29 @@ def _figures(folder: Path, board: Leaderboard) -> list[tuple[str, Path]]:
     ]
 
 
-def _tables(board: Leaderboard) -> dict[str, str]:
+def _tables(leaderboard: Leaderboard) -> dict[str, str]:
     """The files of tables, by name."""
     tests = []
-    for pair in board.pairs:
+    for pair in leaderboard.pairs:
         found = pair.difference or Interval(float("nan"))
         numbers = (found.mean, found.low, found.high, pair.a_better, pair.b_better, pair.p, pair.adjusted_p)
         tests.append(dict(zip(PAIR_COLUMNS, (pair.a, pair.b, *numbers, pair.test), strict=True)))
     return {
-        "leaderboard.csv": to_csv([_row(board, row) for row in board.rows]),
-        "answers.csv": to_csv(_answers(board)),
+        "leaderboard.csv": to_csv([_row(leaderboard, row) for row in leaderboard.rows]),
+        "answers.csv": to_csv(_answers(leaderboard)),
         "pairs.csv": to_csv(tests, PAIR_COLUMNS),
     }
 
 
-def _row(board: Leaderboard, row: Row) -> dict[str, object]:
+def _row(leaderboard: Leaderboard, row: Row) -> dict[str, object]:
     measured, version = row.measured, row.measured.version
-    quality = {name: value for metric in board.metrics for name, value in bounds(metric, row.quality[metric]).items()}
+    quality = {
+        name: value for metric in leaderboard.metrics for name, value in bounds(metric, row.quality[metric]).items()
+    }
     return {
         "model": version.model,
         "version": version.key,
-        "rows": board.size,
+        "rows": leaderboard.size,
         **quality,
         "latency_median_seconds": row.latency.mean,
         "latency_median_low": row.latency.low,
@@ -113,15 +120,15 @@ def _row(board: Leaderboard, row: Row) -> dict[str, object]:
     }
 
 
-def _answers(board: Leaderboard) -> list[dict[str, object]]:
+def _answers(leaderboard: Leaderboard) -> list[dict[str, object]]:
     """Every row with what each model said, and its score by the deciding metric."""
-    metric = board.metrics[0]
+    metric = leaderboard.metrics[0]
     lines = []
-    for number, given in enumerate(board.plan.data.rows):
+    for number, given in enumerate(leaderboard.plan.data.rows):
         line: dict[str, object] = {"row": number + 1}
-        for column in board.plan.metrics.columns:
+        for column in leaderboard.plan.metrics.columns:
             line[column] = given[column].name if isinstance(given[column], Path) else given[column]
-        for row in board.rows:
+        for row in leaderboard.rows:
             found = row.measured.evaluation
             line[row.name] = found.answers[number] if found.answers else ""
             line[f"{row.name}: {metric}"] = found.scores[metric].values[number]

@@ -119,7 +119,7 @@ def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracke
             "memory_bytes": str(loaded.memory_bytes()),
             "git_commit": git_commit(),
             **score_tags(task, scores),
-            **_template_tag(loaded),
+            **_chat_tags(loaded),
         }
         del loaded  # packaging loads the model again
         give_memory_back()
@@ -152,12 +152,16 @@ def _first_answer(folder: Path, name: str, origin: Origin, device: str) -> tuple
     return loaded, {"load_seconds": ready - started, "first_answer_seconds": time.perf_counter() - ready}
 
 
-def _template_tag(loaded: Any) -> dict[str, str]:
-    """A tag of a chatbot whose model knows no form of conversations, which is said, too."""
-    if loaded.name != "chatbot" or loaded.engine.has_chat_template:
+def _chat_tags(loaded: Any) -> dict[str, str]:
+    """Tags of a chatbot: what it is told unless the user says otherwise, and that its model knows no form of
+    conversations, which is said, too."""
+    if loaded.name != "chatbot":
         return {}
+    told = {"system_prompt": loaded.system} if loaded.system else {}
+    if loaded.engine.has_chat_template:
+        return told
     _say("it has no chat template: it continues the messages as plain text")
-    return {"chat_template": "none"}
+    return {"chat_template": "none", **told}
 
 
 def _scores(loaded: Task, wanted: bool) -> dict[str, float]:

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from tasks.base import Cancel, TaskStopped, never
 
-REMEMBERED = 256  # tokens that two prompts share before the second is not read from its start
+REMEMBERED = 32  # tokens that two prompts share before the second is not read from its start: a tenth of a second
 LOOK_S = 0.05  # between two looks at `cancel` while waiting
 
 

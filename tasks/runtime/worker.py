@@ -11,7 +11,7 @@ import logging
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ class ModelTooLargeError(Exception):
 
 
 # Errors whose text says all.
-SPOKEN = (JobCancelled, TaskInputError, ModelFolderError, ModelTooLargeError, DeviceFullError)
+USER_FACING_ERRORS = (JobCancelled, TaskInputError, ModelFolderError, ModelTooLargeError, DeviceFullError)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ class Worker:
         with self._lock:
             loaded = {key: size for key, (_, size) in self._loaded.items()}
             running = self._running[0].key if self._running else None
-        return Statistics(loaded, sum(loaded.values()), self.budget_bytes, len(self._queue), running)
+            taken = _bytes_of(self._loaded.values())
+        return Statistics(loaded, taken, self.budget_bytes, len(self._queue), running)
 
     def limits(self, key: str) -> dict[str, int]:
         """The largest values of parameters for a model, if it is loaded: see `Task.limits`."""
@@ -192,7 +193,7 @@ class Worker:
         try:
             work()
         except BaseException as error:
-            if not isinstance(error, SPOKEN):
+            if not isinstance(error, USER_FACING_ERRORS):
                 # As text: a handler that keeps records would keep the traceback, and with it the model.
                 logger.error("the job for %s failed\n%s", job.key, traceback.format_exc())
             forget_frames(error)
@@ -214,7 +215,7 @@ class Worker:
                 self._make_room(job.key, expected)
             task = self._load_with_room(job.key)
             size = task.memory_bytes()
-            self._make_room(job.key, size)
+            self._make_room(job.key, size, task)
             with self._lock:
                 self._loaded[job.key] = (task, size)
         with self._lock:
@@ -251,8 +252,11 @@ class Worker:
             give_memory_back()
         return bool(others)
 
-    def _make_room(self, key: str, needed: int) -> None:
-        """Unload the longest unused models until `needed` bytes fit. Raises ModelTooLargeError if they never do."""
+    def _make_room(self, key: str, needed: int, task: Task | None = None) -> None:
+        """Unload the longest unused models until `needed` bytes fit. Raises ModelTooLargeError if they never do.
+
+        Args: task: what needs them, if it is loaded: it may share its weights with others.
+        """
         if needed > self.budget_bytes:
             raise ModelTooLargeError(
                 f"{key} needs {needed / GIGABYTE:.2f} GB of memory, "
@@ -260,8 +264,13 @@ class Worker:
             )
         unloaded = False
         with self._lock:
-            while self._loaded and sum(size for _, size in self._loaded.values()) + needed > self.budget_bytes:
+            while self._loaded and _bytes_of([*self._loaded.values(), (task, needed)]) > self.budget_bytes:
                 self._loaded.popitem(last=False)
                 unloaded = True
         if unloaded:
             give_memory_back()
+
+
+def _bytes_of(loaded: Iterable[tuple[Task | None, int]]) -> int:
+    """What tasks take together: an engine that several of them share counts once."""
+    return sum({id(getattr(task, "engine", task)): size for task, size in loaded}.values())

@@ -157,6 +157,12 @@ def test_conda_yaml_has_the_pins_of_requirements() -> None:
     assert "python=3.11" in environment["dependencies"]
 
 
+def test_the_lock_has_the_pins_of_requirements() -> None:
+    wanted = (ROOT / "requirements.txt").read_text() + (ROOT / "requirements-dev.txt").read_text()
+    locked = {line.split(" ")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}
+    assert {re.sub(r"\[.*\]", "", pin) for pin in pins(wanted.splitlines())} <= locked
+
+
 def test_pyproject_ranges_name_what_requirements_pin() -> None:
     import tomllib
 

@@ -1,16 +1,22 @@
 """The documents: their links lead somewhere, the site is built without a warning, and the README stays short."""
 
+import contextlib
+import itertools
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from experiments.config import cli
 from tasks.version import __version__
 from tests.conftest import PROJECT_ROOT
+from tests.contracts.test_contracts import ENTRY_POINTS
 
 DOCUMENTS = sorted(
     path.relative_to(PROJECT_ROOT)
@@ -19,6 +25,7 @@ DOCUMENTS = sorted(
 )
 ENVIRONMENT = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+SHELL = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
@@ -27,6 +34,30 @@ def test_links_lead_somewhere(document: Path) -> None:
     targets = {link.split("#")[0] for link in LINK.findall(text) if not link.startswith(("http://", "https://", "#"))}
     missing = [target for target in targets if not (PROJECT_ROOT / document).parent.joinpath(target).exists()]
     assert not missing
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of each line of the shell blocks."""
+    for block in SHELL.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            with contextlib.suppress(ValueError):  # a text of several lines, such as a body for curl
+                yield shlex.split(line, comments=True)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_programs_understand_their_commands(document: Path) -> None:
+    targets = re.findall(r"^([a-z-]+):", (PROJECT_ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for words in commands((PROJECT_ROOT / document).read_text(encoding="utf-8")):
+        match words:
+            case ["make", target, *_]:
+                assert target in targets
+            case ["mlflow", "run", ".", "-e", program, *rest]:
+                given = [value.split("=", 1) for flag, value in itertools.pairwise(rest) if flag == "-P"]
+                cli.parse(ENTRY_POINTS[program], [word for name, value in given for word in (f"--{name}", value)])
+            case ["python", "-m", module, *flags] if module.startswith("experiments.train_") and "--help" not in flags:
+                cli.parse(ENTRY_POINTS[module.removeprefix("experiments.train_")], flags)
+            case ["python", "-m", module, *flags] if module.removeprefix("experiments.") in ENTRY_POINTS:
+                cli.parse(ENTRY_POINTS[module.removeprefix("experiments.")], flags)
 
 
 def test_the_readme_is_short() -> None:

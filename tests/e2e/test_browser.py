@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import PROJECT_ROOT
 from tests.support.browsing import ANSWER_MS, NARROW, WIDE, drawn, tool_running
 from tests.support.documents import pdf, word
+from tests.support.film import Film
 from ui.panels.summarization import BRIDGE
 
 TRAININGS = (
@@ -37,6 +38,8 @@ ANSWERS = {
     "image-generation": "img[alt='Picture of: a sneaker']",
 }
 STARTERS = {"sentiment-analysis": "sentiment"}  # the folders that are not called as their task
+SEVEN = [(0.25, 0.15), (0.75, 0.15), (0.4, 0.85)]  # parts of the canvas
+QUESTION = "What is the capital of France?"
 pytestmark = pytest.mark.full
 
 
@@ -93,18 +96,24 @@ def open_page(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def save(tmp_path: Path) -> Callable[..., None]:
-    """A function that saves a screenshot under a name."""
+def pictures(tmp_path: Path) -> Path:
+    """The folder of pictures."""
     folder = PROJECT_ROOT / os.environ["PROJECT_DL_SCREENSHOTS"] if "PROJECT_DL_SCREENSHOTS" in os.environ else tmp_path
     folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def save(pictures: Path) -> Callable[..., None]:
+    """A function that saves a screenshot under a name."""
 
     def screenshot(page: Any, name: str, height: int | None = None) -> None:
         """Args: height: of the window, to show more of a page than its first screen."""
         if height:
             page.set_viewport_size({"width": page.viewport_size["width"], "height": height})
             page.wait_for_timeout(1000)
-        page.screenshot(path=folder / f"{name}.png")
-        assert (folder / f"{name}.png").stat().st_size > 10_000
+        page.screenshot(path=pictures / f"{name}.png")
+        assert (pictures / f"{name}.png").stat().st_size > 10_000
 
     return screenshot
 
@@ -173,23 +182,28 @@ def test_two_models_answer_side_by_side(open_page: Callable[..., Any], save: Cal
     save(page, "side-by-side", 1150)
 
 
-def test_a_drawn_digit_is_classified_by_every_champion(
-    open_page: Callable[..., Any], save: Callable[..., None]
-) -> None:
-    page = open_page("image")
+def draw_seven(page: Any, seen: Callable[[Any], None] = lambda _page: None) -> None:
+    """Draw a digit with the mouse, and wait for what the networks say. Args: seen: is called after each stroke."""
     canvas = page.locator("canvas").first
     canvas.wait_for(timeout=ANSWER_MS)
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
-    points = [(0.25, 0.15), (0.75, 0.15), (0.4, 0.85)]  # a seven
-    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in points]
+    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in SEVEN]
     page.mouse.move(*places[0])
     page.mouse.down()
     for place in places[1:]:
         page.mouse.move(*place, steps=15)
+        seen(page)
     page.mouse.up()
     page.get_by_text("with a probability of").first.wait_for(timeout=ANSWER_MS)
     drawn(page)
+
+
+def test_a_drawn_digit_is_classified_by_every_champion(
+    open_page: Callable[..., Any], save: Callable[..., None]
+) -> None:
+    page = open_page("image")
+    draw_seven(page)
     save(page, "draw", 1000)
 
 
@@ -288,3 +302,29 @@ def test_a_text_can_be_judged_with_the_keyboard_alone(open_page: Callable[..., A
     drawn(page)
     page.keyboard.press("Enter")
     page.get_by_text(re.compile(r"\(sentiment-analysis/")).wait_for(timeout=ANSWER_MS)
+
+
+def test_a_film_shows_a_chat_a_drawn_digit_and_a_comparison(open_page: Callable[..., Any], pictures: Path) -> None:
+    film, page = Film(), open_page("chat", {"width": 1100, "height": 700})
+    film.take(page, 1000)
+    field = page.get_by_test_id("stChatInputTextArea")
+    for letters in range(0, len(QUESTION), 5):
+        field.press_sequentially(QUESTION[letters : letters + 5])
+        film.take(page)
+    field.press("Enter")
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    stop.wait_for(timeout=ANSWER_MS)
+    while stop.is_visible():
+        film.take(page)
+    drawn(page)
+    assert page.get_by_test_id("stChatMessage").count() == 2
+    film.take(page, 2000)
+    page.get_by_role("link", name="Draw and classify").click()
+    drawn(page)
+    draw_seven(page, film.take)
+    film.take(page, 2500)
+    page.get_by_role("link", name="Compare CNNs").click()
+    drawn(page)
+    film.take(page, 2500)
+    film.save(pictures / "tool.gif")
+    assert len(film.frames) > 10 and 50_000 < (pictures / "tool.gif").stat().st_size < 2_000_000

@@ -1,6 +1,8 @@
 """Blind comparisons: names are kept back until the vote, votes are kept in MLflow, the leaderboard counts them."""
 
 import random
+from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -9,8 +11,10 @@ from mlflow.entities import Feedback
 
 from tasks.runs import StoreUnreachableError
 from tasks.runs.votes import Vote, read_votes
+from tests.ui import test_chat_page
 from tests.ui.test_tasks_page import button, fine, opened, words
 from ui.answers.blind import _vote, standings
+from ui.chat import session
 
 TASK = "story-completion"
 NAMES = ("tiny gpt2", "tiny llama")
@@ -57,6 +61,31 @@ def test_names_are_hidden_until_the_vote_which_mlflow_keeps(tool, page) -> None:
     table = fine(app.run()).dataframe[0].value
     assert list(table["Won"]) == [1, 0] and left.reference in table["Model"][0]
     assert list(table["Win rate"]) == [100, 0] and 20 < table["Low"][0] < 21  # Wilson's interval of 1 of 1
+
+
+def test_a_blind_pair_of_the_chat_says_no_names_until_the_vote_and_goes_on_with_the_better(
+    tool: Path, page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "owner", lambda: "me")
+    monkeypatch.setattr(random, "sample", lambda versions, _count: list(reversed(versions)))
+    chat = test_chat_page.opened(page)
+    chat.toggle(key="tasks-side-chatbot").set_value(True).run()
+    chat.toggle(key="chat-blind").set_value(True).run()
+    test_chat_page.say(chat, "cat")
+    conversation = test_chat_page.conversation(chat)
+    names = {one.facts["model"] for one in conversation.messages.values() if one.role == "assistant"}
+    assert len(names) == 2 and "**Left**" in words(chat) and not any(f"**{name}**" in words(chat) for name in names)
+    assert not any(name in caption.value for caption in chat.caption for name in names if "tokens" in caption.value)
+    assert "history" not in chat.session_state and not [
+        one for one in chat.button if one.label == "Go on with this one"
+    ]
+    right = next(one for one in conversation.messages.values() if one.facts.get("side") == 1)
+    button(chat, "Right").click().run()
+    assert test_chat_page.conversation(fine(chat)).leaf == right.id
+    assert read_votes("chatbot") == [Vote("chatbot", "chatbot/2", "chatbot/1", "right")]
+    assert all(f"**{name}**" in words(chat) for name in names)
+    assert {one.reference for one in chat.session_state["history"]} == {"chatbot/1", "chatbot/2"}
+    assert not [one for one in chat.button if one.label in ("Left", "Tie")]
 
 
 def test_the_history_gets_the_answers_after_the_vote(tool, page) -> None:

@@ -6,7 +6,7 @@ from tasks import TASKS
 from ui.panels import panel
 from ui.panels.chat import read_messages
 from ui.panels.next_word import appended
-from ui.panels.question_answering import context_html, in_words, moved
+from ui.panels.question_answering import context_html, describe_answer, moved
 from ui.panels.sentiment import words_html
 
 HOSTILE = "<script>alert(1)</script>"
@@ -62,8 +62,8 @@ def test_answers_are_marked_where_they_stand_and_the_best_one_most() -> None:
 
 
 def test_no_answer_is_said() -> None:
-    assert in_words({"answer": "", "score": 0.5, "start": 0, "end": 0}) == "No answer in this text (50.0%)"
-    assert in_words({"answer": "*x*", "score": 1.0, "start": 0, "end": 3}) == r"**\*x\*** (100.0%)"
+    assert describe_answer({"answer": "", "score": 0.5, "start": 0, "end": 0}) == "No answer in this text (50.0%)"
+    assert describe_answer({"answer": "*x*", "score": 1.0, "start": 0, "end": 3}) == r"**\*x\*** (100.0%)"
 
 
 @pytest.mark.parametrize(

@@ -109,9 +109,9 @@ def test_a_report_is_shown_where_it_can_do_nothing(empty_tool, page) -> None:
     log_training(parent=parent)
     MlflowClient().log_text(parent, "<h1>Speed</h1>", "benchmark.html")
     app = run_page(page, parent)
-    assert "<h1>Speed" in frame(app, "report-benchmark").json
+    assert "<h1>Speed" in frame(app, "report-benchmark.html").json
     assert app.title[0].value == r"\*\*2\*\* models" and not app.error
-    shown = frame(app, "report-comparison").json
+    shown = frame(app, "report-reports/comparison.html").json
     assert "default-src 'none'" in shown and "<h1>Report" in shown
     assert 'sandbox=""' in HTML and "script-src" not in HEAD
     assert [button.label for button in app.get("download_button")] == ["Download the report"] * 2

@@ -17,7 +17,7 @@ from ui.answers import history, history_panel
 from ui.answers.asking import Asking, in_seconds
 from ui.panels import Panel
 from ui.plain import escaped
-from ui.session import SPOKEN, services
+from ui.session import USER_FACING_ERRORS, services
 
 REDRAW_S = 0.1
 IN_A_ROW = 3  # answers
@@ -189,7 +189,7 @@ def _draw_answer(panel: Panel, asking: Asking, key: str, errors: DeltaGenerator 
     elif asking.events or not asking.over:
         panel.draw_coming(asking.row, asking.events, key)
     if asking.error is not None:
-        (errors or st).error(escaped(in_words(asking.error)), icon=":material/error:")
+        (errors or st).error(escaped(describe_error(asking.error)), icon=":material/error:")
     if not asking.over:
         st.caption(f":material/pending: {escaped(progress(asking))}")
         return
@@ -228,9 +228,9 @@ def progress(asking: Asking) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def in_words(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What ended an answer."""
-    if isinstance(error, (*SPOKEN, StoreUnreachableError)):
+    if isinstance(error, (*USER_FACING_ERRORS, StoreUnreachableError)):
         return str(error)
     return f"The model failed ({type(error).__name__}). The terminal of the tool says more."
 

@@ -3,6 +3,7 @@
 No Streamlit here: pages keep an `Asking` in the session's state and draw it as often as they like.
 """
 
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -203,8 +204,9 @@ def in_seconds(seconds: float) -> str:
 
 def device() -> str:
     """Where models run here: CPU, or the GPU's name."""
-    import torch  # loaded already, with the first model
-
+    torch = sys.modules.get("torch")
+    if torch is None:  # loading it for this word would take seconds: models on llama.cpp need none
+        return "CPU"
     from tasks.engines.devices import pick_device
 
     chosen = pick_device("auto").type

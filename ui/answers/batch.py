@@ -6,6 +6,7 @@ the session.
 
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,6 +40,7 @@ class Batch:
             together: rows in one job.
         """
         self.references = (references,) if isinstance(references, str) else tuple(references)
+        self.id = uuid.uuid4().hex
         self.task, self.lines, self.name = task, lines, name
         self.run_id = ""  # in MLflow, once it was logged there
         self._work = Work(submit, self.references, lines, dict(parameters), together)
@@ -164,10 +166,3 @@ class Batch:
                 ],
             }
         )
-
-
-def in_words(seconds: float) -> str:
-    """A time as one says it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

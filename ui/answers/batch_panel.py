@@ -10,14 +10,15 @@ from tasks import task_class
 from tasks.csv_files import TableError
 from tasks.registry import RegisteredVersion
 from tasks.runs.evaluations import log_evaluation
-from ui.answers.batch import Batch, in_words
+from tasks.texts import format_duration
+from ui.answers.batch import Batch
 from ui.answers.batch_file import Line, read_lines
 from ui.answers.batch_rows import READ, draw_typed, draw_upload, typed_columns
 from ui.answers.batch_work import TOGETHER
 from ui.answers.tables import cell
 from ui.plain import escaped, visible
 from ui.results.all_runs import open_link
-from ui.session import errors_in_words, services
+from ui.session import services, show_errors
 
 BATCH = "batch"  # one a visitor, whatever page they are on
 PREVIEW = 5
@@ -155,7 +156,7 @@ def _draw_log(batch: Batch) -> None:
         return
     shared = "Everyone who uses this MLflow can then read it."
     if st.button("Log to MLflow", key="batch-log", icon=":material/upload:", help=shared):
-        with errors_in_words("batch-log"):
+        with show_errors("batch-log"):
             batch.run_id = log(batch)
             st.rerun()
 
@@ -195,7 +196,10 @@ def progress(batch: Batch) -> str:
     parts = [f"{batch.done:,} of {batch.total:,} rows", f"{batch.failed:,} failed" if batch.failed else ""]
     left = batch.seconds_left()
     if batch.running:
-        parts.append(f"about {in_words(left)} left" if left is not None else "waiting for the model")
+        parts.append(f"about {format_duration(left)} left" if left is not None else "waiting for the model")
     else:
-        parts += [{"stopped": "stopped", "failed": "ended early"}.get(batch.state, "done"), in_words(batch.seconds())]
+        parts += [
+            {"stopped": "stopped", "failed": "ended early"}.get(batch.state, "done"),
+            format_duration(batch.seconds()),
+        ]
     return " · ".join(part for part in parts if part)

@@ -23,7 +23,7 @@ MAX_RESULT_BYTES = 200 * 10**6
 STOPPED = "stopped by you"
 # What no other row of the batch could escape either.
 FATAL = (ModelFolderError, ModelNotFoundError, ModelTooLargeError, StoreUnreachableError)
-SPOKEN = (TaskInputError, JobCancelled, DeviceFullError)
+USER_FACING_ERRORS = (TaskInputError, JobCancelled, DeviceFullError)
 TOGETHER = 16  # rows in one job, so long others wait at most
 Submit = Callable[[str, Any, Mapping[str, Any]], Job]
 
@@ -102,7 +102,7 @@ class Work:
         except Exception as error:
             if isinstance(error, JobCancelled) and self.stopping.is_set():
                 return False
-            said = isinstance(error, SPOKEN)
+            said = isinstance(error, USER_FACING_ERRORS)
             if not said:
                 logger.warning("a row of a batch for %s failed: %r", reference, error)
             result = {"error": str(error) if said else f"failed: {type(error).__name__}"}

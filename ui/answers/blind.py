@@ -2,7 +2,8 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -52,18 +53,28 @@ def choose_blind(models: Sequence[RegisteredVersion], task: str) -> list[Registe
 
 def draw_vote(askings: Sequence[Asking]) -> None:
     """Below two answers without names: which is better? After the vote, or when one failed, the names are shown."""
-    if said := st.session_state.pop(NOTE, None):
-        (st.success if said[0] else st.error)(escaped(said[1]))
+    draw_note()
     if len(askings) != 2 or not all(one.hidden and one.over for one in askings):
         return
     if any(one.result is None for one in askings):
         _reveal(askings)
         st.rerun()
     st.subheader("Which answer is better?")
+    left, right = askings
+    draw_choices(left.id, lambda choice: _vote(left, right, choice))
+
+
+def draw_note() -> None:
+    """What came of the last vote, once."""
+    if said := st.session_state.pop(NOTE, None):
+        (st.success if said[0] else st.error)(escaped(said[1]))
+
+
+def draw_choices(key: str, vote: Callable[[Choice], None]) -> None:
+    """The buttons that vote, and what becomes of a vote."""
     with st.container(horizontal=True):
         for choice, label in LABELS.items():
-            key = f"vote-{choice}-{askings[0].id}"
-            st.button(label, key=key, on_click=_vote, args=(*askings, choice))
+            st.button(label, key=f"vote-{choice}-{key}", on_click=vote, args=(choice,))
     st.caption(
         "Then you see which model wrote which. The vote is kept in MLflow with the question and both answers: everyone "
         "who uses this MLflow can read it."
@@ -81,15 +92,29 @@ def _vote(left: Asking, right: Asking, choice: Choice) -> None:
         return
     vote = Vote(left.task, left.reference, right.reference, choice)
     answers = {"left": dict(left.result or {}), "right": dict(right.result or {})}
+    if keep_vote(vote, (left.model, right.model), left.row, left.parameters, answers, left.at):
+        _reveal((left, right))
+
+
+def keep_vote(
+    vote: Vote,
+    models: tuple[str, str],
+    row: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    answers: Mapping[str, Any],
+    at: datetime,
+) -> bool:
+    """Log a vote between two models; whether MLflow has it is also told by `draw_note`."""
     try:
-        log_vote(vote, left.row, left.parameters, answers, left.at)
+        log_vote(vote, row, parameters, answers, at)
     except (StoreUnreachableError, AnswerTooLargeError) as error:
         st.session_state[NOTE] = (False, f"Your vote was not kept, please try again: {error}")
-        return
-    _reveal((left, right))
-    better = {"left": f"{left.model} is better", "right": f"{right.model} is better"}.get(choice, choice)
+        return False
+    left, right = models
+    better = {"left": f"{left} is better", "right": f"{right} is better"}.get(vote.choice, vote.choice)
     st.session_state[NOTE] = (True, f"Your vote is kept: {better}.")
     _votes.clear()
+    return True
 
 
 def draw_leaderboard(task: str, models: Iterable[RegisteredVersion]) -> None:

@@ -26,7 +26,7 @@ from ui.answers.rating import draw_log_switch, draw_rating
 from ui.answers.tables import picture, short
 from ui.panels import panel
 from ui.plain import escaped
-from ui.session import errors_in_words
+from ui.session import show_errors
 
 PAGE = 10
 FROM_MLFLOW = 50
@@ -50,7 +50,7 @@ def draw_history(task: str, reuse: Callable[[Asked], None]) -> None:
         "Answers of", [SESSION, MLFLOW], key="history-source", default=SESSION, required=True, persist_state="session"
     )
     if source == MLFLOW:
-        with errors_in_words("history"):
+        with show_errors("history"):
             _draw_mlflow(task, reuse)
     else:
         _draw_session(task, reuse)
@@ -186,7 +186,7 @@ def _draw_result(asked: Asked, key: str) -> None:
 
 
 def _delete(asked: Asked) -> None:
-    with errors_in_words(f"delete-{asked.id}"):
+    with show_errors(f"delete-{asked.id}"):
         try:
             delete_answer(asked.run_id or "")
         except AnswerNotFoundError:

@@ -9,7 +9,7 @@ from ui.answers.answer import Asked
 from ui.answers.history import LOGGING, answer_log
 from ui.plain import escaped
 from ui.services import answer_link
-from ui.session import errors_in_words
+from ui.session import show_errors
 
 MAX_COMMENT = 2_000
 THUMBS = {1: 1, -1: 0, None: None}  # a rating as st.feedback has it
@@ -82,7 +82,7 @@ def _log_state(asked: Asked, place: str) -> None:
 
 def _link(asked: Asked) -> str | None:
     """Where MLflow's UI shows an answer."""
-    with errors_in_words(f"link-{asked.id}"):
+    with show_errors(f"link-{asked.id}"):
         experiment = _experiment()
         if experiment and asked.run_id:
             return answer_link(asked.run_id, experiment)

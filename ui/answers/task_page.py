@@ -16,7 +16,7 @@ from ui.answers.forms import draw_parameters, fill_parameters, limited
 from ui.panels import Example, Panel
 from ui.panels import panel as panel_of
 from ui.plain import escaped
-from ui.session import errors_in_words, services
+from ui.session import services, show_errors
 
 # Keys of the session's state.
 TASK, LINK, TAB = "tasks-task", "tasks-link", "tasks-tab"
@@ -36,7 +36,7 @@ def choose_task(found: Mapping[str, list[RegisteredVersion]]) -> str:
         elif task or model:
             st.warning(escaped(f"Unknown task in the link: {task or model}."))
     if st.session_state.get(TASK) not in found:
-        st.session_state[TASK] = next(iter(found))
+        st.session_state[TASK] = next((task for task in found if not panel_of(task).page), next(iter(found)))
     return st.selectbox("Task", list(found), format_func=task_title, key=TASK, persist_state="session")
 
 
@@ -54,12 +54,12 @@ def choose_version(label: str, models: Sequence[RegisteredVersion], key: str) ->
     if st.session_state.get(key) not in by_key:
         st.session_state[key] = next(iter(by_key))
     chosen = st.selectbox(
-        label, list(by_key), format_func=lambda one: in_words(by_key[one]), key=key, persist_state="session"
+        label, list(by_key), format_func=lambda one: describe_version(by_key[one]), key=key, persist_state="session"
     )
     return by_key[chosen]
 
 
-def in_words(version: RegisteredVersion) -> str:
+def describe_version(version: RegisteredVersion) -> str:
     """A version as an option: what it is called, which it is, whether it is the champion, its license."""
     license = f"license: {version.license}" if version.license else ""
     champion = "champion" if version.champion else ""
@@ -191,7 +191,7 @@ def draw_history(panel: Panel, _version: RegisteredVersion, _models: Sequence[Re
 
 def draw_leaderboard(panel: Panel, _version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> None:
     """How often the models' answers were preferred in blind comparisons."""
-    with errors_in_words("leaderboard"):
+    with show_errors("leaderboard"):
         blind_votes.draw_leaderboard(panel.task, models)
 
 

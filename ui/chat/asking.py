@@ -1,6 +1,7 @@
 """Questions of the chat page: a message is added, and one model, or two, reply to it."""
 
 import contextlib
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,10 +31,13 @@ class Asker:
 
     Attributes:
         versions: the model, and the one beside it where that is wanted; none where none is registered.
+        blind: whether two reply in a random order and without their names.
     """
 
-    def __init__(self, versions: Sequence[RegisteredVersion], system: str, parameters: Mapping[str, Any]) -> None:
-        self.versions, self.system, self.parameters = versions, system, dict(parameters)
+    def __init__(
+        self, versions: Sequence[RegisteredVersion], system: str, parameters: Mapping[str, Any], *, blind: bool = False
+    ) -> None:
+        self.versions, self.system, self.parameters, self.blind = versions, system, dict(parameters), blind
 
     def say(self, text: str, parent: str | None, documents: Sequence[Mapping[str, Any]] = ()) -> None:
         """Add a message of the user after another one, and have it answered."""
@@ -68,19 +72,25 @@ class Asker:
         path = conversation.path(extends.id if extends else parent)
         row, submit = row_of(path, self.system), services().submit
         versions = self.versions[:1] if extends else self.versions
+        blind = self.blind and len(versions) > 1
+        if blind:
+            versions = random.sample(versions, len(versions))
         pair = new_id() if len(versions) > 1 else ""
         session.replies().drop(conversation.id)
         store, me = session.place()
         try:
-            for version in versions:
-                asking = Asking.of(submit(version.key, row, self.parameters), version, row, self.parameters)
-                reply = Reply(asking, parent, extends, pair, shorten=self._shortener(version, path, submit))
+            for side, version in enumerate(versions):
+                job = submit(version.key, row, self.parameters)
+                asking = Asking.of(job, version, row, self.parameters, hidden=blind)
+                reply = Reply(
+                    asking, parent, extends, pair, side, shorten=self._shortener(version, path, submit, blind)
+                )
                 session.replies().start(store, me, conversation, reply)
         except QueueFullError as error:
             st.session_state[REFUSED] = str(error)
 
     def _shortener(
-        self, version: RegisteredVersion, path: list[Message], submit: Callable[..., Job]
+        self, version: RegisteredVersion, path: list[Message], submit: Callable[..., Job], hidden: bool
     ) -> Callable[[MessagesTooLongError], Asking | None]:
         """What asks a model again with less of the documents in the newest message; for another thread."""
         store, me = session.place()
@@ -95,7 +105,7 @@ class Asker:
             with contextlib.suppress(NotKeptError, MissingError):
                 store.replace(me, conversation, cut)
             row = row_of(path, system)
-            return Asking.of(submit(version.key, row, parameters), version, row, parameters)
+            return Asking.of(submit(version.key, row, parameters), version, row, parameters, hidden)
 
         return shorten
 

@@ -3,8 +3,9 @@
 import streamlit as st
 
 from ui.answers import history
-from ui.answers.answering import asked, in_words, progress
+from ui.answers.answering import asked, describe_error, progress
 from ui.chat import session
+from ui.chat.pairs import SIDES
 from ui.chat.replies import Reply
 from ui.plain import escaped
 from ui.rich_text import LONGEST, rich
@@ -36,10 +37,10 @@ def draw_coming() -> None:
     places = st.columns(len(waiting)) if len(waiting) > 1 else [st.container()]
     slots = [place.empty() for place in places]
     while True:
-        for reply, slot in zip(waiting, slots, strict=True):
+        for number, (reply, slot) in enumerate(zip(waiting, slots, strict=True)):
             reply.look()
             with slot.container():
-                _draw(reply, named=len(waiting) > 1)
+                _draw(reply, "" if len(waiting) < 2 else SIDES[number] if reply.asking.hidden else reply.asking.model)
         working = [one for one in waiting if not one.over.is_set()]
         if not working:
             break
@@ -56,7 +57,7 @@ def take_in() -> bool:
     if not over or not all(one.over.is_set() for one in over):
         return False
     for one in over:
-        if not one.asking.told and (one.asking.result is not None or one.asking.events):
+        if not one.asking.told and not one.asking.hidden and (one.asking.result is not None or one.asking.events):
             one.asking.told = True
             history.remember(asked(one.asking))
     written = [one.message for one in over if one.message is not None]
@@ -69,14 +70,14 @@ def take_in() -> bool:
     return bool(written)
 
 
-def _draw(reply: Reply, *, named: bool) -> None:
+def _draw(reply: Reply, name: str) -> None:
     asking = reply.asking
     if asking.error is not None and reply.over.is_set():
-        st.error(escaped(in_words(asking.error)), icon=":material/error:")
+        st.error(escaped(describe_error(asking.error)), icon=":material/error:")
         return
     with st.chat_message("assistant"):
-        if named:
-            st.markdown(f"**{escaped(asking.model)}**")
+        if name:
+            st.markdown(f"**{escaped(name)}**")
         st.markdown(rich(reply.text()[-LONGEST:]) or "…")
         if not asking.over:
             st.caption(f":material/pending: {escaped(progress(asking))}")

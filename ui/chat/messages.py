@@ -1,8 +1,7 @@
 """The open conversation on the page: its messages, the branches at them, and what can be done with the last ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import streamlit as st
 
@@ -10,11 +9,10 @@ from ui.answers.answer import Asked
 from ui.answers.history import history
 from ui.answers.rating import draw_rating
 from ui.chat import session
-from ui.chat.asking import TASK, Asker
-from ui.conversations.conversation import Conversation, Message, row_of
-from ui.panels.chat import remarks
-from ui.plain import escaped
-from ui.rich_text import LONGEST, rich
+from ui.chat.asking import Asker
+from ui.chat.message import asked_of, draw_documents, draw_facts, draw_text
+from ui.chat.pairs import draw_pair, pair_of
+from ui.conversations.conversation import Conversation, Message
 
 MOST = 20_000  # characters that may be typed into a message
 SHOWN = 20  # messages at first, and more at each click: a browser takes long to draw a hundred
@@ -43,9 +41,9 @@ def draw_messages(conversation: Conversation, asker: Asker, *, busy: bool) -> No
         if message.id in coming:
             continue
         last = message is path[-1] and not busy
-        pair = _pair(conversation, message) if last else []
+        pair = pair_of(conversation, message) if last else []
         if pair:
-            _draw_pair(conversation, pair)
+            draw_pair(conversation, pair)
             continue
         with st.chat_message(message.role):
             if st.session_state.get(session.EDITING) == message.id and not busy:
@@ -56,42 +54,6 @@ def draw_messages(conversation: Conversation, asker: Asker, *, busy: bool) -> No
             if message.role == "assistant":
                 draw_facts(message.facts)
             _draw_row(conversation, message, asker, last=last, busy=busy)
-
-
-def draw_text(text: str, key: str) -> None:
-    """A message as Markdown; of one that is too long its beginning, and a file with all of it."""
-    if len(text) <= LONGEST:
-        st.markdown(rich(text) or "The model said nothing.")
-        return
-    st.markdown(escaped(text[:LONGEST]))
-    st.caption(f"The first {LONGEST:,} of {len(text):,} characters.")
-    st.download_button("Download all of it", text, f"message-{key[:8]}.txt", key=f"chat-all-{key}", on_click="ignore")
-
-
-def draw_documents(message: Message) -> None:
-    """What was dropped into a message: its text, and how much of it the model is given."""
-    for one in message.documents:
-        text, used = one["text"], one.get("used")
-        with st.expander(escaped(one["name"]), icon=":material/description:"):
-            st.text(text[:LONGEST] + ("…" if len(text) > LONGEST else ""))
-        notes = list(one.get("notes", ()))
-        if used is not None and used < len(text):
-            notes.append(f"Only the first {used:,} of {len(text):,} characters fit into the model's window.")
-        if notes:
-            st.caption(escaped(" ".join(notes)))
-
-
-def draw_facts(facts: Mapping[str, Any]) -> None:
-    """What a reply took, how full the model's window is, and what it did not see or say."""
-    said = [("stopped · " if facts.get("stopped") else "") + str(facts.get("said", ""))]
-    window, prompt = facts.get("window"), facts.get("prompt_tokens")
-    if window and prompt is not None:
-        used = prompt + (facts.get("tokens") or 0)
-        said.append(f"context {used:,} of {window:,} tokens ({used / window:.0%})")
-    said += remarks(facts)
-    if facts.get("unknown"):
-        said.append(f"This model does not know: {', '.join(facts['unknown'])}.")
-    st.caption("  \n".join(escaped(line) for line in said if line))
 
 
 def _draw_row(conversation: Conversation, message: Message, asker: Asker, *, last: bool, busy: bool) -> None:
@@ -131,7 +93,7 @@ def _draw_branches(branches: Sequence[Message], message: Message, *, busy: bool)
             type="tertiary",
             help=text,
             disabled=busy or not within,
-            on_click=_show,
+            on_click=session.show,
             args=(branches[other].id if within else message.id,),
         )
 
@@ -165,58 +127,13 @@ def _draw_rating(conversation: Conversation, message: Message) -> None:
     held: dict[str, Asked] = st.session_state.setdefault(RATED, {})
     kept = next((one for one in history() if one.id == identity), None) or held.get(identity)
     if kept is None:
-        kept = held[identity] = _asked(conversation, message, identity)
+        kept = held[identity] = asked_of(conversation, message)
 
     def rated(asked: Asked) -> None:
         changed = replace(message, rating=asked.rating, comment=asked.comment)
         session.write(lambda store, me, conversation: store.replace(me, conversation, changed))
 
     draw_rating(kept, "chat", rated)
-
-
-def _asked(conversation: Conversation, message: Message, identity: str) -> Asked:
-    """A kept reply as an answer of this session."""
-    facts = message.facts
-    system = conversation.settings.get("system", "")
-    return Asked(
-        id=identity,
-        at=message.at,
-        task=TASK,
-        reference=facts.get("reference", ""),
-        model=facts.get("model", ""),
-        row=row_of(conversation.path(message.parent), system) if message.parent else {"messages": []},
-        parameters=dict(facts.get("parameters", {})),
-        result={"reply": message.content},
-        seconds=facts.get("seconds", 0.0),
-        tokens=facts.get("tokens"),
-        stopped=bool(facts.get("stopped")),
-        rating=message.rating,
-        comment=message.comment,
-    )
-
-
-def _pair(conversation: Conversation, message: Message) -> list[Message]:
-    """The replies that were written side by side with the last one, if there are such."""
-    pair = message.facts.get("pair")
-    both = [one for one in conversation.siblings(message) if pair and one.facts.get("pair") == pair]
-    return both if len(both) > 1 else []
-
-
-def _draw_pair(conversation: Conversation, pair: Sequence[Message]) -> None:
-    for column, message in zip(st.columns(len(pair)), pair, strict=True):
-        with column, st.chat_message("assistant"):
-            st.markdown(f"**{escaped(str(message.facts.get('model', '')))}**")
-            draw_text(message.content, message.id)
-            draw_facts(message.facts)
-            chosen = conversation.leaf == message.id
-            st.button(
-                "The conversation goes on with this one" if chosen else "Go on with this one",
-                key=f"chat-choose-{message.id}",
-                type="tertiary",
-                disabled=chosen,
-                on_click=_show,
-                args=(message.id,),
-            )
 
 
 def _draw_editor(message: Message, asker: Asker) -> None:
@@ -244,7 +161,3 @@ def _resend(message: Message, key: str, asker: Asker) -> None:
 
 def _edit(identity: str | None) -> None:
     st.session_state[session.EDITING] = identity
-
-
-def _show(identity: str) -> None:
-    session.write(lambda store, me, conversation: store.show(me, conversation, conversation.newest_leaf(identity)))

@@ -31,7 +31,7 @@ class Reply:
     Attributes:
         parent: the id of the message that it answers.
         extends: the reply that it continues, if it does.
-        pair: what replies to one message side by side have in common.
+        pair: what replies to one message side by side have in common; `side` is the place of this one among them.
         looked: when a page last looked at it, on the monotonic clock.
         message: what was written, once it is over; None of one that failed before it began.
         unkept: the store did not take it; the page that looks keeps it elsewhere.
@@ -43,6 +43,7 @@ class Reply:
     parent: str
     extends: Message | None = None
     pair: str = ""
+    side: int = 0
     looked: float = field(default_factory=time.monotonic)
     message: Message | None = None
     unkept: bool = False
@@ -94,7 +95,7 @@ class Reply:
             "stopped": asking.result is None,
         }
         if self.pair:
-            facts["pair"] = self.pair
+            facts |= {"pair": self.pair, "side": self.side, "blind": asking.hidden}
         if self.extends:
             return replace(self.extends, content=self.extends.content + written, facts=facts, rating=None, comment="")
         return Message("assistant", written, self.parent, facts=facts, id=asking.id)

@@ -141,6 +141,11 @@ def add(message: Message) -> bool:
     return write(lambda store, me, conversation: store.add(me, conversation, message))
 
 
+def show(identity: str) -> None:
+    """Show the branch of the open conversation that a message is in."""
+    write(lambda store, me, conversation: store.show(me, conversation, conversation.newest_leaf(identity)))
+
+
 def settle(reply: Reply) -> None:
     """Take in a reply that is over, and keep it here if its own store did not."""
     if reply.unkept:

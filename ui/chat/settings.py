@@ -13,7 +13,10 @@ from ui.answers.task_page import choose_version, second_model, wants_second
 from ui.chat import session
 from ui.chat.asking import TASK, Asker
 from ui.panels.base import text_field
+from ui.plain import visible
 from ui.session import services
+
+EXAMPLE = "You are a friendly teacher who answers in short sentences."
 
 
 def draw_settings(models: Sequence[RegisteredVersion]) -> Asker:
@@ -30,14 +33,20 @@ def draw_settings(models: Sequence[RegisteredVersion]) -> Asker:
                 "System prompt: what the model is told before the conversation",
                 session.SYSTEM,
                 height=80,
-                placeholder="You are a friendly teacher who answers in short sentences.",
+                placeholder=visible(version.tags.get("system_prompt", EXAMPLE)),
             )
             wanted = wants_second(version, models)
             second = second_model(version, models, wanted)
+            blind = bool(second) and st.toggle(
+                "Blind",
+                key="chat-blind",
+                help="The two reply in a random order, without their names, until you have voted for the better reply.",
+                persist_state="session",
+            )
             parameters = _draw_parameters(version)
             draw_log_switch("chat")
         st.button("New chat", key="chat-new", icon=":material/add_comment:", on_click=session.begin)
-    return Asker([version, *second], system, parameters)
+    return Asker([version, *second], system, parameters, blind=blind)
 
 
 def fill_settings(settings: dict[str, Any]) -> None:

@@ -78,4 +78,8 @@ def _fill(key: str, target: str, headed: bool) -> None:
     if documents:
         heads = [f"{HEADING.format(one.name)}\n" if headed and several else "" for one in documents]
         parts = [head + one.text.strip() for head, one in zip(heads, documents, strict=True)]
-        st.session_state[target] = "\n\n".join(parts)
+        text, before = "\n\n".join(parts), st.session_state.get(target) or ""
+        if before.strip() and before != st.session_state.get(f"{key}-filled"):
+            # It was typed or changed by the visitor, and is not thrown away.
+            text = "\n\n".join([before.rstrip(), *(part for part in parts if part not in before)])
+        st.session_state[target] = st.session_state[f"{key}-filled"] = text

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from tasks.registry import RegisteredVersion
-from ui.answers.answering import REDRAW_S, in_words, progress
+from ui.answers.answering import REDRAW_S, describe_error, progress
 from ui.answers.asking import Asking
 from ui.answers.task_page import choose_version
 from ui.panels.image_classification import draw_label
@@ -39,7 +39,7 @@ def draw_trained(found: Sequence[RegisteredVersion]) -> None:
         slot.empty()
         if asking.result is None:
             if asking.error is not None:
-                st.error(escaped(in_words(asking.error)), icon=":material/error:")
+                st.error(escaped(describe_error(asking.error)), icon=":material/error:")
             st.button("Ask again", key="networks-again", on_click=forget)
             return
         draw_label(asking.result)

@@ -50,7 +50,7 @@ class QuestionAnsweringPanel(Panel):
         shown: set[Passage] = set()
         for place, one in enumerate(answers, 1):
             number = f"{place}\\. " if len(answers) > 1 else ""
-            st.markdown(number + in_words(one))
+            st.markdown(number + describe_answer(one))
             if one in found and not whole:
                 draw_place(context, one, found, parts, shown)
         if not found:
@@ -92,7 +92,7 @@ def draw_place(
     st.html(context_html(context[first:last].rstrip("\n"), near, first > part.start, last < part.end))
 
 
-def in_words(answer: Mapping[str, Any]) -> str:
+def describe_answer(answer: Mapping[str, Any]) -> str:
     """An answer with its probability, as Markdown."""
     if answer["end"] <= answer["start"]:
         return f"No answer in this text ({answer['score']:.1%})"

@@ -27,7 +27,7 @@ class SequenceReversalPanel(Panel):
         self.specs = {**self.specs, "alternatives": {**self.specs["alternatives"], "default": ALTERNATIVES}}
 
     def fill(self, row: Mapping[str, Any], key: str) -> None:
-        st.session_state[f"{key}-sequence"] = in_words(row.get("sequence") or [])
+        st.session_state[f"{key}-sequence"] = as_text(row.get("sequence") or [])
 
     def row(self, key: str) -> dict[str, Any]:
         typed = st.text_input(
@@ -42,7 +42,7 @@ class SequenceReversalPanel(Panel):
 
     def draw(self, row: Row, result: Row, key: str) -> None:
         source, said = [int(number) for number in row["sequence"]], result["reversed"]
-        st.markdown(f"**{escaped(in_words(said) or 'nothing')}**")
+        st.markdown(f"**{escaped(as_text(said) or 'nothing')}**")
         st.markdown(verdict(source, said))
         if result["beyond_training"]:
             st.caption("The sequence is longer than any that this network was trained on.")
@@ -59,7 +59,7 @@ def _number(word: str) -> int | str:
     return int(word) if word.isascii() and word.isdigit() and len(word) < 10 else word
 
 
-def in_words(sequence: Sequence[object]) -> str:
+def as_text(sequence: Sequence[object]) -> str:
     """A sequence as people type it."""
     return " ".join(str(number) for number in sequence)
 
@@ -72,6 +72,6 @@ def verdict(source: Sequence[int], said: Sequence[int]) -> str:
     places = sum(one == other for one, other in zip(said, right, strict=False))
     length = "" if len(said) == len(right) else f" Its length is {len(said)} instead of {len(right)}."
     return (
-        f":material/cancel: Wrong: the reverse is {escaped(in_words(right))}. "
+        f":material/cancel: Wrong: the reverse is {escaped(as_text(right))}. "
         f"{places} of {len(right)} numbers stand in the right place.{length}"
     )

@@ -10,7 +10,7 @@ from PIL import Image
 from tasks.base import Row
 from tasks.registry import RegisteredVersion
 from tasks.runtime.jobs import QueueFullError
-from ui.answers.answering import REDRAW_S, in_words, progress
+from ui.answers.answering import REDRAW_S, describe_error, progress
 from ui.answers.asking import Asking
 from ui.panels.image_classification import draw_attention_on_picture, draw_label
 from ui.pictures.class_bars import draw_class_bars
@@ -115,7 +115,7 @@ def draw_answer(network: RegisteredVersion, asking: Asking, given: Given, framin
     result = asking.result
     if result is None:
         if asking.error is not None:
-            st.error(escaped(in_words(asking.error)), icon=":material/error:")
+            st.error(escaped(describe_error(asking.error)), icon=":material/error:")
         if asking.over:
             st.caption(":material/stop_circle: Stopped." if asking.error is None else "There is no answer.")
             st.button("Ask again", key=f"image-again-{network.key}", on_click=forget, args=(network.key,))

@@ -38,20 +38,22 @@ def draw_all_runs() -> None:
         st.page_link("views/runs.py", label="Start one", icon=":material/play_circle:")
         return
     everything = listed(found)
-    row = st.container(horizontal=True)  # which has two of them beside each other on a telephone
+    row = st.container(horizontal=True, vertical_alignment="bottom")
     search = row.text_input(
         "Search", key="all-search", placeholder="Name, id or parameter", persist_state="session", width=FIELD
     )
+    active = sum(bool(st.session_state.get(f"all-{name}")) for name in FILTERS)
+    # Five fields would push the table off a telephone.
+    filters = row.popover(f"Filters ({active})" if active else "Filters", icon=":material/filter_list:")
     for name in FILTERS:
         options = sorted(everything[name].dropna().unique())
-        chosen = row.multiselect(
+        chosen = filters.multiselect(
             name,
             options,
             key=f"all-{name}",
             format_func=visible,
             persist_state="session",
             placeholder="All",
-            width=FIELD,
         )
         if chosen:
             everything = everything.loc[everything[name].isin(chosen)]
@@ -108,6 +110,8 @@ def draw_table(found: "pd.DataFrame", more: Sequence[str], key: str) -> None:
     """
     table = listed(found)
     for name in more:
+        if found[name].count() == 0:  # of registrations, the accuracy of a training
+            continue
         title = name.partition(".")[2]
         table[title if title not in table else name] = found[name].map(inert_cell)
     if known_mlflow_ui():

@@ -26,7 +26,7 @@ from ui.results.leaderboard import (
 )
 from ui.results.training_runs import histories, named_comparisons, tested
 from ui.services import mlflow_ui, run_link
-from ui.session import errors_in_words
+from ui.session import show_errors
 
 COMMAND = "mlflow run . -e compare --env-manager local -P datasets=digits"
 BEST, ALL = "Best run of each model", "All finished runs"
@@ -239,7 +239,7 @@ def draw_confusions(found: Sequence[Line]) -> None:
     lines = [labels[label] for label in picked]
     for start in range(0, len(lines), COLUMNS):
         for place, line in zip(st.columns(COLUMNS), lines[start : start + COLUMNS], strict=False):
-            with place, errors_in_words(f"confusion-{line.label}"):
+            with place, show_errors(f"confusion-{line.label}"):
                 _draw_confusion(line)
     st.caption(
         "Rows are the true classes, columns what the network said. Blue is right, framed orange is wrong; "

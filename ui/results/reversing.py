@@ -16,7 +16,7 @@ from ui.results.decoding_steps import ALTERNATIVES, draw_steps
 from ui.results.sequences import Trained
 from ui.results.training_runs import trainings_of
 from ui.services import run_link
-from ui.session import SPOKEN, errors_in_words, services
+from ui.session import USER_FACING_ERRORS, services, show_errors
 
 TASK = "sequence-reversal"
 COMMAND = "mlflow run . -e seq2seq --env-manager local"
@@ -99,7 +99,7 @@ def ask(chosen: Sequence[RegisteredVersion], known: Mapping[str, Trained]) -> No
     if not chosen:
         st.caption("Choose at least one model.")
     elif st.session_state.pop(GO, False) or sent:
-        with complaint.container(), errors_in_words("numbers"):
+        with complaint.container(), show_errors("numbers"):
             source = sequences.numbers_in(text)
             _stop()
             jobs: dict[str, Job] = {}
@@ -152,7 +152,7 @@ def _draw_answers(
     for key, job in asked.jobs.items():
         with st.container(border=True):
             st.markdown(f"**{escaped(names.get(key, key))}**")
-            with errors_in_words(key):
+            with show_errors(key):
                 _draw_answer(asked.source, key, job, known.get(key))
 
 
@@ -166,7 +166,7 @@ def _draw_answer(source: Sequence[int], key: str, job: Job, trained: Trained | N
 
     try:
         result = job.result(0)
-    except SPOKEN:
+    except USER_FACING_ERRORS:
         raise
     except Exception as error:  # whatever it is, the worker has logged it, and the other models' answers are drawn
         st.error(

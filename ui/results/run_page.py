@@ -81,7 +81,7 @@ def _draw_report(run_id: str, path: str) -> None:
     page = file_of(run_id, path)
     if page is not None:
         st.header("Report")
-        draw_report(f"Report {path}", page, f"report-{PurePosixPath(path).stem}")
+        draw_report(f"Report {path}", page, f"report-{path}")
 
 
 def _draw_evaluation(run_id: str) -> None:

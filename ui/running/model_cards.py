@@ -23,7 +23,7 @@ from ui.running.model_facts import (
 )
 from ui.running.process_cards import draw_note, launch
 from ui.running.processes import processes
-from ui.session import SPOKEN, StoreUnreachableError, errors_in_words, forget_versions, services
+from ui.session import USER_FACING_ERRORS, StoreUnreachableError, forget_versions, services, show_errors
 
 OTHERS_SHOWN = 5
 PROMOTED, REGISTERING = "models-promoted", "models-registering"
@@ -104,7 +104,7 @@ def _promote(version: RegisteredVersion) -> None:
     try:
         promote(version)
         st.session_state[note] = (True, f"Version {version.version} is now the champion.")
-    except (*SPOKEN, StoreUnreachableError) as error:
+    except (*USER_FACING_ERRORS, StoreUnreachableError) as error:
         st.session_state[note] = (False, str(error))
     forget_versions()
 
@@ -114,7 +114,7 @@ def _draw_details(version: RegisteredVersion) -> None:
     st.markdown(f"**{escaped(f'{version.name}, version {version.version}')}**")
     if version.description:
         st.write(escaped(version.description))
-    with errors_in_words("details"):
+    with show_errors("details"):
         metrics, run = run_metrics(version)
         with st.container(horizontal=True):
             st.link_button("Version in MLflow", version_link(version), icon=":material/open_in_new:", type="tertiary")

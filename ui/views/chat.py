@@ -24,11 +24,13 @@ asker = draw_settings(models)
 draw_notes()
 busy = session.busy()
 conversation = session.opened()
+opening = st.empty()  # which clears itself: what stood in it would stay, paler, until the first reply is over
 if conversation.messages:
     draw_messages(conversation, asker, busy=busy)
 elif asker.versions:
-    draw_starter_note(asker.versions[0])
-    draw_opening(asker)
+    with opening.container():
+        draw_starter_note(asker.versions[0])
+        draw_opening(asker)
 name_link(asker)
 draw_composer(asker, busy=busy)
 draw_coming()

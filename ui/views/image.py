@@ -4,7 +4,7 @@ import streamlit as st
 
 from ui.pictures import image_page
 from ui.pictures.image_sources import choose_picture
-from ui.session import errors_in_words, versions
+from ui.session import show_errors, versions
 
 TASK = "image-classification"
 
@@ -28,7 +28,7 @@ else:
             image_page.forget()
             st.info("Each network says here what it sees, as soon as there is a picture.", icon=":material/draw:")
         else:
-            with errors_in_words("answers"):
+            with show_errors("answers"):
                 image_page.draw_answers(given, networks)
     with st.expander("What happens to the picture"):
         st.markdown(

@@ -7,14 +7,14 @@ from ui.hub.panel import draw_hub
 from ui.running.model_cards import draw_catalogue, draw_memory, draw_model
 from ui.running.model_facts import by_name
 from ui.running.process_cards import draw_processes
-from ui.session import errors_in_words, versions
+from ui.session import show_errors, versions
 
 ALL = "All tasks"
 TABS = ("Registered", "Register a model", "Find on the Hub", "In memory")
 
 st.title("Models")
 tabs = st.tabs(TABS, key="models-tab", on_change="rerun")
-with errors_in_words("models"):
+with show_errors("models"):
     found = versions()
     registered, catalogue, hub, _ = tabs
     if registered.open:

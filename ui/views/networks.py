@@ -4,7 +4,7 @@ import streamlit as st
 
 from experiments.config import CNN_MODELS
 from ui.networks import structure_page, trained_page
-from ui.session import errors_in_words, versions
+from ui.session import show_errors, versions
 
 TASK = "image-classification"
 BUILT, SEES = "How it is built", "What it sees"
@@ -27,7 +27,7 @@ if view == BUILT:
 else:
     found = [one for one in versions() if one.task == TASK]
     if found:
-        with errors_in_words("maps"):
+        with show_errors("maps"):
             trained_page.draw_trained(found)
     else:
         st.info(

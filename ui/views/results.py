@@ -3,8 +3,8 @@
 import streamlit as st
 
 from ui.results.all_runs import draw_all_runs
-from ui.session import errors_in_words
+from ui.session import show_errors
 
 st.title("All runs")
-with errors_in_words("all-runs"):
+with show_errors("all-runs"):
     draw_all_runs()

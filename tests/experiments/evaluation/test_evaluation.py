@@ -41,11 +41,11 @@ def test_two_models_of_one_task_are_evaluated_as_evaluate_does(shelf: Path, caps
         assert 0 < run.data.metrics["latency_median_seconds"] <= run.data.metrics["latency_p95_seconds"]
         assert run.data.metrics["memory_bytes"] == registry.load(key, "cpu").memory_bytes()
         assert run.data.metrics["load_seconds"] > 0 and run.data.metrics["tokens_per_second"] > 0
-    board = {line["version"]: line for line in table(reports(result) / "leaderboard.csv")}
-    assert {key: float(line["accuracy"]) for key, line in board.items()} == {
+    leaderboard = {line["version"]: line for line in table(reports(result) / "leaderboard.csv")}
+    assert {key: float(line["accuracy"]) for key, line in leaderboard.items()} == {
         key: pytest.approx(run.data.metrics["accuracy"]) for key, run in nested.items()
     }
-    assert all(float(line["accuracy_low"]) < float(line["accuracy_high"]) for line in board.values())
+    assert all(float(line["accuracy_low"]) < float(line["accuracy_high"]) for line in leaderboard.values())
     assert "tokens/s" in printed and "= is not distinguishable" in printed and result.page_uri in printed
     assert json.loads((reports(result) / "analysis.json").read_text())["sample"] == list(result.analysis)
     figures = {path.name for path in (reports(result).parent / "plots").iterdir()}
@@ -63,11 +63,11 @@ def test_answers_are_side_by_side_and_the_page_escapes_what_people_wrote(shelf: 
     assert "http" not in page.replace("http://x", "") and page.count("data:image/png;base64,") == 2
     answers = table(reports(result) / "answers.csv")
     assert [line["text"] for line in answers] == [f"{SCRIPT}, a film", '\'=HYPERLINK("http://x")', "'@fine $a$ $b"]
-    for version in result.board.rows:
+    for version in result.leaderboard.rows:
         said = [line[version.name] for line in answers]
         task = registry.load(version.measured.version.key, "cpu")
         assert said == [
-            row["label"] for row in task.run([{"text": row["text"]} for row in result.board.plan.data.rows])
+            row["label"] for row in task.run([{"text": row["text"]} for row in result.leaderboard.plan.data.rows])
         ]
         scores = [float(line[f"{version.name}: accuracy"]) for line in answers]
         assert statistics.mean(scores) == pytest.approx(version.quality["accuracy"].mean)
@@ -85,7 +85,7 @@ def test_a_failing_model_does_not_stop_the_rest(shelf: Path, capsys: pytest.Capt
     finally:
         broken.write_bytes(whole)
     printed = capsys.readouterr().out
-    assert [line.measured.version.key for line in result.board.rows] == ["sentiment-analysis/1"]
+    assert [line.measured.version.key for line in result.leaderboard.rows] == ["sentiment-analysis/1"]
     assert len(result.failures) == 2 and "Traceback" not in printed
     assert "1/3  <img src=x onerror=alert(1)> (sentiment-analysis/2): FAILED: " in printed
     assert (
@@ -117,16 +117,16 @@ def test_if_no_model_can_be_evaluated_the_run_fails(shelf: Path) -> None:
 def test_every_text_task_is_evaluated_on_its_sample(task: str, settings: str, shelf: Path) -> None:
     result = evaluated("--task", task, "--settings", settings)
     given = {} if settings == "none" else {part.split("=")[0]: int(part.split("=")[1]) for part in settings.split(",")}
-    assert len(result.board.rows) == (2 if task == "story-completion" else 1) and not result.failures
-    for line in result.board.rows:
+    assert len(result.leaderboard.rows) == (2 if task == "story-completion" else 1) and not result.failures
+    for line in result.leaderboard.rows:
         expected = evaluate(registry.load(line.measured.version.key, "cpu"), sample_rows(task), given)
         found = line.measured.evaluation
-        assert found.metrics == expected and result.board.metrics[0] in found.scores
+        assert found.metrics == expected and result.leaderboard.metrics[0] in found.scores
         for name, scores in found.scores.items():
             mean = np.average(scores.values, weights=scores.weights)
             assert found.metrics[name] == pytest.approx(np.exp(mean) if scores.exponential else mean)
         assert len(found.answers) == len(sample_rows(task)) and all(isinstance(text, str) for text in found.answers)
-    assert result.board.metrics[0] == TASK_METRICS[task].headline
+    assert result.leaderboard.metrics[0] == TASK_METRICS[task].headline
     answers = table(reports(result) / "answers.csv")
     assert [line[TASK_METRICS[task].columns[0]] for line in answers] == [
         row[TASK_METRICS[task].columns[0]] for row in sample_rows(task)
@@ -142,10 +142,10 @@ def test_a_user_s_own_pictures_are_evaluated(pictures: Callable[..., str], shelf
     files = [(shelf / "images" / f"{number}.png").read_bytes() for number in range(3)]
     said = [row["label"] for row in task.run([{"image": file} for file in files])]
     answers = table(reports(result) / "answers.csv")
-    name = result.board.rows[0].name
+    name = result.leaderboard.rows[0].name
     assert [line[name] for line in answers] == said
     right = sum(one == other for one, other in zip(said, ["3", "1", "7"], strict=True))
-    assert result.board.rows[0].quality["accuracy"].mean == pytest.approx(right / 3)
+    assert result.leaderboard.rows[0].quality["accuracy"].mean == pytest.approx(right / 3)
 
 
 def test_sequences_are_evaluated(shelf: Path) -> None:
@@ -154,7 +154,7 @@ def test_sequences_are_evaluated(shelf: Path) -> None:
     rows = registry.load("seq2seq-reverse", "cpu").run(
         [{"sequence": one} for one in ([1, 2, 3], [7], [4, 4])], {"beam_width": 2}
     )
-    assert result.board.rows[0].quality["sequence_accuracy"].mean == pytest.approx(
+    assert result.leaderboard.rows[0].quality["sequence_accuracy"].mean == pytest.approx(
         statistics.mean(row["correct"] for row in rows)
     )
     [child] = children(result).values()
@@ -165,7 +165,10 @@ def test_a_file_is_read_as_the_tool_reads_it_and_columns_are_chosen(shelf: Path)
     content = "sep=;\r\n;Review;note;label\r\n0;fine;x;POSITIVE\r\n\r\n1;bad;;negative\r\n"
     (shelf / "own.csv").write_bytes(content.encode("utf-8"))
     result = evaluated("--models", "sentiment-analysis/1", "--datasets", "own.csv", "--columns", "text=review")
-    assert result.board.plan.data.rows == ({"text": "fine", "label": "POSITIVE"}, {"text": "bad", "label": "negative"})
+    assert result.leaderboard.plan.data.rows == (
+        {"text": "fine", "label": "POSITIVE"},
+        {"text": "bad", "label": "negative"},
+    )
 
 
 class Said:

@@ -58,8 +58,8 @@ def version(name: str) -> RegisteredVersion:
     return RegisteredVersion(name, 1, "sentiment-analysis", name, False, (), {}, now, "", "", "", "")
 
 
-def board(answers: dict[str, list[int]]) -> Leaderboard:
-    """A board of made-up models by which rows they have right."""
+def leaderboard(answers: dict[str, list[int]]) -> Leaderboard:
+    """A leaderboard of made-up models by which rows they have right."""
     count = len(next(iter(answers.values())))
     rows = tuple({"text": "x", "label": "y"} for _ in range(count))
     versions = tuple(version(name) for name in answers)
@@ -83,18 +83,18 @@ def said(found: Leaderboard) -> str:
 
 
 def test_nothing_is_ranked_inside_an_interval() -> None:
-    text = said(board({"a": [1] * 8 + [0] * 2, "b": [1] * 6 + [0] * 4}))
+    text = said(leaderboard({"a": [1] * 8 + [0] * 2, "b": [1] * 6 + [0] * 4}))
     assert "a (a/1) has the highest accuracy on 10 rows of own.csv, 80.0% [" in text
     assert "No model is ahead" in text and "find no difference" in text and "Behind" not in text
     assert "10 rows find only large differences: one model must do better on at least 6" in text
 
 
 def test_a_clear_difference_is_said() -> None:
-    text = said(board({"a": [0] * 150 + [1] * 50, "b": [1] * 190 + [0] * 10, "c": [1] * 185 + [0] * 15}))
+    text = said(leaderboard({"a": [0] * 150 + [1] * 50, "b": [1] * 190 + [0] * 10, "c": [1] * 185 + [0] * 15}))
     assert "b (b/1) has the highest accuracy" in text and "overlapping intervals: c (c/1) (92.5%)" in text
     assert "Behind it: a (a/1) (25.0%)." in text and "b (b/1) is better than a (a/1)" in text
     assert "large differences" not in text  # 200 rows are enough
 
 
 def test_too_few_rows_for_any_difference_are_called_that() -> None:
-    assert "3 rows cannot find any difference" in said(board({"a": [1] * 3, "b": [0] * 3}))
+    assert "3 rows cannot find any difference" in said(leaderboard({"a": [1] * 3, "b": [0] * 3}))

@@ -46,6 +46,21 @@ def test_the_model_that_nobody_used_for_longest_goes_first(loads: Loads, known: 
         assert len(loads.tasks) == 1
 
 
+def test_weights_behind_several_tasks_count_once(loads: Loads) -> None:
+    shared = object()
+
+    def load(key: str) -> Task:
+        task = loads(key)
+        if key.startswith("shared"):
+            task.engine = shared  # type: ignore[attr-defined]
+        return task
+
+    with Worker(load, 100 * MB) as worker:
+        assert len(ask(worker, "shared/1-60", "shared/2-60", "own-40")) == 3
+        assert worker.statistics().bytes == 100 * MB
+        assert ask(worker, "other-40") == ["own-40", "other-40"]
+
+
 def test_room_is_made_before_a_model_of_known_size_is_loaded(loads: Loads) -> None:
     seen: list[list[str]] = []
 
