@@ -129,7 +129,7 @@ def _remembered(facts: Mapping[str, Any], options: list[Setting]) -> Choice | No
 def _tried(family: Family[Config, Any], config: Config, options: list[Setting], facts: Mapping[str, Any]) -> Choice:
     """Try the settings; what was tried to the end is remembered for later processes."""
     torch.set_num_threads(options[0].threads)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([torch.cuda.current_device()] if config.device == "cuda" else []):
         plain = config.replace(memory_format="channels_last")
         trial = Trial(family.prepare(plain, devices.make_accelerator(config.device, "fp32")), options)
         trial.run()
@@ -189,8 +189,8 @@ class Trial:
         default = self.settings[0]
         best = max(speeds, key=lambda setting: speeds[setting], default=default)
         why = "".join(f"; {setting} {reason}" for setting, reason in broken.items())
-        if len(speeds) < 2 and not broken:
-            return Choice(default, {}, "the default, as there was no time for a trial")
+        if default not in speeds or (len(speeds) < 2 and not broken):
+            return Choice(default, {}, f"the default, as there was no time for a trial{why}")
         named = {str(setting): speed for setting, speed in speeds.items()}
         why += "" if self.quiet else "; others were at work, so that the next training tries again"
         if speeds[best] > (MARGIN if self.quiet else DISTURBED_MARGIN) * speeds[default]:

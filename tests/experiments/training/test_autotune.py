@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from experiments.cnn.report import CNN
 from experiments.cnn.setup import CnnTraining
@@ -13,6 +14,7 @@ from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig
 from experiments.seq2seq.report import SEQ2SEQ
 from experiments.training import autotune, devices, trial_cache
 from experiments.training.autotune import Setting, Trial
+from experiments.training.resume import resumed_config
 from experiments.training.state import StepResult
 
 
@@ -187,6 +189,37 @@ def test_settings_that_cannot_run_here_are_passed_over(monkeypatch: pytest.Monke
     monkeypatch.setattr(CnnTraining, "step", no_bf16)
     config, choice = autotune.settle(CNN, decided())
     assert config.precision == "fp32" and "bf16 channels_last 2 threads does not run here" in str(choice)
+
+
+def test_where_only_another_setting_runs_the_default_is_left_to_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps_take(monkeypatch, fp32=0.01, bf16=0.001)
+    honest = Trial._turn
+
+    def full(trial: Trial, setting: Setting, warm_up: bool) -> None:
+        if setting.precision == "fp32":
+            trial.failed[setting] = "is out of memory"
+        else:
+            honest(trial, setting, warm_up)
+
+    monkeypatch.setattr(Trial, "_turn", full)
+    assert autotune.settle(CNN, decided())[0].precision == "fp32"
+
+
+def test_a_resumed_run_keeps_its_choice_unless_another_is_given(store: Path) -> None:
+    client = MlflowClient()
+    run_id = client.create_run("0", tags={"entry_point": "cnn"}).info.run_id
+    first = decided(precision="bf16", memory_format="contiguous", threads=1)
+    client.log_dict(run_id, {**first.model_dump(), "speed_trial": "the fastest of 6"}, "config.json")
+
+    def resumed(given: set[str], **options: Any) -> tuple[str, str, int]:
+        config = resumed_config(CnnConfig(resume=run_id, device="cpu", **options), frozenset(given | {"resume"}))
+        return config.precision, config.memory_format, config.threads
+
+    assert resumed(set()) == resumed({"precision", "threads", "memory_format"}) == ("bf16", "contiguous", 1)
+    assert resumed({"precision", "threads"}, precision="fp32", threads=2) == ("fp32", "contiguous", 2)
+    before_trials = {name: value for name, value in first.model_dump().items() if name != "memory_format"}
+    client.log_dict(run_id, {**before_trials, "threads": 0}, "config.json")
+    assert resumed(set()) == ("bf16", "channels_last", devices.ALL_THREADS)
 
 
 def test_fp16_is_refused_without_a_gpu() -> None:
