@@ -32,8 +32,8 @@ ROUNDS = 4
 # By how much another setting must be faster than the default, also while others disturb; how much slower is hopeless.
 MARGIN, DISTURBED_MARGIN, HOPELESS = 1.1, 1.5, 1.4
 SMALLEST_PART, GROWTHS = 4, 3
-# Seconds of a step that one thread does not make faster; preemptions a second from which on others disturb.
-LARGE, MOST_PREEMPTIONS = 0.25, 50
+# Preemptions a second from which on others disturb.
+MOST_PREEMPTIONS = 50
 # What the speed of a step does not depend on.
 _IRRELEVANT = {
     *("seed", "split_seed", "epochs", "learning_rate", "weight_decay", "schedule", "warmup", "resume", "register"),
@@ -217,7 +217,7 @@ class Trial:
                 continue
             whole = seconds * self._items / self._part
             budget = min(MOST_SECONDS, FRACTION * steps * whole)
-            if whole > LARGE:
+            if self._too_large_for_one_thread(seconds):
                 self.settings = [setting for setting in self.settings if setting.threads == default.threads]
             if 2 * len(self.settings) * seconds > budget:
                 self.settings = [setting for setting in self.settings if setting[1:] == default[1:]]
@@ -227,6 +227,17 @@ class Trial:
                 break
             self._part = fitting
         return budget
+
+    def _too_large_for_one_thread(self, seconds: float) -> bool:
+        """Whether one thread takes far longer than the seconds of the default's step, or this is too slow to try.
+
+        The step's time by itself does not tell: beside other programs several threads wait for each other.
+        """
+        alone = next((setting for setting in self.settings if setting.threads < self.settings[0].threads), None)
+        if alone is None or seconds > MOST_SECONDS / 10:
+            return True
+        self._step(alone)
+        return self._step(alone) > HOPELESS * seconds
 
     def _turn(self, setting: Setting, warm_up: bool) -> None:
         try:
