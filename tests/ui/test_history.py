@@ -270,7 +270,7 @@ def quiet(store, monkeypatch):
 
 def test_an_empty_history_says_so(quiet) -> None:
     app = opened([])
-    assert not app.exception and "Nothing was asked of this task in this session yet." in texts(app)
+    assert not app.exception and "Nothing has been asked in this session yet." in texts(app)
 
 
 def test_answers_are_listed_with_what_matters_and_inert(quiet) -> None:

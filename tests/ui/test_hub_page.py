@@ -111,7 +111,7 @@ def test_what_cannot_be_a_token_is_refused(empty_tool, page, hub: LocalHub) -> N
     app = searched(page)
     app.text_input(key="hub-token-field").set_value("hf_p\xe9")
     app.button(key="hub-token-use").click().run()
-    assert [error.value for error in app.error] == ["That is no token; valid: one of huggingface.co/settings/tokens"]
+    assert [error.value for error in app.error] == ["That is not a token; valid: one of huggingface.co/settings/tokens"]
     assert "hf_p" not in texts(app)
 
 

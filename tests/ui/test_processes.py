@@ -98,7 +98,7 @@ def test_programs_beyond_the_places_wait_and_can_be_stopped_there(
     monkeypatch.setattr(processes, "MOST_ACTIVE", 3)
     first = when(processes.start("cnn", {"seed": "2"}), RUNNING)
     second, third = (processes.start("cnn", {"seed": "0", "epochs": str(epochs)}) for epochs in (2, 3))
-    with pytest.raises(ProcessError, match="3 programs work or wait already"):
+    with pytest.raises(ProcessError, match="3 programs are running or queued already"):
         processes.start("cnn", {})
     assert [process.id for process in processes.processes()] == [third.id, second.id, first.id]
     processes.stop(third.id)
@@ -184,8 +184,8 @@ def test_ids_that_are_not_ours_are_refused(store: Path, name: str) -> None:
         ("cnn", {"learning_rate": "nan"}, "learning_rate is nan"),
         ("cnn", {"flip": "maybe"}, "flip is 'maybe'; valid: auto, true or false"),
         ("cnn", {"model": ""}, "model is empty; its default is lenet5"),
-        ("cnn", {"data_dir": "a\nb"}, "data_dir has characters that are not seen"),
-        ("cnn", {"data_dir": "a\0b"}, "data_dir has characters that are not seen"),
+        ("cnn", {"data_dir": "a\nb"}, "data_dir has invisible characters"),
+        ("cnn", {"data_dir": "a\0b"}, "data_dir has invisible characters"),
         ("cnn", {"data_dir": "x" * 2000}, "data_dir has 2,000 characters"),
         ("cnn", {"config": "x"}, "'config' is no parameter of cnn"),
         ("seq2seq", {"min_length": "30"}, r"min_length is 30; valid: max_length \(20\) at most"),

@@ -65,7 +65,7 @@ def _draw_session(task: str, reuse: Callable[[Asked], None]) -> None:
             f"or {MAX_BYTES / 1e6:.0f} MB of all tasks together."
         )
     if not answers:
-        st.info("Nothing was asked of this task in this session yet.", icon=":material/history:")
+        st.info("Nothing has been asked in this session yet.", icon=":material/history:")
         return
     with st.container(horizontal=True):
         _downloads(answers, task, "session")
@@ -77,14 +77,14 @@ def _draw_session(task: str, reuse: Callable[[Asked], None]) -> None:
 
 
 def _draw_mlflow(task: str, reuse: Callable[[Asked], None]) -> None:
-    st.caption(f"The {FROM_MLFLOW} newest answers that were logged here by anyone, also in earlier sessions.")
+    st.caption(f"The {FROM_MLFLOW} newest logged answers, of all users and sessions.")
     answers = [from_mlflow(one) for one in _recent(task)]
     with st.container(horizontal=True):
         st.button("Refresh", icon=":material/refresh:", key="history-refresh", on_click=_forget_read)
         if answers:
             _downloads(answers, task, "mlflow")
     if not answers:
-        st.info("MLflow has no answers of this task yet.", icon=":material/history:")
+        st.info("No answers of this task are logged in MLflow yet.", icon=":material/history:")
     for one in _page_of(answers, "mlflow"):
         _draw_entry(one, lambda one=one: _whole(one), reuse, "mlflow")
 

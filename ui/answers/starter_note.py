@@ -17,7 +17,9 @@ def draw_starter_note(version: RegisteredVersion) -> None:
     if good_for:
         st.caption(escaped(f"Good for: {good_for}."))
     if version.tags.get("chat_template") == "none":
-        st.caption("This model has no chat template: it continues the messages as plain text, and may write on and on.")
+        st.caption(
+            "This model has no chat template: it continues the messages as plain text, and may not stop by itself."
+        )
     if version.tags.get("starter") != "true" or offers is None:
         return
     better, button = offers.default, f"starter-get-{version.task}"
@@ -36,7 +38,8 @@ def draw_starter_note(version: RegisteredVersion) -> None:
             type="tertiary",
             disabled=at_work,
             help=escaped(
-                f"Registers {better.model_id} ({better.size()}). It needs a network. {champion_rule(version.task)}"
+                f"Registers {better.model_id} ({better.size()}). It needs an internet connection. "
+                f"{champion_rule(version.task)}"
             ),
         )
     draw_note(note)

@@ -108,7 +108,7 @@ def _draw_last(message: Message, asker: Asker) -> None:
         type="tertiary",
         on_click=asker.again,
         args=(parent,),
-        help="With the next seed, and some temperature; the other replies stay.",
+        help="Uses the next seed and a temperature above 0; the other replies are kept.",
     )
     cut = message.facts.get("finish_reason") == "length" or message.facts.get("stopped")
     if message.role == "assistant" and cut and message.content.strip():

@@ -98,7 +98,7 @@ def docx_parts(content: bytes) -> Iterator[str]:
     PartFactory.part_type_for[MACROS] = DocumentPart  # whose text is read, and nothing run
     part = Package.open(io.BytesIO(content)).main_document_part
     if not isinstance(part, DocumentPart):
-        raise NoTextError("is no Word document; valid: TXT, MD, PDF or DOCX")
+        raise NoTextError("is not a Word document; valid: TXT, MD, PDF or DOCX")
     for block in part.document.iter_inner_content():
         if isinstance(block, Table):
             for row in block.rows:

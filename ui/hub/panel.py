@@ -44,7 +44,7 @@ def draw_hub(versions: Sequence[RegisteredVersion]) -> None:
             _draw_found(found, versions)
         else:
             st.info(
-                "Search for words in the names of models, or for nothing: then the most popular.",
+                "Search by words in model names; leave it empty for the most popular.",
                 icon=":material/search:",
             )
     with right:

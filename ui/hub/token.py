@@ -28,7 +28,7 @@ def draw_token() -> None:
             st.text_input("Token", type="password", key=FIELD, max_chars=LONGEST, autocomplete="off")
             st.form_submit_button("Use token", key="hub-token-use", on_click=_keep, icon=":material/key:")
         if st.session_state.pop(REFUSED, False):
-            st.error("That is no token; valid: one of huggingface.co/settings/tokens", icon=":material/error:")
+            st.error("That is not a token; valid: one of huggingface.co/settings/tokens", icon=":material/error:")
         st.caption("It is kept in memory only. `hf auth login` in a terminal, or HF_TOKEN, keeps one for good.")
 
 

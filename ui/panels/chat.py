@@ -55,7 +55,7 @@ def remarks(result: Row) -> list[str]:
     if not result.get("system_seen", True):
         lines.append("This model's chat template has no place for a system prompt: the model did not see yours.")
     if result.get("finish_reason") == "length":
-        lines.append("It ended at the length limit: raise max new tokens to hear more.")
+        lines.append("It reached the length limit; raise Max new tokens for a longer reply.")
     return lines
 
 

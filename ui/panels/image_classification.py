@@ -21,7 +21,7 @@ class ImageClassificationPanel(Panel):
     """A picture in, classes out."""
 
     about = (
-        "Tells what a picture shows, among the classes that the network was trained on. It sees 32 x 32 pixels. "
+        "Classifies a picture among the classes that the network was trained on. It sees 32 x 32 pixels. "
         "To draw a digit, or to compare networks, use the page Draw and classify."
     )
 

@@ -104,7 +104,7 @@ class ImageGenerationPanel(Panel):
                 icon=":material/content_cut:",
             )
         if result.get("flagged"):
-            st.warning("The model's safety checker found the picture bad and blackened it.", icon=":material/block:")
+            st.warning("The model's safety checker blocked this picture and made it black.", icon=":material/block:")
         with st.container(horizontal=True):
             st.download_button(
                 "Download PNG",

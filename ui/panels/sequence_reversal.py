@@ -35,7 +35,7 @@ class SequenceReversalPanel(Panel):
             key=f"{key}-sequence",
             placeholder="3 1 4 1 5",
             max_chars=2_000,
-            help="Whole numbers with blanks or commas between them.",
+            help="Whole numbers, separated by spaces or commas.",
             persist_state="session",
         )
         return {"sequence": numbers(typed or "")}

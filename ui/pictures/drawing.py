@@ -20,7 +20,7 @@ INK = 0.1  # of the brightest pixel: fainter ones are blur at the edge of a stro
 FRAMES = {
     "mnist": "scaled into a box of 20 x 20 pixels and placed in 28 x 28 by its center of mass, as in MNIST",
     "digits": "scaled to the full height and reduced to 8 x 8 pixels, as in the digits of scikit-learn",
-    "fashion_mnist": "scaled and centerd in 28 x 28 pixels, as in Fashion-MNIST",
+    "fashion_mnist": "scaled and centered in 28 x 28 pixels, as in Fashion-MNIST",
 }
 AS_IT_IS = "as it is"
 
@@ -69,7 +69,7 @@ def digits_frame(digit: Pixels) -> Pixels:
 
 
 def fashion_frame(digit: Pixels) -> Pixels:
-    """28 x 28: the longer side scaled to 28, the other one centerd (Xiao et al., "Fashion-MNIST", 2017, section 2)."""
+    """28 x 28: the longer side scaled to 28, the other one centered (Xiao et al., "Fashion-MNIST", 2017, section 2)."""
     small = fitted(digit, MNIST_SIDE)
     height, width = small.shape
     return placed(small, MNIST_SIDE, MNIST_SIDE, (MNIST_SIDE - height) / 2, (MNIST_SIDE - width) / 2)

@@ -257,7 +257,7 @@ def cost(found: Sequence["Line"], against: str) -> "LayeredChart":
 
 
 def accuracy_by_length(rows: Sequence[Mapping[str, Any]]) -> "LayeredChart":
-    """Share of sequences reversed without a mistake against their length; dashed rules at the trained lengths.
+    """Fraction of sequences reversed without a mistake against their length; dashed rules at the trained lengths.
 
     Args:
         rows: `model`, `length`, `accuracy`, and `trained`, the longest length in training or None.

@@ -201,7 +201,7 @@ def draw_lengths(chosen: Sequence[RegisteredVersion], known: Mapping[str, Traine
         charts.accuracy_by_length(rows),
         width="stretch",
         key="attention-lengths",
-        alt="Share of sequences reversed without a mistake, by length and model",
+        alt="Fraction of sequences reversed without a mistake, by length and model",
     )
     st.caption(
         "Fresh sequences of one length each, none of which was trained on. The dashed line is the longest length in "

@@ -138,13 +138,13 @@ def draw_catalogue(versions: Sequence[RegisteredVersion]) -> None:
     """The models of the catalogue by task, each with a button; and a field for any other model."""
     st.write(
         "Registering fetches the weights, asks the model one question, and measures it on a small sample. "
-        "It needs a network, unless the model is a folder of this machine or was fetched before."
+        "It needs an internet connection, unless the model is a local folder or was fetched before."
     )
     package = st.toggle(
         "Copy the weights into the registry",
         key="models-package",
         persist_state="session",
-        help="Then it can be served without a network; it takes as much room on the disk again.",
+        help="Then it can be served offline; the weights take their disk space twice.",
     )
     task = st.selectbox(
         "Task to register for", PRETRAINED_TASKS, format_func=task_title, key="models-task", persist_state="session"

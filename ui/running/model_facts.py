@@ -125,12 +125,12 @@ def registered_as(offer: CatalogModel, task: str, versions: Iterable[RegisteredV
 
 def wrong_with(model: str) -> str:
     """What is wrong with a Hub id or a folder that a person typed, in words; empty if it can be tried."""
-    valid = "the id of a model on the Hugging Face Hub (owner/name), or a folder or .gguf file of this machine"
+    valid = "the id of a model on the Hugging Face Hub (owner/name), or a local folder or .gguf file"
     given = model.strip()
     if not given:
         return f"Model is empty; valid: {valid}"
     if not given.isprintable():
-        return f"Model has characters that are not seen; valid: {valid}"
+        return f"Model has invisible characters; valid: {valid}"
     try:
         path = Path(given).expanduser()
         hub_id = parse(given) is not None and len(given) <= LONGEST_ID

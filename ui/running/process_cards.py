@@ -191,7 +191,7 @@ def _draw_buttons(process: Process, run: LiveRun | None, note: str) -> None:
                 disabled=process.stopping,
                 on_click=_try,
                 args=(stop, process.id, note),
-                help="It is asked to end; a training can be resumed later.",
+                help="It is stopping; a training can be resumed later.",
             )
         else:
             if process.entry in RESUMABLE and process.state != FINISHED:
@@ -249,7 +249,7 @@ def _resume(process: Process, note: str) -> None:
         st.session_state[note] = (False, str(error))
         return
     if run is None:
-        st.session_state[note] = (False, f"{process.title} ended before it had made a run: start it anew")
+        st.session_state[note] = (False, f"{process.title} ended before its run began: start it again")
     else:
         launch(process.entry, {"resume": run.run_id}, note)
 

@@ -90,7 +90,7 @@ def start(entry: str, values: Mapping[str, str], private: Mapping[str, str] | No
     if wrong:
         raise ConfigError(next(iter(wrong.values())))
     if sum(process.active for process in processes()) >= MOST_ACTIVE:
-        raise ProcessError(f"{MOST_ACTIVE} programs work or wait already; stop one, or wait for one to end")
+        raise ProcessError(f"{MOST_ACTIVE} programs are running or queued already; stop one, or wait for one to end")
     given = changed(chosen, values)
     identifier = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
     folder = home() / identifier

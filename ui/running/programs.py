@@ -106,7 +106,7 @@ def value_of(program: Program, name: str, text: str) -> Any:
     if len(text) > MOST_CHARACTERS:
         raise ConfigError(f"{name} has {len(text):,} characters; valid: {MOST_CHARACTERS:,} at most")
     if not text.isprintable():
-        raise ConfigError(f"{name} has characters that are not seen (a line break, say); valid: one line of text")
+        raise ConfigError(f"{name} has invisible characters (such as a line break); valid: one line of text")
     if not text and spec["default"] is not None:
         raise ConfigError(f"{name} is empty; its default is {typed(spec['default'])}")
     return getattr(program.configuration(**{name: from_text(spec, text or AUTO)}), name)

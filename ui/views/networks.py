@@ -31,7 +31,7 @@ else:
             trained_page.draw_trained(found)
     else:
         st.info(
-            "No network is registered yet. Train one, and it is here: it takes half a minute.",
+            "No network is registered yet. Training one takes half a minute.",
             icon=":material/inventory_2:",
         )
         st.page_link("views/runs.py", label="Start a training", icon=":material/play_circle:")

@@ -47,7 +47,7 @@ with left:
     )
     draw_note(NOTE)
     if sum(process.active for process in processes()) >= PLACES:
-        st.caption(f"{PLACES} programs work at once; the next one waits its turn.")
+        st.caption(f"{PLACES} programs run at once; more are queued.")
     if not wrong:
         st.caption("The same on the command line:")
         st.code(command_line(chosen, values), language=None, wrap_lines=True)
