@@ -13,7 +13,7 @@ from experiments.reports.page import Section, Table, render
 from experiments.reports.tables import to_csv, to_text
 from experiments.speed.throughput import LoopVariant, Throughput
 from experiments.speed.time_to_accuracy import TargetRun
-from experiments.training.autotune import Setting
+from experiments.training.speed_trial import Setting
 
 CURVE_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_f1", "learning_rate")
 # What of the numbers is shown, and under which titles.

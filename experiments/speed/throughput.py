@@ -24,6 +24,7 @@ from experiments.data.images import ImageData
 from experiments.speed.reference_loop import PictureDataset, reference_loader, reference_loop
 from experiments.training import autotune, devices
 from experiments.training.loop import fit
+from experiments.training.speed_trial import Setting
 from experiments.training.state import StepResult, make_state
 
 WARM_UP_BATCHES, MIN_BATCHES = 3, 3
@@ -76,7 +77,7 @@ def variants(recipe: CnnConfig, device: str) -> list[LoopVariant]:
     return plain + [variant_of(setting) for setting in autotune.settings(recipe.replace(device=device))]
 
 
-def variant_of(setting: autotune.Setting) -> LoopVariant:
+def variant_of(setting: Setting) -> LoopVariant:
     """Our loop with a setting."""
     threads = None if setting.threads == torch.get_num_threads() else setting.threads
     return LoopVariant("ours", setting.precision, setting.memory_format, threads=threads)

@@ -21,6 +21,7 @@ from experiments.training.family import Config, Family, Prepared, Result, Traini
 from experiments.training.loop import fit
 from experiments.training.micro_batch import by_items
 from experiments.training.progress import Progress
+from experiments.training.speed_trial import Setting
 from experiments.training.state import Metrics, evaluated_weights
 
 
@@ -136,7 +137,7 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     if not data.verified:
         print(f"warning: {data.origin} is not known to be the official data; data_verified=false", file=sys.stderr)
     print(training.summary())
-    setting = autotune.Setting(config.precision, config.memory_format, config.threads)
+    setting = Setting(config.precision, config.memory_format, config.threads)
     why = f" ({training.speed_trial})" if training.speed_trial else ""
     print(f"{config.device}, {setting}{why}; run {tracker.run_id}")
 

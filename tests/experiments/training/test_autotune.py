@@ -12,9 +12,9 @@ from experiments.cnn.report import CNN
 from experiments.cnn.setup import CnnTraining
 from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig
 from experiments.seq2seq.report import SEQ2SEQ
-from experiments.training import autotune, devices, trial_cache
-from experiments.training.autotune import Setting, Trial
+from experiments.training import autotune, devices, speed_trial, trial_cache
 from experiments.training.resume import resumed_config
+from experiments.training.speed_trial import Setting, Trial
 from experiments.training.state import StepResult
 
 
@@ -25,9 +25,9 @@ def threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     monkeypatch.setenv("PROJECT_DL_SPEED_TRIAL", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(autotune, "_chosen", {})
-    monkeypatch.setattr(autotune, "MOST_SECONDS", 0.5)
-    monkeypatch.setattr(autotune, "FRACTION", 100.0)
-    monkeypatch.setattr(autotune, "MOST_PREEMPTIONS", 1e9)
+    monkeypatch.setattr(speed_trial, "MOST_SECONDS", 0.5)
+    monkeypatch.setattr(speed_trial, "FRACTION", 100.0)
+    monkeypatch.setattr(speed_trial, "MOST_PREEMPTIONS", 1e9)
     monkeypatch.setattr(devices, "ALL_THREADS", 2)
     monkeypatch.setattr(devices, "precisions", lambda _: ["fp32", "bf16"])
     put_in_force: list[int] = []
@@ -48,7 +48,7 @@ def steps_take(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[Settin
         return seconds[setting.precision] + (setting.threads == 1) + (setting.memory_format == "contiguous")
 
     monkeypatch.setattr(Trial, "_step", step)
-    monkeypatch.setattr(autotune, "MOST_SECONDS", 60.0)
+    monkeypatch.setattr(speed_trial, "MOST_SECONDS", 60.0)
     return ran
 
 
@@ -73,11 +73,11 @@ def test_another_setting_must_be_ten_percent_faster(
     config, choice = autotune.settle(CNN, decided())
     assert (config.precision, config.memory_format, config.threads) == (taken, "channels_last", 2)
     assert "fp32 channels_last 2 threads" in str(choice) and threads[-1] == 2
-    assert ran.count(Setting("fp32", "contiguous", 2)) <= autotune.ROUNDS  # hopeless: dropped after its first turn
+    assert ran.count(Setting("fp32", "contiguous", 2)) <= speed_trial.ROUNDS  # hopeless: dropped after its first turn
 
 
 def test_while_others_disturb_the_default_stays_and_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autotune, "MOST_PREEMPTIONS", -1)
+    monkeypatch.setattr(speed_trial, "MOST_PREEMPTIONS", -1)
     steps_take(monkeypatch, fp32=0.010, bf16=0.008)
     config, choice = autotune.settle(CNN, decided())
     assert config.precision == "fp32" and "others were at work" in str(choice)
@@ -160,7 +160,7 @@ def test_a_trial_that_runs_out_of_memory_uses_smaller_batches(monkeypatch: pytes
 
     monkeypatch.setattr(CnnTraining, "step", limited)
     _, choice = autotune.settle(CNN, decided())
-    assert sizes[0] == autotune.SMALLEST_PART and sizes[-1] == 2 and len(choice.speeds) > 1
+    assert sizes[0] == speed_trial.SMALLEST_PART and sizes[-1] == 2 and len(choice.speeds) > 1
 
 
 def test_without_memory_for_a_single_image_the_training_itself_may_try(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_without_memory_for_a_single_image_the_training_itself_may_try(monkeypat
 
 
 def test_a_training_shorter_than_its_trial_takes_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autotune, "FRACTION", 1e-9)
+    monkeypatch.setattr(speed_trial, "FRACTION", 1e-9)
     config, choice = autotune.settle(CNN, decided())
     assert config.precision == "fp32" and str(choice) == "the default, as there was no time for a trial"
     assert not list(trial_cache.cache_folder().glob("*"))
