@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from experiments.evaluation.report import EvaluationResult
 
 
-def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult:
-    """Compare as the command line says; see `experiments.config.CompareConfig` for the parameters."""
+def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult | None:
+    """Compare as the command line says; see `experiments.config.CompareConfig` for the parameters.
+
+    The result is None if another worker on the same grid writes the report.
+    """
     config, _ = cli.parse(CompareConfig, argv)
     check_kind(config)
     # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
@@ -27,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult:
         from experiments.comparison.run import compare
 
         result = compare(config)
-    print(result.table())
+    if result is not None:
+        print(result.table())
     return result
 
 

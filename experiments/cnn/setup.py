@@ -68,8 +68,8 @@ class CnnTraining(Training):
 
 
 def decide(config: CnnConfig) -> CnnConfig:
-    """The configuration with every `auto` decided for this machine, and its thread count in force."""
-    return resolve(devices.settled(config))
+    """The configuration with every `auto` decided but those that `training.autotune` settles."""
+    return resolve(devices.placed(config))
 
 
 def build_for(model: str, data: ImageData) -> nn.Module:
@@ -113,5 +113,5 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
     torch.manual_seed(config.seed)
     network = build_for(config.model, data)
     state = starting_state(config, accelerator, network, len(batches))
-    environment = devices.environment(config.device, config.precision, accelerator.num_processes)
+    environment = devices.environment(config, accelerator.num_processes)
     return CnnTraining(config, batches, state, environment, data, normalize)

@@ -12,7 +12,7 @@ import torch
 
 from experiments.comparison.kind import Cell, Kind, Shape, kind_of
 from experiments.config import CompareConfig, ConfigError, TrainConfig, dataset_name, names_in, training_config
-from experiments.training import devices
+from experiments.training import autotune, devices
 from experiments.training.family import Training
 from experiments.training.resume import CAME_LATER, deciding
 
@@ -41,7 +41,7 @@ class Grid:
         return f"{names} on {' and '.join(self.data)}, {seeds} seed{'s' if seeds > 1 else ''}"
 
     def cell_config(self, cell: Cell) -> Any:
-        """The training that a cell stands for, with every `auto` decided."""
+        """The training that a cell stands for, as `family.decide` gives it."""
         paths = {dataset_name(dataset): dataset for dataset in self.config.datasets.split(",")}
         return self.kind.family.decide(training_config(self.config, cell.model, paths[cell.dataset], cell.seed))
 
@@ -101,7 +101,8 @@ def estimate(grid: Grid, cells: Iterable[Cell]) -> dict[Cell, float]:
     for cell in cells:
         config, key = grid.cell_config(cell), (cell.model, cell.dataset)
         if key not in speeds:
-            speeds[key] = seconds_per_example(grid.prepare(config))
+            settled, _ = autotune.settle(grid.kind.family, config)
+            speeds[key] = seconds_per_example(grid.prepare(settled))
         data = grid.data[cell.dataset]
         examples = data.train + EVALUATION_SHARE * data.val
         estimates[cell] = config.epochs * (examples * speeds[key] + SECONDS_PER_EPOCH) + SECONDS_PER_CELL

@@ -3,21 +3,32 @@
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from filelock import BaseFileLock
 from tqdm import tqdm
 
 from experiments.comparison.grid import Clock, Grid, differences, estimate, make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult, report
 from experiments.config import CompareConfig, ConfigError, TrainingError
+from experiments.data.images import kept_in_memory
 from experiments.reports.text import format_duration
 from experiments.tracking.run import Tracker, abandon_run, git_commit, tracked_run
-from experiments.tracking.store import CONFIG_FILE, named_run, opened_store, patient, refuse_cut_off, stored_config
+from experiments.tracking.store import (
+    CONFIG_FILE,
+    named_run,
+    opened_store,
+    patient,
+    refuse_cut_off,
+    store_folder,
+    stored_config,
+)
 from experiments.training import devices, resume
 from experiments.training.many import one_of_many, train_one_of_many
+from experiments.tuning.grid import CellQueue, shared_grid
+from experiments.tuning.storage import study_lock
 from tasks.runs import nested_runs, open_store, tagged_runs
 
 EXPERIMENT = "compare"
@@ -25,33 +36,77 @@ LONGEST_UNCONFIRMED = 12 * 3600
 FINISHED = "FINISHED"
 
 
-def compare(config: CompareConfig) -> CompareResult:
+def compare(config: CompareConfig) -> CompareResult | None:
     """Train the cells of a grid that no run has finished yet, and log a report to the parent run.
 
-    Raises UserError before anything is trained if the configuration cannot work, TrainingError if every cell fails.
+    The same command at the same time joins in: workers share the cells, and the result is None for those that do not
+    write the report. Raises UserError before anything is trained if the configuration cannot work, TrainingError if
+    every cell fails.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("compare runs in one process; valid: without torchrun")
-    grid = make_grid(config)
-    opened_store()
-    # A parent to resume is claimed before it is touched: it may be in the hands of another process.
-    with patient(), ExitStack() as claimed, ExitStack() as stack:  # the claim is given back after the run has its end
-        parent = _named_parent(grid) if config.resume != "none" else _unfinished_parent(grid, claimed)
-        if parent is not None and config.resume != "none":
+        raise ConfigError("compare runs in one process; start the same command several times instead of torchrun")
+    with kept_in_memory():
+        grid = make_grid(config)
+        opened_store()
+        with patient(), shared_grid(config.storage, grid.digest(), store_folder()) as (url, storage):
+            # Two workers that begin at once are to begin one comparison.
+            with ExitStack() as beginning, ExitStack() as claimed:
+                beginning.enter_context(study_lock(url, f"compare-{grid.digest()[:16]}"))
+                parent = _named_parent(grid) if config.resume != "none" else _unfinished_parent(grid)
+                if parent is None:
+                    return _lead(grid, None, lambda run_id: CellQueue(url, storage, run_id), beginning)
+                queue = CellQueue(url, storage, parent)
+                if claimed.enter_context(queue.ownership()):
+                    return _lead(grid, parent, lambda _: queue, beginning)
+            print(f"joining the comparison {parent}", flush=True)
+            _help(grid, parent, queue)
+            with queue.ownership() as mine:  # who led it may have died
+                if mine and not _is_complete(named_run(parent)):
+                    return _lead(grid, parent, lambda _: queue, ExitStack())
+            print(f"another worker writes the report; see run {parent}")
+            return None
+
+
+def _lead(grid: Grid, parent: str | None, queue_of: Callable[[str], CellQueue], beginning: ExitStack) -> CompareResult:
+    """Begin or resume a comparison, train what no other worker does, and report when all is done.
+
+    `beginning` is closed when others can find it.
+    """
+    with ExitStack() as claimed, ExitStack() as stack:  # the claim is given back after the run has its end
+        if parent is not None:
             claimed.enter_context(resume.claim(parent))
-        finished = _finished(parent)
-        missing = [cell for cell in grid.cells if cell not in finished]
+            print(f"resuming the unfinished comparison {parent}")
+        missing = _missing(grid, parent)
         clock = _clock(grid, missing)
         tracker = stack.enter_context(tracked_run(EXPERIMENT, parent or "none"))
+        queue = queue_of(tracker.run_id)
         if parent is None:
             claimed.enter_context(resume.claim(tracker.run_id))
+            claimed.enter_context(queue.ownership())
         _start(grid, tracker)
-        failures = _train_all(grid, missing, tracker, clock)
+        queue.offer([str(cell) for cell in missing])
+        beginning.close()
+        crew = Crew(grid, tracker.run_id, clock)
+        queue.work(crew.train)
+        while not queue.others_are_done():
+            queue.work(crew.train)
+        _abandon_unbegun(tracker.run_id)
         finished = _finished(tracker.run_id)
-        failures = {cell: failures.get(cell, "no finished run") for cell in grid.cells if cell not in finished}
+        failures = {cell: crew.failures.get(cell, "no finished run") for cell in grid.cells if cell not in finished}
         if not finished:
             raise TrainingError(f"every training failed ({len(failures)}); the first: {next(iter(failures.values()))}")
         return report(grid, tracker, finished, failures)
+
+
+def _help(grid: Grid, parent: str, queue: CellQueue) -> None:
+    """Train cells of a comparison that another worker leads."""
+    clock = _clock(grid, _missing(grid, parent))
+    queue.work(Crew(grid, parent, clock).train)
+
+
+def _missing(grid: Grid, parent: str | None) -> list[Cell]:
+    finished = _finished(parent)
+    return [cell for cell in grid.cells if cell not in finished]
 
 
 def _named_parent(grid: Grid) -> str:
@@ -72,19 +127,10 @@ def _named_parent(grid: Grid) -> str:
     return run_id
 
 
-def _unfinished_parent(grid: Grid, stack: ExitStack) -> str | None:
-    """The newest unfinished comparison of the same grid that no process is working on, claimed; None without one."""
-    for run in tagged_runs(open_store(), "grid", grid.digest()):
-        if _is_complete(run):
-            continue
-        try:
-            lock: BaseFileLock = resume.claim(run.info.run_id)
-        except ConfigError:  # in use
-            continue
-        stack.enter_context(lock)
-        print(f"resuming the unfinished comparison {run.info.run_id}")
-        return run.info.run_id
-    return None
+def _unfinished_parent(grid: Grid) -> str | None:
+    """The newest unfinished comparison of the same grid; None without one."""
+    runs = tagged_runs(open_store(), "grid", grid.digest())
+    return next((run.info.run_id for run in runs if not _is_complete(run)), None)
 
 
 def _is_complete(run: Any) -> bool:
@@ -135,35 +181,63 @@ def _start(grid: Grid, tracker: Tracker) -> None:
     print(f"{name}; parent run {tracker.run_id}")
 
 
-def _train_all(grid: Grid, missing: list[Cell], tracker: Tracker, clock: Clock) -> dict[Cell, str]:
-    """Train every missing cell; returns what failed, and why."""
-    leftovers = [run for run in nested_runs(open_store(), tracker.run_id) if run.info.status != FINISHED]
-    failures: dict[Cell, str] = {}
-    total, width = len(grid.cells), len(str(len(grid.cells)))
-    with tqdm(
-        total=total, initial=total - len(missing), desc="compare", unit="run", disable=not sys.stderr.isatty()
-    ) as bar:
-        for number, cell in enumerate(missing, start=total - len(missing) + 1):
-            started = time.perf_counter()
-            bar.set_description(str(cell))
-            cut_off = [run.info.run_id for run in leftovers if _cell_of(run) == cell]
+def _leftovers(parent: str, cell: Cell | None) -> list[str]:
+    """The runs of a cell that are not finished; of those cut off before they said which, for None."""
+    runs = nested_runs(open_store(), parent)
+    return [run.info.run_id for run in runs if run.info.status != FINISHED and _cell_of(run) == cell]
+
+
+def _abandon_unbegun(parent: str) -> None:
+    for run_id in _leftovers(parent, None):
+        abandon_run(run_id, "cut off before it had begun; the comparison went on without it")
+
+
+class Crew:
+    """Trains cells of a comparison in this process, and says how far all of it is.
+
+    Attributes:
+        failures: what failed here, and why.
+    """
+
+    def __init__(self, grid: Grid, parent: str, clock: Clock) -> None:
+        self.grid, self.parent, self.clock = grid, parent, clock
+        self.failures: dict[Cell, str] = {}
+
+    def train(self, name: str) -> bool:
+        """Train a cell by its name; returns whether it is finished. Why it is not is noted and said."""
+        cell = next(cell for cell in self.grid.cells if str(cell) == name)
+        finished = _finished(self.parent)
+        if cell in finished:
+            return True
+        started, total = time.perf_counter(), len(self.grid.cells)
+        done = len(finished) + len(self.failures)
+        with tqdm(
+            total=total, initial=done, desc=name, unit="run", disable=not sys.stderr.isatty(), leave=False
+        ) as bar:
             try:
                 with one_of_many(bar.set_postfix_str):
-                    config = grid.cell_config(cell)
-                    result = train_one_of_many(grid.kind.family, config, tracker.run_id, cut_off, str(cell))
+                    config, cut_off = self._config(cell, finished), _leftovers(self.parent, cell)
+                    result = train_one_of_many(self.grid.kind.family, config, self.parent, cut_off, name)
                 seconds = time.perf_counter() - started
-                clock.done(cell, seconds)
-                metric = grid.kind.metric
+                self.clock.done(cell, seconds)
+                metric = self.grid.kind.metric
                 outcome = f"test {metric.replace('_', ' ')} {result.metrics[f'test_{metric}']:.4f}, {seconds:.1f} s"
             except Exception as error:  # whatever a cell dies of (memory, a disk, a bug), the others are run
-                failures[cell] = " ".join(f"{error or type(error).__name__}".split())[:300]
-                clock.done(cell, None)
-                outcome = f"FAILED: {failures[cell]}"
-            left = f"; about {format_duration(clock.left)} left" if clock.waiting else ""
-            tqdm.write(f"{number:{width}}/{total}  {cell}: {outcome}{left}", file=sys.stdout)
-            sys.stdout.flush()
-            bar.update()
-    for run in leftovers:
-        if _cell_of(run) is None:
-            abandon_run(run.info.run_id, "cut off before it had begun; the comparison went on without it")
-    return failures
+                self.failures[cell] = " ".join(f"{error or type(error).__name__}".split())[:300]
+                self.clock.done(cell, None)
+                outcome = f"FAILED: {self.failures[cell]}"
+        left = f"; about {format_duration(self.clock.left)} left" if self.clock.waiting else ""
+        print(f"{done + 1:{len(str(total))}}/{total}  {name}: {outcome}{left}", flush=True)
+        return cell not in self.failures
+
+    def _config(self, cell: Cell, finished: Mapping[Cell, Any]) -> Any:
+        """The training of a cell, in the precision and format that its other seeds were trained in."""
+        config = self.grid.cell_config(cell)
+        here = devices.describe(config.device)["hardware"]
+        for other, run in finished.items():
+            known, alike = run.data.params, (other.model, other.dataset) == (cell.model, cell.dataset)
+            if config.precision == "auto" and alike and known.get("device") == config.device:
+                threads = int(known["threads"]) if run.data.tags.get("hardware") == here else config.threads
+                form = known.get("memory_format", "channels_last")
+                return config.replace(precision=known["precision"], memory_format=form, threads=threads)
+        return config

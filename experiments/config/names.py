@@ -16,6 +16,7 @@ IMAGE_DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
 IMAGE_SIZE = 32  # of those
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "one_cycle", "constant")
 COMPARE_KINDS = ("cnn", "seq2seq", "task")

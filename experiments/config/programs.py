@@ -57,8 +57,13 @@ class CompareConfig(Config):
     image_size: int = image_size_option()
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train, or where the models of a task answer", choices=DEVICES)
-    precision: str = option("auto", "compute precision; auto = bf16 where the hardware has it", choices=PRECISIONS)
-    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
+    precision: str = option("auto", "compute precision; auto = the fastest in a short trial", choices=PRECISIONS)
+    threads: int = option(0, "CPU threads; 0 = all, or one where that is faster in a short trial", ge=0, le=1024)
+    storage: str = option(
+        "auto",
+        "where workers that share a grid agree who trains what, as of tune; auto = an SQLite file under studies/, "
+        "beside the tracking store",
+    )
     confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
     resume: str = option("none", "id of the comparison to resume; an unfinished one of the same grid is found")
     register: bool = option(True, "register the trained models, and make the best by validation champion")
@@ -67,7 +72,8 @@ class CompareConfig(Config):
 # Fields of CompareConfig that mean something for these kinds only.
 _EVALUATION_FIELDS = ("task", "settings", "columns")
 _TRAINING_FIELDS = (
-    *("seeds", "epochs", "train_size", "image_size", "data_dir", "precision", "confirm", "resume", "register"),
+    *("seeds", "epochs", "train_size", "image_size", "data_dir", "precision", "storage", "confirm", "resume"),
+    "register",
 )
 
 
@@ -133,8 +139,8 @@ class TuneConfig(Config):
     )
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train", choices=DEVICES)
-    precision: str = option("auto", "compute precision; auto = bf16 where the hardware has it", choices=PRECISIONS)
-    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
+    precision: str = option("auto", "compute precision; auto = the fastest in a short trial", choices=PRECISIONS)
+    threads: int = option(0, "CPU threads; 0 = all, or one where that is faster in a short trial", ge=0, le=1024)
     register: bool = option(
         True, "register what is trained anew; champion becomes the best of it if the mean validation result is better"
     )

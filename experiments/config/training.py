@@ -12,6 +12,7 @@ from experiments.config.names import (
     FINETUNED_TASKS,
     IMAGE_DATASETS,
     IMAGE_SIZE,
+    MEMORY_FORMATS,
     OPTIMIZERS,
     POSITIONS,
     PRECISIONS,
@@ -52,8 +53,11 @@ class TrainConfig(Config):
     grad_clip: float = option(None, "maximum gradient norm; 0 = no clipping", ge=0)
     ema_decay: float = option(None, "moving average of weights, for evaluation; 0 = off", ge=0, lt=1)
     device: str = option("auto", "where to train", choices=DEVICES)
-    precision: str = option("auto", "compute precision; auto = bf16 where the hardware has it", choices=PRECISIONS)
-    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
+    precision: str = option("auto", "compute precision; auto = the fastest in a short trial", choices=PRECISIONS)
+    memory_format: str = option(
+        "auto", "how images lie in memory; auto = the fastest in a short trial", choices=MEMORY_FORMATS
+    )
+    threads: int = option(0, "CPU threads; 0 = all, or one where that is faster in a short trial", ge=0, le=1024)
     resume: str = option("none", "id of an unfinished run to resume")
     register: bool = option(True, "register the trained model, and make it champion if it is the best by validation")
 

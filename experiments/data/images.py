@@ -4,7 +4,10 @@ Layout of every image tensor: `(n, channels, size, size)`, uint8, channels_last 
 the format that the networks are fastest in. Published data sets are 32 x 32.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +21,9 @@ from tasks.images import to_image_size
 
 MAPPED_BYTES = 2**28  # own data above this stay in their file
 STATISTICS_BYTES = 2**22  # that are looked at together
+MOST_KEPT = 2
+_keepers = 0
+_kept: "dict[Any, ImageData]" = {}
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,41 @@ def load_images(
 
     Raises DataError for missing or damaged files, ConfigError for sizes that the data set does not have.
     """
+    request = (name, data_dir, train_size, val_size, split_seed, image_size, str(device))
+    data = _kept.get(request) or _load(*request)
+    if _keepers:
+        _kept.pop(request, None)
+        _kept[request] = data
+        for oldest in list(_kept)[:-MOST_KEPT]:
+            del _kept[oldest]
+    return data
+
+
+@contextmanager
+def kept_in_memory() -> Iterator[None]:
+    """Within, data sets stay in memory, the latest MOST_KEPT of them: many trainings read the files once.
+
+    Not always on, as files may change between the trainings of a process that lives long.
+    """
+    global _keepers
+    _keepers += 1
+    try:
+        yield
+    finally:
+        _keepers -= 1
+        if not _keepers:
+            _kept.clear()
+
+
+def _load(
+    name: str,
+    data_dir: str,
+    train_size: int,
+    val_size: int | None,
+    split_seed: int,
+    image_size: int,
+    device: torch.device | str,
+) -> ImageData:
     if is_own(name):
         own = load_own(name, data_dir, image_size)
         train, val, test = split_own(own.parts, own.labels, own.classes, val_size, split_seed, own.origin)

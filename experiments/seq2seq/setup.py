@@ -109,11 +109,8 @@ def _longest(config: Seq2SeqConfig) -> int:
 
 
 def decide(config: Seq2SeqConfig) -> Seq2SeqConfig:
-    """The configuration with every `auto` decided for this machine, and its thread count in force."""
-    if config.precision == "auto" and devices.resolve_device(config.device) == "cpu":
-        # Tensors this small do not gain from bf16: what the recurrent layers and casts cost eats up what it saves.
-        config = config.replace(precision="fp32")
-    config = devices.settled(config)
+    """The configuration with every `auto` decided but those that `training.autotune` settles."""
+    config = devices.placed(config)
     if config.cell == "lstm" and (config.device, config.precision) == ("cpu", "bf16") and not devices.cpu_runs_bf16():
         raise ConfigError("precision is 'bf16', which this CPU has no LSTM for; valid here: auto, fp32")
     return resolve_seq2seq(config)
@@ -159,5 +156,5 @@ def prepare(config: Seq2SeqConfig, accelerator: Accelerator) -> Seq2SeqTraining:
     except ValueError as error:  # sizes that do not divide
         raise ConfigError(str(error)) from error
     state = starting_state(config, accelerator, network, len(batches))
-    environment = devices.environment(config.device, config.precision, accelerator.num_processes)
+    environment = devices.environment(config, accelerator.num_processes)
     return Seq2SeqTraining(config, batches, state, environment, data)

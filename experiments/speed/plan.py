@@ -11,7 +11,7 @@ import torch
 from experiments.cnn.recipes import resolve
 from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError, names_in
 from experiments.data.images import ImageData, load_images
-from experiments.speed.throughput import MIN_BATCHES, precisions, seconds_per_image, variants
+from experiments.speed.throughput import MIN_BATCHES, seconds_per_image, variants
 from experiments.speed.time_to_accuracy import target_config
 from experiments.training import devices
 
@@ -51,7 +51,7 @@ class Plan:
             (device, model, precision)
             for device in self.devices
             for model in self.models
-            for precision in (precisions(device) if chosen == "all" else [devices.resolve_precision(chosen, device)])
+            for precision in (devices.precisions(device) if chosen == "all" else [chosen])
         ]
 
 
@@ -107,11 +107,12 @@ def estimate(plan: Plan) -> Estimate:
     for device in plan.devices:
         data = plan.data_on(device)
         for model, recipe in plan.recipes.items():
-            for precision in precisions(device):
+            for precision in devices.precisions(device):
                 cost[device, model, precision] = seconds_per_image(recipe, data, device, precision)
+            cost[device, model, "auto"] = min(cost[device, model, name] for name in devices.precisions(device))
     throughput = 0.0
-    for device in plan.devices:
-        for model, variant, size in itertools.product(plan.models, variants(device), plan.sizes):
+    for device, model in itertools.product(plan.devices, plan.models):
+        for variant, size in itertools.product(variants(plan.recipes[model], device), plan.sizes):
             step = size * cost[device, model, variant.precision]
             warm_up = min(variant.warm_up * step, config.seconds + step)
             throughput += config.repeats * (warm_up + max(config.seconds, MIN_BATCHES * step))

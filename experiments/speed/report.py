@@ -11,8 +11,9 @@ import torch
 from experiments.config import BenchmarkConfig
 from experiments.reports.page import Section, Table, render
 from experiments.reports.tables import to_csv, to_text
-from experiments.speed.throughput import Throughput
+from experiments.speed.throughput import LoopVariant, Throughput
 from experiments.speed.time_to_accuracy import TargetRun
+from experiments.training.speed_trial import Setting
 
 CURVE_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_f1", "learning_rate")
 # What of the numbers is shown, and under which titles.
@@ -35,12 +36,13 @@ TARGET_COLUMNS = {
 
 @dataclass
 class BenchmarkResult:
-    """What was measured so far."""
+    """What was measured so far; `auto` is what trainings take by themselves, by device and model."""
 
     config: BenchmarkConfig
     run_id: str
     throughput: list[Throughput] = field(default_factory=list)
     targets: list[TargetRun] = field(default_factory=list)
+    auto: dict[tuple[str, str], LoopVariant] = field(default_factory=dict)
 
     def table(self) -> str:
         """The result for a terminal."""
@@ -48,7 +50,7 @@ class BenchmarkResult:
         if self.targets:
             first = self.targets[0]
             lines.insert(1, f"\ntraining to validation accuracy {first.target:g}, seed {first.seed}")
-        return "\n".join([*lines, "", *_notes(self.config)])
+        return "\n".join([*lines, "", *_notes(self.config), *auto_line(self)])
 
 
 def best_batch_sizes(measured: Iterable[Throughput]) -> list[Throughput]:
@@ -70,6 +72,25 @@ def ratios(one: Throughput, best: Sequence[Throughput]) -> tuple[float, float]:
     ]
     same_threads = next(other.median for other in plain if other.variant.workers == 0)
     return one.median / same_threads, one.median / max(other.median for other in plain)
+
+
+def auto_line(result: BenchmarkResult) -> list[str]:
+    """A line on what `auto` takes, and its speed over the best of our settings and over the plain loop; none without.
+
+    At the same batch size: the one at which `auto` is fastest.
+    """
+    said = []
+    for (device, model), variant in result.auto.items():
+        mine = [one for one in result.throughput if (one.device, one.model) == (device, model)]
+        taken = max((one for one in mine if one.variant == variant), key=lambda one: one.median, default=None)
+        if taken is not None:
+            equal = [one for one in mine if one.batch_size == taken.batch_size]
+            best = max(one.median for one in equal if one.variant.loop == "ours")
+            plain = next(one.median for one in equal if one.variant.workers == 0)
+            setting = Setting(variant.precision, variant.memory_format, variant.threads or torch.get_num_threads())
+            speed = f"{taken.median / best:.2f} of the best setting, {taken.median / plain:.2f} of the plain loop"
+            said.append(f"{model}, {device}: {setting}, {speed}")
+    return [f"auto takes: {'; '.join(said)}"] if said else []
 
 
 def shown(value: object) -> str:

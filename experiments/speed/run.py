@@ -6,17 +6,21 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
+
+from experiments.cnn.report import CNN
 from experiments.config import BenchmarkConfig, ConfigError
+from experiments.data.images import kept_in_memory
 from experiments.reports.tables import to_csv
 from experiments.reports.text import format_duration
 from experiments.speed import figures as plots
 from experiments.speed import report
 from experiments.speed.plan import Plan, estimate, make_plan
 from experiments.speed.report import BenchmarkResult
-from experiments.speed.throughput import Throughput, measure_model
-from experiments.speed.time_to_accuracy import TargetRun, train_to_target
+from experiments.speed.throughput import LoopVariant, Throughput, measure_model, variant_of
+from experiments.speed.time_to_accuracy import TargetRun, target_config, train_to_target
 from experiments.tracking.run import Tracker, git_commit, tracked_run
-from experiments.training import devices
+from experiments.training import autotune, devices
 
 EXPERIMENT = "benchmark"
 LONGEST_UNCONFIRMED = 12 * 3600
@@ -27,6 +31,11 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
 
     Raises UserError before a run is made for what cannot be measured, TrainingError after that.
     """
+    with kept_in_memory():
+        return _benchmark(config)
+
+
+def _benchmark(config: BenchmarkConfig) -> BenchmarkResult:
     plan = make_plan(config)
     _say_how_long(plan)
     with tracked_run(EXPERIMENT) as tracker:
@@ -39,6 +48,7 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
                 gc.collect()  # autocast's wrapping ties each network to itself, and they may be large
                 new = measure_model(recipe, data, device, plan.sizes, config.seconds, config.repeats)
                 result.throughput += new
+                result.auto[device, model] = _settled(config, model, device)
                 _log(plan, result, tracker, _speeds(new))
                 seconds = format_duration(time.perf_counter() - started)
                 print(f"{model}, {device}: {len(new)} settings measured, {seconds}", flush=True)
@@ -48,8 +58,18 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
             result.targets.append(run)
             _log(plan, result, tracker, _reached(run))
             seconds = format_duration(run.curve[-1].seconds) if run.curve else "no epoch"
-            print(f"{model}, {device}, {precision}: {run.outcome}, {seconds}", flush=True)
+            print(f"{model}, {device}, {run.precision}: {run.outcome}, {seconds}", flush=True)
         return result
+
+
+def _settled(config: BenchmarkConfig, model: str, device: str) -> LoopVariant:
+    """What a training of the model takes here by itself."""
+    threads = torch.get_num_threads()
+    try:
+        _, choice = autotune.settle(CNN, CNN.decide(target_config(config, model, device, "auto")))
+    finally:
+        torch.set_num_threads(threads)
+    return variant_of(choice.setting)
 
 
 def _say_how_long(plan: Plan) -> None:

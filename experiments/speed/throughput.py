@@ -22,8 +22,9 @@ from experiments.cnn.setup import build_for
 from experiments.config import CnnConfig
 from experiments.data.images import ImageData
 from experiments.speed.reference_loop import PictureDataset, reference_loader, reference_loop
-from experiments.training import devices
+from experiments.training import autotune, devices
 from experiments.training.loop import fit
+from experiments.training.speed_trial import Setting
 from experiments.training.state import StepResult, make_state
 
 WARM_UP_BATCHES, MIN_BATCHES = 3, 3
@@ -34,12 +35,13 @@ PROBE_SIZES, PROBE_SECONDS, SLOW_SECONDS = (8, 64), 0.05, 0.3
 
 
 class LoopVariant(NamedTuple):
-    """One way to train, whatever the batch size; `workers` is of the plain loop only."""
+    """One way to train, whatever the batch size; `workers` is of the plain loop only, `threads` None for all."""
 
     loop: str
     precision: str
     memory_format: str
     workers: int | None = None
+    threads: int | None = None
 
     @property
     def warm_up(self) -> int:
@@ -48,7 +50,8 @@ class LoopVariant(NamedTuple):
 
     def __str__(self) -> str:
         workers = "" if self.workers is None else f", {self.workers} worker{'' if self.workers == 1 else 's'}"
-        return f"{self.loop}, {self.precision}, {self.memory_format}{workers}"
+        threads = "" if self.threads is None else f", {self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"{self.loop}, {self.precision}, {self.memory_format}{workers}{threads}"
 
 
 @dataclass(frozen=True)
@@ -67,18 +70,17 @@ class Throughput:
         return statistics.median(self.speeds)
 
 
-def precisions(device: str) -> list[str]:
-    """The precisions that are measured on a device: fp32, and what its hardware is made for."""
-    has_bf16 = devices.resolve_precision("auto", device) == "bf16"
-    return ["fp32", *(["bf16"] if has_bf16 else []), *(["fp16"] if device == "cuda" else [])]
-
-
-def variants(device: str) -> list[LoopVariant]:
-    """Every way to train on a device, the plain loop first."""
+def variants(recipe: CnnConfig, device: str) -> list[LoopVariant]:
+    """Every way to train on a device, the plain loop first: ours with each setting that `auto` chooses from."""
     workers = min(MOST_WORKERS, os.cpu_count() or 1)
     plain = [LoopVariant("plain", "fp32", "contiguous", count) for count in (0, workers)]
-    formats = ("contiguous", "channels_last")
-    return plain + [LoopVariant("ours", *pair) for pair in itertools.product(precisions(device), formats)]
+    return plain + [variant_of(setting) for setting in autotune.settings(recipe.replace(device=device))]
+
+
+def variant_of(setting: Setting) -> LoopVariant:
+    """Our loop with a setting."""
+    threads = None if setting.threads == torch.get_num_threads() else setting.threads
+    return LoopVariant("ours", setting.precision, setting.memory_format, threads=threads)
 
 
 Train = Callable[[Iterator[Any]], None]  # trains on every batch that it is given
@@ -160,7 +162,7 @@ def _settings(recipe: CnnConfig, data: ImageData, device: str, sizes: list[int])
     pictures = PictureDataset(data, recipe.crop, recipe.flip)
     batches = _batches(recipe, data, device)
     settings = []
-    for variant in variants(device):
+    for variant in variants(recipe, device):
         network = _network(recipe, data)
         if variant.loop == "plain":
             train = reference_loop(network, device, LEARNING_RATE)
@@ -214,19 +216,17 @@ class _OurLoop:
             warmup=0.0,
             ema_decay=recipe.ema_decay,
             total_steps=1,
+            memory_format=variant.memory_format,
         )
-        self.contiguous = variant.memory_format == "contiguous"
-        if self.contiguous:
-            for module in (self.state.network, self.state.average):
-                if module is not None:
-                    module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
 
     def __call__(self, batches: Iterator[Batch]) -> None:
         # Accelerate keeps the precision in a singleton: it must be this setting's again when its turn comes.
         devices.make_accelerator(self.device, self.variant.precision)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.variant.threads or threads)
         fit(
             self.state,
-            batches=lambda _: map(self._laid_out, batches),
+            batches=lambda _: batches,
             step=self._step,
             evaluate=lambda _: {},
             epochs=self.state.epoch + 1,
@@ -234,13 +234,7 @@ class _OurLoop:
             on_epoch_end=lambda *_: None,
             grad_clip=self.recipe.grad_clip,
         )
+        torch.set_num_threads(threads)
 
     def _step(self, model: nn.Module, batch: Batch) -> StepResult:
         return classification_step(model, batch, self.recipe.label_smoothing)
-
-    def _laid_out(self, batch: Batch) -> Batch:
-        if not self.contiguous:
-            return batch
-        # Gray images count as contiguous already, whatever their strides say: `contiguous()` would leave them as they
-        # are, and convolutions would continue in channels_last.
-        return batch._replace(images=batch.images.clone(memory_format=torch.contiguous_format))

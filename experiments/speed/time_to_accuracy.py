@@ -8,9 +8,9 @@ from typing import NamedTuple
 from torch import nn
 
 from experiments.cnn.augmentation import Batch
-from experiments.cnn.setup import decide, prepare
+from experiments.cnn.report import CNN
 from experiments.config import BenchmarkConfig, CnnConfig
-from experiments.training import devices
+from experiments.training import autotune, devices
 from experiments.training.loop import DivergedError, fit
 from experiments.training.progress import Progress
 from experiments.training.state import Metrics
@@ -70,8 +70,8 @@ def train_to_target(config: BenchmarkConfig, model: str, device: str, precision:
 
     Loading data and building the network do not count. A loss that is not finite ends the training, not the benchmark.
     """
-    cnn = decide(target_config(config, model, device, precision))
-    training = prepare(cnn, devices.make_accelerator(device, precision))
+    cnn, _ = autotune.settle(CNN, CNN.decide(target_config(config, model, device, precision)))
+    training = CNN.prepare(cnn, devices.make_accelerator(device, cnn.precision))
     curve: list[Epoch] = []
     images, evaluating, started = 0, 0.0, time.perf_counter()
 
@@ -115,4 +115,4 @@ def train_to_target(config: BenchmarkConfig, model: str, device: str, precision:
             outcome = REACHED
     except DivergedError as error:
         outcome = f"diverged: {error}"
-    return TargetRun(device, model, precision, cnn.seed, config.target_accuracy, outcome, tuple(curve))
+    return TargetRun(device, model, cnn.precision, cnn.seed, config.target_accuracy, outcome, tuple(curve))

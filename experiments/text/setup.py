@@ -95,7 +95,7 @@ class TextTraining(Training):
 
 def decide(config: FinetuneConfig) -> FinetuneConfig:
     """The configuration decided for this machine; data and model decide the rest in `prepare`."""
-    return devices.settled(config)
+    return devices.placed(config)
 
 
 def prepare(config: FinetuneConfig, accelerator: Accelerator) -> TextTraining:
@@ -139,7 +139,7 @@ def prepare(config: FinetuneConfig, accelerator: Accelerator) -> TextTraining:
         padding=tokenizer.pad_token_id,
     )
     state = starting_state(config, accelerator, network, len(batches))
-    environment = devices.environment(config.device, config.precision, accelerator.num_processes)
+    environment = devices.environment(config, accelerator.num_processes)
     weights = torch.tensor(counts.sum() / (len(counts) * counts), dtype=torch.float32, device=accelerator.device)
     balanced = weights if config.balance else None
     return TextTraining(config, batches, state, environment, data, base, tokenizer, items, balanced)

@@ -33,7 +33,8 @@ from tasks.runs import (
     sqlite_file,
 )
 
-CONFIG_FILE = "config.json"
+# The artifact with a run's configuration, in which this key is no field: why precision and the like are what they are.
+CONFIG_FILE, SPEED_TRIAL = "config.json", "speed_trial"
 ROOT = Path(__file__).resolve().parents[2]
 CUT_OFF = "cut off before it had begun"
 # How long a server may take to say that it is there; how often it is asked, and for how long by a user who waits, and
@@ -200,7 +201,8 @@ def stored_config(client: Any, run: Any) -> dict[str, Any] | None:
                 values = read_json(path)
         except (FileNotFoundError, ValueError):
             return None
-    return values if isinstance(values, dict) and values else None
+    fields = {key: value for key, value in values.items() if key != SPEED_TRIAL} if isinstance(values, dict) else {}
+    return fields or None
 
 
 def git_commit() -> str:

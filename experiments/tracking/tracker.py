@@ -13,7 +13,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 from experiments.tracking.calls import Calls, Result
 from experiments.tracking.register import Registration, SavedModel, active, deliver
-from experiments.tracking.store import CONFIG_FILE, checkpoint_store
+from experiments.tracking.store import CONFIG_FILE, SPEED_TRIAL, checkpoint_store
 from tasks.runs import local_artifacts, logged_steps
 
 SNAPSHOTS = "plots/epochs"
@@ -51,7 +51,9 @@ class Tracker:
         self._missing: list[Metric] = []
         self._tried = False
 
-    def start(self, name: str, description: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    def start(
+        self, name: str, description: str, params: Mapping[str, Any], tags: Mapping[str, str], speed_trial: str = ""
+    ) -> None:
         """Log what is known at the start: the readable name, parameters that the run lacks, tags, `config.json`.
 
         Without these a run cannot be resumed: they are waited for. Raises StoreUnreachableError as `settle`.
@@ -59,7 +61,8 @@ class Tracker:
         new = [Param(key, _text(value)) for key, value in params.items() if key not in self._known_params]
         all_tags = _tags({"mlflow.runName": name, NOTE: description, **tags})
         self._now(lambda: self.client.log_batch(self.run_id, params=new, tags=all_tags))
-        self._now(lambda: self.client.log_dict(self.run_id, dict(params), CONFIG_FILE))
+        settled = {SPEED_TRIAL: speed_trial} if speed_trial else {}
+        self._now(lambda: self.client.log_dict(self.run_id, {**params, **settled}, CONFIG_FILE))
 
     def log_dataset(self, name: str, origin: str, digest: str) -> None:
         """Log which data the run used."""

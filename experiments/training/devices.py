@@ -19,19 +19,20 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 from experiments.config import ConfigError, TrainConfig, TrainingError
 from tasks.engines.devices import pick_device
 
-MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+# `auto` where nothing is trained yet.
+MIXED_PRECISION = {"auto": "no", "fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+ALL_THREADS = torch.get_num_threads()  # before any training asked for fewer
 FIRST = "project-dl/first-failure"
 PATIENCE = timedelta(seconds=10)
 Config = TypeVar("Config", bound=TrainConfig)
 
 
-def settled(config: Config) -> Config:
-    """The configuration with device and precision decided for this machine, and its thread count in force."""
+def placed(config: Config) -> Config:
+    """The configuration with its device decided. Raises ConfigError for a device or precision that is not to be had."""
     device = resolve_device(config.device)
-    precision = resolve_precision(config.precision, device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    return config.replace(device=device, precision=precision)
+    if config.precision == "fp16" and device != "cuda":
+        raise ConfigError(f"precision is 'fp16', which needs an NVIDIA GPU; valid on {device}: auto, fp32, bf16")
+    return config.replace(device=device)
 
 
 def resolve_device(name: str) -> str:
@@ -42,24 +43,11 @@ def resolve_device(name: str) -> str:
         raise ConfigError(str(error)) from error
 
 
-def resolve_precision(name: str, device: str) -> str:
-    """`auto` becomes bf16 where the hardware has it, fp16 on other NVIDIA GPUs, else fp32."""
-    bf16_is_fast = {"cuda": _cuda_has_bf16, "cpu": _cpu_has_bf16, "mps": lambda: False}[device]()
-    if name == "auto":
-        return "bf16" if bf16_is_fast else "fp16" if device == "cuda" else "fp32"
-    if name == "fp16" and device != "cuda":
-        raise ConfigError(f"precision is 'fp16', which needs an NVIDIA GPU; valid on {device}: auto, fp32, bf16")
-    return name
-
-
-def _cuda_has_bf16() -> bool:
-    return torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether bf16 products run in hardware (AVX512-BF16 or AMX); emulated ones are slower than fp32."""
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_tile", "amx_bf16"))
+def precisions(device: str) -> list[str]:
+    """The precisions worth trying on a device: fp32, and a half one that its hardware runs."""
+    if device == "cuda":
+        return ["fp32", "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"]
+    return ["fp32", "bf16"] if device == "cpu" and cpu_runs_bf16() else ["fp32"]
 
 
 def cpu_runs_bf16() -> bool:
@@ -77,11 +65,12 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     return Accelerator(cpu=device == "cpu", mixed_precision=MIXED_PRECISION[precision])
 
 
-def environment(device: str, precision: str, num_processes: int) -> dict[str, Any]:
+def environment(config: TrainConfig, num_processes: int) -> dict[str, Any]:
     """What the bits of a training depend on besides its configuration."""
     return {
-        "device": device,
-        "precision": precision,
+        "device": config.device,
+        "precision": config.precision,
+        "memory_format": config.memory_format,
         "threads": torch.get_num_threads(),
         "processes": num_processes,
         "python": platform.python_version(),

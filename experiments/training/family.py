@@ -50,6 +50,7 @@ class Training(ABC):
         selected_by: the validation metric that decides which epoch is kept and which model becomes champion.
         columns: the metrics of the result table.
         snapshots: a folder with the figures that `snapshot` has drawn so far, also before the run was cut off.
+        speed_trial: why it has its precision, memory format and threads; empty where the user said so.
     """
 
     config: Any
@@ -57,6 +58,7 @@ class Training(ABC):
     state: TrainState
     environment: dict[str, Any]
     snapshots: Path | None = field(default=None, init=False)
+    speed_trial: str = field(default="", init=False)
 
     selected_by: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
@@ -149,7 +151,7 @@ class Family(Generic[Config, Prepared]):
 
     Attributes:
         name: of the entry point, and of the MLflow experiment.
-        decide: the configuration with every `auto` decided for this machine.
+        decide: the configuration with every `auto` decided but those that `training.autotune` settles.
         prepare: data, network, optimizer and batches set up; raises UserError for what does not fit together.
         test: `test(training, network, best_epoch, folder)` evaluates the kept network on the test data, writes figures
             and reports under `folder` in the names of the contract, and returns the metrics `test_*`.

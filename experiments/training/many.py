@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from experiments.config import RunUnavailableError, UserError
 from experiments.tracking.run import Tracker, abandon_run
-from experiments.training import devices, resume, run
+from experiments.training import autotune, devices, resume, run
 from experiments.training.family import Config, Family, Prepared, Result
 from experiments.training.state import Metrics
 
@@ -58,14 +58,17 @@ def try_out(
     """Train one network for what it shows on validation data; the test data are not looked at, and nothing is kept.
 
     Args:
-        config: with every `auto` decided.
+        config: as `family.decide` gives it.
         tracker: the run that gets settings and curves.
         watch: called after every epoch with its number and metrics; True ends the training.
 
     Returns the best epoch by validation, and its metrics. Raises UserError or TrainingError as `train` does.
     """
+    config, choice = autotune.settle(family, config)
     training = family.prepare(config, devices.make_accelerator(config.device, config.precision))
-    tracker.start(name, f"**{name}** is training.", training.config.model_dump(), run.run_tags(training))
+    training.speed_trial = str(choice)
+    fields, tags = training.config.model_dump(), run.run_tags(training)
+    tracker.start(name, f"**{name}** is training.", fields, tags, training.speed_trial)
     ended = False
 
     def on_epoch_end(epoch: int, metrics: Metrics) -> None:

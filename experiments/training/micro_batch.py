@@ -29,6 +29,11 @@ def by_items(batch: Any, start: int, stop: int) -> Any:
     )
 
 
+def items_in(batch: Any) -> int:
+    """How many items a batch has."""
+    return len(next(value for value in batch if _has_items(value)))
+
+
 def _has_items(value: Any) -> bool:
     return isinstance(value, torch.Tensor) or hasattr(value, "part")
 
@@ -72,7 +77,7 @@ class MicroBatches:
         try:
             if self.size is None or self.divide is None:
                 return self._run(batch)
-            items = _items(batch)
+            items = items_in(batch)
             results = [self._run(self.divide(batch, at, at + self.size)) for at in range(0, items, self.size)]
         except (RuntimeError, MemoryError) as error:
             if not is_full(error):
@@ -97,7 +102,7 @@ class MicroBatches:
         if self.accelerator.num_processes > 1:
             # The others wait for this one's gradients, and would not know of the parts.
             raise TrainingError("out of memory; a smaller batch_size, or more processes, need less on each")
-        tried = min(self.size or _items(batch), _items(batch))
+        tried = min(self.size or items_in(batch), items_in(batch))
         if tried == 1:
             raise TrainingError("out of memory with one example at a time; a smaller network needs less")
         self.size = (tried + 1) // 2
@@ -106,7 +111,3 @@ class MicroBatches:
         if self.accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
         self.on_smaller(self.size)
-
-
-def _items(batch: Any) -> int:
-    return len(next(value for value in batch if _has_items(value)))

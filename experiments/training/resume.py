@@ -10,13 +10,16 @@ from filelock import BaseFileLock, FileLock, Timeout
 from experiments.config import IMAGE_SIZE, ConfigError, RunUnavailableError, TrainConfig, is_own
 from experiments.tracking.checkpoint import Checkpoint, CheckpointError
 from experiments.tracking.store import checkpoint_store, resumable_run
+from experiments.training import devices
 from experiments.training.family import DataIdentity
 from experiments.training.state import History, TrainState
 from tasks.base import first_line
 from tasks.runs import claim_file, open_store
 
+# Settled by a trial unless they are given, with the value that leaves them open.
+OPEN = {"precision": "auto", "memory_format": "auto", "threads": 0}
 # May differ between a run and its continuation; every other field decides what is trained.
-FREE_TO_CHANGE = {"device", "precision", "threads", "data_dir", "data", "resume", "register", "champion"}
+FREE_TO_CHANGE = {"device", "data_dir", "data", "resume", "register", "champion", *OPEN}
 
 # Fields that came later: with these values a training is what it was before.
 CAME_LATER = {"image_size": IMAGE_SIZE}
@@ -39,8 +42,8 @@ def resumed_config(config: Config, given: frozenset[str]) -> Config:
     """
     _, written = resumable_run(config.resume)
     try:
-        # A field that came later: its default keeps the behavior that the run was started with.
-        stored = type(config)(**written)
+        # A field that came later: its default keeps the behavior that the run was started with, but for this one.
+        stored = type(config)(**{"memory_format": "channels_last", **written})
     except ConfigError as error:
         text = f"resume is {config.resume!r}, and that run is not one of this entry point and version: {error}"
         raise ConfigError(text) from None
@@ -54,6 +57,12 @@ def resumed_config(config: Config, given: frozenset[str]) -> Config:
                 f"{name} is {value!r}, and run {config.resume} was started with {before!r}; "
                 f"leave {name} out, or start a new run"
             )
+    device = devices.resolve_device(config.device) if "device" in given else stored.device
+    if device == stored.device:  # what was settled for it once stays
+        stored = stored.replace(threads=stored.threads or devices.ALL_THREADS)
+        given -= {name for name, value in OPEN.items() if getattr(config, name) == value}
+    else:
+        given |= set(OPEN)
     free = FREE_TO_CHANGE & (given | {"resume"}) & set(type(config).model_fields)
     return stored.replace(**{name: getattr(config, name) for name in free})
 
@@ -123,7 +132,9 @@ def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> 
     except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         text = f"the checkpoint of epoch {checkpoint.epoch} is of another network: {first_line(error)}"
         raise ConfigError(text) from error
-    differences = [f"{key} {there.get(key)} -> {value}" for key, value in here.items() if there.get(key) != value]
+    differences = [
+        f"{key} {there.get(key)} -> {value}" for key, value in here.items() if there.get(key, value) != value
+    ]
     if differences:
         print(f"warning: not bit-exact with an uninterrupted run: {', '.join(differences)}", file=sys.stderr)
     if state.accelerator.is_main_process:

@@ -4,22 +4,24 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
 
 from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
+from experiments.data.images import kept_in_memory
 from experiments.tracking.checkpoint import Checkpoint
 from experiments.tracking.register import Registration
 from experiments.tracking.run import Tracker, git_commit, tracked_run
-from experiments.tracking.store import artifact_disk
-from experiments.training import devices, resume
+from experiments.tracking.store import SPEED_TRIAL, artifact_disk
+from experiments.training import autotune, devices, resume
 from experiments.training.family import Config, Family, Prepared, Result, Training
 from experiments.training.loop import fit
 from experiments.training.micro_batch import by_items
 from experiments.training.progress import Progress
+from experiments.training.speed_trial import Setting
 from experiments.training.state import Metrics, evaluated_weights
 
 
@@ -43,10 +45,14 @@ def train(
     """
     if config.resume != "none":
         config = resume.resumed_config(config, given)
-    config = family.decide(config)
-    accelerator = devices.make_accelerator(config.device, config.precision)
-    with nullcontext() if accelerator.is_main_process else devices.failures_shared(accelerator):
+    with ExitStack() as preparing:
+        preparing.enter_context(kept_in_memory())  # a trial and the training itself read the data once
+        config, choice = autotune.settle(family, family.decide(config))
+        accelerator = devices.make_accelerator(config.device, config.precision)
+        if not accelerator.is_main_process:
+            preparing.enter_context(devices.failures_shared(accelerator))
         training = family.prepare(config, accelerator)
+        training.speed_trial = str(choice)
         checkpoint = _restore(training)
         if not accelerator.is_main_process:
             _fit(training, tracker=None)
@@ -127,7 +133,7 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     what = f"{entry_point} --env-manager local{task and f' -P task={task}'}"
     command = f"mlflow run . -e {what} -P resume={tracker.run_id}"
     note = f"**{name}** is training. Cut off? `{command}` resumes it."
-    tracker.start(name, note, config.model_dump(), run_tags(training))
+    tracker.start(name, note, config.model_dump(), run_tags(training), training.speed_trial)
     tracker.resumed_by = command
     tracker.log_dataset(data.name, data.origin, data.sha256)
     if training.data_report is not None:
@@ -135,7 +141,9 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     for warning in training.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(training.summary())
-    print(f"{config.device}, {config.precision}, {training.environment['threads']} threads; run {tracker.run_id}")
+    setting = Setting(config.precision, config.memory_format, config.threads)
+    why = f" ({training.speed_trial})" if training.speed_trial else ""
+    print(f"{config.device}, {setting}{why}; run {tracker.run_id}")
 
 
 def run_tags(training: Training) -> dict[str, str]:
@@ -145,6 +153,7 @@ def run_tags(training: Training) -> dict[str, str]:
         "git_commit": git_commit(),
         **training.identity.tags(),
         **devices.describe(training.config.device),
+        **({SPEED_TRIAL: training.speed_trial} if training.speed_trial else {}),
     }
 
 

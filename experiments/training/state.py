@@ -137,6 +137,26 @@ def best_epoch(history: History, metric: str) -> int:
     return history.index(best) + 1
 
 
+def laid_out(model: nn.Module, memory_format: str) -> nn.Module:
+    """A network, with weights and inputs in a memory format: `contiguous`, else channels_last."""
+    if memory_format != "contiguous":
+        return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = _contiguous(tensor.data)
+    model.register_forward_pre_hook(_contiguous_inputs)
+    return model
+
+
+def _contiguous(tensor: torch.Tensor) -> torch.Tensor:
+    # Gray images and their filters count as contiguous whatever their strides say: `contiguous()` would leave them as
+    # they are, and convolutions would continue in channels_last.
+    return tensor.clone(memory_format=torch.contiguous_format) if tensor.ndim == 4 else tensor
+
+
+def _contiguous_inputs(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(_contiguous(value) if isinstance(value, torch.Tensor) else value for value in inputs)
+
+
 def make_state(
     accelerator: Accelerator,
     model: nn.Module,
@@ -148,12 +168,13 @@ def make_state(
     warmup: float,
     ema_decay: float,
     total_steps: int,
+    memory_format: str = "channels_last",
 ) -> TrainState:
     """Set up a training of `model` from its beginning."""
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         # Statistics of the global batch, as in a training by one process; the layer exists for GPUs only.
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    model = model.to(accelerator.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    model = laid_out(model.to(accelerator.device), memory_format)
     average = None
     if ema_decay:
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
@@ -177,6 +198,7 @@ def starting_state(config: TrainConfig, accelerator: Accelerator, network: nn.Mo
         warmup=config.warmup,
         ema_decay=config.ema_decay,
         total_steps=config.epochs * steps,
+        memory_format=config.memory_format,
     )
 
 

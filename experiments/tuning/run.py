@@ -11,6 +11,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from experiments.config import ConfigError, TrainingError, TuneConfig, UserError, interrupts
+from experiments.data.images import kept_in_memory
 from experiments.tracking.run import Tracker, end_shared_run, git_commit, shared_run
 from experiments.tracking.store import known_run, opened_store, patient, store_folder
 from experiments.training import devices
@@ -36,7 +37,12 @@ def tune(config: TuneConfig) -> TuneResult | None:
         raise ConfigError("tune runs in one process; start the same command several times instead of torchrun")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats, samplers
-    job = make_job(config)
+    with kept_in_memory():
+        return _tune(make_job(config))
+
+
+def _tune(job: Job) -> TuneResult | None:
+    config = job.config
     opened_store()
     url = storage_url(config.storage, job.config.study, store_folder())
     storage = open_storage(url)

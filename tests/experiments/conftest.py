@@ -8,7 +8,11 @@ from accelerate import Accelerator
 from matplotlib.figure import Figure
 from PIL import Image
 
+from experiments.training import devices
 from experiments.training.devices import make_accelerator
+
+# Tiny tensors are fastest on one thread, and tests then do not disturb each other.
+devices.ALL_THREADS = 1
 
 
 @pytest.fixture

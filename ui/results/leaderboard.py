@@ -19,7 +19,7 @@ SHARES = ("accuracy", "precision", "recall", "f1")
 COSTS = {"parameters": "Parameters", "seconds": "Seconds", "examples_per_second": "Images/s"}
 HISTORY = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds", "examples_per_second")
 # Settings that do not make one training another.
-NO_MATTER = frozenset({"seed", "register", "resume", "data_dir", "threads", "device"})
+NO_MATTER = frozenset({"seed", "register", "resume", "data_dir", "threads", "device", "memory_format"})
 # What makes test results of one data set incomparable.
 SAME_DATA = {"data_sha256": "files", "split_sha256": "split into training and validation images"}
 

@@ -130,7 +130,7 @@ def make_starter(task: type[EncoderTask], evaluate: Callable[[Path, Path], Evalu
     """The starter of a task."""
 
     def decide(config: StarterConfig) -> StarterConfig:
-        return devices.settled(config).filled(dataclasses.asdict(task.recipe))
+        return devices.placed(config).filled(dataclasses.asdict(task.recipe))
 
     def begin(config: StarterConfig, accelerator: Accelerator) -> EncoderTraining:
         return prepare(task.load(config), accelerator)
@@ -153,7 +153,7 @@ def prepare(task: EncoderTask, accelerator: Accelerator) -> EncoderTraining:
     processes = accelerator.process_index, accelerator.num_processes
     batches = TextBatches(task.items, count, config.batch_size, config.seed, accelerator.device, *processes)
     state = starting_state(config, accelerator, network, len(batches))
-    environment = devices.environment(config.device, config.precision, accelerator.num_processes)
+    environment = devices.environment(config, accelerator.num_processes)
     return EncoderTraining(config, batches, state, environment, task)
 
 

@@ -143,8 +143,8 @@ class PictureTraining(Training):
 
 
 def decide(config: StarterConfig) -> StarterConfig:
-    """The configuration with every `auto` decided for this machine, and its thread count in force."""
-    return devices.settled(config).filled(dataclasses.asdict(RECIPE))
+    """The configuration with every `auto` decided but those that `training.autotune` settles."""
+    return devices.placed(config).filled(dataclasses.asdict(RECIPE))
 
 
 def prepare(config: StarterConfig, accelerator: Accelerator) -> PictureTraining:
@@ -166,7 +166,7 @@ def prepare(config: StarterConfig, accelerator: Accelerator) -> PictureTraining:
     processes = accelerator.process_index, accelerator.num_processes
     batches = PictureBatches(latents, data.train.labels.cpu(), tokenizer, config.batch_size, config.seed, *processes)
     state = starting_state(config, accelerator, network, len(batches))
-    environment = devices.environment(config.device, config.precision, accelerator.num_processes)
+    environment = devices.environment(config, accelerator.num_processes)
     return PictureTraining(config, batches, state, environment, data, tokenizer, critic, accuracy)
 
 

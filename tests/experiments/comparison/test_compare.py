@@ -1,7 +1,6 @@
 """The entry point `compare` on a tiny grid: what it leaves behind, what it survives, and what it refuses."""
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from experiments.comparison import grid as grids
 from experiments.comparison import run as grid_run
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
+from experiments.comparison.report import CompareResult
 from experiments.config import CompareConfig, ConfigError, TrainingError, UserError
 from experiments.data.sources import DataError
 from experiments.tracking import store as runs
@@ -24,6 +24,13 @@ TINY = ["--models", "lenet5,resnet20", "--epochs", "1", "--train_size", "200", "
 LENET = ["--models", "lenet5", *TINY[2:]]
 GRU = ["--kind", "seq2seq", "--models", "gru-none"]
 FAILED, FINISHED = "FAILED", "FINISHED"
+
+
+def compared(arguments: list[str]) -> CompareResult:
+    """What `compare` reports."""
+    result = compare.main(arguments)
+    assert isinstance(result, CompareResult)
+    return result
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +53,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, model: str
 
 @pytest.mark.figures
 def test_a_grid_leaves_behind_its_runs_and_a_report(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = compare.main([*TINY, "--seeds", "2"])
+    result = compared([*TINY, "--seeds", "2"])
     printed = capsys.readouterr().out
     assert "about" in printed and "4/4  resnet20 on digits, seed 1: test accuracy" in printed
     assert "epoch 1/1" not in printed  # one display: that of the grid
@@ -83,14 +90,14 @@ def test_a_failing_cell_does_not_stop_the_rest_and_is_resumed(
 ) -> None:
     with monkeypatch.context() as patch:
         failing(patch, RuntimeError("out of memory"), model="lenet5")
-        first = compare.main(TINY)
+        first = compared(TINY)
     assert "1/2  lenet5 on digits, seed 0: FAILED: out of memory" in capsys.readouterr().out
     assert first.failures == {Cell("lenet5", "digits", 0): "out of memory"}
     assert "out of memory" in Path(first.page_uri).read_text()
     assert sorted(run.info.status for run in children(first.run_id)) == [FAILED, FINISHED]
     assert MlflowClient().get_run(first.run_id).data.tags["cells_failed"] == "1"
 
-    second = compare.main(TINY)
+    second = compared(TINY)
     assert second.run_id == first.run_id and not second.failures
     assert [run.info.status for run in children(first.run_id)] == [FINISHED, FINISHED]
     assert "out of memory" not in Path(second.page_uri).read_text()
@@ -110,7 +117,7 @@ def test_an_interrupted_grid_started_again_trains_only_what_is_missing(
     trained: list[Any] = []
     honest = training.train
     monkeypatch.setattr(training, "train", lambda *given: trained.append(given[1]) or honest(*given))
-    result = compare.main(["--models", "resnet20,lenet5", *TINY[2:], "--epochs", "2"])  # the order means nothing
+    result = compared(["--models", "resnet20,lenet5", *TINY[2:], "--epochs", "2"])  # the order means nothing
     assert result.run_id == parent.info.run_id
     assert [config.resume for config in trained] == [before["resnet20"].info.run_id]
     after = {run.data.tags["model"]: run for run in children(result.run_id)}
@@ -132,7 +139,7 @@ def test_a_cut_off_cell_without_a_usable_checkpoint_begins_again(store: Path, mo
         manifest.write_text("{}")
     # Killed between being made and saying what it was.
     nameless = MlflowClient().create_run(parent.info.experiment_id, tags={"mlflow.parentRunId": parent.info.run_id})
-    result = compare.main([*LENET, "--resume", parent.info.run_id])
+    result = compared([*LENET, "--resume", parent.info.run_id])
     statuses = {run.info.run_id: run.info.status for run in children(result.run_id)}
     assert statuses.pop(nameless.info.run_id) == FAILED
     assert result.run_id == parent.info.run_id and not result.failures
@@ -148,11 +155,11 @@ def test_a_cell_that_ended_while_the_server_was_away_is_not_trained_again(
     with monkeypatch.context() as patch:
         honest = training.finish
         patch.setattr(training, "finish", lambda *given: (away if given[1].config.seed == 1 else honest)(*given))
-        first = compare.main([*LENET, "--seeds", "2"])
+        first = compared([*LENET, "--seeds", "2"])
     assert first.failures == {Cell("lenet5", "digits", 1): "http://127.0.0.1:1 does not answer"}
     before = {run.info.run_id for run in all_runs()}
     monkeypatch.setattr(training, "save_checkpoint", lambda *_: pytest.fail("an epoch was trained again"))
-    last = compare.main([*LENET, "--seeds", "2"])
+    last = compared([*LENET, "--seeds", "2"])
     assert last.run_id == first.run_id and not last.failures and {run.info.run_id for run in all_runs()} == before
     assert {run.info.status for run in children(first.run_id)} == {FINISHED}
 
@@ -214,7 +221,7 @@ def test_what_takes_long_is_trained_with_confirm(store: Path, capsys: pytest.Cap
 
 
 def test_a_parent_of_another_grid_or_of_none_or_finished_is_refused(store: Path) -> None:
-    parent = compare.main(LENET).run_id
+    parent = compared(LENET).run_id
     with pytest.raises(
         ConfigError, match="of another grid: models is 'resnet20' and was 'lenet5'; seeds is 2 and was 1"
     ):
@@ -243,8 +250,6 @@ def test_a_comparison_that_another_process_works_on_is_left_alone(store: Path) -
     with claim(run.info.run_id):
         with pytest.raises(ConfigError, match="by another process"):
             compare.main([*LENET, "--resume", run.info.run_id])
-        with ExitStack() as stack:
-            assert grid_run._unfinished_parent(grid, stack) is None
-    with ExitStack() as stack:
-        assert grid_run._unfinished_parent(grid, stack) == run.info.run_id
+        with pytest.raises(ConfigError, match="by another process"):
+            compare.main(LENET)
     assert len(all_runs()) == 1

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import compare
 from experiments.comparison import grid as grids
+from experiments.comparison.report import CompareResult
 from experiments.config import training_config
 from tests.support.runs import children, reports, table
 
@@ -31,6 +32,7 @@ def test_encoder_decoders_are_compared_by_length_and_with_and_without_attention(
     store: Path, few_sequences: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = compare.main([*SEQ2SEQ, "--models", "gru-none,gru-dot", "--seeds", "2"])
+    assert isinstance(result, CompareResult)
     printed = capsys.readouterr().out
     assert "4/4  gru-dot on reversal, seed 1: test sequence accuracy" in printed
     assert not result.failures and len(children(result.run_id)) == 4
@@ -51,6 +53,7 @@ def test_encoder_decoders_are_compared_by_length_and_with_and_without_attention(
 
 def test_encoder_decoders_without_attention_have_a_report_too(store: Path, few_sequences: None) -> None:
     result = compare.main([*SEQ2SEQ, "--models", "gru-none"])
+    assert isinstance(result, CompareResult)
     assert not result.failures
     [row] = table(reports(result.run_id) / "leaderboard.csv")
     assert row["model"] == "gru-none" and row["alignment"] == ""

@@ -194,3 +194,18 @@ def test_images_are_uint8_32_by_32_channels_last(size: int, channels: int, monke
         if size == 28:
             assert part.images[:, :, 2:30, 2:30].float().mean() > 0
             assert part.images[:, :, [0, 1, 30, 31]].max() == part.images[..., [0, 1, 30, 31]].max() == 0
+
+
+def test_data_sets_are_read_once_where_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    honest = data.load_raw
+    monkeypatch.setattr(data, "load_raw", lambda name, folder: read.append(name) or honest(name, folder))
+    with data.kept_in_memory():
+        first = load_images("digits")
+        with data.kept_in_memory():
+            assert load_images("digits") is first and len(read) == 1
+        for size in range(100, 100 + data.MOST_KEPT):
+            assert len(load_images("digits", train_size=size).train) == size
+        assert load_images("digits") is not first and len(read) == 2 + data.MOST_KEPT
+    load_images("digits")
+    assert len(read) == 3 + data.MOST_KEPT

@@ -12,7 +12,7 @@ import torch
 import models
 from experiments import benchmark
 from experiments.cnn.setup import CnnTraining
-from experiments.config import BenchmarkConfig, ConfigError
+from experiments.config import BenchmarkConfig, CnnConfig, ConfigError
 from experiments.reports.tables import to_csv
 from experiments.speed import report, run, throughput
 from experiments.speed.plan import Estimate, make_plan
@@ -35,7 +35,7 @@ def two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 def fp32_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the settings, the same on every machine, and a short look for the estimate."""
     monkeypatch.setattr(throughput, "PROBE_SIZES", (8,))
-    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(devices, "precisions", lambda _: ["fp32"])
     monkeypatch.setattr(throughput.os, "cpu_count", lambda: 1)
 
 
@@ -43,7 +43,7 @@ def fp32_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_way_and_model_is_measured_then_trained_to_the_target_and_logged(
     store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, two_workers: None
 ) -> None:
-    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(devices, "precisions", lambda _: ["fp32"])
     # Any network reaches this after the one batch that the budget allows.
     result = benchmark.main(
         [*QUICK, "--model", "lenet5,alexnet_small", "--target_accuracy", "0.02", "--budget_seconds", "1e-3"]
@@ -58,7 +58,9 @@ def test_every_way_and_model_is_measured_then_trained_to_the_target_and_logged(
 
     measured = table(artifacts(run) / "throughput.csv")
     assert {row["model"] for row in measured} == {"lenet5", "alexnet_small"}
-    assert len(measured) == 2 * len(variants("cpu"))
+    assert len(measured) == 2 * len(variants(CnnConfig(), "cpu"))
+    (said,) = [line for line in result.table().splitlines() if line.startswith("auto takes: ")]
+    assert said == result.table().splitlines()[-1] and "lenet5, cpu: fp32 channels_last 1 thread, " in said
     for row in measured:
         speeds = [float(speed) for speed in row["measurements"].split()]
         assert len(speeds) == int(row["n"]) == 2
@@ -116,14 +118,13 @@ def test_each_way_really_has_its_precision_and_memory_format(monkeypatch: pytest
         return network
 
     monkeypatch.setattr(models, "build", watched)
-    monkeypatch.setattr(throughput, "precisions", lambda device: ["bf16", "fp32"])
+    monkeypatch.setattr(devices, "precisions", lambda _: ["bf16", "fp32"])
     planned = make_plan(BenchmarkConfig(batch_sizes="16", train_size=100, threads=1))
     measured = throughput.measure_model(planned.recipes["lenet5"], planned.data, "cpu", [16, 32], 0.01, 2)
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    assert seen == [
-        {(kinds[variant.precision], variant.memory_format == "channels_last")} for variant in variants("cpu")
-    ]
-    assert [(one.variant, one.batch_size) for one in measured] == list(itertools.product(variants("cpu"), [16, 32]))
+    ways = variants(planned.recipes["lenet5"], "cpu")
+    assert seen == [{(kinds[way.precision], way.memory_format == "channels_last")} for way in ways]
+    assert [(one.variant, one.batch_size) for one in measured] == list(itertools.product(ways, [16, 32]))
 
 
 class Clock:

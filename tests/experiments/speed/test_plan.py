@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from experiments import benchmark
-from experiments.config import CNN_GROUPS, BenchmarkConfig, ConfigError
+from experiments.config import CNN_GROUPS, BenchmarkConfig, CnnConfig, ConfigError
 from experiments.speed import plan
 from experiments.speed.plan import make_plan
 from experiments.speed.throughput import MIN_BATCHES, variants
+from experiments.training import devices
 from tests.support.runs import all_runs
 
 
@@ -31,7 +32,7 @@ def test_all_devices_are_the_cpu_and_the_gpu_where_there_is_one(monkeypatch: pyt
 
 
 def test_all_precisions_of_a_device_are_trained_to_the_target_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "precisions", lambda device: ["fp32", "bf16"])
+    monkeypatch.setattr(devices, "precisions", lambda device: ["fp32", "bf16"])
     asked = training(target_accuracy=0.9, target_precision="all", device="cpu")
     assert make_plan(asked).target_trainings() == [("cpu", "lenet5", "fp32"), ("cpu", "lenet5", "bf16")]
     assert make_plan(training(target_accuracy=0.0)).target_trainings() == []
@@ -41,12 +42,12 @@ def test_the_estimate_allows_for_slow_networks_and_for_the_budget(monkeypatch: p
     monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1.0)
     slow = plan.estimate(make_plan(training(batch_sizes="32", repeats=2, target_accuracy=0.9, budget_seconds=60)))
     assert slow.target == 60
-    at_least = len(variants("cpu")) * 2 * 32 * MIN_BATCHES
+    at_least = len(variants(CnnConfig(), "cpu")) * 2 * 32 * MIN_BATCHES
     assert at_least < slow.throughput < 2 * at_least
     monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1e-6)
     fast = plan.estimate(make_plan(training(batch_sizes="32", repeats=2, seconds=5.0)))
     assert fast.target == 0
-    assert fast.throughput == pytest.approx(len(variants("cpu")) * 2 * 5.0, rel=0.01)
+    assert fast.throughput == pytest.approx(len(variants(CnnConfig(), "cpu")) * 2 * 5.0, rel=0.01)
 
 
 @pytest.mark.parametrize(
