@@ -187,7 +187,7 @@ def test_what_ended_before_its_run_cannot_be_gone_on_with(empty_tool, page) -> N
     noted(empty_tool, code=2, log="error: no data")
     app = page("runs")
     app.button(key=f"again-{ID}").click().run()
-    assert not app.exception and "ended before it had made a run" in texts(app)
+    assert not app.exception and "ended before its run began" in texts(app)
 
 
 def test_an_ended_process_opens_to_its_curves_and_log(empty_tool, page) -> None:
