@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> Result | None:
     result = train(TEXT, config, given)
     if result is not None:  # only rank 0 has one
         print(result.table())
+        print(f"the model is {result.model_uri}; the tool lists it on the page of {config.task}")
     return result
 
 
