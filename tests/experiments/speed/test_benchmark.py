@@ -109,7 +109,8 @@ def test_each_way_really_has_its_precision_and_memory_format(monkeypatch: pytest
 
         def note(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
             pixelwise = {
-                tensor.is_contiguous(memory_format=torch.channels_last) for tensor in (inputs[0], module.weight, output)  # type: ignore[operator]
+                tensor.is_contiguous(memory_format=torch.channels_last)  # type: ignore[operator]
+                for tensor in (inputs[0], module.weight, output)
             }
             assert len(pixelwise) == 1
             mine.add((output.dtype, pixelwise.pop()))
