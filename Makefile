@@ -93,8 +93,9 @@ lint: install ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 
 lock: ## pin every package anew after a change of requirements*.txt; needs uv
-	@echo '# Every package that an installation brings, with the hashes of its files, for Linux, macOS and Windows: `make lock`.' > requirements.lock
-	@uv pip compile requirements-dev.txt --universal --python-version 3.11 --generate-hashes --no-header --quiet >> requirements.lock
+	@{ echo '# Every package that an installation brings, with the hashes of its files, for Linux, macOS and Windows: `make lock`.' && \
+	  uv pip compile requirements-dev.txt --universal --python-version 3.11 --generate-hashes --no-header --quiet; } \
+	  > requirements.lock.part && mv requirements.lock.part requirements.lock
 
 audit: install ## licenses and known weaknesses of all packages; needs uv and the internet
 	@uvx --quiet pip-licenses==5.5.5 --python $(BIN)/python --summary --order=count

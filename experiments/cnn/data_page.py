@@ -23,7 +23,8 @@ def write_data_report(folder: Path, report: DataReport, train: Subset) -> None:
         parent.mkdir(parents=True, exist_ok=True)
     (reports / f"{NAME}.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
     save_sample(figure, train, tuple(report.counts))
-    (reports / f"{NAME}.html").write_text(_page(report, figure), encoding="utf-8")
+    # Names of files may be no Unicode.
+    (reports / f"{NAME}.html").write_text(_page(report, figure), encoding="utf-8", errors="replace")
 
 
 def save_sample(path: Path, train: Subset, classes: tuple[str, ...]) -> None:

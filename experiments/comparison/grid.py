@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from experiments.comparison.kind import Cell, Kind, Shape, kind_of
-from experiments.config import CompareConfig, ConfigError, TrainConfig, dataset_name, names_in, training_config
+from experiments.config import CompareConfig, ConfigError, TrainConfig, dataset_name, is_own, names_in, training_config
 from experiments.training import autotune, devices
 from experiments.training.family import Training
 from experiments.training.resume import CAME_LATER, deciding
@@ -51,8 +51,12 @@ class Grid:
 
     def digest(self) -> str:
         """SHA-256 of all that decides what is trained, in whatever order models and data sets were named."""
-        cells = [deciding(self.cell_config(cell)) for cell in sorted(self.cells)]
-        return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
+        decisive: list[Any] = [deciding(self.cell_config(cell)) for cell in sorted(self.cells)]
+        # A path says nothing of what is there now.
+        decisive += sorted(
+            self.data[dataset_name(dataset)].sha256 for dataset in self.config.datasets.split(",") if is_own(dataset)
+        )
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def make_grid(config: CompareConfig) -> Grid:
@@ -91,7 +95,7 @@ def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
         if here != there:
             values = ("auto" if value is None else value for value in (mine[name], theirs.get(name)))
             found.append("{} is {!r} and was {!r}".format(name, *values))
-    return found or ["the recipes of its models have changed"]
+    return found or ["your own data, or the recipes of its models, have changed"]
 
 
 def estimate(grid: Grid, cells: Iterable[Cell]) -> dict[Cell, float]:
@@ -138,10 +142,15 @@ class Clock:
 
     def done(self, cell: Cell, seconds: float | None) -> None:
         """Count a finished cell and its seconds; None for one that failed, whose time says nothing."""
-        estimated = self.waiting.pop(cell)
-        if seconds is not None:
+        estimated = self.waiting.pop(cell, None)  # none if it is trained again
+        if seconds is not None and estimated is not None:
             self._estimated += estimated
             self._taken += seconds
+
+    def forget(self, cells: Iterable[Cell]) -> None:
+        """No longer wait for cells that other workers have trained."""
+        for cell in cells:
+            self.waiting.pop(cell, None)
 
     @property
     def left(self) -> float:

@@ -35,11 +35,12 @@ class Cell(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """Numbers of examples of a data set; of images also what their networks are built for."""
+    """Numbers of examples of a data set, and its digest; of images also what their networks are built for."""
 
     train: int
     val: int
     test: int
+    sha256: str = ""
     channels: int = 0
     size: int = 0
     classes: tuple[str, ...] = ()
@@ -80,9 +81,9 @@ class Kind(ABC):
         """What `models=auto` means on a device."""
 
     def shape(self, training: Any) -> Shape:
-        """The sizes of a training's data."""
+        """The sizes of a training's data, and its digest."""
         data = training.data
-        return Shape(len(data.train), len(data.val), len(data.test))
+        return Shape(len(data.train), len(data.val), len(data.test), training.identity.sha256)
 
     @abstractmethod
     def read(self, run: Any, known: Mapping[str, Any]) -> CellResult:

@@ -83,7 +83,7 @@ def _lead(grid: Grid, parent: str | None, queue_of: Callable[[str], CellQueue], 
         if parent is None:
             claimed.enter_context(resume.claim(tracker.run_id))
             claimed.enter_context(queue.ownership())
-        _start(grid, tracker)
+        _start(grid, tracker, queue.place)
         queue.offer([str(cell) for cell in missing])
         beginning.close()
         crew = Crew(grid, tracker.run_id, clock)
@@ -167,7 +167,7 @@ def _clock(grid: Grid, missing: list[Cell]) -> Clock:
     return clock
 
 
-def _start(grid: Grid, tracker: Tracker) -> None:
+def _start(grid: Grid, tracker: Tracker, storage: str) -> None:
     tags = {
         "grid": grid.digest(),
         "cells": str(len(grid.cells)),
@@ -176,7 +176,7 @@ def _start(grid: Grid, tracker: Tracker) -> None:
     }
     name = f"compare {grid.title}"
     note = f"**{name}** is running: one nested run a training. Cut off? The same command resumes it."
-    tracker.start(name, note, grid.config.model_dump(), tags)
+    tracker.start(name, note, {**grid.config.model_dump(), "storage": storage}, tags)
     tracker.resumed_by = "the same command"
     print(f"{name}; parent run {tracker.run_id}")
 
@@ -209,6 +209,8 @@ class Crew:
         finished = _finished(self.parent)
         if cell in finished:
             return True
+        self.failures.pop(cell, None)
+        self.clock.forget(finished)
         started, total = time.perf_counter(), len(self.grid.cells)
         done = len(finished) + len(self.failures)
         with tqdm(

@@ -7,6 +7,7 @@ with its reason; what makes the whole unusable is one DataError. Torch is not lo
 import hashlib
 import os
 import stat
+import struct
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -39,20 +40,21 @@ class Source(Protocol):
 @contextmanager
 def opened(path: str) -> Iterator[Source]:
     """The files of a folder, a zip or a CSV. Raises DataError for what is none of them or cannot be read."""
-    place = Path(path).expanduser()
     try:
+        path.encode()  # a name that is no Unicode could not be logged
+        place = Path(path).expanduser()
         if place.is_dir():
             yield Folder(place.resolve())
         elif not place.exists():
             raise DataError(f"dataset is {short(path)}, and there is no such folder or file; {VALID}")
-        elif zipfile.is_zipfile(place):
+        elif place.is_file() and zipfile.is_zipfile(place):
             with zipfile.ZipFile(place) as archive:
                 yield Zip(archive, place.stat().st_size)
-        elif place.suffix.lower() in (".csv", ".tsv"):
+        elif place.is_file() and place.suffix.lower() in (".csv", ".tsv"):
             yield Csv(place.resolve())
         else:
             raise DataError(f"dataset is {short(path)}, which is neither a folder nor a zip nor a CSV; {VALID}")
-    except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (OSError, RuntimeError, UnicodeError, struct.error, zipfile.BadZipFile) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"dataset is {short(path)}, which cannot be read ({why}); {VALID}") from error
 

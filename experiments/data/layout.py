@@ -60,15 +60,11 @@ def arrange(files: list[Found], origin: str) -> Listing:
         raise DataError(f"{origin} has more than {MAX_FILES:,} files; valid: at most so many")
     left_out = [(found.path, found.fault) for found in files if found.fault]
     sound = [found for found in files if not found.fault]
-    parts = [found.path.split("/") for found in sound]
-    depth = 0  # of folders that hold everything, as the one that a zip was made of
-    while sound and len({one[depth] for one in parts}) == 1 and all(len(one) > depth + 2 for one in parts):
-        depth += 1
-    prefix = "".join(f"{name}/" for name in parts[0][:depth]) if parts else ""
-    split = any(PARTS.get(one[depth].lower()) == "train" and len(one) > depth + 2 for one in parts)
+    prefix, within = _innermost(sound)
+    split = any(PARTS.get(one[0].lower()) == "train" and len(one) > 2 for one in within.values())
     items = []
-    for found, one in zip(sound, parts, strict=True):
-        inner = one[depth:]
+    for found in sound:
+        inner = within.get(found, [""])
         part = PARTS.get(inner[0].lower(), "") if split else ""
         folders = inner[1:-1] if part else inner[:-1]
         if not folders or (split and not part):
@@ -77,6 +73,20 @@ def arrange(files: list[Found], origin: str) -> Listing:
             items.append(Item("/".join(inner), folders[0], part))
     key = digest(f"{found.path}\0{found.stamp}" for found in files)
     return checked(Listing(tuple(items), tuple(left_out), prefix, key), origin)
+
+
+def _innermost(files: Iterable[Found]) -> tuple[str, dict[Found, list[str]]]:
+    """The folder around all classes, as the one that a zip was made of, and the files in it by their paths from there.
+
+    A file beside the folders, such as a README, does not make the folder around them a class.
+    """
+    prefix, within = "", {found: found.path.split("/") for found in files}
+    while True:
+        folders = {one[0] for one in within.values() if len(one) > 1}
+        if len(folders) != 1 or all(len(one) < 3 for one in within.values()):
+            return prefix, within
+        prefix += f"{folders.pop()}/"
+        within = {found: one[1:] for found, one in within.items() if len(one) > 1}
 
 
 def checked(listing: Listing, origin: str) -> Listing:

@@ -33,9 +33,14 @@ class TextFile:
     broken: tuple[int, ...]
 
 
+def file_named(data: str, valid: str = "a CSV, TSV or JSONL file") -> Path:
+    """The file that `data` names. Raises ConfigError, in one line, if there is none or it is too large."""
+    return named_file("data", data, valid, MAX_BYTES)
+
+
 def columns_in(data: str) -> tuple[str, ...]:
     """The names of the columns of the file that `data` names. Raises ConfigError, in one line."""
-    return _table(data, (), "a CSV, TSV or JSONL file")[1].header
+    return _table(file_named(data), ())[0].header
 
 
 def read_text_file(data: str, columns: Mapping[str, str]) -> TextFile:
@@ -46,7 +51,8 @@ def read_text_file(data: str, columns: Mapping[str, str]) -> TextFile:
     Raises ConfigError, in one line, for a file that cannot be used and for a column that it does not have.
     """
     valid = f"a CSV, TSV or JSONL file with the columns {' and '.join(columns.values())}"
-    path, table, broken = _table(data, tuple(columns.values()), valid)
+    path = file_named(data, valid)
+    table, broken = _table(path, tuple(columns.values()))
     try:
         places = table.places(dict.fromkeys(columns, True), columns)
     except TableError as error:
@@ -56,14 +62,13 @@ def read_text_file(data: str, columns: Mapping[str, str]) -> TextFile:
     return TextFile(path, frame, {name: table.header[place] for name, place in places.items()}, broken)
 
 
-def _table(data: str, wanted: Sequence[str], valid: str) -> tuple[Path, Table, tuple[int, ...]]:
-    """The file, all that is in it, and the lines that could not be read. Raises ConfigError."""
-    path = named_file("data", data, valid, MAX_BYTES)
+def _table(path: Path, wanted: Sequence[str]) -> tuple[Table, tuple[int, ...]]:
+    """All that is in a file, and the lines that could not be read. Raises ConfigError."""
     try:
         content = path.read_bytes()
         if path.suffix.lower() in JSON_LINES:
-            return path, *_json_lines(content)
-        return path, read_table(content, wanted, max_rows=MAX_ROWS, max_bytes=MAX_BYTES), ()
+            return _json_lines(content)
+        return read_table(content, wanted, max_rows=MAX_ROWS, max_bytes=MAX_BYTES), ()
     except TableError as error:
         raise ConfigError(f"data: {path.name}: {error}") from error
     except OSError as error:

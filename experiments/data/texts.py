@@ -121,6 +121,7 @@ def _usable(file: TextFile) -> tuple[Any, dict[str, list[int]]]:
         "no text": rows["text"].str.strip() == "",
         "no label": rows["label"].str.strip().str.casefold().isin(NO_LABEL),
         "a text that no model can read": rows["text"].map(lambda text: text_fault(text) is not None),
+        "a label that is no text": rows["label"].map(lambda label: text_fault(label) is not None),
     }
     skipped = {"no JSON object": list(file.broken)} if file.broken else {}
     kept: Any = pd.Series(True, index=rows.index)

@@ -18,7 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 
-from experiments.tuning.storage import open_storage, storage_url, study_lock
+from experiments.tuning.storage import open_storage, shown, storage_answers, storage_url, study_lock
 
 CELL = "cell"
 POLL_SECONDS = 1.0
@@ -29,10 +29,14 @@ class CellQueue:
 
     Args:
         parent: id of the comparison's run, after which the study is named.
+
+    Attributes:
+        place: what the database is called in messages and runs, never with a password.
     """
 
     def __init__(self, url: URL, storage: RDBStorage, parent: str) -> None:
         self._url, self._storage, self._name = url, storage, f"compare-{parent}"
+        self.place = shown(url)
         self._study = optuna.create_study(storage=storage, study_name=self._name, load_if_exists=True)
 
     def ownership(self) -> AbstractContextManager[bool]:
@@ -114,13 +118,17 @@ class CellQueue:
 
 @contextmanager
 def shared_grid(storage: str, digest: str, folder: Path) -> Iterator[tuple[URL, RDBStorage]]:
-    """The database for the queues of all comparisons of one grid; `storage` and `folder` are as of `tune`."""
+    """The database for the queues of all comparisons of one grid; `storage` and `folder` are as of `tune`.
+
+    Raises ConfigError for one that cannot be used, TrainingError for one that stops answering.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)
     warnings.filterwarnings("ignore", "Heartbeat of storage")  # CellQueue gives signs of life itself
     url = storage_url(storage, f"compare-{digest[:16]}", folder)
     opened = open_storage(url)
     try:
-        yield url, opened
+        with storage_answers(url):
+            yield url, opened
     finally:
         opened.engine.dispose()

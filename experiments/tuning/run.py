@@ -18,7 +18,7 @@ from experiments.training import devices
 from experiments.tuning.job import Job, make_job
 from experiments.tuning.report import TuneResult, report
 from experiments.tuning.retrain import promote, retrain
-from experiments.tuning.storage import open_storage, reason, shown, storage_url, study_lock
+from experiments.tuning.storage import open_storage, shown, storage_answers, storage_url, study_lock
 from experiments.tuning.study import PARENT, Study, open_study
 from experiments.tuning.trial import Worker, settle_runs
 from tasks.base import first_line
@@ -47,27 +47,13 @@ def _tune(job: Job) -> TuneResult | None:
     url = storage_url(config.storage, job.config.study, store_folder())
     storage = open_storage(url)
     try:
-        with patient(), interrupts.held():
+        with storage_answers(url), patient(), interrupts.held():
             study, tracker = _join(job, url, storage)
             return _see_through(study, tracker)
     except StoreUnreachableError as error:
         raise TrainingError(str(error)) from error
-    except Exception as error:
-        cause = _storage_error(error)
-        if cause is None:
-            raise
-        raise TrainingError(
-            f"the storage {shown(url)} does not answer: {reason(cause)}; the same command resumes"
-        ) from error
     finally:
         storage.engine.dispose()
-
-
-def _storage_error(error: BaseException | None) -> StorageInternalError | None:
-    """What the storage said, if that is why there was an error: Optuna may fail over its own failure to note it."""
-    while error is not None and not isinstance(error, StorageInternalError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _join(job: Job, url: URL, storage: RDBStorage) -> tuple[Study, Tracker]:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from experiments.config import ConfigError
+from experiments.config import ConfigError, TrainingError
 
 DATABASES = ("sqlite", "postgresql")
 # Seconds between two signs of life of a trial, and without one until it counts as dead.
@@ -163,6 +163,27 @@ def study_lock(url: URL, name: str, wait: bool = True) -> Iterator[bool]:
         raise StorageInternalError("no lock") from error
     with connection:  # PostgreSQL releases the lock with it
         yield held
+
+
+@contextmanager
+def storage_answers(url: URL) -> Iterator[None]:
+    """Within, a database that stops answering is a TrainingError of one line."""
+    try:
+        yield
+    except Exception as error:
+        cause = _storage_error(error)
+        if cause is None:
+            raise
+        raise TrainingError(
+            f"the storage {shown(url)} does not answer: {reason(cause)}; the same command resumes"
+        ) from error
+
+
+def _storage_error(error: BaseException | None) -> StorageInternalError | None:
+    """What the storage said, if that is why there was an error: Optuna may fail over its own failure to note it."""
+    while error is not None and not isinstance(error, StorageInternalError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def reason(error: BaseException) -> str:

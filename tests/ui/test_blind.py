@@ -77,7 +77,7 @@ def test_a_blind_pair_of_the_chat_says_no_names_until_the_vote_and_goes_on_with_
     assert len(names) == 2 and "**Left**" in words(chat) and not any(f"**{name}**" in words(chat) for name in names)
     assert not any(name in caption.value for caption in chat.caption for name in names if "tokens" in caption.value)
     assert "history" not in chat.session_state and not [
-        one for one in chat.button if one.label == "Go on with this one"
+        one for one in chat.button if str(one.key).startswith("chat-choose-")
     ]
     right = next(one for one in conversation.messages.values() if one.facts.get("side") == 1)
     button(chat, "Right").click().run()
@@ -86,6 +86,7 @@ def test_a_blind_pair_of_the_chat_says_no_names_until_the_vote_and_goes_on_with_
     assert all(f"**{name}**" in words(chat) for name in names)
     assert {one.reference for one in chat.session_state["history"]} == {"chatbot/1", "chatbot/2"}
     assert not [one for one in chat.button if one.label in ("Left", "Tie")]
+    assert len([one for one in chat.button if str(one.key).startswith("chat-choose-")]) == 2
 
 
 def test_the_history_gets_the_answers_after_the_vote(tool, page) -> None:

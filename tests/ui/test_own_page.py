@@ -38,7 +38,9 @@ def test_uploads_are_kept_in_names_that_lead_nowhere_else() -> None:
     found = {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     assert found == {"data/own/My-pets/cat/1.png": b"1", "data/own/My-pets/cat/1-2.png": b"other"}
     assert keep_zip("birds", uploads({"x.zip": b"z"})[0]).path == "data/own/birds.zip"
-    assert kept_sets() == ["data/own/My-pets", "data/own/birds.zip"]
+    other = keep_folder("My pets!", uploads({"x/owl/1.png": b"5"}))  # not mixed with the one before
+    assert other.path == "data/own/My-pets-2"
+    assert kept_sets() == ["data/own/My-pets", "data/own/My-pets-2", "data/own/birds.zip"]
 
 
 @pytest.mark.usefixtures("_here")
@@ -114,3 +116,15 @@ def test_an_upload_is_kept_and_shown(tool: Path, page: Any) -> None:
     app.button(key="own-keep").click().run()
     assert not app.error and (tool / "data/own/Two-pets.zip").read_bytes() == content
     assert "kept under data/own/Two-pets.zip" in texts(app) and "10 color pictures of 2 classes" in texts(app)
+
+
+def test_pictures_that_are_added_class_by_class_are_seen_at_once(tool: Path, page: Any) -> None:
+    app = page("own")
+    app.segmented_control(key="own-way").set_value("One class").run()
+    for number, label in enumerate(("cat", "dog", "owl")):
+        app.text_input(key="own-label").set_value(label).run()
+        added = [(f"{one}.png", picture(label, 100 * number + one), "image/png") for one in range(4)]
+        app.file_uploader(key=f"own-files-{number}").set_value(added).run()
+        app.button(key="own-keep").click().run()
+        assert not app.exception
+    assert "12 color pictures of 3 classes" in texts(app)

@@ -57,6 +57,15 @@ def test_an_uploaded_file_is_kept_and_shown(tool: Path, page: Any) -> None:
         keep_texts(SimpleNamespace(name="x.exe", getvalue=bytes))  # type: ignore[arg-type]
 
 
+def test_a_path_in_the_home_folder_is_found(tool: Path, page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tool))
+    write(tool / "reviews.csv")
+    app = page("own")
+    app.session_state[PATH] = "~/reviews.csv"
+    app.run()
+    assert not app.error and not app.exception and "24 texts of 2 classes" in texts(app)
+
+
 def test_what_cannot_be_read_is_said(tool: Path, page: Any) -> None:
     app = page("own")
     for path, expected in (

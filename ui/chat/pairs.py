@@ -1,4 +1,4 @@
-"""Two replies side by side to one message: which one goes on, or, of a blind pair, which is better."""
+"""Two replies side by side to one message: which one is continued, or, of a blind pair, which is better."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ def draw_pair(conversation: Conversation, pair: Sequence[Message]) -> None:
             draw_facts(message.facts)
             chosen = conversation.leaf == message.id
             st.button(
-                "The conversation goes on with this one" if chosen else "Go on with this one",
+                "The conversation continues with this one" if chosen else "Continue with this one",
                 key=f"chat-choose-{message.id}",
                 type="tertiary",
                 disabled=chosen,
@@ -50,7 +50,7 @@ def draw_pair(conversation: Conversation, pair: Sequence[Message]) -> None:
 
 
 def _vote(left: Message, right: Message, choice: Choice) -> None:
-    """Keep a vote in MLflow and with both replies; the conversation goes on with the better one."""
+    """Keep a vote in MLflow and with both replies; the conversation continues with the better one."""
     conversation = session.opened()
     if any(one.facts.get("vote") for one in pair_of(conversation, left)):  # the second click of a double-click
         return

@@ -9,7 +9,7 @@ from ui.own_data.keeping import HOME, Kept, keep_class, keep_folder, keep_zip, k
 from ui.plain import escaped
 
 FOLDER, ZIP, CLASS, HERE = "Folder", "Zip", "One class", "Path"
-PATH, NOTE = "own-path", "own-note"  # in the session's state
+PATH, NOTE, LOOKED_AT = "own-path", "own-note", "own-looked-at"  # in the session's state
 MOST_MB = 200
 PICTURES = ["png", "jpg", "jpeg"]
 HELP = {
@@ -87,4 +87,5 @@ def _keep(keep: Callable[[], Kept]) -> None:
     files = "1 file was" if kept.written == 1 else f"{kept.written:,} files were"
     st.session_state[NOTE] = (True, f"{files} kept under {kept.path}{refused}")
     st.session_state[PATH] = kept.path
+    st.session_state.pop(LOOKED_AT, None)  # there may be more under this path than before
     st.session_state["own-count"] = st.session_state.get("own-count", 0) + 1

@@ -58,8 +58,15 @@ def keep_texts(upload: Upload) -> Kept:
 
 
 def keep_folder(name: str, uploads: Iterable[Upload]) -> Kept:
-    """A folder's files below `data/own/<name>`, without the name of the folder itself. Raises UserError."""
-    return _keep(name, ((PurePosixPath(*PurePosixPath(one.name).parts[1:]), one) for one in uploads))
+    """A folder's files below `data/own/<name>`, without the name of the folder itself. Raises UserError.
+
+    If there is one of this name, a number is added: files of two data sets are not to be mixed.
+    """
+    number, folder = 2, HOME / _clean(name)
+    while folder.exists():
+        folder = HOME / f"{_clean(name)}-{number}"
+        number += 1
+    return _keep(folder, ((PurePosixPath(*PurePosixPath(one.name).parts[1:]), one) for one in uploads))
 
 
 def keep_class(name: str, label: str, uploads: Iterable[Upload]) -> Kept:
@@ -67,11 +74,10 @@ def keep_class(name: str, label: str, uploads: Iterable[Upload]) -> Kept:
     label = " ".join(label.split())
     if not label or not _is_safe(PurePosixPath(label)) or "/" in label:
         raise UserError(f"the class is {short(label)}; valid: a name of at most {MOST_CHARACTERS} characters, no slash")
-    return _keep(name, ((PurePosixPath(label) / PurePosixPath(one.name).name, one) for one in uploads))
+    return _keep(HOME / _clean(name), ((PurePosixPath(label) / PurePosixPath(one.name).name, one) for one in uploads))
 
 
-def _keep(name: str, files: Iterable[tuple[PurePosixPath, Upload]]) -> Kept:
-    folder = HOME / _clean(name)
+def _keep(folder: Path, files: Iterable[tuple[PurePosixPath, Upload]]) -> Kept:
     written, refused = 0, []
     for inner, upload in files:
         if not _is_safe(inner):

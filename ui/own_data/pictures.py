@@ -10,10 +10,10 @@ from experiments.config import CNN_GROUPS, CNN_MODELS, UserError
 from experiments.data.report import PARTS, DataReport, counts_table, examine
 from tasks.texts import format_duration
 from ui.answers.task_page import task_title
-from ui.own_data.choosing import choose_data
+from ui.own_data.choosing import LOOKED_AT, choose_data
 from ui.own_data.estimate import seconds_per_image, training_seconds
 from ui.pictures.heatmaps import enlarged
-from ui.plain import escaped, inert_cell
+from ui.plain import escaped, inert_cell, visible
 from ui.results.all_runs import open_link
 from ui.running.process_cards import draw_note, draw_processes, launch
 from ui.running.programs import changed, command_line, program
@@ -22,7 +22,6 @@ from ui.session import versions
 TASK, ENTRY, NOTE = "image-classification", "cnn", "own-training-note"
 DATA_DIR = "data"
 SIZES = [32, 64, 96, 128, 224]
-LOOKED_AT = "own-looked-at"  # in the session's state: path, size, and what was seen
 THUMBNAIL = 64
 MOST_SHOWN = 100
 Seen = tuple[DataReport, list[tuple[str, np.ndarray]]]
@@ -56,7 +55,10 @@ def draw_pictures() -> None:
 
 
 def _looked_at(path: str, size: int) -> Seen:
-    """The report and a sample; kept for the session, because every click draws the page anew. Raises DataError."""
+    """The report and a sample, kept for the session with path and size: every click draws the page anew.
+
+    Raises DataError for what cannot be used.
+    """
     before = st.session_state.get(LOOKED_AT)
     again = st.button("Look again", key="own-again", icon=":material/refresh:", help="Files may have changed.")
     if before is None or before[:2] != (path, size) or again:
@@ -66,8 +68,10 @@ def _looked_at(path: str, size: int) -> Seen:
             if done % max(1, total // 100) == 0:
                 bar.progress(done / total, f"{done:,} of {total:,} pictures decoded")
 
-        st.session_state[LOOKED_AT] = before = (path, size, examine(path, DATA_DIR, size, show))
-        bar.empty()
+        try:
+            st.session_state[LOOKED_AT] = before = (path, size, examine(path, DATA_DIR, size, show))
+        finally:
+            bar.empty()
     return before[2]
 
 
@@ -110,7 +114,11 @@ def _draw_rows(rows: list[dict[str, Any]]) -> None:
 
 
 def _inert(rows: list[dict[str, Any]]) -> list[dict[str, object]]:
-    return [{name: inert_cell(value) for name, value in row.items()} for row in rows]
+    """Rows for a table; names of files may have line breaks, and be no Unicode."""
+    return [
+        {name: inert_cell(visible(value) if isinstance(value, str) else value) for name, value in row.items()}
+        for row in rows
+    ]
 
 
 def draw_training(path: str, report: DataReport) -> None:
@@ -135,7 +143,11 @@ def draw_training(path: str, report: DataReport) -> None:
     took = format_duration(training_seconds(step, training, validation, epochs))
     typed = {"model": model, "dataset": path, "image_size": str(report.image_size), "epochs": str(epochs)}
     typed["flip"] = str(flip).lower()
-    values = changed(program(ENTRY), typed)
+    try:
+        values = changed(program(ENTRY), typed)
+    except UserError as error:  # a path with invisible characters, say
+        st.error(escaped(str(error)), icon=":material/error:")
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Train", key="own-train", type="primary", icon=":material/play_arrow:", on_click=launch,

@@ -1,12 +1,11 @@
 """Own texts on the page: what they are like, a fine-tuning on them, and what came of it."""
 
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from experiments.config import FinetuneConfig, UserError
-from experiments.data.text_files import columns_in
+from experiments.data.text_files import columns_in, file_named
 from experiments.data.texts import load_texts
 from tasks.catalog import catalog
 from ui.answers.task_page import task_title
@@ -33,8 +32,9 @@ def draw_texts() -> None:
             st.info("What your texts are like is shown here, and then a model can be trained on them.")
             return
         try:
-            given = {"data": path, **_choose_columns(path)}
-            report, sample = _looked_at(given, Path(path).stat().st_mtime_ns)
+            changed_ns = file_named(path).stat().st_mtime_ns
+            given = {"data": path, **_choose_columns(path, changed_ns)}
+            report, sample = _looked_at(given, changed_ns)
         except UserError as error:
             st.error(escaped(str(error)), icon=":material/error:")
             return
@@ -72,9 +72,14 @@ def _choose_file() -> str | None:
     return st.session_state.get(PATH)
 
 
-def _choose_columns(path: str) -> dict[str, Any]:
+@st.cache_data(max_entries=5, show_spinner="Reading your texts")
+def _columns_in(path: str, changed_ns: int) -> tuple[str, ...]:  # noqa: ARG001
+    return columns_in(path)
+
+
+def _choose_columns(path: str, changed_ns: int) -> dict[str, Any]:
     """Which columns hold texts and labels; `text` and `label` are offered first. Raises ConfigError."""
-    names = columns_in(path)
+    names = _columns_in(path, changed_ns)
     lower = [name.casefold() for name in names]
     places = {
         use: lower.index(use) if use in lower else min(n, len(names) - 1) for n, use in enumerate(("text", "label"))

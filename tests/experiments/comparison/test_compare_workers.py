@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from sqlalchemy.engine import make_url
 
+from experiments.config import TrainingError
 from experiments.tuning.grid import CELL, CellQueue, shared_grid
 from tests.support.runs import all_runs, children
 
@@ -87,6 +90,16 @@ def test_one_worker_owns_the_report(queues: list[CellQueue]) -> None:
             assert not theirs
     with other.ownership() as mine:
         assert mine
+
+
+def test_a_database_that_stops_answering_is_said_without_its_password(
+    queues: list[CellQueue], tmp_path: Path
+) -> None:
+    url = make_url("postgresql://ada:secret@host/studies?sslpassword=secret")
+    assert CellQueue(url, queues[0]._storage, "run").place == "postgresql://ada:***@host/studies"
+    expected = r"^the storage .*\.db does not answer: the disk is gone; the same command resumes$"
+    with pytest.raises(TrainingError, match=expected), shared_grid("auto", "1" * 64, tmp_path):
+        raise StorageInternalError from OSError("the disk is gone")
 
 
 COMMAND = [sys.executable, "-m", "experiments.compare", "--models", "lenet5,resnet20", "--seeds", "2", "--epochs", "2"]

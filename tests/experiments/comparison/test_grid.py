@@ -25,6 +25,16 @@ def test_the_clock_learns_from_what_is_finished() -> None:
     assert clock.left == pytest.approx(10)
 
 
+def test_the_time_that_is_left_leaves_out_what_others_train() -> None:
+    one, two, three = (Cell("lenet5", "digits", seed) for seed in range(3))
+    clock = grids.Clock({one: 10.0, two: 10.0, three: 10.0})
+    clock.done(one, 20.0)
+    assert clock.left == 40.0
+    clock.forget([one, two])
+    clock.done(one, 5.0)  # trained again, after its worker was taken for dead
+    assert clock.left == 20.0
+
+
 @pytest.mark.parametrize("kind", ["cnn", "seq2seq"])
 def test_a_training_step_is_timed(kind: str) -> None:
     grid = make_grid(CompareConfig(kind=kind, models="lenet5" if kind == "cnn" else "gru-dot", threads=1))

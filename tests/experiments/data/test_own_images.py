@@ -45,6 +45,14 @@ def test_a_folder_and_a_zip_of_it_are_the_same_data(tmp_path: Path) -> None:
     assert np.array_equal(folder.labels, np.repeat([0, 1], 10))
 
 
+@pytest.mark.parametrize("around", ["", "pets/", "a/pets/"])
+def test_a_file_beside_the_classes_does_not_make_one_of_the_folder_around_them(around: str, tmp_path: Path) -> None:
+    contents = files(4, under=around) | {f"{around}README.txt": b"x", "LICENSE": b"y"}
+    own = loaded(in_zip(tmp_path / "pets.zip", contents), tmp_path)
+    assert own.classes == ("cat", "dog") and len(own.images) == 8 and own.rows[0].item.path == "cat/0.png"
+    assert own.left_out == tuple((path, "lies in no folder of a class") for path in ("LICENSE", f"{around}README.txt"))
+
+
 def test_parts_that_a_user_made_are_kept(tmp_path: Path) -> None:
     data = load_images(in_folder(tmp_path / "pets", SPLIT), str(tmp_path / "data"))
     assert [len(part) for part in (data.train, data.val, data.test)] == [12, 6, 8]
@@ -74,6 +82,12 @@ def test_a_csv_names_files_labels_and_parts(tmp_path: Path) -> None:
 
 def renamed(labels: tuple[str, ...]) -> Callable[[Path], str]:
     return lambda path: in_folder(path / "own", files(4, labels))
+
+
+def damaged_names(path: Path) -> str:
+    archive = Path(in_zip(path / "own.zip", files(4, ("ça",))))
+    archive.write_bytes(archive.read_bytes().replace("ç".encode(), b"\xff\xff"))
+    return str(archive)
 
 
 REFUSED: dict[str, tuple[Callable[[Path], str], str]] = {
@@ -112,6 +126,10 @@ REFUSED: dict[str, tuple[Callable[[Path], str], str]] = {
         lambda path: in_zip(path / "own.zip", {"a/1.png": bytes(30_000_000), "b/1.png": bytes(30_000_000)}),
         "more than 200 times its size; valid",
     ),
+    "unknown home": (lambda _: "~nobody.of.this.name/own", "cannot be read .Could not determine home directory"),
+    "no Unicode": (lambda path: f"{path}/own\udcff", "'utf-8' codec can't encode"),
+    "pipe": (lambda path: os.mkfifo(path / "own.csv") or f"{path}/own.csv", "neither a folder nor a zip nor a CSV"),
+    "damaged names in a zip": (damaged_names, "cannot be read .'utf-8' codec can't decode"),
     "cut off zip": (
         lambda path: (
             in_folder(path, {"own.zip": (path / in_zip(path / "z", files())).read_bytes()[:-400]}) + "/own.zip"

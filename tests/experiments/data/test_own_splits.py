@@ -1,5 +1,6 @@
 """Own pictures split into parts, mapped from their file, and reported on."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from experiments.cnn.augmentation import Augmentation, Normalize, TrainingBatches, evaluation_batches
+from experiments.cnn.data_page import write_data_report
 from experiments.data import images
 from experiments.data.images import ImageData, load_images
 from experiments.data.report import examine
@@ -52,11 +54,15 @@ def test_the_report_names_what_is_suspicious(tmp_path: Path) -> None:
     twice["dog/same.png"] = twice["cat/0.png"]  # under two labels
     for number in range(20, 40):
         twice[f"cat/{number}.png"] = twice["cat/1.png"]  # 21 times: some of them in other parts
-    report, sample = examine(in_folder(tmp_path / "pets", twice), str(tmp_path / "data"), 32)
+    root = in_folder(tmp_path / "pets", twice)
+    (tmp_path / "pets/dog" / os.fsdecode(b"\xff.png")).write_bytes(twice["cat/0.png"])  # a name that is no Unicode
+    report, sample = examine(root, str(tmp_path / "data"), 32)
     text = "\n".join(report.warnings)
     assert "under several labels, 1 time: 'cat/0.png' (cat" in text and "= 'dog/same.png' (dog" in text
     assert "in several parts of the split, 1 time, which makes results look too good: 'cat/1.png'" in text
-    assert "fewer than 10 pictures: 'dog' has 6" in text and "unbalanced: 'cat' has 60 pictures, 'dog' has 6" in text
-    assert {label: sum(parts.values()) for label, parts in report.counts.items()} == {"cat": 60, "dog": 6}
+    assert "fewer than 10 pictures: 'dog' has 7" in text and "unbalanced: 'cat' has 60 pictures, 'dog' has 7" in text
+    assert {label: sum(parts.values()) for label, parts in report.counts.items()} == {"cat": 60, "dog": 7}
     assert report.sizes["median"] == (40, 30) and len(report.as_json()["duplicates"]) == 2
     assert [label for label, _ in sample] == ["cat"] * 3 + ["dog"] * 3 and sample[0][1].shape == (32, 32, 3)
+    write_data_report(tmp_path, report, load_images(root, str(tmp_path / "data")).train)
+    assert "dog/?.png" in (tmp_path / "reports/data_report.html").read_text(encoding="utf-8")

@@ -99,13 +99,15 @@ def test_json_lines_are_read_and_broken_ones_listed(tmp_path: Path) -> None:
         '{"Review": "x", "stars": NaN}',
         '{"Review": null, "stars": 4}',
         '{"stars": 4}',
+        '{"Review": "x", "stars": "\\ud800"}',
     ]
     file.write_text("\n".join(["", *LINES[:30], *broken, *LINES[30:]]), encoding="utf-8-sig")
     data = load(str(file), text="review", label="stars")
     assert data.classes == ("3", "4", "5") and len(data.texts) == len(ROWS)
     assert data.report["columns"] == {"text": "Review", "label": "stars"}
     assert data.warnings[0] == (
-        "left out: 2 with no JSON object (lines 32, 33), 2 with no text (lines 35, 36), 1 with no label (line 34)"
+        "left out: 2 with no JSON object (lines 32, 33), 2 with no text (lines 35, 36), 1 with no label (line 34), 1 "
+        "with a label that is no text (line 37)"
     )
 
 

@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution
 from experiments import compare, train_cnn
 from experiments.cnn.recipes import resolve
 from experiments.comparison import grid as grids
-from experiments.config import BenchmarkConfig, CnnConfig, ConfigError, TuneConfig
+from experiments.config import BenchmarkConfig, CnnConfig, CompareConfig, ConfigError, TuneConfig
 from experiments.data import folders
 from experiments.speed.plan import make_plan
 from experiments.training import run as training
@@ -80,9 +80,20 @@ def test_own_pictures_are_compared_beside_others(pets: str, store: Path, monkeyp
     result = compare.main([*tiny, "--datasets", f"digits,{pets},{archive}"])
     names = {run.data.tags["dataset"] for run in children(result.run_id)}
     assert names == {"digits", "my-pets", "birds"}
-    assert (artifacts(MlflowClient().get_run(result.run_id)) / "plots/my-pets_confusion.png").exists()
+    parent = MlflowClient().get_run(result.run_id)
+    assert (artifacts(parent) / "plots/my-pets_confusion.png").exists() and parent.data.params["storage"] != "auto"
     with pytest.raises(ConfigError, match="datasets has two that are called the same"):
         compare.main([*tiny, "--datasets", f"{archive},{in_folder(store / 'birds', files(5))}"])
+
+
+def test_a_comparison_of_pictures_that_have_changed_is_another_one(pets: str) -> None:
+    def digest(datasets: str) -> str:
+        return grids.make_grid(CompareConfig(datasets=datasets, models="lenet5", epochs=1)).digest()
+
+    before, public = digest(pets), digest("digits")
+    assert digest(pets) == before
+    Path(pets, "cat/3.png").write_bytes(picture("dog", 77))
+    assert digest(pets) != before and digest("digits") == public
 
 
 def test_own_pictures_are_tuned_and_measured(pets: str) -> None:
