@@ -57,7 +57,7 @@ mlflow.db: $(VENV)/.installed
 setup: mlflow.db ## initialize the tracking store, safely also when several processes start at once
 
 demo: setup ## train a first network on data that needs no download, in under a minute
-	@source $(BIN)/activate && mlflow run . -e cnn --env-manager local --experiment-name cnn
+	@$(BIN)/python -m experiments.train_cnn
 	@echo
 	@echo "Look at the run:        make mlflow-ui   (http://127.0.0.1:5000)"
 	@echo "Serve the model:        make serve       (http://127.0.0.1:5001/invocations)"

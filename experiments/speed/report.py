@@ -50,7 +50,7 @@ class BenchmarkResult:
         if self.targets:
             first = self.targets[0]
             lines.insert(1, f"\ntraining to validation accuracy {first.target:g}, seed {first.seed}")
-        return "\n".join([*lines, "", *_notes(self.config), *auto_line(self)])
+        return "\n".join([*lines, "", *_notes(self.config), *auto_lines(self)])
 
 
 def best_batch_sizes(measured: Iterable[Throughput]) -> list[Throughput]:
@@ -74,8 +74,8 @@ def ratios(one: Throughput, best: Sequence[Throughput]) -> tuple[float, float]:
     return one.median / same_threads, one.median / max(other.median for other in plain)
 
 
-def auto_line(result: BenchmarkResult) -> list[str]:
-    """A line on what `auto` takes, and its speed over the best of our settings and over the plain loop; none without.
+def auto_lines(result: BenchmarkResult) -> list[str]:
+    """A line a model on what `auto` takes, and its speed over the best of our settings and over the plain loop.
 
     At the same batch size: the one at which `auto` is fastest.
     """
@@ -89,8 +89,8 @@ def auto_line(result: BenchmarkResult) -> list[str]:
             plain = next(one.median for one in equal if one.variant.workers == 0)
             setting = Setting(variant.precision, variant.memory_format, variant.threads or torch.get_num_threads())
             speed = f"{taken.median / best:.2f} of the best setting, {taken.median / plain:.2f} of the plain loop"
-            said.append(f"{model}, {device}: {setting}, {speed}")
-    return [f"auto takes: {'; '.join(said)}"] if said else []
+            said.append(f"auto takes for {model}, {device}: {setting}, {speed}")
+    return said
 
 
 def shown(value: object) -> str:

@@ -23,7 +23,7 @@ MOST_SECONDS, FRACTION = 2.5, 0.1
 # Rounds in which the settings take turns; the first only warms up.
 ROUNDS = 4
 # By how much another setting must be faster than the default, also while others disturb; how much slower is hopeless.
-MARGIN, DISTURBED_MARGIN, HOPELESS = 1.1, 1.5, 1.4
+MARGIN, DISTURBED_MARGIN, HOPELESS = 1.1, 1.25, 1.4
 SMALLEST_PART, GROWTHS = 4, 3
 # Preemptions a second from which on others disturb.
 MOST_PREEMPTIONS = 50
