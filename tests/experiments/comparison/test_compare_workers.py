@@ -92,9 +92,7 @@ def test_one_worker_owns_the_report(queues: list[CellQueue]) -> None:
         assert mine
 
 
-def test_a_database_that_stops_answering_is_said_without_its_password(
-    queues: list[CellQueue], tmp_path: Path
-) -> None:
+def test_a_database_that_stops_answering_is_said_without_its_password(queues: list[CellQueue], tmp_path: Path) -> None:
     url = make_url("postgresql://ada:secret@host/studies?sslpassword=secret")
     assert CellQueue(url, queues[0]._storage, "run").place == "postgresql://ada:***@host/studies"
     expected = r"^the storage .*\.db does not answer: the disk is gone; the same command resumes$"
