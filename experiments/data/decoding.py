@@ -4,6 +4,7 @@ Threads, not processes: Pillow decodes and resizes outside of Python's lock, and
 """
 
 import hashlib
+import lzma
 import os
 import sys
 import time
@@ -120,7 +121,7 @@ def _decoded(source: Source, path: str, size: int) -> Decoded | str:
         pixels, measures = decode_file(content, size)
     except TaskInputError as error:
         return str(error).split("; valid")[0].removeprefix("image ")
-    except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
     return Decoded(pixels, measures, hashlib.sha256(content).hexdigest())
 

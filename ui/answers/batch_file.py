@@ -2,6 +2,7 @@
 
 import base64
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +105,7 @@ def _unpacked(files: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]
                     ):
                         with archive.open(member) as file:
                             yield member.filename, file.read(MAX_MB * 2**20 + 1)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, EOFError) as error:
+        except (OSError, RuntimeError, UnicodeError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
             raise TableError(f"{name} cannot be unpacked ({error}); valid: a whole zip without a password") from error
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,18 @@ def test_nothing_leads_out_of_a_zip(tmp_path: Path) -> None:
     own = loaded(in_zip(tmp_path / "pets.zip", files() | evil), tmp_path)
     assert {why for _, why in own.left_out} == {"leads out of the zip"} and len(own.left_out) == 3
     assert own.classes == ("cat", "dog") and not (tmp_path.parent / "evil").exists()
+
+
+def test_a_damaged_member_of_a_zip_is_skipped_whatever_packed_it(tmp_path: Path) -> None:
+    archive = tmp_path / "pets.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path, content in files(4).items():
+            packed.writestr(path, content, zipfile.ZIP_LZMA)
+    content = bytearray(archive.read_bytes())
+    content[300:600] = bytes(300)
+    archive.write_bytes(content)
+    own = loaded(str(archive), tmp_path)
+    assert len(own.images) == 7 and [path for path, _ in own.left_out] == ["cat/0.png"]
 
 
 # Decoding
