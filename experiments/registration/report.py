@@ -30,7 +30,7 @@ class Outcome:
     def columns(self) -> tuple[str, ...]:
         """The cells of its line in the table."""
         if self.failure:
-            return self.task, self.model, "-", "-", "-", f"{self.seconds:.1f}", "failed, see above"
+            return self.task, self.model, "-", "-", "-", f"{self.seconds:.1f}", self.failure
         version = f"{self.version}{' champion' if self.champion else ''}"
         state = "weights packaged" if self.packaged else "by reference"
         millions = f"{self.parameters / 1e6:,.1f}"

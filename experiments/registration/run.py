@@ -75,7 +75,8 @@ def _outcome(task: str, choice: Choice, config: RegisterConfig, parent: str | No
             outcome = _register(task, choice, config, tracker)
     except Exception as error:  # libraries, networks and disks fail in many ways, and the other tasks continue
         failure = _reason(error) if isinstance(error, _UnfinishedError) else f"not registered: {_reason(error)}"
-        _say(failure)
+        if parent is not None:  # of a single task the table says it at once
+            _say(failure)
         return Outcome(task, choice.name, time.perf_counter() - started, failure=failure)
     return replace(outcome, seconds=time.perf_counter() - started)
 

@@ -36,7 +36,8 @@ def choose_task(found: Mapping[str, list[RegisteredVersion]]) -> str:
         elif task or model:
             st.warning(escaped(f"Unknown task in the link: {task or model}."))
     if st.session_state.get(TASK) not in found:
-        st.session_state[TASK] = next((task for task in found if not panel_of(task).page), next(iter(found)))
+        asked_here = (task for task in TASKS if task in found and not panel_of(task).page)
+        st.session_state[TASK] = next(asked_here, next(iter(found)))
     return st.selectbox("Task", list(found), format_func=task_title, key=TASK, persist_state="session")
 
 
