@@ -24,8 +24,11 @@ class Entry(BaseModel):
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/project-dl`, by default under `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "project-dl" / "speed"
+    """`$XDG_CACHE_HOME/project-dl`, by default under `~/.cache`. Raises OSError for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "project-dl" / "speed"
+    except RuntimeError as error:  # in a container, say
+        raise FileNotFoundError(str(error)) from error
 
 
 def read_entry(facts: Mapping[str, Any]) -> Entry | None:
@@ -39,9 +42,9 @@ def read_entry(facts: Mapping[str, Any]) -> Entry | None:
 
 def write_entry(facts: Mapping[str, Any], setting: str, speeds: Mapping[str, float], note: str) -> None:
     """Keep an entry. Where nothing can be written it is not kept: the next training tries again."""
-    file = _file(facts)
     entry = Entry(facts=_plain(facts), setting=setting, speeds=dict(speeds), note=note)
     with contextlib.suppress(OSError):
+        file = _file(facts)
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".part", delete=False) as part:
             part.write(entry.model_dump_json(indent=1))

@@ -36,10 +36,8 @@ def kept_sets() -> list[str]:
 
 
 def keep_zip(name: str, upload: Upload) -> Kept:
-    """A zip as `data/own/<name>.zip`; one of this name before it is replaced. Raises UserError."""
-    target = HOME / f"{_clean(name)}.zip"
-    _write(target, upload.getvalue())
-    return Kept(str(target), 1, ())
+    """A zip as `data/own/<name>.zip`, with a number if another one has this name. Raises UserError."""
+    return _keep_file(HOME / f"{_clean(name)}.zip", upload.getvalue())
 
 
 def kept_texts() -> list[str]:
@@ -48,13 +46,11 @@ def kept_texts() -> list[str]:
 
 
 def keep_texts(upload: Upload) -> Kept:
-    """A file of texts as `data/own/<its name>`; one of this name before it is replaced. Raises UserError."""
+    """A file of texts as `data/own/<its name>`, with a number if another one has this name. Raises UserError."""
     path = PurePosixPath(upload.name)
     if path.suffix.lower() not in TEXTS:
         raise UserError(f"the file is {short(upload.name)}; valid: {', '.join(TEXTS)}")
-    target = HOME / f"{_clean(path.stem)}{path.suffix.lower()}"
-    _write(target, upload.getvalue())
-    return Kept(str(target), 1, ())
+    return _keep_file(HOME / f"{_clean(path.stem)}{path.suffix.lower()}", upload.getvalue())
 
 
 def keep_folder(name: str, uploads: Iterable[Upload]) -> Kept:
@@ -75,6 +71,12 @@ def keep_class(name: str, label: str, uploads: Iterable[Upload]) -> Kept:
     if not label or not _is_safe(PurePosixPath(label)) or "/" in label:
         raise UserError(f"the class is {short(label)}; valid: a name of at most {MOST_CHARACTERS} characters, no slash")
     return _keep(HOME / _clean(name), ((PurePosixPath(label) / PurePosixPath(one.name).name, one) for one in uploads))
+
+
+def _keep_file(path: Path, content: bytes) -> Kept:
+    target = _free(path, content)
+    _write(target, content)
+    return Kept(str(target), 1, ())
 
 
 def _keep(folder: Path, files: Iterable[tuple[PurePosixPath, Upload]]) -> Kept:
@@ -104,7 +106,7 @@ def _is_safe(inner: PurePosixPath) -> bool:
 
 
 def _free(path: Path, content: bytes) -> Path:
-    """The path, or one with a number where another picture has it: cameras give the same names again."""
+    """The path, or one with a number where another file has it: cameras give the same names again."""
     number, free = 2, path
     while free.exists() and free.read_bytes() != content:
         free = path.with_stem(f"{path.stem}-{number}")
