@@ -38,7 +38,7 @@ class Table:
             if name.casefold() in names:
                 found[column] = names.index(name.casefold())
             elif required or column in (chosen or {}):
-                needed = ", ".join(column for column, required in wanted.items() if required)
+                needed = ", ".join((chosen or {}).get(name, name) for name, required in wanted.items() if required)
                 raise TableError(
                     f"column {name[:40]!r} is missing; the file has {listed(self.header)}, needed: {needed}"
                 )

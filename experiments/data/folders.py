@@ -155,7 +155,8 @@ class Csv(Folder):
 
     def listing(self) -> Listing:
         try:
-            content = self.file.read_bytes()
+            with self.file.open("rb") as file:
+                content = file.read(MAX_CSV_BYTES + 1)
             wanted = {"file": True, "label": True, "part": False}
             table = read_table(content, tuple(wanted), max_rows=MAX_FILES, max_bytes=MAX_CSV_BYTES)
             places = table.places(wanted)

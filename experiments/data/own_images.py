@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,10 @@ def load_own(dataset: str, data_dir: str, size: int, show: Show | None = None) -
             base = folder / f"{name}-{place}-{size}"
             with FileLock(f"{base}.lock"):
                 facts = _cached(base, listing.key)
-                if facts is None:
-                    facts = _decode(base, source, listing, size, show)
-                return _mapped(base, facts, name, origin)
+                if facts is not None:
+                    with suppress(ValueError, TypeError, LookupError):  # it is damaged, or somebody changed it
+                        return _mapped(base, facts, name, origin)
+                return _mapped(base, _decode(base, source, listing, size, show), name, origin)
         except OSError as error:
             raise DataError(
                 f"data_dir is {short(data_dir)}, where decoded pictures cannot be kept ({error.strerror or error}); "
@@ -83,6 +85,8 @@ def load_own(dataset: str, data_dir: str, size: int, show: Show | None = None) -
 
 def _mapped(base: Path, facts: dict[str, Any], name: str, origin: str) -> OwnImages:
     rows = tuple(Row(Item(*row[0]), tuple(row[1]), *row[2:]) for row in facts["rows"])
+    if content_digest(rows) != facts["sha256"]:
+        raise ValueError("the rows are not those that were decoded")
     left_out = tuple((path, why) for path, why in facts["left_out"])
     # Pictures that could not be read may have been the last ones of a class.
     kept = checked(Listing(tuple(row.item for row in rows), left_out, "", facts["key"]), origin)

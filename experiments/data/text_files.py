@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments.config import ConfigError
 from experiments.data.files import named_file
-from tasks.csv_files import Table, TableError, read_table
+from tasks.csv_files import MAX_COLUMNS, Table, TableError, read_table
 from tasks.json_files import parse_json
 
 MAX_ROWS, MAX_BYTES = 1_000_000, 500 * 10**6
@@ -78,7 +78,7 @@ def _table(path: Path, wanted: Sequence[str]) -> tuple[Table, tuple[int, ...]]:
 def _json_lines(content: bytes) -> tuple[Table, tuple[int, ...]]:
     """A JSON object a line as a table, and the lines that hold none. Raises TableError."""
     objects: list[tuple[int, dict[str, Any]]] = []
-    broken = []
+    broken, header = [], {}
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if not line.strip():
             continue
@@ -90,13 +90,15 @@ def _json_lines(content: bytes) -> tuple[Table, tuple[int, ...]]:
             found = None
         if isinstance(found, dict):
             objects.append((number, found))
+            header |= dict.fromkeys(found)
+            if len(header) > MAX_COLUMNS:
+                raise TableError(f"the file has more than {MAX_COLUMNS} different keys; valid: at most {MAX_COLUMNS}")
         else:
             broken.append(number)
     if not objects:
         raise TableError('no line holds a JSON object; valid: one in each line, as {"text": "...", "label": "..."}')
-    header = tuple(dict.fromkeys(name for _, one in objects for name in one))
     rows = tuple((number, tuple(_cell(one.get(name)) for name in header)) for number, one in objects)
-    return Table(header, rows), tuple(broken)
+    return Table(tuple(header), rows), tuple(broken)
 
 
 def _cell(value: Any) -> str:

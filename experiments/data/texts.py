@@ -18,7 +18,7 @@ from tasks.texts import text_fault
 PARTS = ("train", "val", "test")
 PART_NAMES = {"training": "train", "valid": "val", "validation": "val", "dev": "val"} | {part: part for part in PARTS}
 MIN_TEXTS = 3  # of a class: one in each part
-MAX_CLASSES = 1000
+MAX_CLASSES, MAX_LABEL = 1000, 100
 # What tables write where there is no label.
 NO_LABEL = ("", "nan", "null", "n/a", "#n/a", "<na>")
 
@@ -121,7 +121,7 @@ def _usable(file: TextFile) -> tuple[Any, dict[str, list[int]]]:
         "no text": rows["text"].str.strip() == "",
         "no label": rows["label"].str.strip().str.casefold().isin(NO_LABEL),
         "a text that no model can read": rows["text"].map(lambda text: text_fault(text) is not None),
-        "a label that is no text": rows["label"].map(lambda label: text_fault(label) is not None),
+        f"a label that cannot be printed or has more than {MAX_LABEL} characters": rows["label"].map(_is_odd),
     }
     skipped = {"no JSON object": list(file.broken)} if file.broken else {}
     kept: Any = pd.Series(True, index=rows.index)
@@ -132,6 +132,12 @@ def _usable(file: TextFile) -> tuple[Any, dict[str, list[int]]]:
     if not kept.any():
         raise ConfigError(f"data: {file.path.name} has no row with both a text and a label; {left_out(skipped)}")
     return rows[kept].reset_index(drop=True), skipped
+
+
+def _is_odd(label: str) -> bool:
+    """Whether a label would not fit on a page, a figure or a line of the terminal."""
+    plain = " ".join(label.split())
+    return text_fault(label) is not None or not plain.isprintable() or len(plain) > MAX_LABEL
 
 
 def _class_names(labels: Any, file: TextFile, merge: bool) -> Any:

@@ -67,7 +67,8 @@ class TextTraining(Training):
     def tags(self) -> dict[str, str]:
         revision = {"base_revision": self.base.revision} if self.base.revision else {}
         facts = {"base_model": self.base.name, "license": self.base.license, "classes": ", ".join(self.data.classes)}
-        return {"task": self.config.task, "model": self.base.name, "dataset": self.data.name, **facts, **revision}
+        name = f"{self.base.name} on {self.data.name}"  # pages would take it for the model that it began as
+        return {"task": self.config.task, "model": name, "dataset": self.data.name, **facts, **revision}
 
     def summary(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.state.network.parameters())

@@ -15,6 +15,7 @@ from tests.ui import test_chat_page
 from tests.ui.test_tasks_page import button, fine, opened, words
 from ui.answers.blind import _vote, standings
 from ui.chat import session
+from ui.conversations.export import as_json, as_markdown
 
 TASK = "story-completion"
 NAMES = ("tiny gpt2", "tiny llama")
@@ -79,11 +80,12 @@ def test_a_blind_pair_of_the_chat_says_no_names_until_the_vote_and_goes_on_with_
     assert "history" not in chat.session_state and not [
         one for one in chat.button if str(one.key).startswith("chat-choose-")
     ]
+    assert not any(name in export(conversation) for name in names for export in (as_markdown, as_json))
     right = next(one for one in conversation.messages.values() if one.facts.get("side") == 1)
     button(chat, "Right").click().run()
     assert test_chat_page.conversation(fine(chat)).leaf == right.id
     assert read_votes("chatbot") == [Vote("chatbot", "chatbot/2", "chatbot/1", "right")]
-    assert all(f"**{name}**" in words(chat) for name in names)
+    assert all(f"**{name} (chatbot/" in words(chat).replace("\\", "") for name in names)
     assert {one.reference for one in chat.session_state["history"]} == {"chatbot/1", "chatbot/2"}
     assert not [one for one in chat.button if one.label in ("Left", "Tie")]
     assert len([one for one in chat.button if str(one.key).startswith("chat-choose-")]) == 2

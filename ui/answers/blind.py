@@ -111,6 +111,8 @@ def keep_vote(
         st.session_state[NOTE] = (False, f"Your vote was not kept, please try again: {error}")
         return False
     left, right = models
+    if left == right:  # two versions of one model
+        left, right = f"{left} ({vote.left})", f"{right} ({vote.right})"
     better = {"left": f"{left} is better", "right": f"{right} is better"}.get(vote.choice, vote.choice)
     st.session_state[NOTE] = (True, f"Your vote is kept: {better}.")
     _votes.clear()

@@ -51,7 +51,7 @@ def draw_messages(conversation: Conversation, asker: Asker, *, busy: bool) -> No
                 continue
             draw_documents(message)
             draw_text(message.content, message.id)
-            if message.role == "assistant":
+            if message.role == "assistant" and not message.undecided:
                 draw_facts(message.facts)
             _draw_row(conversation, message, asker, last=last, busy=busy)
 

@@ -25,10 +25,10 @@ def pair_of(conversation: Conversation, message: Message) -> list[Message]:
 
 def draw_pair(conversation: Conversation, pair: Sequence[Message]) -> None:
     """Draw them; the models' names come after the vote where they are kept back."""
-    hidden = pair[0].facts.get("blind") and not pair[0].facts.get("vote")
+    hidden = pair[0].undecided
     for column, message, side in zip(st.columns(len(pair)), pair, SIDES, strict=True):
         with column, st.chat_message("assistant"):
-            st.markdown(f"**{side if hidden else escaped(str(message.facts.get('model', '')))}**")
+            st.markdown(f"**{side if hidden else escaped(_name(message))}**")
             draw_text(message.content, message.id)
             if hidden:
                 continue
@@ -49,11 +49,18 @@ def draw_pair(conversation: Conversation, pair: Sequence[Message]) -> None:
         blind.draw_choices(left.id, lambda choice: _vote(left, right, choice))
 
 
+def _name(message: Message) -> str:
+    """The model and the version: the two may be versions of one model."""
+    return f"{message.facts.get('model', '')} ({message.facts.get('reference', '')})"
+
+
 def _vote(left: Message, right: Message, choice: Choice) -> None:
     """Keep a vote in MLflow and with both replies; the conversation continues with the better one."""
-    conversation = session.opened()
-    if any(one.facts.get("vote") for one in pair_of(conversation, left)):  # the second click of a double-click
+    session.refresh()  # another tab may have voted, or deleted it
+    pair = pair_of(session.opened(), left)
+    if not pair or any(one.facts.get("vote") for one in pair):
         return
+    conversation = session.opened()
     first, second = asked_of(conversation, left), asked_of(conversation, right)
     vote = Vote(TASK, first.reference, second.reference, choice)
     answers = {"left": first.result, "right": second.result}

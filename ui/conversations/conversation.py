@@ -44,6 +44,11 @@ class Message:
     id: str = field(default_factory=new_id)
     at: datetime = field(default_factory=now)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether it is one of a blind pair that nobody has voted on: which model wrote it is not told."""
+        return bool(self.facts.get("blind") and not self.facts.get("vote"))
+
     def text(self) -> str:
         """What the model is given: the message, and its documents as far as they are used."""
         parts = [f"[{one['name']}]\n{one['text'][: one.get('used')]}" for one in self.documents]

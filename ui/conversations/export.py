@@ -16,7 +16,7 @@ def as_markdown(conversation: Conversation) -> str:
     if system.strip():
         parts.append(f"## System prompt\n\n{system}")
     for one in conversation.path():
-        who = WHO.get(one.role) or one.facts.get("model") or "Model"
+        who = WHO.get(one.role) or (not one.undecided and one.facts.get("model")) or "Model"
         documents = [f"Document: {document['name']}" for document in one.documents]
         parts.append("\n\n".join([f"## {who}", *documents, one.content]))
     return "\n\n".join(parts) + "\n"
@@ -46,7 +46,7 @@ def _described(message: Message) -> dict[str, Any]:
         "role": message.role,
         "content": message.content,
         "documents": [dict(one) for one in message.documents],
-        "facts": dict(message.facts),
+        "facts": {} if message.undecided else dict(message.facts),
         "rating": message.rating,
         "comment": message.comment,
     }

@@ -9,7 +9,7 @@ from experiments.config import UserError, dataset_name
 from tasks.parameters import short
 
 HOME = Path("data/own")
-MOST_CHARACTERS = 100
+MOST_BYTES = 200  # of a name in UTF-8: disks take 255, with a number and while it is written
 TEXTS = (".csv", ".tsv", ".jsonl")
 
 
@@ -69,7 +69,7 @@ def keep_class(name: str, label: str, uploads: Iterable[Upload]) -> Kept:
     """Pictures of one class as `data/own/<name>/<label>/...`, beside those that are there. Raises UserError."""
     label = " ".join(label.split())
     if not label or not _is_safe(PurePosixPath(label)) or "/" in label:
-        raise UserError(f"the class is {short(label)}; valid: a name of at most {MOST_CHARACTERS} characters, no slash")
+        raise UserError(f"the class is {short(label)}; valid: a name of at most {MOST_BYTES} bytes, no slash")
     return _keep(HOME / _clean(name), ((PurePosixPath(label) / PurePosixPath(one.name).name, one) for one in uploads))
 
 
@@ -100,7 +100,7 @@ def _clean(name: str) -> str:
 def _is_safe(inner: PurePosixPath) -> bool:
     """Whether a path stays where it is put, in names that every disk takes."""
     return bool(inner.parts) and all(
-        part not in ("..", "/") and "\\" not in part and part.isprintable() and len(part) <= MOST_CHARACTERS
+        part not in ("..", "/") and "\\" not in part and part.isprintable() and len(part.encode()) <= MOST_BYTES
         for part in inner.parts
     )
 
@@ -108,7 +108,7 @@ def _is_safe(inner: PurePosixPath) -> bool:
 def _free(path: Path, content: bytes) -> Path:
     """The path, or one with a number where another file has it: cameras give the same names again."""
     number, free = 2, path
-    while free.exists() and free.read_bytes() != content:
+    while free.exists() and not (free.is_file() and free.read_bytes() == content):
         free = path.with_stem(f"{path.stem}-{number}")
         number += 1
     return free

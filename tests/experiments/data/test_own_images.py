@@ -281,9 +281,14 @@ def test_pictures_are_decoded_once_for_each_size_until_they_change(
     content[100] ^= 1
     cache.write_bytes(content)
     assert np.array_equal(loaded(root, tmp_path).images, pixels) and len(times) == 3  # a damaged file is not used
+    facts = cache.with_suffix(".json")
+    for altered in ('"cat"', '"rows"'):  # other labels, and nothing of use
+        facts.write_text(facts.read_text().replace(altered, '"dog"', 1))
+        assert loaded(root, tmp_path).sha256 == first.sha256
+    assert len(times) == 5
     (tmp_path / "pets/cat/0.png").write_bytes(picture("cat", 99))
     changed = loaded(root, tmp_path)
-    assert len(times) == 4 and changed.sha256 != first.sha256
+    assert len(times) == 6 and changed.sha256 != first.sha256
     assert sorted(path.suffix for path in cache.parent.iterdir()) == [".json", ".json", ".lock", ".lock", ".u8", ".u8"]
 
 

@@ -100,14 +100,16 @@ def test_json_lines_are_read_and_broken_ones_listed(tmp_path: Path) -> None:
         '{"Review": null, "stars": 4}',
         '{"stars": 4}',
         '{"Review": "x", "stars": "\\ud800"}',
+        '{"Review": "x", "stars": "\\u0000"}',
+        f'{{"Review": "x", "stars": "{"5" * 101}"}}',
     ]
     file.write_text("\n".join(["", *LINES[:30], *broken, *LINES[30:]]), encoding="utf-8-sig")
     data = load(str(file), text="review", label="stars")
     assert data.classes == ("3", "4", "5") and len(data.texts) == len(ROWS)
     assert data.report["columns"] == {"text": "Review", "label": "stars"}
     assert data.warnings[0] == (
-        "left out: 2 with no JSON object (lines 32, 33), 2 with no text (lines 35, 36), 1 with no label (line 34), 1 "
-        "with a label that is no text (line 37)"
+        "left out: 2 with no JSON object (lines 32, 33), 2 with no text (lines 35, 36), 1 with no label (line 34), 3 "
+        "with a label that cannot be printed or has more than 100 characters (lines 37, 38, 39)"
     )
 
 
@@ -191,6 +193,11 @@ def test_a_split_that_lacks_something_is_refused(rows: list[tuple[str, ...]], ex
         ("empty.csv", b"", "empty.csv: the file is empty"),
         ("latin.csv", "text,label\ncafé,good\n".encode("latin-1"), "latin.csv: line 2 is not UTF-8"),
         ("table.jsonl", b"text,label\nfine,good\n", "no line holds a JSON object; valid: one in each line"),
+        (
+            "keys.jsonl",
+            b"\n".join(b'{"text": "a", "%d": 1}' % key for key in range(500)),
+            "more than 500 different keys",
+        ),
         ("other.jsonl", b'{"body": "fine", "label": "good"}\n', "column 'text' is missing; the file has body, label"),
     ],
 )
