@@ -8,7 +8,7 @@ from experiments.config import UserError
 from ui.own_data.keeping import HOME, Kept, keep_class, keep_folder, keep_zip, kept_sets
 from ui.plain import escaped
 
-FOLDER, ZIP, CLASS, HERE = "Folder", "Zip", "One class", "Path"
+FOLDER, ZIP, CLASS, HERE = "Folder", "Zip", "One class", "Kept or path"
 PATH, NOTE, LOOKED_AT = "own-path", "own-note", "own-looked-at"  # in the session's state
 MOST_MB = 200
 PICTURES = ["png", "jpg", "jpeg"]
@@ -16,7 +16,8 @@ HELP = {
     FOLDER: "A folder with one folder of pictures for each class; or these under train/, val/ and test/.",
     ZIP: "A zip of such a folder; of many files it is uploaded faster than the folder.",
     CLASS: "Pictures of one class at a time: those of the next class are added to the same data set.",
-    HERE: "A folder or zip on the machine of this tool, or a CSV with the columns file and label. Nothing is copied.",
+    HERE: "What was uploaded before; or the path of a folder or zip on the machine of this tool, or of a CSV with the "
+    "columns file and label, of which nothing is copied.",
 }
 
 
