@@ -35,7 +35,7 @@ def test_own_pictures_become_a_network_that_knows_them(address: str, chromium: A
     page = chromium.new_context(viewport=WIDE).new_page()
     page.goto(f"{address}/own")
     drawn(page)
-    page.get_by_role("radio", name="Path").click()
+    page.get_by_role("radio", name="Kept or path").click()
     drawn(page)
     box = page.get_by_role("combobox", name="Path")
     box.fill(path)
