@@ -13,6 +13,8 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # A job in the background of a shell ignores Ctrl-C, and so would the programs that tests start and press it for.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # likewise under `nohup`
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same precision on every machine and in every run; tests of the trial itself ask for one.
 os.environ["PROJECT_DL_SPEED_TRIAL"] = "0"
