@@ -38,7 +38,8 @@ class Table:
             if name.casefold() in names:
                 found[column] = names.index(name.casefold())
             elif required or column in (chosen or {}):
-                needed = ", ".join((chosen or {}).get(name, name) for name, required in wanted.items() if required)
+                named = {one: (chosen or {}).get(one, one) for one, required in wanted.items() if required}
+                needed = ", ".join(there if there == one else f"{there} for {one}" for one, there in named.items())
                 raise TableError(
                     f"column {name[:40]!r} is missing; the file has {listed(self.header)}, needed: {needed}"
                 )

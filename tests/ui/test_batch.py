@@ -41,7 +41,7 @@ def test_other_columns_are_kept_for_the_results() -> None:
 
 def test_a_column_may_be_chosen() -> None:
     assert rows("id,Review\n1,good\n", text="Review") == [{"text": "good"}]
-    with pytest.raises(TableError, match="column 'stars' is missing; the file has id, Review, needed: text"):
+    with pytest.raises(TableError, match="column 'stars' is missing; the file has id, Review, needed: stars for text"):
         rows("id,Review\n1,good\n", text="stars")
 
 
