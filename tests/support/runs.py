@@ -1,7 +1,8 @@
 """What tests of programs share: tiny arguments, readers of what runs left behind."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,24 @@ from mlflow.entities import Run
 
 TINY = ["--epochs", "2", "--train_size", "200", "--batch_size", "50", "--threads", "1"]
 NOT_REPRODUCED = {"epoch_seconds", "examples_per_second"}
+
+
+@contextmanager
+def cut_off_at(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A training within fails at the end of an epoch, before its checkpoint is written."""
+    from experiments.training import run as training
+
+    honest = training.save_checkpoint
+
+    def save(prepared: Any, tracker: Any, number: int) -> None:
+        if number == epoch:
+            raise RuntimeError("cut off")
+        honest(prepared, tracker, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_checkpoint", save)
+        with pytest.raises(RuntimeError, match="cut off"):
+            yield
 
 
 def artifacts(run: Run) -> Path:

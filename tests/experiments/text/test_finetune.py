@@ -22,12 +22,20 @@ from experiments import finetune
 from experiments.config import ConfigError, FinetuneConfig
 from experiments.text.report import TEXT
 from experiments.text.setup import TextTraining, recipe
-from experiments.training import run as training
 from tasks.registry import find, load, promote
 from tests.conftest import PROJECT_ROOT
 from tests.support import tiny_models
 from tests.support.registering import COMMIT
-from tests.support.runs import all_runs, artifacts, assert_same_weights, histories, only_run, uninterrupted, weights
+from tests.support.runs import (
+    all_runs,
+    artifacts,
+    assert_same_weights,
+    cut_off_at,
+    histories,
+    only_run,
+    uninterrupted,
+    weights,
+)
 from tests.support.tiny_encoder import save_encoder, train_epochs
 
 FILMS = {
@@ -105,17 +113,8 @@ def test_a_killed_run_is_resumed_to_the_same_weights_and_stops_when_validation_d
     expected = uninterrupted(finetune.main, arguments, tmp_path / "whole", empty_store)
     epochs = len(expected[0]["val_loss"])
     assert 4 < epochs < 30
-    honest = training.save_checkpoint
-
-    def save(prepared: Any, tracker: Any, epoch: int) -> None:
-        if epoch == 3:
-            raise RuntimeError("cut off")
-        honest(prepared, tracker, epoch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "save_checkpoint", save)
-        with pytest.raises(RuntimeError, match="cut off"):
-            finetune.main(arguments)
+    with cut_off_at(3, monkeypatch):
+        finetune.main(arguments)
     run_id = only_run().info.run_id
     changed = Path(data).read_text().replace("The dog", "A dog")
     (tmp_path / "other.csv").write_text(changed)

@@ -15,12 +15,18 @@ from experiments import train_cnn
 from experiments.config import ConfigError
 from experiments.data import images
 from experiments.data.sources import RawImages
-from experiments.tracking.run import Tracker
-from experiments.training import run as training
-from experiments.training.family import Training
 from experiments.training.resume import claim
 from tests.support.killing import train_and_die
-from tests.support.runs import TINY, artifacts, assert_same_weights, histories, only_run, uninterrupted, weights
+from tests.support.runs import (
+    TINY,
+    artifacts,
+    assert_same_weights,
+    cut_off_at,
+    histories,
+    only_run,
+    uninterrupted,
+    weights,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +56,8 @@ def test_a_killed_run_is_resumed_to_the_same_weights_and_metrics(
 @pytest.fixture
 def cut_off(store: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run that failed after its third epoch of four."""
-    honest = training.save_checkpoint
-
-    def save(prepared: Training, tracker: Tracker, epoch: int) -> None:
-        if epoch == 4:
-            raise RuntimeError("cut off")
-        honest(prepared, tracker, epoch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "save_checkpoint", save)
-        with pytest.raises(RuntimeError, match="cut off"):
-            train_cnn.main([*TINY, "--epochs", "4"])
+    with cut_off_at(4, monkeypatch):
+        train_cnn.main([*TINY, "--epochs", "4"])
     return only_run()
 
 
