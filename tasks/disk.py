@@ -1,9 +1,29 @@
-"""A full disk, in whichever of its disguises."""
+"""Files written whole, and a full disk in whichever of its disguises."""
 
+import contextlib
 import errno
+from pathlib import Path
+from uuid import uuid4
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SQLITE_FULL = "database or disk is full"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file in one step: a reader finds all of it or what was there before, also with several writers.
+
+    Missing folders are made. Raises OSError; nothing half written is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two threads of one process may write at once, so a process number would not tell them apart. A temporary file
+    # of `tempfile` could be read by its owner only.
+    aside = path.with_name(f".{uuid4().hex}.part")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def full_disk(error: BaseException | None) -> str:

@@ -4,12 +4,13 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tasks.disk import write_whole
 
 
 class Entry(BaseModel):
@@ -44,11 +45,7 @@ def write_entry(facts: Mapping[str, Any], setting: str, speeds: Mapping[str, flo
     """Keep an entry. Where nothing can be written it is not kept: the next training tries again."""
     entry = Entry(facts=_plain(facts), setting=setting, speeds=dict(speeds), note=note)
     with contextlib.suppress(OSError):
-        file = _file(facts)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".part", delete=False) as part:
-            part.write(entry.model_dump_json(indent=1))
-        Path(part.name).replace(file)
+        write_whole(_file(facts), entry.model_dump_json(indent=1).encode())
 
 
 def _plain(facts: Mapping[str, Any]) -> Any:

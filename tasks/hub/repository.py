@@ -1,6 +1,5 @@
 """A model on the Hub before it is downloaded: which of its files are needed, how large they are, whether it fits."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import ModelFolderError
+from tasks.disk import write_whole
 from tasks.hub.checks import GGUF, LOADED, OTHER_WEIGHTS, SKIPPED
 from tasks.hub.failures import LIMIT_S, hub_error, within
 from tasks.hub.names import Source
@@ -61,10 +61,7 @@ class Plan:
         """Note in the cache, as the Hub's client does, which commit the revision stands for."""
         if self.revision != self.source.revision:
             place = repository_folder(self.source.hub_id) / "refs" / self.revision
-            place.parent.mkdir(parents=True, exist_ok=True)
-            written = place.with_name(f".{place.name}.{os.getpid()}")
-            written.write_text(self.source.revision)
-            written.replace(place)
+            write_whole(place, self.source.revision.encode())
 
 
 def in_bytes(number: float) -> str:

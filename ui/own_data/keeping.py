@@ -1,11 +1,11 @@
 """Uploaded pictures on this machine's disk, under `data/own`, in names that lead nowhere else. No Streamlit here."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 from experiments.config import UserError, dataset_name
+from tasks.disk import write_whole
 from tasks.parameters import short
 
 HOME = Path("data/own")
@@ -116,13 +116,7 @@ def _free(path: Path, content: bytes) -> Path:
 
 def _write(target: Path, content: bytes) -> None:
     """Write a file whole or not at all. Raises UserError, as for a full disk."""
-    aside = target.with_name(f".{target.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        aside.replace(target)
+        write_whole(target, content)
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()
