@@ -74,7 +74,7 @@ def page_of_runs(chromium: Any, environment: dict[str, str], folder: Path) -> li
             page.goto(address)
             drawn(page)
             started = time.perf_counter()
-            page.get_by_role("link", name="Runs").click()
+            page.get_by_role("link", name="Runs", exact=True).click()
             page.get_by_role("heading", name="Runs", exact=True).wait_for()
             page.wait_for_function(DONE, polling=10)
             found.append(time.perf_counter() - started)
