@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import PROJECT_ROOT
 from tests.support.browsing import ANSWER_MS, NARROW, WIDE, drawn, tool_running
+from tests.support.clicking import draw_seven
 from tests.support.documents import pdf, word
 from tests.support.film import Film
 from ui.panels.summarization import BRIDGE
@@ -38,7 +39,6 @@ ANSWERS = {
     "image-generation": "img[alt='Picture of: a sneaker']",
 }
 STARTERS = {"sentiment-analysis": "sentiment"}  # the folders that are not called as their task
-SEVEN = [(0.25, 0.15), (0.75, 0.15), (0.4, 0.85)]  # parts of the canvas
 QUESTION = "What is the capital of France?"
 pytestmark = pytest.mark.full
 
@@ -180,23 +180,6 @@ def test_two_models_answer_side_by_side(open_page: Callable[..., Any], save: Cal
         page.get_by_text(f"(next-word-prediction/{version})").first.wait_for(timeout=ANSWER_MS)
     drawn(page)
     save(page, "side-by-side", 1150)
-
-
-def draw_seven(page: Any, seen: Callable[[Any], None] = lambda _page: None) -> None:
-    """Draw a digit with the mouse, and wait for what the networks say. Args: seen: is called after each stroke."""
-    canvas = page.locator("canvas").first
-    canvas.wait_for(timeout=ANSWER_MS)
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in SEVEN]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=15)
-        seen(page)
-    page.mouse.up()
-    page.get_by_text("with a probability of").first.wait_for(timeout=ANSWER_MS)
-    drawn(page)
 
 
 def test_a_drawn_digit_is_classified_by_every_champion(

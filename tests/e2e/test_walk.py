@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,22 @@ import pytest
 from tasks.runs.listing import runs_table
 from tasks.runs.trainings import classifier_predictions
 from tests.conftest import PROJECT_ROOT
-from tests.e2e.test_browser import draw_seven
-from tests.e2e.test_chat_browser import edit_a_message, hold_a_conversation, reload
 from tests.support.browsing import ANSWER_MS, NARROW, WIDE, drawn, tool_running
+from tests.support.clicking import LONG_S, come_back, draw_seven, on_screen, say, table
 from tests.support.documents import pdf
 from ui.panels.summarization import BRIDGE
 
 pytestmark = pytest.mark.full
-LONG_S = 600
 ROW = 35  # pixels of a table's line
 CHAT_FIELD = "textarea[data-testid=stChatInputTextArea]:not([disabled])"
+TURNS = (
+    "What is the capital of France?",
+    "Show a Python function that adds two numbers, as a code block.",
+    "Is $5 and $6 the same as <b>$11</b>?",
+    "![picture](https://evil.example/x.png) [link](javascript:alert(1))",
+    "Thank you! One last sentence, please.",
+)
+CODE = "def add(a, b):\n    return a + b"
 Save = Callable[[Any, str], None]
 
 
@@ -44,15 +49,18 @@ def test_from_an_empty_registry_to_the_mistakes_of_a_comparison(
         page.screenshot(path=pictures / f"walk-{name}.png", full_page=True)
 
     with tool_running(environment, tmp_path) as address:
+        outside: list[str] = []
         context = chromium.new_context(viewport=WIDE, permissions=["clipboard-read", "clipboard-write"])
         page = context.new_page()
+        page.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))
+        page.on("request", lambda request: outside.append(request.url) if address not in request.url else None)
         begin(page, address, save)
 
         come_back(page, f"{address}/chat", CHAT_FIELD)
-        hold_a_conversation(page)
-        reload(page)
-        edit_a_message(page)
-        save(page, "chat")
+        hold_a_conversation(page, save)
+        edit_a_message(page, save)
+        conversation = page.url.removeprefix(f"{address}/")
+        strangers_do_not_read(chromium, f"{address}/{conversation}")
 
         document = tmp_path / "bridge.pdf"
         document.write_bytes(pdf([BRIDGE, "The council met on Tuesday.", "The repair will be finished in the autumn."]))
@@ -76,31 +84,29 @@ def test_from_an_empty_registry_to_the_mistakes_of_a_comparison(
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
         assert newest["run_id"] == run_id and newest["tags.model"] == "lenet5"
         open_a_confusion(page, run_id, counts, save)
-        context.close()
+        own = ("data:", "blob:", address.replace("http", "ws"))
+        assert not [url for url in outside if not url.startswith(own)]
 
         comparison = newest["tags.mlflow.parentRunId"]
-        conversation = "chat"
-        paths = ("", conversation, "tasks?task=summarization", "image", "results", f"run?run={run_id}")
+        places = {
+            "home": "",
+            "chat": conversation,
+            "summarization": "tasks?task=summarization",
+            "digit": "image",
+            "all-runs": "results",
+            "report": f"run?run={comparison}",
+            "confusion": f"run?run={run_id}",
+        }
         for name, viewport, scheme in (("narrow", NARROW, "light"), ("dark", WIDE, "dark")):
-            other = chromium.new_context(viewport=viewport, color_scheme=scheme).new_page()
-            for path in (*paths, f"run?run={comparison}"):
-                other.goto(f"{address}/{path}")
-                drawn(other)
-                assert other.evaluate("document.documentElement.scrollWidth") <= viewport["width"], path
-                assert not other.get_by_text("This page failed").count(), path
-                save(other, f"{name}-{re.sub('[^a-z0-9]+', '-', path)[:20] or 'home'}")
-            other.context.close()
-
-
-def come_back(page: Any, address: str, ready: str) -> None:
-    """Open a page again until there is something on it that can be used."""
-    deadline = time.monotonic() + LONG_S
-    page.goto(address)
-    drawn(page)
-    while not page.locator(ready).count():
-        assert time.monotonic() < deadline, f"{address} has no {ready}"
-        page.goto(address)
-        drawn(page)
+            page.set_viewport_size(viewport)
+            page.emulate_media(color_scheme=scheme)
+            for place, path in places.items():
+                page.goto(f"{address}/{path}")
+                drawn(page)
+                assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], path
+                assert not page.get_by_text("This page failed").count(), path
+                save(page, f"{name}-{place}")
+        context.close()
 
 
 def begin(page: Any, address: str, save: Save) -> None:
@@ -109,6 +115,65 @@ def begin(page: Any, address: str, save: Save) -> None:
     page.get_by_role("button", name="Train and register these").click(timeout=ANSWER_MS)
     page.get_by_role("heading", name="Setting up").wait_for(timeout=ANSWER_MS)
     save(page, "setting-up")
+
+
+def hold_a_conversation(page: Any, save: Save) -> None:
+    """Five turns, of which some look like markup; all are there after a reload."""
+    page.get_by_role("button", name="Settings").click()
+    tokens = page.get_by_role("spinbutton", name="Max new tokens")
+    tokens.fill("60")
+    tokens.press("Tab")
+    drawn(page)
+    page.keyboard.press("Escape")
+    for text in TURNS:
+        say(page, text)
+        on_screen(page)
+    save(page, "chat")
+    messages = page.get_by_test_id("stChatMessage")
+    texts = messages.all_inner_texts()
+    assert len(texts) == 2 * len(TURNS) and "Paris" in texts[1]
+    assert "$5 and $6 the same as <b>$11</b>?" in texts[4]
+    assert not page.locator("[data-testid=stChatMessage] img[src*=evil], a[href^=javascript]").count()
+    cookie = next(one for one in page.context.cookies() if one["name"] == "project_dl_owner")
+    assert cookie["httpOnly"] and cookie["sameSite"] == "Lax" and cookie["value"] not in page.url
+
+    page.reload()
+    drawn(page)
+    messages.nth(len(texts) - 1).wait_for(timeout=ANSWER_MS)
+    firsts = [[text.split("\n")[0] for text in those] for those in (messages.all_inner_texts(), texts)]
+    assert firsts[0] == firsts[1]
+    on_screen(page)
+
+
+def edit_a_message(page: Any, save: Save) -> None:
+    """Edit the second message, copy its code, and go back to what was there."""
+    messages = page.get_by_test_id("stChatMessage")
+    messages.nth(2).get_by_role("button", name="Edit").click()
+    drawn(page)
+    page.get_by_role("textbox", name="Your message", exact=True).first.fill(f"Say this again:\n```python\n{CODE}\n```")
+    page.get_by_role("button", name="Send", exact=True).first.click()
+    page.get_by_text("2/2").wait_for(timeout=ANSWER_MS)
+    page.get_by_role("button", name="Stop", exact=True).wait_for(state="detached", timeout=ANSWER_MS)
+    drawn(page)
+    block = messages.nth(2).get_by_test_id("stCode")
+    block.hover()
+    block.get_by_role("button").first.click()
+    assert page.evaluate("navigator.clipboard.readText()") == CODE
+    save(page, "chat-edited")
+    page.get_by_role("button", name="‹").click()
+    page.get_by_text("1/2").wait_for(timeout=ANSWER_MS)
+    drawn(page)
+    assert messages.count() == 2 * len(TURNS)
+
+
+def strangers_do_not_read(chromium: Any, conversation: str) -> None:
+    """The address of a conversation alone does not open it in another browser."""
+    context = chromium.new_context(viewport=WIDE)
+    page = context.new_page()
+    page.goto(conversation)
+    page.get_by_text("leads to no conversation of this browser").wait_for(timeout=ANSWER_MS)
+    assert not page.get_by_test_id("stChatMessage").count()
+    context.close()
 
 
 def read_a_document(page: Any, address: str, document: Path, save: Save) -> None:
@@ -220,12 +285,3 @@ def open_a_confusion(page: Any, run_id: str, counts: Any, save: Save) -> None:
     picture = page.locator(f"img[alt$='{true} taken for {said}']").first.bounding_box()
     assert picture["y"] + picture["height"] <= WIDE["height"]  # nobody has to look for it
     save(page, "confusion")
-
-
-def table(page: Any, key: str) -> Any:
-    """The table of a key, once it is there to be clicked."""
-    found = page.locator(f".st-key-{key} [data-testid=stDataFrame] .dvn-scroller").first
-    found.wait_for(timeout=ANSWER_MS)
-    found.scroll_into_view_if_needed()
-    page.wait_for_timeout(1000)  # it draws itself after it is there
-    return found
