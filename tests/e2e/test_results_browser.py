@@ -14,7 +14,7 @@ import pytest
 from tasks.runs.listing import runs_table
 from tasks.runs.trainings import classifier_predictions
 from tests.conftest import PROJECT_ROOT
-from tests.support.browsing import ANSWER_MS, NARROW, WIDE, drawn, tool_running
+from tests.support.browsing import ANSWER_MS, NARROW, WIDE, drawn, run, tool_running
 from tests.support.logged_trainings import log_comparison
 from tests.support.small_platform import add_texts, registering
 
@@ -173,7 +173,7 @@ def test_two_models_are_compared_blindly(chromium: Any, address: str, save: Call
     tokens.fill("8")  # all that these models have room for
     tokens.press("Tab")
     drawn(page)
-    page.get_by_role("button", name=re.compile(r"Run\b")).click()
+    run(page)
     page.get_by_role("heading", name="Which answer is better?").wait_for(timeout=ANSWER_MS)
     assert page.get_by_text(re.compile(r"tokens/s")).count() == 0
     save(page, "blind")
