@@ -143,7 +143,7 @@ def test_a_conversation_is_held_reloaded_and_changed(address: str, chromium: Any
 
     stranger = chromium.new_context(viewport=WIDE)
     other = visit(stranger, address, outside, page.url.removeprefix(f"{address}/"))
-    other.get_by_text("leads to no conversation of this browser").wait_for(timeout=ANSWER_MS)
+    other.get_by_text("This browser has no such conversation").wait_for(timeout=ANSWER_MS)
     assert not other.get_by_test_id("stChatMessage").count()
     stranger.close()
     context.close()
