@@ -59,7 +59,7 @@ logger = logging.getLogger("ui")
 
 
 def main() -> None:
-    """Draw the page that the visitor is on; whatever fails on it is said in words and logged whole."""
+    """Draw the page that the visitor is on; whatever fails on it is said in a line and logged whole."""
     give_up_soon()
     # A picture of our own: the browser would fetch a named icon from another host.
     st.set_page_config(
