@@ -1,4 +1,4 @@
-"""What goes on in the background, seen from every page: in the title of the browser's tab, and a toast when it ends."""
+"""What runs in the background, seen from every page: in the title of the browser's tab, and a toast when it ends."""
 
 import streamlit as st
 

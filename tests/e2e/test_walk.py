@@ -18,7 +18,7 @@ from tasks.runs.listing import runs_table
 from tasks.runs.trainings import classifier_predictions
 from tests.conftest import PROJECT_ROOT
 from tests.support.browsing import ANSWER_MS, NARROW, WIDE, drawn, tool_running
-from tests.support.clicking import LONG_S, come_back, draw_seven, on_screen, say, table
+from tests.support.clicking import LONG_S, come_back, draw_seven, on_screen, run, say, table
 from tests.support.documents import pdf
 from ui.panels.summarization import BRIDGE
 
@@ -171,7 +171,7 @@ def strangers_do_not_read(chromium: Any, conversation: str) -> None:
     context = chromium.new_context(viewport=WIDE)
     page = context.new_page()
     page.goto(conversation)
-    page.get_by_text("leads to no conversation of this browser").wait_for(timeout=ANSWER_MS)
+    page.get_by_text("This browser has no such conversation").wait_for(timeout=ANSWER_MS)
     assert not page.get_by_test_id("stChatMessage").count()
     context.close()
 
@@ -205,7 +205,7 @@ def vote_blindly(page: Any, address: str, save: Save) -> None:
     tokens.fill("8")
     tokens.press("Tab")
     drawn(page)
-    page.get_by_role("button", name=re.compile(r"Run\b")).click()
+    run(page)
     page.get_by_role("heading", name="Which answer is better?").wait_for(timeout=ANSWER_MS)
     assert page.get_by_text(re.compile(r"tokens/s")).count() == 0  # it would tell them apart
     save(page, "blind")

@@ -1,5 +1,6 @@
 """What a user does on the tool's pages, in a real browser: says something, draws a digit, finds a table, waits."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,19 @@ def come_back(page: Any, address: str, ready: str) -> None:
         assert time.monotonic() < deadline, f"{address} has no {ready}"
         page.goto(address)
         drawn(page)
+
+
+def run(page: Any) -> None:
+    """Press the page's Run."""
+    page.get_by_role("button", name=re.compile(r"Run\b")).click()
+
+
+def type_text(page: Any, text: str) -> None:
+    """Write into the first field."""
+    field = page.get_by_role("textbox").first
+    field.fill(text)
+    field.press("Tab")
+    drawn(page)
 
 
 def say(page: Any, text: str) -> None:

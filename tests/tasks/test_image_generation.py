@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 
-from tasks.image_generation import ImageGeneration, read_recipe
+from tasks.image_generation import ImageGeneration
+from tasks.picture_recipe import read_recipe
 from tasks.runtime.jobs import JobCancelled
 from tasks.runtime.worker import Worker
 from tests.support.tiny_diffusion import (

@@ -4,17 +4,11 @@ import time
 
 import pytest
 
-from tasks.runs import StoreUnreachableError
+from tests.support.pages import words
 from ui.running import first_start, processes
 from ui.running.processes import RUNNING, WAITING, Process
 from ui.services import registered
 from ui.session import forget_versions
-
-
-def words(app) -> str:
-    """All texts of a page."""
-    kinds = (app.markdown, app.caption, app.info, app.error, app.title, app.header)
-    return " ".join(str(element.value) for kind in kinds for element in kind)
 
 
 def test_every_task_that_has_a_model_has_a_card(tool, page) -> None:
@@ -84,15 +78,3 @@ def test_what_is_at_work_is_shown_and_what_failed_says_why(empty_tool, page) -> 
         time.sleep(0.5)
     app = page("home")
     assert any("batch" in element.value for element in app.error), words(app)
-
-
-def test_a_store_that_does_not_answer_is_said_with_a_retry(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away() -> None:
-        raise StoreUnreachableError("MLflow's store at http://x does not answer: refused")
-
-    monkeypatch.setattr("ui.session.registered", away)
-    app = page("home")
-    assert "does not answer" in words(app) and not app.exception
-    monkeypatch.undo()
-    app.button(key="retry-page").click().run()
-    assert not app.error

@@ -10,7 +10,7 @@ from ui.running.programs import changed, program
 
 @dataclass(frozen=True)
 class FirstStep:
-    """A program to start: its entry point, its values, and what it brings, in words."""
+    """A program to start: its entry point, its values, and what it brings."""
 
     entry: str
     purpose: str
