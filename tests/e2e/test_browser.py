@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT_ROOT
-from tests.support.browsing import ANSWER_MS, NARROW, WIDE, draw_seven, drawn, run, tool_running, type_text
+from tests.support.browsing import ANSWER_MS, NARROW, WIDE, drawn, tool_running
+from tests.support.clicking import draw_seven, run, type_text
 from tests.support.documents import pdf, word
 from tests.support.film import Film
 from ui.panels.summarization import BRIDGE

@@ -1,12 +1,11 @@
 """The tool in a real browser: its server as a process of its own, and a headless Chromium that clicks through it."""
 
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SEVEN = [(0.25, 0.15), (0.75, 0.15), (0.4, 0.85)]  # parts of the canvas
 ANSWER_MS = 180_000  # a busy machine takes that long to load libraries
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
@@ -91,31 +89,3 @@ def drawn(page: Any, timeout_ms: float = ANSWER_MS) -> None:
         "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'", timeout=timeout_ms
     )
     page.wait_for_timeout(300)
-
-
-def run(page: Any) -> None:
-    page.get_by_role("button", name=re.compile(r"Run\b")).click()
-
-
-def type_text(page: Any, text: str) -> None:
-    field = page.get_by_role("textbox").first
-    field.fill(text)
-    field.press("Tab")
-    drawn(page)
-
-
-def draw_seven(page: Any, seen: Callable[[Any], None] = lambda _page: None) -> None:
-    """Draw a digit with the mouse, and wait for what the networks say. Args: seen: is called after each stroke."""
-    canvas = page.locator("canvas").first
-    canvas.wait_for()
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in SEVEN]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=15)
-        seen(page)
-    page.mouse.up()
-    page.get_by_text("with a probability of").first.wait_for()
-    drawn(page)

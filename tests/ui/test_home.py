@@ -29,6 +29,18 @@ def test_an_empty_registry_is_said_and_one_button_starts_what_can_be_made(
     assert asked[0] == "register" and asked[-2:] == ["cnn", "seq2seq"] and not app.exception
 
 
+def test_a_registry_that_has_only_a_training_is_offered_the_rest(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(first_start, "start", lambda entry, values: asked.append(entry))
+    only = [one for one in registered() if one.task == "image-classification"]
+    monkeypatch.setattr("ui.session.registered", lambda: only)
+    app = page("home")
+    assert "What you can do now" in words(app) and "One click adds what else works offline" in words(app)
+    assert "LeNet\\-5, trained" not in words(app)
+    app.button(key="home-first-start").click().run()
+    assert asked[0] == "register" and asked[-1] == "seq2seq" and "cnn" not in asked and not app.exception
+
+
 def test_while_the_first_start_works_its_steps_are_shown_and_what_is_ready_opens(
     tool, page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
