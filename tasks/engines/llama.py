@@ -118,7 +118,8 @@ class LlamaModel(LanguageModel):
                 raise TaskInputError(
                     f"messages has {len(prompt)} tokens; valid: at most {self.window - 1} for this model"
                 )
-            most = min(parameters["max_new_tokens"], self.window - len(prompt))
+            together = max(1, (self._cells - len(prompt)) // talk.count)  # what the cache holds of each of several
+            most = min(parameters["max_new_tokens"], self.window - len(prompt), together)
             asked = {**form, **self._sampling(parameters), "n_predict": most}
             self._complete(prompt, asked, talk.taking(emit, cancel), cancel, count=talk.count)
         except LlamaRefusalError as error:

@@ -92,6 +92,13 @@ def test_nothing_that_came_is_lost_when_a_download_breaks_off(hub: LocalHub) -> 
     assert hub.sent[WEIGHTS] == len(hub.repositories[ID].content(WEIGHTS))
 
 
+def test_a_server_that_sends_nothing_is_given_up(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+    monkeypatch.setattr(fetching, "_append", lambda url, *_: tries.append(url))
+    assert failure(lambda: fetch(plan())) == f"{WEIGHTS} of {ID} does not come: its answer is empty"
+    assert len(tries) == fetching.TRIES
+
+
 def test_a_stopped_download_is_resumed_by_the_next_call(hub: LocalHub) -> None:
     def stop(progress: Progress) -> None:
         if progress.done > 600_000:
@@ -325,6 +332,7 @@ def test_quantizations_are_read_from_the_names_of_files(path: str, name: str) ->
         (["Q2_K", "Q4_K_M", "Q8_0"], None, "Q4_K_M"),
         (["Q2_K", "Q6_K"], 3_000_000_000, "Q6_K"),
         (["IQ2_XS", "IQ3_M"], 3_000_000_000, "IQ2_XS"),  # nothing known: the smallest
+        (["Q2_K", "Q4_K_M", "v2-Q4_K_M"], 7_000_000_000, "m-Q4_K_M.gguf"),  # two of them, named by their files
     ],
 )
 def test_the_default_quantization_follows_the_size(names: list[str], parameters: int | None, expected: str) -> None:
