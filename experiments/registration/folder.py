@@ -14,6 +14,7 @@ from tasks import describe_folder
 from tasks.chat import DEFAULTS_FILE
 from tasks.engines.gguf import parts, read_gguf
 from tasks.hub.checks import check_folder, model_files
+from tasks.hub.memory import check_fits
 from tasks.hub.package import PackageSource
 from tasks.hub.source import write_source
 
@@ -65,10 +66,11 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
     if isinstance(choice.source, PackageSource):
         return _from_package(choice, choice.source, task, folder, package_weights)
     if choice.file is not None:
+        model = read_gguf(choice.file)
+        check_fits(choice.file.name, model.file_bytes)  # before all of it is copied
         _copy_parts(choice.file, folder)
         describe_folder(folder, task, choice.name)
-        license = read_gguf(choice.file).license or UNKNOWN
-        return Origin("none", "none", license, packaged=True, weights=choice.file)
+        return Origin("none", "none", model.license or UNKNOWN, packaged=True, weights=choice.file)
     if choice.folder is not None:
         check_folder(choice.folder)
         _copy(choice.folder, folder, ignored)
