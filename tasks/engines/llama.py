@@ -34,6 +34,7 @@ from tasks.engines.threads import OtherLoad, threads_beside, usable_cores
 AT_ONCE = 4  # conversations
 CACHED = 2  # windows that all of them together have room for
 WINDOW = 4096  # attention over more takes a CPU minutes, and the memory of it is reserved
+MANY_MORE, STAY_FREE = 1.5, 3  # times the threads that a server has; looks in a row
 TOLD = 500  # of so many tokens `read` tells the probability: a tenth of a second for five thousand
 RANDOM_SEED = 2**32 - 1  # llama.cpp takes this seed for "any"
 CERTAIN = 1e6  # added to a token's score, nothing else can be drawn
@@ -59,6 +60,7 @@ class LlamaModel(LanguageModel):
         self._bytes: dict[int, bytes] = {}
         self._load, self._cores = load, usable_cores()
         self._threads = threads_beside(load.cores() or 0.0, self._cores)
+        self._more_free = 0  # looks in a row at which there were more
         self._slots = Slots(self.at_once, self._cells)
         self._serving, self._running = threading.Lock(), None
         self.letter = self._tokens("a", special=False, begin=False)[-1]
@@ -233,9 +235,14 @@ class LlamaModel(LanguageModel):
         """Whether the server has as many threads as others leave free now. Where nobody writes, it is made so; where
         somebody does, too few may do for a while, too many may not."""
         others = self._load.cores()
+        has = self._server.threads
         if others is not None:
             self._threads = threads_beside(others, self._cores)
-        if alone and self._threads != self._server.threads:
+            self._more_free = self._more_free + 1 if self._threads > has else 0
+        # Making it anew takes seconds and forgets what was read: for more threads only if they are many, or stay free.
+        many = self._threads >= MANY_MORE * has or self._more_free >= STAY_FREE
+        if alone and (self._threads < has or (self._threads > has and many)):
+            self._more_free = 0
             with self._serving:
                 self._running = None  # two would take twice the memory
             self._slots.forget()

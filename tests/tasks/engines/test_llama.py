@@ -270,6 +270,20 @@ def test_threads_follow_what_others_leave_free(both: tuple[Path, Path], monkeypa
     assert len(set(texts)) == 1 and texts[0]
 
 
+def test_a_server_is_not_made_anew_for_a_thread_that_comes_and_goes(
+    both: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama, "usable_cores", lambda: 8)
+    monkeypatch.setattr(llama.OtherLoad, "cores", lambda _self: 0.0)
+    model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
+    tokens, found = model.encode("Once"), []
+    for others in (0.5, 0.1, 0.5, 0.1, 0.1, None, 0.1):
+        monkeypatch.setattr(model._load, "cores", lambda others=others: others)
+        model.read(tokens)([()])
+        found.append(model._server.threads)
+    assert found == [7, 7, 7, 7, 7, 7, 8]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows how nice a thread is")
 def test_who_writes_leaves_more_of_a_busy_core_to_others(both: tuple[Path, Path]) -> None:
     def patient() -> int:
