@@ -227,9 +227,18 @@ class LlamaModel(LanguageModel):
         needed = len(prompt) + count * order["n_predict"]
         every = count > 1  # llama.cpp chooses their slots itself
         with self._slots.take(prompt, needed, cancel, ready=self._ready, least=least, every=every) as (slot, remembers):
+            if every:
+                self._empty_slots()
             chosen = {"cache_prompt": remembers} if every else {"cache_prompt": remembers, "id_slot": slot}
             given = {"stream": True, "timings_per_token": True, "return_progress": True, **order, **chosen}
             self._server.complete(given if "messages" in order else {"prompt": prompt, **given}, take)
+
+    def _empty_slots(self) -> None:
+        """Have all slots forget what they read. Where idle ones fill the cache, several answers to one prompt fail:
+        llama.cpp then empties slots that were to begin with it."""
+        for slot in range(self.at_once):
+            order = {"prompt": [0], "n_predict": 1, "id_slot": slot, "cache_prompt": False}
+            self._server.complete(order, lambda _answer: None)
 
     def _ready(self, alone: bool) -> bool:
         """Whether the server has as many threads as others leave free now. Where nobody writes, it is made so; where

@@ -347,6 +347,19 @@ def test_each_of_several_has_the_whole_window(story: Any) -> None:
     assert {row["tokens"] for row in together} == {20}
 
 
+def test_several_answers_come_also_where_other_conversations_fill_the_memory(tmp_path: Path) -> None:
+    file = save_both(tmp_path, window=256)[1]
+    story, chat = (opened(file.parent, task) for task in (STORY, CHAT))
+    texts = [f"{name} ran home. " * 60 for name in ("The dog", "A cat", "Ada", "He")]
+    with ThreadPoolExecutor(len(texts)) as threads:
+        list(threads.map(lambda text: story.run([{"text": text}], GREEDY), texts))
+    never_ends = [[token, -100] for token in chat.engine.control]
+    order = {"messages": TALK[1:2], "n": 4, "logit_bias": never_ends}
+    parameters = chat.check_parameters({"temperature": 1, "max_new_tokens": 200})
+    _, choices = chat.engine.chat(order, TALK[1:2], parameters, lambda _event: None, lambda: False)
+    assert [choice.finish_reason for choice in choices] == ["length"] * 4
+
+
 def test_a_whole_answer_is_the_last_event_of_a_stream_and_can_be_given_up(story: Any) -> None:
     whole, pieces = (
         list(RequestTask(story).stream(work([PROMPT], many=False, pieces=pieces), GREEDY)) for pieces in (False, True)
