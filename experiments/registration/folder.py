@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from experiments.registration.choice import Choice
 from experiments.registration.download import downloaded
 from tasks import describe_folder
 from tasks.chat import DEFAULTS_FILE
-from tasks.engines.gguf import read_gguf
+from tasks.engines.gguf import parts, read_gguf
 from tasks.hub.checks import check_folder, model_files
+from tasks.hub.memory import check_fits
 from tasks.hub.package import PackageSource
-from tasks.hub.quantization import PART
 from tasks.hub.source import write_source
 
 UNKNOWN = "unknown"
@@ -67,11 +66,11 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
     if isinstance(choice.source, PackageSource):
         return _from_package(choice, choice.source, task, folder, package_weights)
     if choice.file is not None:
-        folder.mkdir(parents=True)
-        shutil.copyfile(choice.file, folder / choice.file.name)
+        model = read_gguf(choice.file)
+        check_fits(choice.file.name, model.file_bytes)  # before all of it is copied
+        _copy_parts(choice.file, folder)
         describe_folder(folder, task, choice.name)
-        license = read_gguf(choice.file).license or UNKNOWN
-        return Origin("none", "none", license, packaged=True, weights=choice.file)
+        return Origin("none", "none", model.license or UNKNOWN, packaged=True, weights=choice.file)
     if choice.folder is not None:
         check_folder(choice.folder)
         _copy(choice.folder, folder, ignored)
@@ -129,7 +128,7 @@ def _copy(source: Path, target: Path, ignored: tuple[str, ...]) -> None:
 def _copy_parts(first: Path, folder: Path) -> None:
     """Copy a GGUF file, with the other parts of one that was divided."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in first.parent.glob(escape(PART.sub("", first.name)) + "*"):
+    for path in parts(first):
         shutil.copyfile(path, folder / path.name)
 
 

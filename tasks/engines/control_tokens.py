@@ -9,14 +9,26 @@ NO_WIDTH = "\N{WORD JOINER}"
 
 
 def stand_ins(control: Mapping[int, str]) -> dict[str, str]:
-    """An unused character for each control token."""
-    return {chr(FIRST_PRIVATE + number): text for number, text in control.items()}
+    """An unused character for each control token. (Their numbers may be beyond all characters.)"""
+    return {chr(FIRST_PRIVATE + place): text for place, text in enumerate(control.values())}
 
 
 def kept_apart(messages: Sequence[dict[str, Any]], control: Mapping[int, str]) -> list[dict[str, Any]]:
-    """Messages in which what looks like a control token is none: a character without width divides it."""
+    """Messages in which what looks like a control token is none: a character without width divides it.
+
+    So it is in the calls of functions that they have.
+    """
     apart = {f"{token[0]}{NO_WIDTH}{token[1:]}": token for token in control.values() if len(token) > 1}
-    return [{**one, "content": replaced(one.get("content") or "", apart)} for one in messages]
+    return [_apart({**one, "content": one.get("content") or ""}, apart) for one in messages]
+
+
+def _apart(value: Any, apart: dict[str, str]) -> Any:
+    """The same in all texts of a value of JSON."""
+    if isinstance(value, dict):
+        return {name: _apart(part, apart) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_apart(part, apart) for part in value]
+    return replaced(value, apart) if isinstance(value, str) else value
 
 
 def replaced(text: str, written: dict[str, str]) -> str:

@@ -6,13 +6,17 @@ The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 import math
 import mmap
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tasks.base import ModelFolderError
+from tasks.hub.quantization import PART
+
+Found = TypeVar("Found")
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -39,9 +43,10 @@ class GgufModel:
     """A model in a GGUF file.
 
     Attributes:
+        path: of the file, or of the first part of one that was divided.
         architecture: as llama.cpp calls it, such as `llama`.
         parameters: how many.
-        file_bytes: of the whole file.
+        file_bytes: of the whole file, with all its parts.
         metadata: all values by their names; arrays of text are left out, but for the tokens.
     """
 
@@ -91,14 +96,38 @@ class GgufModel:
 
 
 def read_gguf(path: Path) -> GgufModel:
-    """What the header of a file says. Raises ModelFolderError, in one line, for what is no GGUF or not all of one."""
+    """What the header of a file says, of a divided one those of all parts, which lie beside the first.
+
+    Raises ModelFolderError, in one line, for what is no GGUF or not all of one.
+    """
+    model = _of_header(path, lambda header: header.read())
+    for part in parts(path)[1:]:
+        if not part.is_file():
+            raise ModelFolderError(f"{path} is a part of a divided model, of which {part.name} is not beside it")
+        _, parameters = _of_header(part, lambda header: header.values())
+        size = part.stat().st_size
+        model = replace(model, parameters=model.parameters + parameters, file_bytes=model.file_bytes + size)
+    return model
+
+
+def parts(path: Path) -> list[Path]:
+    """A file, or all parts of one that was divided, as the name of one of them tells."""
+    found = PART.search(path.name)
+    if found is None:
+        return [path]
+    stem, count = path.name[: found.start()], found[2]
+    return [path.with_name(f"{stem}-{number:05d}-of-{count}.gguf") for number in range(1, int(count) + 1)]
+
+
+def _of_header(path: Path, read: "Callable[[_Header], Found]") -> Found:
+    """What is read of a file's header. Raises ModelFolderError."""
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
             if file.read(len(MAGIC)) != MAGIC:
                 raise ModelFolderError(f"{path} is not a GGUF file")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _Header(path, content, size).read()
+                return read(_Header(path, content, size))
     except OSError as error:
         raise ModelFolderError(f"{path} cannot be read: {error.strerror}") from error
     except (struct.error, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -113,6 +142,25 @@ class _Header:
         self.place = len(MAGIC)
 
     def read(self) -> GgufModel:
+        """The model of a file that is not a later part of a divided one."""
+        metadata, parameters = self.values()
+        if number := metadata.get("split.no", 0):
+            raise ModelFolderError(f"{self.path} is part {number + 1} of a divided model; valid: its first part")
+        architecture = metadata.get("general.architecture")
+        if not isinstance(architecture, str):
+            raise ModelFolderError(f"{self.path} does not say which architecture the model has")
+        model = GgufModel(self.path, architecture, parameters, self.size, metadata)
+        layers = int(model.own("block_count", 1))
+        # llama.cpp ends the whole process at no layers; what cannot be reckoned with is found here too.
+        if model.context_length < SHORTEST or layers < 1 or model.cache_bytes(model.context_length) < 0:
+            raise ModelFolderError(
+                f"{self.path} says that its model reads {model.context_length} tokens and has {layers} layers; "
+                f"valid: at least {SHORTEST} and 1"
+            )
+        return model
+
+    def values(self) -> tuple[dict[str, Any], int]:
+        """The metadata, and how many parameters the file holds, all of which are there."""
         version = self._value(NUMBER)
         if version not in VERSIONS:
             raise ModelFolderError(f"{self.path} is GGUF of version {version}; valid: {', '.join(map(str, VERSIONS))}")
@@ -130,18 +178,7 @@ class _Header:
             raise ModelFolderError(
                 f"{self.path} is not all of a GGUF file: it has {self.size:,} bytes, its header speaks of {expected:,}"
             )
-        architecture = metadata.get("general.architecture")
-        if not isinstance(architecture, str):
-            raise ModelFolderError(f"{self.path} does not say which architecture the model has")
-        model = GgufModel(self.path, architecture, parameters, self.size, metadata)
-        layers = int(model.own("block_count", 1))
-        # llama.cpp ends the whole process at no layers; what cannot be reckoned with is found here too.
-        if model.context_length < SHORTEST or layers < 1 or model.cache_bytes(model.context_length) < 0:
-            raise ModelFolderError(
-                f"{self.path} says that its model reads {model.context_length} tokens and has {layers} layers; "
-                f"valid: at least {SHORTEST} and 1"
-            )
-        return model
+        return metadata, parameters
 
     def _tensors(self, count: int) -> tuple[int, int]:
         """How many parameters all weights have, and where the last ends, counted from the first."""

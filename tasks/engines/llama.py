@@ -35,6 +35,7 @@ AT_ONCE = 4  # conversations
 CACHED = 2  # windows that all of them together have room for
 WINDOW = 4096  # attention over more takes a CPU minutes, and the memory of it is reserved
 TOLD = 500  # tokens whose probability `read` gives: a tenth of a second for five thousand
+MANY_MORE, STAY_FREE = 1.5, 3  # times the threads that a server has; looks in a row
 RANDOM_SEED = 2**32 - 1  # llama.cpp takes this seed for "any"
 CERTAIN = 1e6  # added to a token's score, nothing else can be drawn
 SPACED = r"root ::= [ \t\n] [^\x00]*"  # a text that begins with white space, in llama.cpp's own grammars
@@ -59,6 +60,7 @@ class LlamaModel(LanguageModel):
         self._bytes: dict[int, bytes] = {}
         self._load, self._cores = load, usable_cores()
         self._threads = threads_beside(load.cores() or 0.0, self._cores)
+        self._more_free = 0  # looks in a row at which there were more
         self._slots = Slots(self.at_once, self._cells)
         self._serving, self._running = threading.Lock(), None
         self.letter = self._tokens("a", special=False, begin=False)[-1]
@@ -118,7 +120,8 @@ class LlamaModel(LanguageModel):
                 raise TaskInputError(
                     f"messages has {len(prompt)} tokens; valid: at most {self.window - 1} for this model"
                 )
-            most = min(parameters["max_new_tokens"], self.window - len(prompt))
+            together = max(1, (self._cells - len(prompt)) // talk.count)  # what the cache holds of each of several
+            most = min(parameters["max_new_tokens"], self.window - len(prompt), together)
             asked = {**form, **self._sampling(parameters), "n_predict": most}
             self._complete(prompt, asked, talk.taking(emit, cancel), cancel, count=talk.count)
         except LlamaRefusalError as error:
@@ -224,17 +227,31 @@ class LlamaModel(LanguageModel):
         needed = len(prompt) + count * order["n_predict"]
         every = count > 1  # llama.cpp chooses their slots itself
         with self._slots.take(prompt, needed, cancel, ready=self._ready, least=least, every=every) as (slot, remembers):
+            if every:
+                self._empty_slots()
             chosen = {"cache_prompt": remembers} if every else {"cache_prompt": remembers, "id_slot": slot}
             given = {"stream": True, "timings_per_token": True, "return_progress": True, **order, **chosen}
             self._server.complete(given if "messages" in order else {"prompt": prompt, **given}, take)
+
+    def _empty_slots(self) -> None:
+        """Have all slots forget what they read. Where idle ones fill the cache, several answers to one prompt fail:
+        llama.cpp then empties slots that were to begin with it."""
+        for slot in range(self.at_once):
+            order = {"prompt": [0], "n_predict": 1, "id_slot": slot, "cache_prompt": False}
+            self._server.complete(order, lambda _answer: None)
 
     def _ready(self, alone: bool) -> bool:
         """Whether the server has as many threads as others leave free now. If no other request runs, it is restarted
         with them; otherwise too few may do for a while, too many may not."""
         others = self._load.cores()
+        has = self._server.threads
         if others is not None:
             self._threads = threads_beside(others, self._cores)
-        if alone and self._threads != self._server.threads:
+            self._more_free = self._more_free + 1 if self._threads > has else 0
+        # Making it anew takes seconds and forgets what was read: for more threads only if they are many, or stay free.
+        many = self._threads >= MANY_MORE * has or self._more_free >= STAY_FREE
+        if alone and (self._threads < has or (self._threads > has and many)):
+            self._more_free = 0
             with self._serving:
                 self._running = None  # two would take twice the memory
             self._slots.forget()

@@ -191,13 +191,15 @@ def _fetch_bytes(plan: Plan, file: RemoteFile, out: IO[bytes], meter: _Meter, to
         out.truncate(0)
     while (begin := out.tell()) < file.size:
         meter.at(begin)
+        failure: Exception | None = None
         try:
             _append(url, headers, out, meter)
-        except httpx2.TransportError:
-            fruitless = 0 if out.tell() > begin else fruitless + 1
-            if fruitless == TRIES:
-                raise
-            time.sleep(fruitless)
+        except httpx2.TransportError as error:
+            failure = error
+        fruitless = 0 if out.tell() > begin else fruitless + 1
+        if fruitless == TRIES:
+            raise failure or ModelFolderError(f"{file.path} of {plan.source.hub_id} does not come: its answer is empty")
+        time.sleep(fruitless)
     if out.tell() != file.size:
         out.truncate(0)
         raise ModelFolderError(f"{file.path} of {plan.source.hub_id} is longer than the Hub said; try again")

@@ -16,12 +16,17 @@ def memory_there_is() -> int:
 
 def check_memory(plan: Plan) -> None:
     """Refuse a model that does not fit into the memory, before it is downloaded. Raises ModelFolderError."""
-    room = memory_there_is()
     # Safetensors are loaded in half precision on a GPU; a GGUF file is as it is.
     needed = plan.memory_bytes // 2 if on_gpu() and not plan.source.file else plan.memory_bytes
+    check_fits(plan.source.hub_id, needed)
+
+
+def check_fits(name: str, needed: int) -> None:
+    """Refuse a model that needs more bytes of memory than there are. Raises ModelFolderError."""
+    room = memory_there_is()
     if needed > room:
         raise ModelFolderError(
-            f"{plan.source.hub_id} needs {in_bytes(needed)} of memory, more than the {in_bytes(room)} "
+            f"{name} needs {in_bytes(needed)} of memory, more than the {in_bytes(room)} "
             f"that there are for models ({MEMORY_SWITCH}, or what is free)"
         )
 

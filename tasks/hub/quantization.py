@@ -87,6 +87,6 @@ def pick(offered: list[Variant], wanted: str, parameters: int | None, hub_id: st
         raise ModelFolderError(f"{hub_id} has no {short(wanted)}; valid: {names}")
     for name in DEFAULTS_SMALL if is_small(parameters) else DEFAULTS:
         for one in offered:
-            if one.name == name:
+            if quantization(one.files[0]) == name:
                 return one
     return offered[0]

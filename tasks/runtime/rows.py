@@ -42,6 +42,11 @@ class RequestTask(Task):
         super().__init__(task.folder, task.model_name, task.device)
         self.task, self.at_once = task, task.at_once
 
+    @property
+    def engine(self) -> Any:
+        """What several tasks may share, and is counted once then."""
+        return getattr(self.task, "engine", self.task)
+
     def load(self) -> None:
         self.task.load()
 

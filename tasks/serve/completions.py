@@ -116,14 +116,20 @@ class CompletionBody(BaseModel):
             parameters["max_new_tokens"] = min(most, MAX_NEW_TOKENS)
         if self.seed is not None:
             parameters["seed"] = self.seed % SEEDS if self.seed >= 0 else secrets.randbelow(SEEDS)
-        if self.stop:
-            parameters["stop"] = _stop(self.stops)
+        if not all(self.stops):
+            raise invalid("stop has an empty text; valid: texts of 1 character or more", "stop")
         return parameters
 
     @property
     def stops(self) -> list[str]:
         """The stop strings."""
-        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return ([self.stop] if self.stop else []) if isinstance(self.stop, str) else self.stop or []
+
+    def stop_parameter(self) -> dict[str, str]:
+        """The stop strings as the task takes them: one a line, a line break written out. Raises ApiError."""
+        if any("\\n" in one for one in self.stops):
+            raise invalid("stop has a backslash before an n, which cannot be given here", "stop")
+        return {"stop": "\n".join(one.replace("\n", "\\n") for one in self.stops)} if self.stops else {}
 
 
 class ChatBody(CompletionBody):
@@ -153,10 +159,10 @@ class ChatBody(CompletionBody):
         parameters = self.settings(self.max_completion_tokens or self.max_tokens or MAX_NEW_TOKENS)
         row = {"messages": [message.row() for message in self.messages]}
         order = self._order()
-        if order is not None:
-            parameters.pop("stop", None)
-            if "tools" in order or "response_format" in order:
-                parameters.setdefault("repetition_penalty", 1.0)  # JSON says the same marks again and again
+        if order is None:
+            parameters |= self.stop_parameter()
+        elif "tools" in order or "response_format" in order:
+            parameters.setdefault("repetition_penalty", 1.0)  # JSON says the same marks again and again
         return TaskRequest([row], False, parameters, self.model, bool(self.stream), order)
 
     def _order(self) -> dict[str, Any] | None:
@@ -205,17 +211,8 @@ class TextBody(CompletionBody):
 
     def request(self) -> TaskRequest:
         """What is asked of the task. Raises ApiError for a field that cannot be honored."""
-        parameters = self.settings(self.max_tokens)
+        parameters = self.settings(self.max_tokens) | self.stop_parameter()
         many = len(self.prompts) > 1
         if many and self.stream:
             raise invalid("prompt is a list of several, and stream is true; valid: one text to stream", "prompt")
         return TaskRequest([{"text": text} for text in self.prompts], many, parameters, self.model, bool(self.stream))
-
-
-def _stop(strings: list[str]) -> str:
-    """Stop strings as the task takes them: one a line, a line break written out."""
-    if not all(strings):
-        raise invalid("stop has an empty text; valid: texts of 1 character or more", "stop")
-    if any("\\n" in one for one in strings):
-        raise invalid("stop has a backslash before an n, which cannot be given here", "stop")
-    return "\n".join(one.replace("\n", "\\n") for one in strings)

@@ -24,8 +24,10 @@ NAMES = {
 }
 
 
-def save_both(folder: Path, *, chat_template: bool = True, window: int = 160) -> tuple[Path, Path]:
-    """A Qwen2 that has seen four lines: its folder of safetensors, and its GGUF file."""
+def save_both(
+    folder: Path, *, chat_template: bool = True, window: int = 160, divided: bool = False
+) -> tuple[Path, Path]:
+    """A Qwen2 that has seen four lines: its folder of safetensors, and its GGUF file, or the first part of it."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         model, tokenizer = qwen2()
@@ -37,8 +39,8 @@ def save_both(folder: Path, *, chat_template: bool = True, window: int = 160) ->
     tokenizer.save_pretrained(folder / "safetensors")
     path = folder / "gguf" / "tiny.gguf"
     path.parent.mkdir()
-    _write(model, tokenizer, path)
-    return folder / "safetensors", path
+    _write(model, tokenizer, path, tensors_a_file=8 if divided else 0)
+    return folder / "safetensors", min(path.parent.iterdir())
 
 
 def write_header(path: Path, architecture: str, facts: Mapping[str, Any]) -> None:
@@ -54,8 +56,8 @@ def write_header(path: Path, architecture: str, facts: Mapping[str, Any]) -> Non
     writer.close()
 
 
-def _write(model: Any, tokenizer: Any, path: Path) -> None:
-    config, writer = model.config, gguf.GGUFWriter(path, "qwen2")
+def _write(model: Any, tokenizer: Any, path: Path, tensors_a_file: int) -> None:
+    config, writer = model.config, gguf.GGUFWriter(path, "qwen2", split_max_tensors=tensors_a_file)
     writer.add_license("apache-2.0")
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)

@@ -19,7 +19,7 @@ from tests.support.pages import texts
 from ui.hub import finding
 from ui.running import process_cards, processes
 from ui.running.live_run import fetched
-from ui.running.processes import FINISHED, STOPPED, Process
+from ui.running.processes import FINISHED, RUNNING, STOPPED, Process
 
 TAB, PAGE = "models-tab", "Find on the Hub"
 CHAT = {**transformers_files("Qwen2ForCausalLM"), "chat_template.jinja": b"{{ messages }}"}
@@ -158,6 +158,10 @@ def test_a_stopped_download_is_resumed_or_its_rest_removed(
     assert f"{GGUF}: 2.0 MB of an unfinished download are kept for the next try." in texts(app)
     app.button(key=f"again-{stopped.id}").click().run()
     assert started[0][1] == dict(stopped.values)
+    monkeypatch.setattr("ui.hub.panel.processes", lambda: [process(RUNNING), stopped])
+    assert "unfinished" not in texts(app.run())  # it is being written to
+    monkeypatch.setattr("ui.hub.panel.processes", lambda: [stopped])
+    app.run()
     app.button(key=f"hub-discard-{GGUF}").click().run()
     assert left_over(GGUF) == 0 and "unfinished" not in texts(app)
 

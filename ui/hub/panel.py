@@ -139,9 +139,9 @@ def _ask(task: str, hub_id: str) -> None:
 
 
 def _draw_left_over() -> None:
-    """What unfinished downloads keep on the disk, and a button to remove it."""
-    ended = [one for one in processes() if one.entry == "register" and not one.active]
-    models = {one.values.get("model", "").split(":")[0] for one in ended}
+    """What unfinished downloads keep on the disk, and a button to remove it, unless one goes on with it."""
+    of_hub = [(one.values.get("model", "").split(":")[0], one.active) for one in processes() if one.entry == "register"]
+    models = {model for model, _ in of_hub} - {model for model, active in of_hub if active}
     for hub_id in sorted(model for model in models if model.count("/") == 1 and not model.startswith((".", "/"))):
         size = left_over(hub_id)
         if not size:

@@ -200,6 +200,25 @@ def test_a_gguf_file_is_registered_with_what_its_engine_needs(store: Path, tmp_p
     assert not {"torch", "transformers"} & requirements("next-word-prediction")
 
 
+def test_all_parts_of_a_divided_gguf_file_are_registered(store: Path, tmp_path: Path) -> None:
+    _, first = tiny_gguf.save_both(tmp_path, divided=True)
+    register.main(["--task", "chatbot", "--model", str(first), "--evaluate", "false"])
+    size = sum(path.stat().st_size for path in first.parent.iterdir())
+    assert int(champion("chatbot").tags["memory_bytes"]) > size
+    assert model_files("chatbot") == {"task.json", *(path.name for path in first.parent.iterdir())}
+
+
+def test_a_gguf_file_larger_than_the_memory_is_not_copied(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, file = tiny_gguf.save_both(tmp_path)
+    monkeypatch.setenv("PROJECT_DL_MEMORY_GB", "0.00001")
+    monkeypatch.setattr("experiments.registration.folder._copy_parts", lambda *_: pytest.fail("it was copied"))
+    with pytest.raises(TrainingError):
+        register.main(["--task", "chatbot", "--model", str(file)])
+    assert f"not registered: {file.name} needs 0.1 MB of memory, more than the 0.0 MB" in capsys.readouterr().out
+
+
 def test_weights_in_a_package_are_registered_by_reference_and_a_missing_package_is_a_line(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base import ModelFolderError
-from tasks.engines.gguf import read_gguf
+from tasks.engines.gguf import parts, read_gguf
 from tests.support.tiny_gguf import save_both, write_header
 
 
@@ -89,3 +89,21 @@ def test_kinds_of_more_tokens_than_there_are_do_no_harm(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFolderError, match="cannot be read: No such file"):
         read_gguf(tmp_path / "missing.gguf")
+
+
+def test_a_divided_file_is_all_its_parts(file: Path, tmp_path: Path) -> None:
+    _, first = save_both(tmp_path, divided=True)
+    files = sorted(first.parent.iterdir())
+    model = read_gguf(first)
+    assert len(files) > 2 and parts(first) == files
+    assert model.file_bytes == sum(path.stat().st_size for path in files)
+    assert model.parameters == read_gguf(file).parameters
+    with pytest.raises(ModelFolderError, match=r"is part 2 of a divided model; valid: its first part"):
+        read_gguf(files[1])
+    files[1].write_bytes(files[1].read_bytes()[:-1])
+    with pytest.raises(ModelFolderError, match=rf"{files[1].name} is not all of a GGUF file"):
+        read_gguf(first)
+    files[1].unlink()
+    with pytest.raises(ModelFolderError, match=rf"of which {files[1].name} is not beside it") as error:
+        read_gguf(first)
+    assert "\n" not in str(error.value)

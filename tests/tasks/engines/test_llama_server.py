@@ -16,9 +16,10 @@ import pytest
 from tasks.base import ModelFolderError
 from tasks.engines import llama, llama_server
 from tasks.engines.threads import NICENESS
+from tests.support.tiny_gguf import save_both
 from tests.support.tiny_models import opened
 
-STORY, WORDS = "story-completion", "next-word-prediction"
+STORY, WORDS, CHAT = "story-completion", "next-word-prediction", "chatbot"
 PROMPT = {"text": "Once upon a time"}
 GREEDY = {"temperature": 0, "max_new_tokens": 20}
 
@@ -89,6 +90,20 @@ def test_threads_follow_what_others_leave_free(both: tuple[Path, Path], monkeypa
     assert len(set(texts)) == 1 and texts[0]
 
 
+def test_a_server_is_not_made_anew_for_a_thread_that_comes_and_goes(
+    both: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama, "usable_cores", lambda: 8)
+    monkeypatch.setattr(llama.OtherLoad, "cores", lambda _self: 0.0)
+    model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
+    tokens, found = model.encode("Once"), []
+    for others in (0.5, 0.1, 0.5, 0.1, 0.1, None, 0.1):
+        monkeypatch.setattr(model._load, "cores", lambda others=others: others)
+        model.read(tokens)([()])
+        found.append(model._server.threads)
+    assert found == [7, 7, 7, 7, 7, 7, 8]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows how nice a thread is")
 def test_who_writes_leaves_more_of_a_busy_core_to_others(both: tuple[Path, Path]) -> None:
     def patient() -> int:
@@ -150,6 +165,20 @@ def test_each_of_several_has_the_whole_window(story: Any) -> None:
     assert [row["prompt_tokens"] for row in together] == [room] * 3
     assert [row["completion"] for row in together] == [row["completion"] for row in alone]
     assert {row["tokens"] for row in together} == {20}
+
+
+def test_several_answers_come_also_where_other_conversations_fill_the_memory(tmp_path: Path) -> None:
+    file = save_both(tmp_path, window=256)[1]
+    story, chat = (opened(file.parent, task) for task in (STORY, CHAT))
+    texts = [f"{name} ran home. " * 60 for name in ("The dog", "A cat", "Ada", "He")]
+    with ThreadPoolExecutor(len(texts)) as threads:
+        list(threads.map(lambda text: story.run([{"text": text}], GREEDY), texts))
+    never_ends = [[token, -100] for token in chat.engine.control]
+    messages = [{"role": "user", "content": "Who are you?"}]
+    order = {"messages": messages, "n": 4, "logit_bias": never_ends}
+    parameters = chat.check_parameters({"temperature": 1, "max_new_tokens": 200})
+    _, choices = chat.engine.chat(order, messages, parameters, lambda _event: None, lambda: False)
+    assert [choice.finish_reason for choice in choices] == ["length"] * 4
 
 
 def test_who_leaves_takes_nobody_along(story: Any) -> None:

@@ -70,6 +70,13 @@ def test_a_download_that_breaks_off_is_resumed_and_nothing_that_came_is_lost(hub
     assert sum(f"/{WEIGHTS}" in request for request in hub.asked if request.startswith("GET")) == 4
 
 
+def test_a_server_that_sends_nothing_is_given_up(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+    monkeypatch.setattr(fetching, "_append", lambda url, *_: tries.append(url))
+    assert failure(lambda: fetch(plan())) == f"{WEIGHTS} of {ID} does not come: its answer is empty"
+    assert len(tries) == fetching.TRIES
+
+
 def test_a_stopped_download_is_resumed_by_the_next_call(hub: LocalHub) -> None:
     def stop(progress: Progress) -> None:
         if progress.done > 600_000:

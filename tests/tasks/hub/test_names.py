@@ -43,6 +43,7 @@ def test_quantizations_are_read_from_the_names_of_files(path: str, name: str) ->
         (["Q2_K", "Q4_K_M", "Q8_0"], None, "Q4_K_M"),
         (["Q2_K", "Q6_K"], 3_000_000_000, "Q6_K"),
         (["IQ2_XS", "IQ3_M"], 3_000_000_000, "IQ2_XS"),  # nothing known: the smallest
+        (["Q2_K", "Q4_K_M", "v2-Q4_K_M"], 7_000_000_000, "m-Q4_K_M.gguf"),  # two of them, named by their files
     ],
 )
 def test_the_default_quantization_follows_the_size(names: list[str], parameters: int | None, expected: str) -> None:

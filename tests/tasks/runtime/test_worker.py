@@ -11,13 +11,16 @@ import psutil
 import pytest
 import torch
 
-from tasks.base import Task, TaskInputError
+from tasks.base import Row, Task, TaskInputError
 from tasks.runtime.jobs import JobCancelled
 from tasks.runtime.loaded import ModelTooLargeError
 from tasks.runtime.memory import DeviceFullError, is_full
+from tasks.runtime.rows import RequestTask, work
 from tasks.runtime.worker import Worker
 from tests.conftest import PROJECT_ROOT
 from tests.support.words import MB, PATIENCE, Loads, Words, text, until
+
+ROW = {"text": "x"}
 
 
 @pytest.fixture
@@ -25,10 +28,10 @@ def loads() -> Loads:
     return Loads()
 
 
-def ask(worker: Worker, *keys: str) -> list[str]:
+def ask(worker: Worker, *keys: str, row: Row = ROW) -> list[str]:
     """Ask the models one after another; returns which are loaded then."""
     for key in keys:
-        text(worker.submit(key, {"text": "x"}))
+        text(worker.submit(key, row))
     return list(worker.statistics().loaded)
 
 
@@ -47,19 +50,21 @@ def test_the_model_that_nobody_used_for_longest_goes_first(loads: Loads, known: 
         assert len(loads.tasks) == 1
 
 
-def test_weights_behind_several_tasks_count_once(loads: Loads) -> None:
+@pytest.mark.parametrize("in_gateway", [False, True])
+def test_weights_behind_several_tasks_count_once(loads: Loads, in_gateway: bool) -> None:
     shared = object()
+    row = work([ROW], many=False) if in_gateway else ROW
 
     def load(key: str) -> Task:
         task = loads(key)
         if key.startswith("shared"):
             task.engine = shared  # type: ignore[attr-defined]
-        return task
+        return RequestTask(task) if in_gateway else task
 
     with Worker(load, 100 * MB) as worker:
-        assert len(ask(worker, "shared/1-60", "shared/2-60", "own-40")) == 3
+        assert len(ask(worker, "shared/1-60", "shared/2-60", "own-40", row=row)) == 3
         assert worker.statistics().bytes == 100 * MB
-        assert ask(worker, "other-40") == ["own-40", "other-40"]
+        assert ask(worker, "other-40", row=row) == ["own-40", "other-40"]
 
 
 def test_room_is_made_before_a_model_of_known_size_is_loaded(loads: Loads) -> None:

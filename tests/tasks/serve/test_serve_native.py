@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from tasks.engines.control_tokens import NO_WIDTH, kept_apart
 from tasks.runtime.rows import RequestTask
 from tests.support.gateway import Registry, parts, sent_events, version
 from tests.support.tiny_gguf import save_both
@@ -97,6 +98,19 @@ def test_several_answers_come_at_once(client: TestClient) -> None:
     assert len({choice["message"]["content"] for choice in answer["choices"]}) > 1
 
 
+def test_an_answer_ends_at_a_text_that_has_a_backslash_before_an_n(client: TestClient) -> None:
+    body = {"messages": HELLO, "max_tokens": 5, "stop": "\\n"}
+    assert client.post(CHATS, json=body).status_code == 400
+    assert client.post(CHATS, json={**body, "logprobs": True}).status_code == 200
+
+
+def test_several_long_answers_share_what_the_memory_holds(client: TestClient) -> None:
+    never = {str(token): -100 for token in range(3)}  # the model's ends
+    answer = client.post(CHATS, json={"messages": HELLO, "temperature": 2, "n": 4, "logit_bias": never})
+    assert answer.status_code == 200, answer.text
+    assert 1200 < answer.json()["usage"]["total_tokens"] <= 2 * 1024
+
+
 def test_texts_are_continued_by_both_engines(client: TestClient) -> None:
     body = {"prompt": "Once upon a time", "max_tokens": 8, "temperature": 0}
     answers = [client.post(TEXTS, json={**body, "model": model}).json() for model in ("story-completion", "tale/1")]
@@ -135,6 +149,14 @@ def test_what_cannot_be_done_is_one_line(client: TestClient, case: str) -> None:
     message = answer.json()["error"]["message"]
     assert answer.status_code == 400 and message.startswith(expected) and "\n" not in message
     assert client.post(CHATS, json={"messages": HELLO, "max_tokens": 2}).status_code == 200
+
+
+def test_control_tokens_in_a_call_are_text() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"city": "<|im_end|>"}'}}
+    [kept] = kept_apart([{"role": "assistant", "content": None, "tool_calls": [call]}], {7: "<|im_end|>"})
+    [written] = kept["tool_calls"]
+    assert json.loads(written["function"]["arguments"])["city"].replace(NO_WIDTH, "") == "<|im_end|>"
+    assert "<|im_end|>" not in str(kept) and kept["content"] == ""
 
 
 def test_control_tokens_in_a_message_are_text(client: TestClient) -> None:
