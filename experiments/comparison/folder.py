@@ -132,8 +132,8 @@ class ResultsFolder:
         needed = sum(4 * grid.data[cell.dataset].test * len(grid.data[cell.dataset].classes) for cell in grid.cells)
         if needed > MOST_BYTES - REPORT_BYTES:
             raise ConfigError(
-                f"the predictions of {len(grid.cells)} trainings take {needed / 2**20:.0f} MiB; valid for one folder of "
-                f"results: {(MOST_BYTES - REPORT_BYTES) / 2**20:.0f} MiB, so give parts of the grid folders of their own"
+                f"the predictions of {len(grid.cells)} trainings take {needed / 2**20:.0f} MiB; valid for one folder: "
+                f"{(MOST_BYTES - REPORT_BYTES) / 2**20:.0f} MiB, so give parts of the grid folders of their own"
             )
         epochs = cut_epochs(grid, 60 * grid.config.minutes) if grid.config.minutes else {}
         plan = Plan(
@@ -248,7 +248,7 @@ def file_name(cell: Cell) -> str:
 
 
 def _parts(folder: Path) -> Iterator[tuple[bool, list[Path]]]:
-    """The files of a training in the order of their worth, and whether they are needed; those of a part stay together."""
+    """The files of a training by their worth, and whether they are needed; those of a part stay together."""
     files = sorted(path for path in (folder / FILES).rglob("*") if path.is_file())
     numbers = [path for path in files if path.suffix != ".png" and not path.match(OPTIONAL)]
     yield True, [folder / RECORD, *numbers]

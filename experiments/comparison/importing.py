@@ -6,7 +6,6 @@ from typing import Any
 
 from experiments.comparison.folder import Packed, ResultsFolder
 from experiments.comparison.grid import Grid
-from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult
 from experiments.comparison.tracked import (
     EXPERIMENT,
@@ -64,14 +63,14 @@ def import_results(config: CompareConfig) -> CompareResult | None:
         print(f"{name}; parent run {tracker.run_id}")
         for place, (cell, packed) in enumerate(new.items(), start=1):
             cut_off = [run.info.run_id for run in nested(tracker.run_id) if cell_of(run) == cell]
-            _import(grid, cell, packed, tracker.run_id, next(iter(cut_off), "none"), config.register)
+            _import(grid, packed, tracker.run_id, next(iter(cut_off), "none"), config.register)
             print(f"{place}/{len(new)}  {cell}: {len(packed.record.epochs)} epochs", flush=True)
         finished = finished_among(nested(tracker.run_id))
         failures = {cell: "not among the imported results" for cell in grid.cells if cell not in finished}
         return log_report(grid, tracker, finished, failures)
 
 
-def _import(grid: Grid, cell: Cell, packed: Packed, parent: str, resume: str, register: bool) -> None:
+def _import(grid: Grid, packed: Packed, parent: str, resume: str, register: bool) -> None:
     """Log one training, each value with the time at which it was measured."""
     record, family = packed.record, grid.kind.family.name
     with (

@@ -18,8 +18,8 @@ from experiments.config import (
     training_config,
 )
 from experiments.training import devices
-from experiments.training.family import DataIdentity, Family
 from experiments.training.continuation import deciding
+from experiments.training.family import DataIdentity, Family
 from experiments.tuning.space import Space, limit_batch_size, make_space, recipe_in, written
 
 

@@ -209,7 +209,6 @@ def test_a_second_process_leaves_alone_what_the_first_trains(
         (["--tracking", "none", "--out", "file/under"], "out is 'file/under', and nothing can be written there"),
         (["--tracking", "none", "--out", "strange"], "strange/grid.json is damaged or of another program"),
         (["--tracking", "none", "--out", "results"], "has results of another grid: models is 'lenet5' and was"),
-        (["--kind", "task", "--tracking", "none"], "tracking is 'none', which has no meaning for kind=task"),
         (["--tracking", "none", "--out", "many", "--seeds", "1000"], r"1000 trainings take 14 MiB; .*: 12 MiB"),
         (["--import_results", "nowhere"], "import_results is 'nowhere', and there is no nowhere/grid.json"),
         (["--import_results", "strange"], "strange/grid.json is damaged or of another program"),
@@ -255,12 +254,12 @@ def test_files_are_packed_by_their_worth_while_they_fit(tmp_path: Path, monkeypa
 
 def test_epochs_are_cut_to_the_time_once_and_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
-    config = CompareConfig(models="lenet5,resnet20", datasets="digits", threads=1, minutes=0.1)
+    config = CompareConfig(models="lenet5,resnet20", datasets="digits", threads=1, minutes=0.4)
     monkeypatch.setattr(grids, "seconds_per_example", lambda training: 1e-3)
     begun = ResultsFolder(out).begin(make_grid(config))
     whole = make_grid(config)
     seconds = sum(grids.estimate(begun, begun.cells).values())
-    assert seconds <= 6 < sum(grids.estimate(whole, whole.cells).values())
+    assert seconds <= 24 < sum(grids.estimate(whole, whole.cells).values())
     assert begun.epochs and begun.digest() != whole.digest()
     monkeypatch.setattr(grids, "seconds_per_example", lambda training: 1.0)
     assert ResultsFolder(out).begin(make_grid(config)).epochs == begun.epochs
