@@ -7,6 +7,7 @@
 import contextlib
 import dataclasses
 import shutil
+import sys
 import tempfile
 import time
 import zipfile
@@ -195,9 +196,14 @@ class ResultsFolder:
         return [*found, *(f"{path} is no training of this grid" for path in strange)]
 
     def write_reports(self, folder: Path) -> None:
-        """Take the tables and the page over; the page has the figures."""
-        for file in (folder / "reports").iterdir():
-            write_whole(self.path / "reports" / file.name, file.read_bytes())
+        """Take the tables over, and the page, which has the figures, if it fits."""
+        room = REPORT_BYTES
+        for file in sorted((folder / "reports").iterdir(), key=lambda file: file.stat().st_size):
+            room -= file.stat().st_size
+            if room >= 0:
+                write_whole(self.path / "reports" / file.name, file.read_bytes())
+            else:
+                print(f"warning: {file.name} is too large for {self.path}; an import makes it anew", file=sys.stderr)
 
     def tidy(self) -> None:
         """Remove what only resuming needs."""
@@ -250,7 +256,7 @@ def file_name(cell: Cell) -> str:
 def _parts(folder: Path) -> Iterator[tuple[bool, list[Path]]]:
     """The files of a training by their worth, and whether they are needed; those of a part stay together."""
     files = sorted(path for path in (folder / FILES).rglob("*") if path.is_file())
-    numbers = [path for path in files if path.suffix != ".png" and not path.match(OPTIONAL)]
+    numbers = [path for path in files if path.suffix in (".json", ".npz") and not path.match(OPTIONAL)]
     yield True, [folder / RECORD, *numbers]
     pictures = [path for path in files if path not in numbers]
     for path in sorted(pictures, key=lambda path: (path.suffix != ".png", path.stat().st_size)):

@@ -19,6 +19,7 @@ from experiments.config import CompareConfig, ConfigError
 from experiments.tracking.recorder import FILES, MODEL, NOT_REGISTERED, Record
 from experiments.tracking.run import tracked_run
 from experiments.tracking.store import opened_store
+from experiments.training.progress import one_of_many
 from tasks.runs import tagged_runs
 
 RESULTS = "results"  # the tag with the id of the folder that a comparison was imported from
@@ -63,7 +64,8 @@ def import_results(config: CompareConfig) -> CompareResult | None:
         print(f"{name}; parent run {tracker.run_id}")
         for place, (cell, packed) in enumerate(new.items(), start=1):
             cut_off = [run.info.run_id for run in nested(tracker.run_id) if cell_of(run) == cell]
-            _import(grid, packed, tracker.run_id, next(iter(cut_off), "none"), config.register)
+            with one_of_many():  # MLflow says a line for each version
+                _import(grid, packed, tracker.run_id, next(iter(cut_off), "none"), config.register)
             print(f"{place}/{len(new)}  {cell}: {len(packed.record.epochs)} epochs", flush=True)
         finished = finished_among(nested(tracker.run_id))
         failures = {cell: "not among the imported results" for cell in grid.cells if cell not in finished}
