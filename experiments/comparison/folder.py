@@ -80,11 +80,14 @@ class ResultsFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._digest = ""  # of the grid, as the plan says; every file of a cell has it as its comment
 
     def plan(self, field: str) -> Plan:
         """What the folder says is compared. Raises ConfigError, naming the parameter `field`, for any other folder."""
         try:
-            return Plan.model_validate_json((self.path / GRID).read_bytes())
+            plan = Plan.model_validate_json((self.path / GRID).read_bytes())
+            self._digest = plan.digest
+            return plan
         except FileNotFoundError as error:
             raise ConfigError(f"{field} is {str(self.path)!r}, and there is no {self.path / GRID}") from error
         except OSError as error:
@@ -176,6 +179,7 @@ class ResultsFolder:
         room = share * (len(there) + 1) - sum(file.stat().st_size for file in there)
         aside = self.path / UNFINISHED / f"{file_name(cell)}.zip"
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.comment = self._digest.encode()
             for needed, files in _parts(recorder.folder):
                 size = sum(file.stat().st_size for file in files)
                 if needed or (archive.fp and archive.fp.tell() + size <= room):
@@ -217,10 +221,10 @@ class ResultsFolder:
         for cell in grid.cells:
             file = self._file(cell)
             with contextlib.suppress(FileNotFoundError):
-                yield cell, _checked(grid, cell, file)
+                yield cell, _checked(grid, cell, file, self._digest)
 
 
-def _checked(grid: Grid, cell: Cell, file: Path) -> Packed | str:
+def _checked(grid: Grid, cell: Cell, file: Path, of_grid: str) -> Packed | str:
     damaged = f"{file} is damaged or half there"
     try:
         with zipfile.ZipFile(file) as archive:
@@ -228,13 +232,16 @@ def _checked(grid: Grid, cell: Cell, file: Path) -> Packed | str:
                 return f"{file} is no file of this program"
             if archive.testzip() is not None:
                 return damaged
-            record = Record.model_validate_json(archive.read(RECORD))
+            record, same_grid = Record.model_validate_json(archive.read(RECORD)), archive.comment == of_grid.encode()
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
         return damaged
     if (record.tags.get("model"), record.tags.get("dataset"), record.config.get("seed")) != tuple(cell):
         return f"{file} is of another training: {record.name}"
+    epochs = record.config.get("epochs")
+    if not same_grid or epochs != grid.epochs.get(cell, epochs):
+        return f"{file} is of another grid"
     digest = grid.data[cell.dataset].sha256
     if record.tags.get("data_sha256") != digest:
         there = str(record.tags.get("data_sha256"))

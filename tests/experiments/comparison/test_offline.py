@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import compare
+from experiments.cnn.setup import CnnTraining
 from experiments.comparison import folder as folders
 from experiments.comparison import grid as grids
 from experiments.comparison.folder import Packed, ResultsFolder
@@ -156,6 +157,25 @@ def test_results_of_other_data_or_of_another_cell_are_said(
     with pytest.raises(ConfigError, match="no training in it is finished and whole"):
         compare.main(["--import_results", str(results)])
     assert "lenet5_digits_seed0.zip was trained on other data: SHA-256" in capsys.readouterr().err
+
+
+def test_a_training_of_another_grid_is_not_taken_for_one_of_this(results: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    offline(other, "--models", "lenet5", "--epochs", "1")
+    shutil.copy(other / "cells" / "lenet5_digits_seed0.zip", results / "cells")
+    folder = ResultsFolder(results)
+    grid = folder.grid(folder.plan("out"))
+    assert folder.faults(grid) == [f"{results / 'cells' / 'lenet5_digits_seed0.zip'} is of another grid"]
+    assert list(folder.finished(grid)) == [RESNET]
+
+
+def test_the_warnings_of_a_data_set_are_given_once(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(CnnTraining, "warnings", ["digits are odd"])
+    for more in ([], ["--tracking", "none", "--out", "out"]):
+        compare.main(["--models", "lenet5", *TINY[2:], "--epochs", "1", "--seeds", "2", *more])
+        assert capfd.readouterr().err.count("warning: digits are odd") == 1
 
 
 def test_an_interrupted_grid_has_what_is_finished_and_is_resumed(
