@@ -8,29 +8,27 @@ import contextlib
 import dataclasses
 import shutil
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from experiments.comparison.grid import Grid, cells_of, cut_epochs, differences
-from experiments.comparison.kind import Cell, FinishedRun, Shape, kind_of
+from experiments.comparison.kind import Cell, Shape, kind_of
+from experiments.comparison.packed import Packed, checked, parts
 from experiments.config import CompareConfig, ConfigError
-from experiments.tracking.recorder import FILES, MODEL, RECORD, Record, Recorder
+from experiments.tracking.recorder import Recorder
 from tasks.base import first_line
 from tasks.disk import write_whole
 
 MOST_BYTES, REPORT_BYTES = 16 * 2**20, 4 * 2**20
-UNPACKED_BYTES = 2**28  # of one training: a file that would be larger is none of this program
 GRID, CELLS, UNFINISHED = "grid.json", "cells", "unfinished"
-OPTIONAL = "reports/test_mistakes.npz"
 
 
 class Plan(BaseModel):
@@ -44,35 +42,6 @@ class Plan(BaseModel):
     config: dict[str, Any]
     data: dict[str, Shape]
     epochs: dict[str, int]
-
-
-class Packed(NamedTuple):
-    """A finished training: its record, and the file that it is in."""
-
-    record: Record
-    file: Path
-
-    def left_behind(self) -> FinishedRun:
-        """What a report reads."""
-        record = self.record
-
-        def history(key: str) -> list[float]:
-            return [metrics[key] for metrics in record.epochs if key in metrics]
-
-        metrics = {**record.epochs[-1], **record.test}
-        return FinishedRun(self.file.stem, record.params, record.tags, metrics, history, self._artifact)
-
-    @contextmanager
-    def _artifact(self, name: str) -> Iterator[Path]:
-        with self.unpacked() as folder:
-            yield folder / FILES / name
-
-    @contextmanager
-    def unpacked(self) -> Iterator[Path]:
-        """A folder with all that is in the file."""
-        with tempfile.TemporaryDirectory() as temporary, zipfile.ZipFile(self.file) as archive:
-            archive.extractall(temporary)
-            yield Path(temporary)
 
 
 class ResultsFolder:
@@ -180,7 +149,7 @@ class ResultsFolder:
         aside = self.path / UNFINISHED / f"{file_name(cell)}.zip"
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.comment = self._digest.encode()
-            for needed, files in _parts(recorder.folder):
+            for needed, files in parts(recorder.folder):
                 size = sum(file.stat().st_size for file in files)
                 if needed or (archive.fp and archive.fp.tell() + size <= room):
                     for file in files:
@@ -221,34 +190,7 @@ class ResultsFolder:
         for cell in grid.cells:
             file = self._file(cell)
             with contextlib.suppress(FileNotFoundError):
-                yield cell, _checked(grid, cell, file, self._digest)
-
-
-def _checked(grid: Grid, cell: Cell, file: Path, of_grid: str) -> Packed | str:
-    damaged = f"{file} is damaged or half there"
-    try:
-        with zipfile.ZipFile(file) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > UNPACKED_BYTES:
-                return f"{file} is no file of this program"
-            if archive.testzip() is not None:
-                return damaged
-            record, same_grid = Record.model_validate_json(archive.read(RECORD)), archive.comment == of_grid.encode()
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
-        return damaged
-    if (record.tags.get("model"), record.tags.get("dataset"), record.config.get("seed")) != tuple(cell):
-        return f"{file} is of another training: {record.name}"
-    epochs = record.config.get("epochs")
-    if not same_grid or epochs != grid.epochs.get(cell, epochs):
-        return f"{file} is of another grid"
-    digest = grid.data[cell.dataset].sha256
-    if record.tags.get("data_sha256") != digest:
-        there = str(record.tags.get("data_sha256"))
-        return f"{file} was trained on other data: SHA-256 {there[:12]}..., not {digest[:12]}..."
-    if not (record.ended and record.epochs and len(record.moments) == len(record.epochs)):
-        return damaged
-    return Packed(record, file)
+                yield cell, checked(grid, cell, file, self._digest)
 
 
 def _epochs(plan: Plan, cells: Sequence[Cell]) -> dict[Cell, int]:
@@ -258,14 +200,3 @@ def _epochs(plan: Plan, cells: Sequence[Cell]) -> dict[Cell, int]:
 def file_name(cell: Cell) -> str:
     """What the files of a cell are called."""
     return f"{cell.model}_{cell.dataset}_seed{cell.seed}"
-
-
-def _parts(folder: Path) -> Iterator[tuple[bool, list[Path]]]:
-    """The files of a training by their worth, and whether they are needed; those of a part stay together."""
-    files = sorted(path for path in (folder / FILES).rglob("*") if path.is_file())
-    numbers = [path for path in files if path.suffix in (".json", ".npz") and not path.match(OPTIONAL)]
-    yield True, [folder / RECORD, *numbers]
-    pictures = [path for path in files if path not in numbers]
-    for path in sorted(pictures, key=lambda path: (path.suffix != ".png", path.stat().st_size)):
-        yield False, [path]
-    yield False, sorted(path for path in (folder / MODEL).rglob("*") if path.is_file())
