@@ -22,7 +22,8 @@ from experiments.reports.figures import MOST_CLASSES
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
-from tasks.image_classification import ClassifierConfig, save_classifier
+from tasks.image_classification import ClassifierConfig
+from tasks.trained import save_network
 
 # Pictures that are kept of each kind of mistake, and of all together: 5 MB at most for CIFAR-10, before compression.
 PICTURES_A_CELL, PICTURE_BYTES = 16, 20 * 10**6
@@ -100,7 +101,7 @@ def save_model(training: CnnTraining, network: nn.Module, folder: Path) -> Saved
     config, data = training.config, training.data
     stem = models.stem_for(config.model, data.size)
     description = ClassifierConfig(config.model, stem, data.channels, data.classes, data.mean, data.std, data.size)
-    save_classifier(folder, network, description)
+    save_network(folder, network, description)
     return SavedModel(
         task=TASK,
         name=f"{config.model} on {data.name}",
