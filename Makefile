@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Models made here hold no pickle; one that was slipped into the store shall not run.
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION ?= false
 
-.PHONY: help install weights setup demo starters ui mlflow-ui serve gateway docs test test-full lint lock audit
+.PHONY: help install weights setup demo starters ui mlflow-ui serve gateway docs gpu-results test test-full lint lock audit
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -79,6 +79,26 @@ serve: setup ## serve the champion of a registered model over HTTP: make serve M
 
 gateway: setup ## serve every registered task over HTTP, with streaming: http://127.0.0.1:8000
 	@$(BIN)/python -m tasks.serve
+
+# Without MLflow, on a machine that may have no more than PyTorch and its companions. A part is a group of data sets; its
+# epochs are cut to what fits into MINUTES less one for start and report. What is not done by then is resumed by the same
+# command; WORKERS at once may be faster where single networks leave the GPU idle.
+RESULTS ?= gpu-results
+PARTS ?= mnist,fashion_mnist cifar10
+MINUTES ?= 6
+WORKERS ?= 1
+PRECISION ?= bf16
+GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),python3)
+gpu-results: ## train the 18 full-size networks of a comparison on a GPU, in two parts of six minutes; then compare --import_results
+	@trap 'kill $$(jobs -p); wait; exit 130' INT TERM; \
+	for part in $(PARTS); do \
+	  for worker in $$(seq $(WORKERS)); do \
+	    PROJECT_DL_SPEED_TRIAL=0 timeout --kill-after=30 $$(( $(MINUTES) * 60 )) \
+	      $(GPU_PYTHON) -m experiments.compare --tracking none --out $(RESULTS)/$$part --models full --datasets $$part \
+	      --precision $(PRECISION) --minutes $$(( $(MINUTES) - 1 )) $(ARGS) & \
+	  done; \
+	  wait; test -f $(RESULTS)/$$part/reports/comparison.html || exit 1; \
+	done
 
 docs: $(VENV)/.installed ## the documentation as a site: site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "open site/index.html"

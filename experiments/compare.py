@@ -4,10 +4,11 @@ models of one task, evaluated on labeled rows.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.config import CompareConfig, check_kind, cli
+from experiments.config import CompareConfig, ConfigError, check_kind, cli
 
 if TYPE_CHECKING:
     from experiments.comparison.report import CompareResult
@@ -17,15 +18,25 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult | None:
     """Compare as the command line says; see `experiments.config.CompareConfig` for the parameters.
 
-    The result is None if another worker on the same grid writes the report.
+    The result is None if another worker on the same grid writes the report, or if there is nothing to import.
     """
     config, _ = cli.parse(CompareConfig, argv)
     check_kind(config)
+    if config.kind != "task" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("compare runs in one process; start the same command several times instead of torchrun")
     # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
     if config.kind == "task":
         from experiments.evaluation.run import evaluate_models
 
         result = evaluate_models(config)
+    elif config.import_results != "none":
+        from experiments.comparison.importing import import_results
+
+        result = import_results(config)
+    elif config.tracking == "none":
+        from experiments.comparison.offline import compare_offline
+
+        result = compare_offline(config)
     else:
         from experiments.comparison.run import compare
 

@@ -11,10 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import models
 from experiments.cnn.report import CNN
 from experiments.comparison import figures as plots
-from experiments.comparison.kind import NOTES, Drawn, Kind, Shape
+from experiments.comparison.kind import NOTES, Drawn, FinishedRun, Kind, Shape
 from experiments.comparison.results import ClassifierResult, Findings
 from experiments.config import CNN_GROUPS, CNN_MODELS, IMAGE_DATASETS, IMAGE_SIZE
-from tasks.runs import artifact_file, open_store
 
 
 class CnnKind(Kind):
@@ -47,8 +46,8 @@ class CnnKind(Kind):
             ._replace(channels=training.data.channels, size=training.data.size, classes=training.data.classes)
         )
 
-    def read(self, run: Any, known: Mapping[str, Any]) -> ClassifierResult:
-        with artifact_file(open_store(), run, "reports/test_predictions.npz") as path, np.load(path) as saved:
+    def read(self, run: FinishedRun, known: Mapping[str, Any]) -> ClassifierResult:
+        with run.file("reports/test_predictions.npz") as path, np.load(path) as saved:
             labels, predicted = saved["labels"], saved["probabilities"].argmax(axis=1)
         return ClassifierResult(**known, answers=labels, right=predicted == labels, predicted=predicted)
 

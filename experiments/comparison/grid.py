@@ -3,9 +3,10 @@
 import hashlib
 import itertools
 import json
+import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,8 +14,8 @@ import torch
 from experiments.comparison.kind import Cell, Kind, Shape, kind_of
 from experiments.config import CompareConfig, ConfigError, TrainConfig, dataset_name, is_own, names_in, training_config
 from experiments.training import autotune, devices
+from experiments.training.continuation import CAME_LATER, deciding
 from experiments.training.family import Training
-from experiments.training.resume import CAME_LATER, deciding
 
 # What makes one grid another; the rest of a configuration may differ between a comparison and its continuation.
 GRID_FIELDS = ("kind", "models", "datasets", "seeds", "epochs", "train_size", "image_size")
@@ -26,12 +27,18 @@ SECONDS_PER_CELL, SECONDS_PER_EPOCH = 2.0, 0.05
 
 @dataclass(frozen=True)
 class Grid:
-    """A comparison ready to run; in `config` every `auto` but `epochs` is decided and lists are written out."""
+    """A comparison ready to run; in `config` every `auto` but `epochs` is decided and lists are written out.
+
+    `epochs` are those of trainings that get fewer than their configuration says; `speeds` the measured seconds an
+    example, by model and data set.
+    """
 
     kind: Kind
     config: CompareConfig
     cells: tuple[Cell, ...]
     data: Mapping[str, Shape]
+    epochs: Mapping[Cell, int] = field(default_factory=dict)
+    speeds: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -43,7 +50,8 @@ class Grid:
     def cell_config(self, cell: Cell) -> Any:
         """The training that a cell stands for, as `family.decide` gives it."""
         paths = {dataset_name(dataset): dataset for dataset in self.config.datasets.split(",")}
-        return self.kind.family.decide(training_config(self.config, cell.model, paths[cell.dataset], cell.seed))
+        config = self.kind.family.decide(training_config(self.config, cell.model, paths[cell.dataset], cell.seed))
+        return config.replace(epochs=self.epochs.get(cell, config.epochs))
 
     def prepare(self, config: TrainConfig) -> Training:
         """A training made ready, on the grid's device."""
@@ -72,17 +80,25 @@ def make_grid(config: CompareConfig) -> Grid:
     if len(set(names)) < len(names):
         raise ConfigError(f"datasets has two that are called the same ({', '.join(names)}); valid: rename a folder")
     decided = config.replace(models=",".join(models), datasets=",".join(datasets), device=device)
-    # Seed by seed: if it is cut off early, all models have been trained as often as each other.
-    cells = tuple(Cell(m, d, seed) for d in names for seed in range(config.seeds) for m in models)
+    cells = cells_of(decided)
     data: dict[str, Shape] = {}
     grid = Grid(kind, decided, cells, data)
     for cell in cells[:: config.seeds * len(models)]:
-        data[cell.dataset] = kind.shape(grid.prepare(grid.cell_config(cell).replace(batch_size=1)))
+        training = grid.prepare(grid.cell_config(cell).replace(batch_size=1))
+        data[cell.dataset] = kind.shape(training)
+        for warning in training.warnings:  # here, once, and not for each of its trainings
+            print(f"warning: {warning}", file=sys.stderr)
     for cell in cells:
         size, examples = grid.cell_config(cell).batch_size, data[cell.dataset].train
         if size > examples:
             raise ConfigError(f"train_size is {examples}; valid: at least {size}, the batch size of {cell.model}")
     return grid
+
+
+def cells_of(config: CompareConfig) -> tuple[Cell, ...]:
+    """The trainings of a decided configuration, seed by seed: cut off early, all models had the same number of them."""
+    models, names = config.models.split(","), map(dataset_name, config.datasets.split(","))
+    return tuple(Cell(m, name, seed) for name in names for seed in range(config.seeds) for m in models)
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
@@ -100,8 +116,7 @@ def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 def estimate(grid: Grid, cells: Iterable[Cell]) -> dict[Cell, float]:
     """Seconds that each cell will take, from a few steps of each network on each data set."""
-    speeds: dict[tuple[str, str], float] = {}
-    estimates = {}
+    speeds, estimates = grid.speeds, {}
     for cell in cells:
         config, key = grid.cell_config(cell), (cell.model, cell.dataset)
         if key not in speeds:
@@ -111,6 +126,19 @@ def estimate(grid: Grid, cells: Iterable[Cell]) -> dict[Cell, float]:
         examples = data.train + EVALUATION_SHARE * data.val
         estimates[cell] = config.epochs * (examples * speeds[key] + SECONDS_PER_EPOCH) + SECONDS_PER_CELL
     return estimates
+
+
+def cut_epochs(grid: Grid, seconds: float) -> dict[Cell, int]:
+    """Epochs of each cell if all of them are to take so many seconds: of each the same fraction, at least one.
+
+    None where the recipes' epochs take no longer.
+    """
+    estimates = estimate(grid, grid.cells)
+    fixed, total = SECONDS_PER_CELL * len(estimates), sum(estimates.values())
+    fraction = (seconds - fixed) / (total - fixed)
+    if fraction >= 1:
+        return {}
+    return {cell: max(1, int(fraction * grid.cell_config(cell).epochs)) for cell in grid.cells}
 
 
 def seconds_per_example(training: Training) -> float:
@@ -134,18 +162,24 @@ def seconds_per_example(training: Training) -> float:
 
 
 class Clock:
-    """The time that a grid still needs: the estimates, scaled by how long finished cells really took."""
+    """The time that a grid still needs, by the estimates and by how long finished cells really took.
+
+    A cell will take as long as other seeds of it did. Else its estimate is scaled by what estimates were wrong by so
+    far; a cell's worth of estimates that were right counts as well, or a first small one would speak for all.
+    """
 
     def __init__(self, estimates: dict[Cell, float]) -> None:
         self.waiting = dict(estimates)
-        self._estimated = self._taken = 0.0
+        self._estimated = self._taken = sum(estimates.values()) / max(1, len(estimates))
+        self._seconds: dict[tuple[str, str], list[float]] = {}
 
     def done(self, cell: Cell, seconds: float | None) -> None:
-        """Count a finished cell and its seconds; None for one that failed, whose time says nothing."""
+        """Count a finished cell and its seconds; None for one that failed or was resumed, whose time says nothing."""
         estimated = self.waiting.pop(cell, None)  # none if it is trained again
         if seconds is not None and estimated is not None:
             self._estimated += estimated
             self._taken += seconds
+            self._seconds.setdefault((cell.model, cell.dataset), []).append(seconds)
 
     def forget(self, cells: Iterable[Cell]) -> None:
         """No longer wait for cells that other workers have trained."""
@@ -155,4 +189,9 @@ class Clock:
     @property
     def left(self) -> float:
         """Seconds."""
-        return sum(self.waiting.values()) * (self._taken / self._estimated if self._estimated else 1.0)
+        scale = self._taken / self._estimated if self._estimated else 1.0
+        return sum(self._expected(cell, scale * seconds) for cell, seconds in self.waiting.items())
+
+    def _expected(self, cell: Cell, scaled: float) -> float:
+        alike = self._seconds.get((cell.model, cell.dataset))
+        return sum(alike) / len(alike) if alike else scaled

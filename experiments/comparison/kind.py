@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -44,6 +46,23 @@ class Shape(NamedTuple):
     channels: int = 0
     size: int = 0
     classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a finished training left behind, in MLflow or in a folder of results.
+
+    Attributes:
+        history: the values of a metric, epoch by epoch; none for one that it does not have.
+        file: one of its artifacts by name, while it is needed; raises FileNotFoundError without it.
+    """
+
+    run_id: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    history: Callable[[str], Sequence[float]]
+    file: Callable[[str], AbstractContextManager[Path]]
 
 
 class Drawn(NamedTuple):
@@ -86,7 +105,7 @@ class Kind(ABC):
         return Shape(len(data.train), len(data.val), len(data.test), training.identity.sha256)
 
     @abstractmethod
-    def read(self, run: Any, known: Mapping[str, Any]) -> CellResult:
+    def read(self, run: FinishedRun, known: Mapping[str, Any]) -> CellResult:
         """What a finished run left behind; `known` are the fields that all kinds have."""
 
     def flops(self, model: str, data: Shape) -> int | None:  # noqa: ARG002

@@ -1,25 +1,21 @@
-"""The report of a comparison: reads the finished runs, draws, writes CSV and one HTML page, logs all to the parent."""
+"""The report of a comparison: reads the finished runs, draws, writes CSV and one HTML page."""
 
 import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from experiments.comparison.figures import save_bars, save_costs
 from experiments.comparison.grid import Grid
-from experiments.comparison.kind import Cell, Drawn, Shape
+from experiments.comparison.kind import Cell, Drawn, FinishedRun, Shape
 from experiments.comparison.results import CellResult, Findings, Row, find, models_of, shown
-from experiments.reports.page import RANKED, Section, Table, artifact_path, failures, number, pairs_table, render
+from experiments.reports.page import RANKED, Section, Table, failures, number, pairs_table, render
 from experiments.reports.statistics import leading
 from experiments.reports.tables import bounds, to_csv, to_text
-from experiments.tracking.run import Tracker
-from tasks.runs import metric_values, open_store
 
 PAGE = "reports/comparison.html"
 PAIR_COLUMNS: tuple[str, ...] = ("dataset", "a", "b", "seed", "only_a_right", "only_b_right", "p", "p_holm")
@@ -36,7 +32,10 @@ LEFT_OUT = {"precision", "recall"}
 
 @dataclass(frozen=True)
 class CompareResult:
-    """What came out of a comparison; `findings` holds the leaderboard and the analysis of each data set."""
+    """What came out of a comparison; `findings` holds the leaderboard and the analysis of each data set.
+
+    `run_id` is that of the parent run; empty without MLflow.
+    """
 
     run_id: str
     findings: tuple[Findings, ...]
@@ -50,40 +49,36 @@ class CompareResult:
         return "\n".join([*lines, f"report: {self.page_uri}"])
 
 
-def report(grid: Grid, tracker: Tracker, runs: Mapping[Cell, Any], failed: Mapping[Cell, str]) -> CompareResult:
-    """Write and log the report of the finished runs, and sum it up on the parent run."""
+def write_report(
+    grid: Grid, runs: Mapping[Cell, FinishedRun], failed: Mapping[Cell, str], folder: Path, facts: Mapping[str, str]
+) -> tuple[Findings, ...]:
+    """Write figures under `plots/`, tables and the page under `reports/`; `facts` say where the runs are kept."""
     cells = [_read(grid, cell, runs[cell]) for cell in grid.cells if cell in runs]
     everything, parts = [], []
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        for dataset, data in grid.data.items():
-            if mine := [cell for cell in cells if cell.dataset == dataset]:
-                flops = {model: grid.kind.flops(model, data) for model in models_of(mine)}
-                found = find(mine, grid.kind.metrics, grid.kind.items, flops, grid.kind.extra(mine))
-                everything.append(found)
-                parts += _sections(found, _draw(grid, folder / "plots", found, data, mine))
-        (folder / "reports").mkdir()
-        for name, text in _tables(grid, everything, cells).items():
-            (folder / "reports" / name).write_text(text, encoding="utf-8")
-        parts += failures("Trainings that failed", {str(cell): reason for cell, reason in failed.items()})
-        page = render(f"Comparison: {grid.title}", parts, _facts(grid, tracker, runs), grid.kind.notes)
-        (folder / PAGE).write_text(page, encoding="utf-8")
-        tracker.log_files(folder)
-    result = CompareResult(tracker.run_id, tuple(everything), failed, artifact_path(tracker.run_id, PAGE))
-    tracker.describe(_description(grid, result), {"cells_failed": str(len(failed))})
-    return result
+    for dataset, data in grid.data.items():
+        if mine := [cell for cell in cells if cell.dataset == dataset]:
+            flops = {model: grid.kind.flops(model, data) for model in models_of(mine)}
+            found = find(mine, grid.kind.metrics, grid.kind.items, flops, grid.kind.extra(mine))
+            everything.append(found)
+            parts += _sections(found, _draw(grid, folder / "plots", found, data, mine))
+    (folder / "reports").mkdir()
+    for name, text in _tables(grid, everything, cells).items():
+        (folder / "reports" / name).write_text(text, encoding="utf-8")
+    parts += failures("Trainings that failed", {str(cell): reason for cell, reason in failed.items()})
+    page = render(f"Comparison: {grid.title}", parts, {**facts, **_facts(grid, runs)}, grid.kind.notes)
+    (folder / PAGE).write_text(page, encoding="utf-8")
+    return tuple(everything)
 
 
-def _read(grid: Grid, cell: Cell, run: Any) -> CellResult:
-    client, run_id = open_store(), run.info.run_id
-    histories = {key: np.array(metric_values(client, run_id, key)) for key in grid.kind.history}
+def _read(grid: Grid, cell: Cell, run: FinishedRun) -> CellResult:
+    histories = {key: np.array(run.history(key)) for key in grid.kind.history}
     known = {
         **cell._asdict(),
-        "run_id": run_id,
-        "test": {key: value for key, value in run.data.metrics.items() if key.startswith("test_")},
+        "run_id": run.run_id,
+        "test": {key: value for key, value in run.metrics.items() if key.startswith("test_")},
         "history": {key: values for key, values in histories.items() if len(values)},
-        "best_epoch": int(run.data.tags["best_epoch"]),
-        "parameters": int(run.data.tags["parameters"]),
+        "best_epoch": int(run.tags["best_epoch"]),
+        "parameters": int(run.tags["parameters"]),
     }
     return grid.kind.read(run, known)
 
@@ -156,25 +151,30 @@ def text_table(findings: Findings) -> list[str]:
     return [head, to_text(lines)]
 
 
-def _facts(grid: Grid, tracker: Tracker, runs: Mapping[Cell, Any]) -> dict[str, str]:
+def _facts(grid: Grid, runs: Mapping[Cell, FinishedRun]) -> dict[str, str]:
     """What a reader must know to interpret the numbers."""
 
     def of_runs(kind: str, name: str, dataset: str = "") -> str:
-        chosen = [run.data for cell, run in runs.items() if dataset in ("", cell.dataset)]
-        return ", ".join(sorted({getattr(data, kind).get(name, "unknown") for data in chosen}))
+        chosen = [run for cell, run in runs.items() if dataset in ("", cell.dataset)]
+        return ", ".join(sorted({getattr(run, kind).get(name, "unknown") for run in chosen}))
 
-    epochs = grid.config.epochs
     facts = {
-        "parent run": tracker.run_id,
         "commit": of_runs("tags", "git_commit"),
         "machines": of_runs("tags", "hardware"),
         "precision": of_runs("params", "precision"),
-        "epochs": "as each recipe says" if epochs is None else str(epochs),
+        "epochs": _epochs(grid),
     }
     for name, data in grid.data.items():
         sizes = f"{data.train:,} training, {data.val:,} validation, {data.test:,} test {grid.kind.items}"
         facts[name] = f"{sizes}; SHA-256 {of_runs('tags', 'data_sha256', name)}"
     return facts
+
+
+def _epochs(grid: Grid) -> str:
+    if not grid.epochs:
+        return "as each recipe says" if grid.config.epochs is None else str(grid.config.epochs)
+    counts = (f"{count} of {cell.model} on {cell.dataset}" for cell, count in grid.epochs.items() if cell.seed == 0)
+    return f"cut to what {grid.config.minutes:g} minutes allow: {', '.join(counts)}"
 
 
 def _tables(grid: Grid, everything: Sequence[Findings], cells: Sequence[CellResult]) -> dict[str, str]:
@@ -219,7 +219,8 @@ def _numbers(row: Row, metrics: Sequence[str]) -> dict[str, object]:
     return {**identity, **costs, f"{metrics[0]}_interval": row.values[metrics[0]].method, **values}
 
 
-def _description(grid: Grid, result: CompareResult) -> str:
+def description(grid: Grid, result: CompareResult) -> str:
+    """What the parent run says of itself, in Markdown."""
     parts = [
         f"**compare {grid.title}**: {len(grid.cells) - len(result.failures)} of {len(grid.cells)} trainings "
         f"finished. The whole report is the artifact `{PAGE}`."

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from experiments.comparison import figures as plots
-from experiments.comparison.kind import NOTES, Drawn, Kind, Shape
+from experiments.comparison.kind import NOTES, Drawn, FinishedRun, Kind, Shape
 from experiments.comparison.results import CellResult, Extra, Findings, interval, models_of
 from experiments.config import SEQ2SEQ_DATASETS, SEQ2SEQ_GROUPS, SEQ2SEQ_MODELS, Seq2SeqConfig
 from experiments.reports.page import Table
 from experiments.reports.statistics import Interval
 from experiments.seq2seq.figures import save_attention_maps, save_lengths
 from experiments.seq2seq.report import ATTENTION, SEQ2SEQ
-from tasks.runs import artifact_file, open_store
 
 BY_LENGTH = re.compile(r"test_sequence_accuracy_len_(\d+)")
 
@@ -73,13 +72,13 @@ class Seq2SeqKind(Kind):
     def default_models(self, device: str) -> str:  # noqa: ARG002  # the same everywhere
         return "attention,transformer"
 
-    def read(self, run: Any, known: Mapping[str, Any]) -> ReverserResult:
-        client, metrics = open_store(), run.data.metrics
-        with artifact_file(client, run, "reports/test_predictions.npz") as path, np.load(path) as saved:
+    def read(self, run: FinishedRun, known: Mapping[str, Any]) -> ReverserResult:
+        metrics = run.metrics
+        with run.file("reports/test_predictions.npz") as path, np.load(path) as saved:
             sources, exact = saved["source"], saved["exact"]
         example = attention = None
         if "test_alignment" in metrics:
-            with artifact_file(client, run, ATTENTION) as path, np.load(path) as saved:
+            with run.file(ATTENTION) as path, np.load(path) as saved:
                 example, attention = saved["source"], saved["attention"]
         lengths = {int(match[1]): value for name, value in metrics.items() if (match := BY_LENGTH.fullmatch(name))}
         return ReverserResult(
@@ -87,7 +86,7 @@ class Seq2SeqKind(Kind):
             answers=sources,
             right=exact,
             by_length=dict(sorted(lengths.items())),
-            probe_size=int(run.data.params["probe_size"]),
+            probe_size=int(run.params["probe_size"]),
             attention=attention,
             example=example,
         )

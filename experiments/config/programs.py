@@ -15,6 +15,7 @@ from experiments.config.names import (
     PRUNERS,
     SAMPLERS,
     STARTER_TASKS,
+    TRACKING,
     TUNE_KINDS,
     is_own,
 )
@@ -67,14 +68,28 @@ class CompareConfig(Config):
     confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
     resume: str = option("none", "id of the comparison to resume; an unfinished one of the same grid is found")
     register: bool = option(True, "register the trained models, and make the best by validation champion")
+    tracking: str = option("mlflow", "where the trainings are logged; none = to the folder `out`", choices=TRACKING)
+    out: str = option(
+        "none", "folder of results, for tracking=none: without MLflow, at most 16 MiB, resumed by the same command"
+    )
+    minutes: float = option(
+        0.0,
+        "with tracking=none: epochs are cut, of each training by the same fraction, to take no longer; 0 = not",
+        ge=0,
+    )
+    import_results: str = option(
+        "none", "folder of results that tracking=none left, to be logged to MLflow; none trained"
+    )
 
 
 # Fields of CompareConfig that mean something for these kinds only.
 _EVALUATION_FIELDS = ("task", "settings", "columns")
 _TRAINING_FIELDS = (
     *("seeds", "epochs", "train_size", "image_size", "data_dir", "precision", "storage", "confirm", "resume"),
-    "register",
+    *("register", "tracking", "out", "minutes", "import_results"),
 )
+_OFFLINE_FIELDS = ("out", "minutes")
+_TRACKED_FIELDS = ("resume", "storage", "import_results")
 
 
 def check_kind(config: CompareConfig) -> None:
@@ -92,6 +107,20 @@ def check_kind(config: CompareConfig) -> None:
                 f"{name} is {getattr(config, name)!r}, which has no meaning for kind={config.kind}, where {why}; "
                 f"valid: {default}, or leave it out"
             )
+    _check_tracking(config, defaults)
+
+
+def _check_tracking(config: CompareConfig, defaults: CompareConfig) -> None:
+    """Raise ConfigError for a field that means nothing with, or without, MLflow."""
+    offline = config.tracking == "none"
+    for name in _TRACKED_FIELDS if offline else _OFFLINE_FIELDS:
+        if getattr(config, name) != getattr(defaults, name):
+            raise ConfigError(
+                f"{name} is {getattr(config, name)!r}, which has no meaning for tracking={config.tracking}; valid: "
+                f"{typed(getattr(defaults, name))}, or leave it out"
+            )
+    if offline and config.out == "none":
+        raise ConfigError("out is 'none'; valid with tracking=none: a folder for the results, such as out=results")
 
 
 class TuneConfig(Config):

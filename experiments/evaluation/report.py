@@ -11,10 +11,10 @@ from pathlib import Path
 from experiments.evaluation.leaderboard import Leaderboard, Row, shown
 from experiments.evaluation.page import analyze, page, text_table, words
 from experiments.reports.figures import Bars, save_bars, save_costs, styles
-from experiments.reports.page import artifact_path
 from experiments.reports.statistics import Interval
 from experiments.reports.tables import bounds, to_csv
 from experiments.tracking.run import Tracker
+from experiments.tracking.store import artifact_path
 from tasks.registry.scores import LOWER_IS_BETTER
 
 PAGE = "reports/comparison.html"

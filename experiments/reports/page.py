@@ -10,7 +10,6 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader
 
 from experiments.reports.statistics import SIGNIFICANT, Interval, Pair
-from tasks.runs import local_path, open_store
 
 ENVIRONMENT = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
 RANKED = (
@@ -97,9 +96,3 @@ def pairs_table(pairs: Sequence[Pair], items: str, show: Callable[[float], str])
     head += ["p", "p after Holm", "test" if with_difference else "seed"]
     marks = {place: "strong" for place, pair in enumerate(ordered) if pair.adjusted_p < SIGNIFICANT}
     return Table(head, rows, TESTED, marks)
-
-
-def artifact_path(run_id: str, name: str) -> str:
-    """Where a run keeps an artifact: a path where it is on this machine, else an address."""
-    uri = open_store().get_run(run_id).info.artifact_uri or ""
-    return f"{local_path(uri) or uri}/{name}"

@@ -2,49 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import mlflow
 
+from experiments.tracking.record import Registration, SavedModel
 from tasks import registry
 from tasks.runs import open_store
 
 MODEL = "model"
-
-
-@dataclass(frozen=True)
-class SavedModel:
-    """A trained network written as a task's model folder.
-
-    Attributes:
-        task: contract name of the task.
-        name: what results of the model say in their field `model`.
-        registered_name: the registered model that it becomes a version of.
-        params: facts that MLflow shows beside the logged model.
-    """
-
-    task: str
-    name: str
-    registered_name: str
-    input_example: dict[str, Any]
-    params: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Registration:
-    """How a model is registered: tags of its version, and which of them is the metric that makes a champion.
-
-    Attributes:
-        promote: whether it becomes champion if it is better; else that is the caller's business.
-        force: whether it becomes champion in any case.
-    """
-
-    tags: dict[str, str]
-    metric: str
-    promote: bool
-    force: bool = False
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from experiments.config import ConfigError, TrainingError, UserError, interrupts
 from experiments.tracking.calls import Calls
+from experiments.tracking.record import git_commit
 from experiments.tracking.store import (
     answering,
-    git_commit,
     is_server,
     known_run,
     opened_store,
@@ -59,10 +59,12 @@ def tracked_run(
     parent: str | None = None,
     tags: Mapping[str, str] | None = None,
     system_metrics: bool = True,
+    started: int | None = None,
 ) -> Iterator[Tracker]:
     """An active run with `tags`: a new one, the one that `mlflow run` made, or the run `resume` again.
 
-    A new run goes to the experiment that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID name, else to `experiment`.
+    A new run goes to the experiment that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID name, else to `experiment`;
+    `started` is when it began, in milliseconds, if that was not now.
     """
     client = opened_store()
     with interrupts.held():
@@ -77,7 +79,7 @@ def tracked_run(
                 # Nested runs are shown under their parent only within its experiment.
                 place = client.get_run(parent).info.experiment_id if parent else _experiment(client, experiment)
                 nested = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
-                run_id = _create(client, place, {"entry_point": experiment, **nested, **(tags or {})})
+                run_id = _create(client, place, {"entry_point": experiment, **nested, **(tags or {})}, started)
             run = client.get_run(run_id)
             if parent is None:
                 _mark_kind(client, run.info.experiment_id)
@@ -97,8 +99,8 @@ def _tracker(client: MlflowClient, run: Run, known_epochs: set[int]) -> Tracker:
     return Tracker(client, run, known_epochs, Calls(server, patience()))
 
 
-def _create(client: MlflowClient, experiment_id: str, tags: Mapping[str, str]) -> str:
-    return client.create_run(experiment_id, tags=resolve_tags(dict(tags))).info.run_id
+def _create(client: MlflowClient, experiment_id: str, tags: Mapping[str, str], started: int | None = None) -> str:
+    return client.create_run(experiment_id, started, resolve_tags(dict(tags))).info.run_id
 
 
 def _refer(client: MlflowClient, launched: str, run: Run) -> None:
@@ -250,7 +252,7 @@ def _refused(action: Callable[[], object]) -> str:
 
 
 def _end(tracker: Tracker, run_id: str, status: str) -> None:
-    moment = now()
+    moment = tracker.ended or now()
     for further in reversed(range(END_TRIES)):
         try:
             tracker.calls.now(lambda: tracker.client.set_terminated(run_id, status, moment))

@@ -1,7 +1,6 @@
 """What programs ask about runs, and where things of a run are: all that needs no more than a client of the store."""
 
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from mlflow.utils.rest_utils import http_request
 
 from experiments.config import ConfigError, RunUnavailableError
 from experiments.tracking.checkpoint import CheckpointStore
+from experiments.tracking.record import CONFIG_FILE, ROOT, SPEED_TRIAL
 from tasks.disk import full_disk
 from tasks.json_files import read_json
 from tasks.runs import (
@@ -33,9 +33,6 @@ from tasks.runs import (
     sqlite_file,
 )
 
-# The artifact with a run's configuration, in which this key is no field: why precision and the like are what they are.
-CONFIG_FILE, SPEED_TRIAL = "config.json", "speed_trial"
-ROOT = Path(__file__).resolve().parents[2]
 CUT_OFF = "cut off before it had begun"
 # How long a server may take to say that it is there; how often it is asked, and for how long by a user who waits, and
 # by one training of many, for which nobody does.
@@ -205,10 +202,7 @@ def stored_config(client: Any, run: Any) -> dict[str, Any] | None:
     return fields or None
 
 
-def git_commit() -> str:
-    """The commit of this checkout, with `-dirty` when files differ from it; `unknown` outside a checkout."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+def artifact_path(run_id: str, name: str) -> str:
+    """Where a run keeps an artifact: a path where it is on this machine, else an address."""
+    uri = open_store().get_run(run_id).info.artifact_uri or ""
+    return f"{local_path(uri) or uri}/{name}"

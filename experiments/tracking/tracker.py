@@ -12,11 +12,11 @@ from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from experiments.tracking.calls import Calls, Result
-from experiments.tracking.register import Registration, SavedModel, active, deliver
-from experiments.tracking.store import CONFIG_FILE, SPEED_TRIAL, checkpoint_store
+from experiments.tracking.record import CONFIG_FILE, SNAPSHOTS, SPEED_TRIAL, Registration, SavedModel
+from experiments.tracking.register import active, deliver
+from experiments.tracking.store import checkpoint_store
 from tasks.runs import local_artifacts, logged_steps
 
-SNAPSHOTS = "plots/epochs"
 DIGEST_LENGTH = 36  # the most that MLflow's data set table takes; the tag data_sha256 has the whole
 NOTE = "mlflow.note.content"
 
@@ -34,6 +34,7 @@ class Tracker:
         snapshots: the folder on this machine for figures of single epochs; also among the artifacts, or beside the
             checkpoints, until the store has them.
         resumed_by: what resumes the run when it was cut off; empty while, or if, nothing does.
+        ended: when what is logged was over, in milliseconds; 0 for now.
     """
 
     def __init__(self, client: MlflowClient, run: Run, known_epochs: set[int], calls: Calls) -> None:
@@ -43,6 +44,7 @@ class Tracker:
         self.checkpoints = checkpoint_store(run)
         self.snapshots = self.checkpoints.folder.parent / SNAPSHOTS
         self.resumed_by = ""
+        self.ended = 0
         self._in_place = local_artifacts(run) is not None
         self._known_params = set(run.data.params)
         self._known_metrics = set(run.data.metrics)
@@ -71,11 +73,14 @@ class Tracker:
         inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
         self._later(lambda: self.client.log_inputs(self.run_id, inputs))
 
-    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log an epoch's metrics, with those that the store still lacks, in one call, unless the run has them."""
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float], moment: int = 0) -> None:
+        """Log an epoch's metrics, with those that the store still lacks, in one call, unless the run has them.
+
+        `moment` is when they were measured, in milliseconds; 0 for now.
+        """
         if epoch not in self._known_epochs:
             self._known_epochs.add(epoch)
-            self._add(metrics, epoch)
+            self._add(metrics, epoch, moment=moment)
             self._later(self._log_missing)
 
     def log_final(self, metrics: Mapping[str, float], step: int, model_id: str | None = None) -> None:
@@ -161,8 +166,8 @@ class Tracker:
         with self.timed():
             return self.calls.now(call)
 
-    def _add(self, metrics: Mapping[str, float], step: int, model_id: str | None = None) -> None:
-        moment = now()
+    def _add(self, metrics: Mapping[str, float], step: int, model_id: str | None = None, moment: int = 0) -> None:
+        moment = moment or self.ended or now()
         self._missing += [
             Metric(key, value, moment, step, model_id=model_id, run_id=self.run_id) for key, value in metrics.items()
         ]

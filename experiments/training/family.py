@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.config import TrainConfig
-from experiments.tracking.register import SavedModel
+from experiments.tracking.record import SavedModel
 from experiments.training.state import History, Metrics, StepResult, TrainState, best_epoch
 
 

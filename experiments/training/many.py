@@ -1,20 +1,14 @@
 """One training of many: of a comparison, which resumes what was cut off, or of a search, which stops at validation."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import TextIOBase
-
-from tqdm import tqdm
+from collections.abc import Callable, Mapping, Sequence
 
 from experiments.config import RunUnavailableError, UserError
 from experiments.tracking.run import Tracker, abandon_run
-from experiments.training import autotune, devices, resume, run
+from experiments.training import autotune, devices, run
+from experiments.training.continuation import FREE_TO_CHANGE
 from experiments.training.family import Config, Family, Prepared, Result
 from experiments.training.state import Metrics
-
-# What MLflow prints for every registered version and every file it fetches.
-CHATTER = ("Successfully registered model", "Registered model ", "Created version ", "Downloading artifacts:")
 
 
 def train_one_of_many(
@@ -32,7 +26,7 @@ def train_one_of_many(
     RunUnavailableError, with the runs as they were, if one of them is finished by now, another process has it, or the
     store does not answer; else as `train`.
     """
-    given, result = frozenset(resume.FREE_TO_CHANGE), None
+    given, result = frozenset(FREE_TO_CHANGE), None
     for run_id in cut_off:
         try:
             if result is None:
@@ -79,30 +73,3 @@ def try_out(
     run.run_loop(training, tracker, on_epoch_end, solved=lambda metrics: ended or training.solved(metrics))
     best = training.best_epoch(training.state.history)
     return best, training.state.history[best - 1]
-
-
-class _Lines(TextIOBase):
-    """Gives what is written to a function, line by line. Not being a terminal, it keeps progress bars away."""
-
-    def __init__(self, show: Callable[[str], object]) -> None:
-        self.show = show
-
-    def write(self, text: str, /) -> int:
-        for line in text.splitlines():
-            if line.strip() and not line.startswith(CHATTER):
-                self.show(" ".join(line.split()))
-        return len(text)
-
-
-def _drop(line: str) -> None:
-    """Lines that are not shown."""
-
-
-@contextmanager
-def one_of_many(show: Callable[[str], object] = _drop) -> Iterator[None]:
-    """Leave the terminal to the program that runs many trainings: `show` gets what this one prints.
-
-    Its warnings still go to stderr, above a progress bar.
-    """
-    with redirect_stdout(_Lines(show)), redirect_stderr(_Lines(lambda line: tqdm.write(line, file=sys.__stderr__))):
-        yield

@@ -1,4 +1,4 @@
-"""Resuming a run that was cut off: with which configuration, from which checkpoint, and how exactly."""
+"""Resuming a run of MLflow that was cut off: with which configuration, and from which checkpoint."""
 
 import os
 import sys
@@ -7,30 +7,16 @@ from typing import Any, TypeVar
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from experiments.config import IMAGE_SIZE, ConfigError, RunUnavailableError, TrainConfig, is_own
+from experiments.config import ConfigError, RunUnavailableError, TrainConfig, is_own
 from experiments.tracking.checkpoint import Checkpoint, CheckpointError
 from experiments.tracking.store import checkpoint_store, resumable_run
 from experiments.training import devices
+from experiments.training.continuation import FREE_TO_CHANGE, OPEN
 from experiments.training.family import DataIdentity
-from experiments.training.state import History, TrainState
-from tasks.base import first_line
+from experiments.training.state import History
 from tasks.runs import claim_file, open_store
 
-# Settled by a trial unless they are given, with the value that leaves them open.
-OPEN = {"precision": "auto", "memory_format": "auto", "threads": 0}
-# May differ between a run and its continuation; every other field decides what is trained.
-FREE_TO_CHANGE = {"device", "data_dir", "data", "resume", "register", "champion", *OPEN}
-
-# Fields that came later: with these values a training is what it was before.
-CAME_LATER = {"image_size": IMAGE_SIZE}
-
 Config = TypeVar("Config", bound=TrainConfig)
-
-
-def deciding(config: TrainConfig) -> dict[str, Any]:
-    """The fields that decide what is trained, the same as before they came for those that came later."""
-    values = config.model_dump().items()
-    return {name: value for name, value in values if name not in FREE_TO_CHANGE and CAME_LATER.get(name) != value}
 
 
 def resumed_config(config: Config, given: frozenset[str]) -> Config:
@@ -119,23 +105,3 @@ def _check_data(run: Any, config: TrainConfig, data: DataIdentity) -> None:
                 f"{place} is {here[:12]}..., that of run {config.resume} {there[:12]}...; valid: the data that the run "
                 "was started with"
             )
-
-
-def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> None:
-    """Put `state` where the checkpoint was, saying so, and saying if the continuation will not be bit-exact.
-
-    Raises ConfigError if the checkpoint is of another network.
-    """
-    try:
-        there = dict(checkpoint.values["environment"])
-        state.restore(checkpoint.tensors, checkpoint.values)
-    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-        text = f"the checkpoint of epoch {checkpoint.epoch} is of another network: {first_line(error)}"
-        raise ConfigError(text) from error
-    differences = [
-        f"{key} {there.get(key)} -> {value}" for key, value in here.items() if there.get(key, value) != value
-    ]
-    if differences:
-        print(f"warning: not bit-exact with an uninterrupted run: {', '.join(differences)}", file=sys.stderr)
-    if state.accelerator.is_main_process:
-        print(f"resuming after epoch {checkpoint.epoch}")

@@ -1,4 +1,9 @@
-"""One training from its configuration to the registry, the same way for every family of models."""
+"""One training from its configuration to the registry, the same way for every family of models.
+
+Only `train` needs MLflow, and loads it: the other stages also log to a `Recorder`, where there is none.
+"""
+
+from __future__ import annotations
 
 import shutil
 import sys
@@ -6,23 +11,28 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list
 
 from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
 from experiments.data.images import kept_in_memory
 from experiments.tracking.checkpoint import Checkpoint
-from experiments.tracking.register import Registration
-from experiments.tracking.run import Tracker, git_commit, tracked_run
-from experiments.tracking.store import SPEED_TRIAL, artifact_disk
-from experiments.training import autotune, devices, resume
+from experiments.tracking.record import SPEED_TRIAL, Registration, git_commit
+from experiments.training import autotune, devices
+from experiments.training.continuation import restore
 from experiments.training.family import Config, Family, Prepared, Result, Training
 from experiments.training.loop import fit
 from experiments.training.micro_batch import by_items
 from experiments.training.progress import Progress
 from experiments.training.speed_trial import Setting
 from experiments.training.state import Metrics, evaluated_weights
+
+if TYPE_CHECKING:
+    from experiments.tracking.recorder import Recorder
+    from experiments.tracking.run import Tracker
+
+    Log = Tracker | Recorder
 
 
 def train(
@@ -43,6 +53,9 @@ def train(
 
     Raises UserError before any run is made if the configuration cannot work, TrainingError after that.
     """
+    from experiments.tracking.run import tracked_run
+    from experiments.training import resume
+
     if config.resume != "none":
         config = resume.resumed_config(config, given)
     with ExitStack() as preparing:
@@ -55,7 +68,7 @@ def train(
         training.speed_trial = str(choice)
         checkpoint = _restore(training)
         if not accelerator.is_main_process:
-            _fit(training, tracker=None)
+            run_epochs(training, tracker=None)
             return None
     if checkpoint is None:
         _check_space(training, family.name)
@@ -66,16 +79,16 @@ def train(
         tracker = stack.enter_context(tracked_run(family.name, config.resume, parent=parent, tags=labels))
         if config.resume == "none":
             claimed.enter_context(resume.claim(tracker.run_id))
-        _start(training, family.name, tracker)
+        begin(training, family.name, tracker, warn=parent is None)
         training.snapshots = tracker.snapshots
         if checkpoint is not None:
             tracker.fetch_snapshots()
         stack.enter_context(devices.failures_shared(accelerator))
-        _fit(training, tracker)
+        run_epochs(training, tracker)
         return finish(family, training, tracker, promote)
 
 
-def finish(family: Family[Config, Prepared], training: Prepared, tracker: Tracker, promote: bool) -> Result:
+def finish(family: Family[Config, Prepared], training: Prepared, tracker: Log, promote: bool) -> Result:
     """Evaluate the best epoch on the test data, which nothing has looked at before, and log all that follows."""
     tracker.settle()
     history, metric = training.state.history, training.selected_by
@@ -113,6 +126,8 @@ def finish(family: Family[Config, Prepared], training: Prepared, tracker: Tracke
 
 def _restore(training: Training) -> Checkpoint | None:
     """Go back to the newest checkpoint of the run to be resumed, the same one on all processes."""
+    from experiments.training import resume
+
     config, accelerator = training.config, training.state.accelerator
     if config.resume == "none":
         return None
@@ -122,11 +137,12 @@ def _restore(training: Training) -> Checkpoint | None:
         if epochs[0] != (checkpoint.epoch if checkpoint else 0):
             raise ConfigError("the processes do not see the same checkpoints; give them one disk")
     if checkpoint is not None:
-        resume.restore(training.state, checkpoint, training.environment)
+        restore(training.state, checkpoint, training.environment)
     return checkpoint
 
 
-def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
+def begin(training: Training, entry_point: str, tracker: Log, warn: bool = True) -> None:
+    """Log and print what is known before the first epoch; without `warn` the data's warnings have been given before."""
     config, data = training.config, training.identity
     name = training.title
     task = getattr(config, "task", "")  # chooses the recipe of a starter
@@ -138,7 +154,7 @@ def _start(training: Training, entry_point: str, tracker: Tracker) -> None:
     tracker.log_dataset(data.name, data.origin, data.sha256)
     if training.data_report is not None:
         tracker.log_json("reports/data_report.json", training.data_report)
-    for warning in training.warnings:
+    for warning in training.warnings if warn else ():
         print(f"warning: {warning}", file=sys.stderr)
     print(training.summary())
     setting = Setting(config.precision, config.memory_format, config.threads)
@@ -157,7 +173,8 @@ def run_tags(training: Training) -> dict[str, str]:
     }
 
 
-def _fit(training: Training, tracker: Tracker | None) -> None:
+def run_epochs(training: Training, tracker: Log | None) -> None:
+    """Train the epochs that are left, with a checkpoint and a line for each; only rank 0 has a tracker."""
     config, state = training.config, training.state
     progress = Progress(config.epochs, len(training.batches), training.selected_by, enabled=tracker is not None)
 
@@ -179,7 +196,7 @@ def _fit(training: Training, tracker: Tracker | None) -> None:
 
 
 def run_loop(
-    training: Training, tracker: Tracker | None, on_epoch_end: Callable[[int, Metrics], None], **options: Any
+    training: Training, tracker: Log | None, on_epoch_end: Callable[[int, Metrics], None], **options: Any
 ) -> None:
     """The training loop; `options` go to `fit`."""
     config = training.config
@@ -206,12 +223,12 @@ def run_loop(
     )
 
 
-def _draw_snapshot(training: Training, tracker: Tracker, epoch: int) -> None:
+def _draw_snapshot(training: Training, tracker: Log, epoch: int) -> None:
     training.snapshot(epoch, tracker.snapshots)
     tracker.log_snapshots()
 
 
-def save_checkpoint(training: Training, tracker: Tracker, epoch: int) -> None:
+def save_checkpoint(training: Training, tracker: Log, epoch: int) -> None:
     """Write the state after `epoch`; keep the last two and the best epoch as of each of them."""
     state = training.state
     values = {**state.values(), "environment": training.environment}
@@ -224,6 +241,8 @@ def save_checkpoint(training: Training, tracker: Tracker, epoch: int) -> None:
 
 def _check_space(training: Training, experiment: str) -> None:
     """Raise UserError if the disk cannot hold the checkpoints (four kept and one being written)."""
+    from experiments.tracking.store import artifact_disk
+
     weights = sum(value.nbytes for value in training.state.network.state_dict().values())
     needed = 5 * weights * (4 if training.config.ema_decay else 3)
     folder = artifact_disk(experiment)

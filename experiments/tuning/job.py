@@ -1,6 +1,7 @@
 """What is tuned: a family of models, the configuration that every trial starts from, the space, the data."""
 
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,8 +18,8 @@ from experiments.config import (
     training_config,
 )
 from experiments.training import devices
+from experiments.training.continuation import deciding
 from experiments.training.family import DataIdentity, Family
-from experiments.training.resume import deciding
 from experiments.tuning.space import Space, limit_batch_size, make_space, recipe_in, written
 
 
@@ -102,6 +103,8 @@ def make_job(config: TuneConfig) -> Job:
     accelerator = devices.make_accelerator(base.device, base.precision)
     # Whatever is fixed must build, whatever batch size is searched must fit the data.
     prepared = family.prepare(base.replace(batch_size=1), accelerator)
+    for warning in prepared.warnings:  # here, once, and not for each training
+        print(f"warning: {warning}", file=sys.stderr)
     space, base = limit_batch_size(space, base, len(prepared.data.train), config.search)
     for size in getattr(space.get("hidden_size"), "choices", ()):
         family.prepare(base.replace(hidden_size=size, train_size=base.batch_size), accelerator)

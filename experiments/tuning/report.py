@@ -10,11 +10,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.reports.page import Section, Table, artifact_path, render
+from experiments.reports.page import Section, Table, render
 from experiments.reports.statistics import t_interval
 from experiments.reports.tables import to_csv
 from experiments.tracking.run import Tracker
-from experiments.training.resume import FREE_TO_CHANGE
+from experiments.tracking.store import artifact_path
+from experiments.training.continuation import FREE_TO_CHANGE
 from experiments.tuning import storage
 from experiments.tuning.figures import draw, parameter_importance
 from experiments.tuning.job import Job

@@ -8,7 +8,8 @@ from optuna.trial import FrozenTrial
 
 from experiments.config import TrainingError
 from experiments.tracking.store import opened_store
-from experiments.training.many import one_of_many, train_one_of_many
+from experiments.training.many import train_one_of_many
+from experiments.training.progress import one_of_many
 from experiments.tuning.job import Job
 from tasks import registry
 from tasks.runs import metric_values, nested_runs, open_store

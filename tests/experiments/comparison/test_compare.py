@@ -8,8 +8,8 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import compare
+from experiments.comparison import crew
 from experiments.comparison import grid as grids
-from experiments.comparison import run as grid_run
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult
@@ -216,7 +216,7 @@ def test_what_cannot_work_is_refused_before_any_run_is_made(
 
 def test_what_takes_long_is_trained_with_confirm(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = make_grid(CompareConfig(models="lenet5", seeds=1000, epochs=1000, confirm=True, threads=1))
-    assert grid_run._clock(grid, list(grid.cells)).left > grid_run.LONGEST_UNCONFIRMED
+    assert crew.announced(grid, list(grid.cells)).left > crew.LONGEST_UNCONFIRMED
     assert "1000 trainings, about" in capsys.readouterr().out
 
 

@@ -15,24 +15,34 @@ def test_groups_lists_and_cells() -> None:
     assert make_grid(CompareConfig(device="cpu", threads=1)).config.models == ",".join(CNN_GROUPS["small"])
 
 
-def test_the_clock_learns_from_what_is_finished() -> None:
-    one, two, three = (Cell("lenet5", "digits", seed) for seed in range(3))
-    clock = grids.Clock({one: 10.0, two: 20.0, three: 40.0})
-    assert clock.left == 70
-    clock.done(one, 5.0)
-    assert clock.left == pytest.approx(30)
-    clock.done(three, None)
-    assert clock.left == pytest.approx(10)
+def cells(model: str) -> list[Cell]:
+    return [Cell(model, "digits", seed) for seed in range(2)]
+
+
+def test_a_first_small_cell_does_not_speak_for_the_large_ones() -> None:
+    (small, _), (large, again) = cells("lenet5"), cells("resnet20")
+    clock = grids.Clock({small: 10.0, large: 100.0, again: 100.0})
+    assert clock.left == 210
+    clock.done(small, 20.0)  # start-up: twice its estimate, and the others take what was estimated
+    assert clock.left == pytest.approx(200 * (70 + 20) / (70 + 10))
+    clock.done(large, 150.0)  # what another seed took counts, not its estimate
+    assert clock.left == 150
+
+
+def test_failed_and_resumed_cells_say_nothing_of_the_others() -> None:
+    (one, two), (three, _) = cells("lenet5"), cells("resnet20")
+    clock = grids.Clock({one: 10.0, two: 10.0, three: 40.0})
+    clock.done(one, None)
+    assert clock.left == 50
 
 
 def test_the_time_that_is_left_leaves_out_what_others_train() -> None:
-    one, two, three = (Cell("lenet5", "digits", seed) for seed in range(3))
-    clock = grids.Clock({one: 10.0, two: 10.0, three: 10.0})
-    clock.done(one, 20.0)
-    assert clock.left == 40.0
-    clock.forget([one, two])
-    clock.done(one, 5.0)  # trained again, after its worker was taken for dead
-    assert clock.left == 20.0
+    one, two = cells("lenet5")
+    clock = grids.Clock({one: 10.0, two: 10.0})
+    clock.forget([two])
+    assert clock.left == 10
+    clock.done(two, 5.0)  # trained again, after its worker was taken for dead
+    assert clock.left == 10
 
 
 @pytest.mark.parametrize("kind", ["cnn", "seq2seq"])

@@ -13,9 +13,8 @@ from experiments import train_cnn
 from experiments.config import ConfigError, TrainingError
 from experiments.data.images import load_images
 from experiments.data.sources import DataError
-from experiments.reports.page import artifact_path
 from experiments.tracking import run as tracking
-from experiments.tracking.store import store_folder
+from experiments.tracking.store import artifact_path, store_folder
 from tasks.runs import open_store
 from tests.support.runs import TINY, all_runs, artifacts, assert_same_weights, histories, only_run, weights
 

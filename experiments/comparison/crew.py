@@ -1,0 +1,101 @@
+"""Training the cells of a comparison one after the other, whoever keeps them, and saying how far all of it is."""
+
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from experiments.comparison.grid import Clock, Grid, estimate
+from experiments.comparison.kind import Cell
+from experiments.config import ConfigError
+from experiments.reports.text import format_duration
+from experiments.training import devices
+from experiments.training.family import Result
+from experiments.training.progress import one_of_many
+
+LONGEST_UNCONFIRMED = 12 * 3600
+
+
+class Crew(ABC):
+    """Trains cells of a comparison in this process.
+
+    Attributes:
+        failures: what failed here, and why.
+    """
+
+    def __init__(self, grid: Grid, clock: Clock) -> None:
+        self.grid, self.clock = grid, clock
+        self.failures: dict[Cell, str] = {}
+
+    @abstractmethod
+    def finished(self) -> Mapping[Cell, Any]:
+        """The cells that are finished by now, whoever trained them."""
+
+    @abstractmethod
+    def run(self, cell: Cell) -> tuple[Result, bool]:
+        """Train a cell, or the rest of it; returns also whether all of it was trained now."""
+
+    def train(self, name: str) -> bool:
+        """Train a cell by its name; returns whether it is finished. Why it is not is noted and said."""
+        cell = next(cell for cell in self.grid.cells if str(cell) == name)
+        finished = self.finished()
+        if cell in finished:
+            return True
+        self.failures.pop(cell, None)
+        self.clock.forget(finished)
+        started, total = time.perf_counter(), len(self.grid.cells)
+        done = len(finished) + len(self.failures)
+        with tqdm(
+            total=total, initial=done, desc=name, unit="run", disable=not sys.stderr.isatty(), leave=False
+        ) as bar:
+            try:
+                with one_of_many(bar.set_postfix_str):
+                    result, whole = self.run(cell)
+                seconds = time.perf_counter() - started
+                self.clock.done(cell, seconds if whole else None)
+                metric = self.grid.kind.metric
+                outcome = f"test {metric.replace('_', ' ')} {result.metrics[f'test_{metric}']:.4f}, {seconds:.1f} s"
+            except Exception as error:  # whatever a cell dies of (memory, a disk, a bug), the others are run
+                self.failures[cell] = " ".join(f"{error or type(error).__name__}".split())[:300]
+                self.clock.done(cell, None)
+                outcome = f"FAILED: {self.failures[cell]}"
+        left = f"; about {format_duration(self.clock.left)} left" if self.clock.waiting else ""
+        print(f"{done + 1:{len(str(total))}}/{total}  {name}: {outcome}{left}", flush=True)
+        return cell not in self.failures
+
+
+def settled_as(config: Any, others: Iterable[tuple[Mapping[str, str], str]]) -> Any:
+    """A configuration in the precision and format of the first of other trainings that has them for the same device.
+
+    `others` are parameters and hardware; a number of threads holds for the same hardware only.
+    """
+    if config.precision != "auto":
+        return config
+    for known, hardware in others:
+        if known.get("device") == config.device and "precision" in known:
+            same = hardware == devices.describe(config.device)["hardware"]
+            threads = int(known["threads"]) if same else config.threads
+            form = known.get("memory_format", "channels_last")
+            return config.replace(precision=known["precision"], memory_format=form, threads=threads)
+    return config
+
+
+def announced(grid: Grid, missing: list[Cell]) -> Clock:
+    """Estimate the time, say it, and refuse what takes too long unless the user confirmed it."""
+    clock = Clock(estimate(grid, missing))
+    done = len(grid.cells) - len(missing)
+    trainings = "1 training" if len(missing) == 1 else f"{len(missing)} trainings"
+    print(
+        f"{trainings}{f' ({done} are finished already)' if done else ''}, "
+        f"about {format_duration(clock.left)} on {devices.describe(grid.config.device)['device_name']}",
+        flush=True,
+    )
+    if clock.left > LONGEST_UNCONFIRMED and not grid.config.confirm:
+        raise ConfigError(
+            f"{trainings} would take about {format_duration(clock.left)}; compare fewer models, data sets or "
+            "seeds, set epochs, or go ahead with confirm=true"
+        )
+    return clock

@@ -1,0 +1,202 @@
+"""A folder of results: what a comparison leaves where there is no MLflow, at most 16 MiB of it.
+
+`grid.json` says what is compared, `cells/` has one zip file a finished training, `reports/` the tables and the page.
+`unfinished/` has what is needed to resume, and is not counted.
+"""
+
+import contextlib
+import dataclasses
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from experiments.comparison.grid import Grid, cells_of, cut_epochs, differences
+from experiments.comparison.kind import Cell, Shape, kind_of
+from experiments.comparison.packed import Packed, checked, parts
+from experiments.config import CompareConfig, ConfigError
+from experiments.tracking.recorder import Recorder
+from tasks.base import first_line
+from tasks.disk import write_whole
+
+MOST_BYTES, REPORT_BYTES = 16 * 2**20, 4 * 2**20
+GRID, CELLS, UNFINISHED = "grid.json", "cells", "unfinished"
+
+
+class Plan(BaseModel):
+    """What is compared, in `grid.json`; `epochs` are those that are cut, by the name of the cell's file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    started: int
+    digest: str  # of the grid that was asked for
+    config: dict[str, Any]
+    data: dict[str, Shape]
+    epochs: dict[str, int]
+
+
+class ResultsFolder:
+    """A folder of results, by its path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._digest = ""  # of the grid, as the plan says; every file of a cell has it as its comment
+
+    def plan(self, field: str) -> Plan:
+        """What the folder says is compared. Raises ConfigError, naming the parameter `field`, for any other folder."""
+        try:
+            plan = Plan.model_validate_json((self.path / GRID).read_bytes())
+            self._digest = plan.digest
+            return plan
+        except FileNotFoundError as error:
+            raise ConfigError(f"{field} is {str(self.path)!r}, and there is no {self.path / GRID}") from error
+        except OSError as error:
+            raise ConfigError(f"{field} is {str(self.path)!r}, which cannot be read: {error.strerror}") from error
+        except ValidationError as error:
+            raise ConfigError(f"{self.path / GRID} is damaged or of another program") from error
+
+    def grid(self, plan: Plan) -> Grid:
+        """The grid, without looking at data or devices, which may be elsewhere. Raises ConfigError if it is damaged."""
+        try:
+            config = CompareConfig(**plan.config)
+            cells = cells_of(config)
+            return Grid(kind_of(config.kind), config, cells, plan.data, _epochs(plan, cells))
+        except (ConfigError, KeyError) as error:
+            raise ConfigError(f"{self.path / GRID} is damaged or of another version: {first_line(error)}") from error
+
+    def begin(self, grid: Grid) -> Grid:
+        """Write what is compared, or find it written: then with its epochs, which one machine has decided for all.
+
+        Raises ConfigError if the folder cannot be used, or has results of another grid or of other data.
+        """
+        where = f"out is {str(self.path)!r}"
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{where}, which is no folder; valid: a new folder, or one with results of this grid")
+        try:
+            (self.path / UNFINISHED).mkdir(parents=True, exist_ok=True)
+            (self.path / CELLS).mkdir(exist_ok=True)
+            with FileLock(self.path / UNFINISHED / "grid.lock"):
+                if not (self.path / GRID).exists():
+                    self._write_plan(grid)
+        except OSError as error:
+            raise ConfigError(f"{where}, and nothing can be written there: {error.strerror or error}") from error
+        plan = self.plan("out")
+        if plan.digest != grid.digest():
+            reasons = "; ".join(differences(grid.config.model_dump(), plan.config))
+            raise ConfigError(f"{where}, which has results of another grid: {reasons}")
+        for name, shape in plan.data.items():
+            if shape.sha256 != grid.data[name].sha256:
+                raise ConfigError(
+                    f"{where}, whose {name} had the SHA-256 {shape.sha256[:12]}..., and here it is "
+                    f"{grid.data[name].sha256[:12]}...; valid: the data that it was begun with"
+                )
+        return dataclasses.replace(grid, epochs=_epochs(plan, grid.cells))
+
+    def _write_plan(self, grid: Grid) -> None:
+        needed = sum(4 * grid.data[cell.dataset].test * len(grid.data[cell.dataset].classes) for cell in grid.cells)
+        if needed > MOST_BYTES - REPORT_BYTES:
+            raise ConfigError(
+                f"the predictions of {len(grid.cells)} trainings take {needed / 2**20:.0f} MiB; valid for one folder: "
+                f"{(MOST_BYTES - REPORT_BYTES) / 2**20:.0f} MiB, so give parts of the grid folders of their own"
+            )
+        epochs = cut_epochs(grid, 60 * grid.config.minutes) if grid.config.minutes else {}
+        plan = Plan(
+            id=uuid4().hex,
+            started=int(time.time() * 1000),
+            digest=grid.digest(),
+            config=grid.config.model_dump(),
+            data=dict(grid.data),
+            epochs={file_name(cell): count for cell, count in epochs.items()},
+        )
+        write_whole(self.path / GRID, plan.model_dump_json(indent=1).encode())
+
+    @contextmanager
+    def claimed(self, cell: Cell) -> Iterator[bool]:
+        """Hold the right to train a cell if no other process does; yields whether it is held."""
+        lock = FileLock(self.path / UNFINISHED / f"{file_name(cell)}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def recorder(self, cell: Cell) -> Recorder:
+        """Takes what the training of a cell logs, from where it was cut off."""
+        return Recorder(self.path / UNFINISHED / file_name(cell))
+
+    def pack(self, cell: Cell, recorder: Recorder, cells: int) -> None:
+        """Put a finished training into its file.
+
+        Numbers, reports and predictions always; figures, then pictures of mistakes, then weights only while all that is
+        there stays within what `cells` such files may take.
+        """
+        there = sorted((self.path / CELLS).glob("*.zip"))
+        share = (MOST_BYTES - REPORT_BYTES) // cells
+        room = share * (len(there) + 1) - sum(file.stat().st_size for file in there)
+        aside = self.path / UNFINISHED / f"{file_name(cell)}.zip"
+        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.comment = self._digest.encode()
+            for needed, files in parts(recorder.folder):
+                size = sum(file.stat().st_size for file in files)
+                if needed or (archive.fp and archive.fp.tell() + size <= room):
+                    for file in files:
+                        archive.write(file, file.relative_to(recorder.folder))
+        aside.replace(self._file(cell))
+        shutil.rmtree(recorder.folder, ignore_errors=True)
+
+    def finished(self, grid: Grid) -> dict[Cell, Packed]:
+        """The finished trainings of a grid; a damaged file is none, and can be told by `faults`."""
+        return {cell: packed for cell, packed in self._read(grid) if isinstance(packed, Packed)}
+
+    def faults(self, grid: Grid) -> list[str]:
+        """A line for each file among the results that cannot be used."""
+        known = {self._file(cell) for cell in grid.cells}
+        strange = [path for path in sorted((self.path / CELLS).glob("*")) if path not in known]
+        found = [packed for _, packed in self._read(grid) if isinstance(packed, str)]
+        return [*found, *(f"{path} is no training of this grid" for path in strange)]
+
+    def write_reports(self, folder: Path) -> None:
+        """Take the tables over, and the page, which has the figures, if it fits."""
+        room = REPORT_BYTES
+        for file in sorted((folder / "reports").iterdir(), key=lambda file: file.stat().st_size):
+            room -= file.stat().st_size
+            if room >= 0:
+                write_whole(self.path / "reports" / file.name, file.read_bytes())
+            else:
+                print(f"warning: {file.name} is too large for {self.path}; an import makes it anew", file=sys.stderr)
+
+    def tidy(self) -> None:
+        """Remove what only resuming needs."""
+        shutil.rmtree(self.path / UNFINISHED, ignore_errors=True)
+
+    def _file(self, cell: Cell) -> Path:
+        return self.path / CELLS / f"{file_name(cell)}.zip"
+
+    def _read(self, grid: Grid) -> Iterator[tuple[Cell, Packed | str]]:
+        """Each cell that has a file, with what is in it or what is wrong with it."""
+        for cell in grid.cells:
+            file = self._file(cell)
+            with contextlib.suppress(FileNotFoundError):
+                yield cell, checked(grid, cell, file, self._digest)
+
+
+def _epochs(plan: Plan, cells: Sequence[Cell]) -> dict[Cell, int]:
+    return {cell: plan.epochs[file_name(cell)] for cell in cells if plan.epochs}
+
+
+def file_name(cell: Cell) -> str:
+    """What the files of a cell are called."""
+    return f"{cell.model}_{cell.dataset}_seed{cell.seed}"

@@ -1,0 +1,113 @@
+"""Bringing a folder of results into MLflow: the runs that `compare` would have made where they were trained."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiments.comparison.folder import Packed, ResultsFolder
+from experiments.comparison.grid import Grid
+from experiments.comparison.report import CompareResult
+from experiments.comparison.tracked import (
+    EXPERIMENT,
+    FINISHED,
+    cell_of,
+    finished_among,
+    log_report,
+    nested,
+)
+from experiments.config import CompareConfig, ConfigError
+from experiments.tracking.recorder import FILES, MODEL, NOT_REGISTERED, Record
+from experiments.tracking.run import tracked_run
+from experiments.tracking.store import opened_store
+from experiments.training.progress import one_of_many
+from tasks.runs import tagged_runs
+
+RESULTS = "results"  # the tag with the id of the folder that a comparison was imported from
+
+
+def import_results(config: CompareConfig) -> CompareResult | None:
+    """Log the trainings of a folder of results that MLflow does not have, and the report; None if it has all of them.
+
+    Files that are damaged or of other data are named on stderr and left out. Raises ConfigError for a folder without
+    any that can be used.
+    """
+    folder = ResultsFolder(Path(config.import_results))
+    plan = folder.plan("import_results")
+    grid = folder.grid(plan)
+    for fault in folder.faults(grid):
+        print(f"warning: {fault}; left out", file=sys.stderr)
+    found = folder.finished(grid)
+    if not found:
+        raise ConfigError(f"import_results is {str(folder.path)!r}, and no training in it is finished and whole")
+    client = opened_store()
+    _warn_of_other_data(client, grid)
+    earlier = next(iter(tagged_runs(client, RESULTS, plan.id)), None)
+    parent = earlier.info.run_id if earlier else None
+    there = finished_among(nested(parent))
+    new = {cell: packed for cell, packed in found.items() if cell not in there}
+    if earlier and earlier.info.status == FINISHED and not new:
+        print(f"nothing to import: run {parent} has the {len(there)} finished trainings of {folder.path}")
+        return None
+    records = [packed.record for packed in found.values()]
+    tags = {
+        "grid": plan.digest,
+        RESULTS: plan.id,
+        "cells": str(len(grid.cells)),
+        **{name: _one_of(records, name) for name in ("git_commit", "device_name", "hardware")},
+    }
+    started, ended = min(record.started for record in records), max(record.ended for record in records)
+    with tracked_run(EXPERIMENT, parent or "none", tags=tags, system_metrics=False, started=started) as tracker:
+        tracker.ended = ended
+        name = f"compare {grid.title}"
+        tracker.start(name, f"**{name}** is being imported.", grid.config.model_dump(), tags)
+        tracker.resumed_by = "the same command"
+        print(f"{name}; parent run {tracker.run_id}")
+        for place, (cell, packed) in enumerate(new.items(), start=1):
+            cut_off = [run.info.run_id for run in nested(tracker.run_id) if cell_of(run) == cell]
+            with one_of_many():  # MLflow says a line for each version
+                _import(grid, packed, tracker.run_id, next(iter(cut_off), "none"), config.register)
+            print(f"{place}/{len(new)}  {cell}: {len(packed.record.epochs)} epochs", flush=True)
+        finished = finished_among(nested(tracker.run_id))
+        failures = {cell: "not among the imported results" for cell in grid.cells if cell not in finished}
+        return log_report(grid, tracker, finished, failures)
+
+
+def _import(grid: Grid, packed: Packed, parent: str, resume: str, register: bool) -> None:
+    """Log one training, each value with the time at which it was measured."""
+    record, family = packed.record, grid.kind.family.name
+    with (
+        packed.unpacked() as folder,
+        tracked_run(family, resume, parent=parent, system_metrics=False, started=record.started) as tracker,
+    ):
+        tracker.ended = record.ended
+        tracker.start(record.name, record.description, record.config, record.tags, record.speed_trial)
+        tracker.log_dataset(*record.data)
+        for epoch, (metrics, moment) in enumerate(zip(record.epochs, record.moments, strict=True), start=1):
+            tracker.log_epoch(epoch, metrics, moment)
+        tracker.log_json("reports/environment.json", {**record.environment, "seconds": record.seconds})
+        tracker.log_files(folder / FILES)
+        registry = "not registered: its weights are not among the results"
+        if record.model is not None and (folder / MODEL).is_dir():
+            wanted = record.registration if register else None
+            _, registry = tracker.deliver(record.model, folder / MODEL, record.test, record.best_epoch, wanted)
+        tracker.log_final(record.test, record.best_epoch)  # those that did not come with a model
+        tracker.describe(record.description.replace(NOT_REGISTERED, registry))
+
+
+def _one_of(records: list[Record], tag: str) -> str:
+    """What the trainings say of where they were trained, each once."""
+    return ", ".join(dict.fromkeys(record.tags.get(tag, "unknown") for record in records))
+
+
+def _warn_of_other_data(client: Any, grid: Grid) -> None:
+    """Say if other runs of this store were trained on other data of the same name."""
+    for name, shape in grid.data.items():
+        runs = tagged_runs(client, "dataset", name)
+        digests = (run.data.tags.get("data_sha256", shape.sha256) for run in runs)
+        others = [digest for digest in digests if digest != shape.sha256]
+        if others:
+            print(
+                f"warning: the results are of {name} with SHA-256 {shape.sha256[:12]}..., runs here of one with "
+                f"{others[0][:12]}...: do not compare them",
+                file=sys.stderr,
+            )

@@ -1,0 +1,95 @@
+"""Training a grid without MLflow: into a folder of results, which `import_results` brings into MLflow later.
+
+Nothing here, or below it, imports MLflow, Optuna or another library that a machine for training may lack.
+"""
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from experiments.comparison.crew import Crew, announced, settled_as
+from experiments.comparison.folder import ResultsFolder
+from experiments.comparison.grid import Clock, Grid, make_grid
+from experiments.comparison.kind import Cell
+from experiments.comparison.report import PAGE, CompareResult, write_report
+from experiments.config import CompareConfig, TrainingError
+from experiments.data.images import kept_in_memory
+from experiments.training.family import Result
+from experiments.training.offline import train_offline
+
+
+def compare_offline(config: CompareConfig) -> CompareResult | None:
+    """Train the cells of a grid that the folder `out` does not have, and write a report of what is there.
+
+    The same command resumes; at the same time, in another process, it takes its share of the cells, and the result is
+    None for a worker that does not end last. Raises UserError before anything is trained if the configuration or the
+    folder cannot work, TrainingError if every cell fails.
+    """
+    folder = ResultsFolder(Path(config.out))
+    with kept_in_memory():
+        grid = folder.begin(make_grid(config))
+        for fault in folder.faults(grid):
+            print(f"warning: {fault}", file=sys.stderr)
+        there = folder.finished(grid)
+        clock = announced(grid, [cell for cell in grid.cells if cell not in there])
+        crew = OfflineCrew(grid, clock, folder)
+        try:
+            for cell in grid.cells:
+                with folder.claimed(cell) as mine:
+                    if mine:
+                        crew.train(str(cell))
+        except KeyboardInterrupt as stopped:
+            _report(grid, folder, {})
+            stopped.add_note(f"{folder.path} has what is finished; the same command resumes")
+            raise
+        if busy := [cell for cell in grid.cells if cell not in folder.finished(grid) and not _free(folder, cell)]:
+            print(f"another worker trains {busy[0]}, and the last one writes the report")
+            return None
+        missing = [cell for cell in grid.cells if cell not in folder.finished(grid)]
+        failures = {cell: crew.failures.get(cell, "no finished training") for cell in missing}
+        result = _report(grid, folder, failures)
+        if result is None:
+            raise TrainingError(f"every training failed ({len(failures)}); the first: {next(iter(failures.values()))}")
+        if not failures:
+            folder.tidy()
+        return result
+
+
+def _free(folder: ResultsFolder, cell: Cell) -> bool:
+    with folder.claimed(cell) as mine:
+        return mine
+
+
+def _report(grid: Grid, folder: ResultsFolder, failures: Mapping[Cell, str]) -> CompareResult | None:
+    """The report of what is finished; None if nothing is."""
+    runs = {cell: packed.left_behind() for cell, packed in folder.finished(grid).items()}
+    if not runs:
+        return None
+    with tempfile.TemporaryDirectory() as temporary:
+        findings = write_report(grid, runs, failures, Path(temporary), {"results": folder.path.name})
+        folder.write_reports(Path(temporary))
+    return CompareResult("", findings, failures, str(folder.path / PAGE))
+
+
+class OfflineCrew(Crew):
+    """Trains cells into a folder of results."""
+
+    def __init__(self, grid: Grid, clock: Clock, folder: ResultsFolder) -> None:
+        super().__init__(grid, clock)
+        self.folder = folder
+
+    def finished(self) -> Mapping[Cell, object]:
+        return self.folder.finished(self.grid)
+
+    def run(self, cell: Cell) -> tuple[Result, bool]:
+        recorder, there = self.folder.recorder(cell), self.folder.finished(self.grid)
+        alike = [other for other in self.grid.cells if other[:2] == cell[:2] and other != cell]
+        others = [there[one].record if one in there else self.folder.recorder(one).record for one in alike]
+        others.sort(key=lambda record: record.started)
+        # As in `run.TrackedCrew`: as it began itself, else as the first of the other seeds.
+        known = [(record.params, record.tags.get("hardware", "")) for record in (recorder.record, *others)]
+        config = settled_as(self.grid.cell_config(cell), known)
+        result, whole = train_offline(self.grid.kind.family, config, recorder)
+        self.folder.pack(cell, recorder, len(self.grid.cells))
+        return result, whole

@@ -1,0 +1,35 @@
+"""One training without MLflow: the same stages, logged to a folder."""
+
+import sys
+
+from experiments.tracking.recorder import Recorder
+from experiments.training import autotune, devices
+from experiments.training.continuation import restore
+from experiments.training.family import Config, Family, Prepared, Result
+from experiments.training.run import begin, finish, run_epochs
+
+
+def train_offline(family: Family[Config, Prepared], config: Config, recorder: Recorder) -> tuple[Result, bool]:
+    """Train, evaluate and record one network, from where it was cut off; returns also whether it begins here.
+
+    Raises UserError and TrainingError as `run.train`.
+    """
+    config, choice = autotune.settle(family, config)
+    training = family.prepare(config, devices.make_accelerator(config.device, config.precision))
+    training.speed_trial = recorder.record.speed_trial or str(choice)
+    training.snapshots = recorder.snapshots
+    checkpoint = recorder.checkpoints.load_newest(
+        needs=lambda one: training.best_epoch(one.values["history"]),
+        warn=lambda text: print(f"warning: {text}", file=sys.stderr),
+    )
+    if checkpoint is not None:
+        restore(training.state, checkpoint, training.environment)
+    recorder.rewind(training.state.epoch)
+    begin(training, family.name, recorder, warn=False)
+    recorder.log_environment(training.environment)
+    try:
+        run_epochs(training, recorder)
+        return finish(family, training, recorder, promote=True), checkpoint is None
+    except BaseException:  # whatever it was, a signal too, may be resumed from
+        recorder.checkpoints.flush()
+        raise

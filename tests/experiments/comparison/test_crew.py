@@ -1,0 +1,52 @@
+"""With which settings a cell is trained: those that it began with, else those of the first of its other seeds."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from experiments.comparison import run as tracked
+from experiments.comparison.grid import Clock, make_grid
+from experiments.comparison.kind import Cell
+from experiments.config import CompareConfig
+from experiments.training import devices
+
+
+def run(seed: int, precision: str, status: str, hardware: str = "", model: str = "lenet5") -> Any:
+    params = {"seed": str(seed), "device": "cpu", "precision": precision, "memory_format": "contiguous", "threads": "7"}
+    tags = {"model": model, "dataset": "digits", "hardware": hardware}
+    return SimpleNamespace(
+        info=SimpleNamespace(run_id=f"run {seed}", status=status), data=SimpleNamespace(params=params, tags=tags)
+    )
+
+
+def trained_with(monkeypatch: pytest.MonkeyPatch, newest_first: list[Any], **given: Any) -> tuple[Any, list[str]]:
+    """The configuration with which seed 1 is trained beside these runs, and the runs that it resumes."""
+    grid = make_grid(CompareConfig(models="lenet5,resnet20", seeds=3, device="cpu", **given))
+    seen: list[Any] = []
+    monkeypatch.setattr(tracked, "nested", lambda _: newest_first)
+    monkeypatch.setattr(tracked, "train_one_of_many", lambda *given: seen.append(given))
+    tracked.TrackedCrew(grid, "parent", Clock({})).run(Cell("lenet5", "digits", 1))
+    (_, config, _, cut_off, _), *_ = seen
+    return config, cut_off
+
+
+def test_a_training_that_was_cut_off_keeps_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [run(1, "bf16", "KILLED"), run(0, "fp32", "FINISHED")]
+    config, cut_off = trained_with(monkeypatch, runs)
+    assert (config.precision, cut_off) == ("bf16", ["run 1"])
+
+
+def test_other_seeds_take_the_choice_of_the_first_finished_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = run(0, "fp32", "FINISHED", model="resnet20")
+    runs = [run(2, "fp32", "FINISHED"), run(0, "bf16", "RUNNING"), other]
+    config, cut_off = trained_with(monkeypatch, runs)
+    assert (config.precision, config.memory_format, cut_off) == ("bf16", "contiguous", [])
+    assert config.threads == 0  # those of other hardware say nothing
+    assert trained_with(monkeypatch, [other])[0].precision == "auto"
+    assert trained_with(monkeypatch, runs, precision="fp32")[0].precision == "fp32"
+
+
+def test_threads_hold_for_the_same_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = devices.describe("cpu")["hardware"]
+    assert trained_with(monkeypatch, [run(0, "bf16", "RUNNING", here)])[0].threads == 7

@@ -1,0 +1,77 @@
+"""What goes into a folder of results, and what of a training is kept while it runs."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.comparison import folder as folders
+from experiments.comparison import grid as grids
+from experiments.comparison.folder import ResultsFolder
+from experiments.comparison.grid import make_grid
+from experiments.comparison.kind import Cell
+from experiments.config import CompareConfig
+from experiments.tracking.checkpoint import CheckpointError
+from experiments.tracking.recorder import LateCheckpoints, Recorder
+
+LENET = Cell("lenet5", "digits", 0)
+
+
+def test_files_are_packed_by_their_worth_while_they_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ResultsFolder(tmp_path)
+    (tmp_path / "cells").mkdir()
+    recorder = folder.recorder(LENET)
+    recorder.log_dataset("digits", "scikit-learn", "0")
+    sizes = {
+        "files/reports/test_predictions.npz": 500,
+        "files/plots/loss_curve.png": 300,
+        "files/plots/grad_cam.png": 600,
+        "files/reports/test_mistakes.npz": 700,
+        "model/model.safetensors": 900,
+    }
+    for name, size in sizes.items():
+        (recorder.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (recorder.folder / name).write_bytes(np.random.default_rng(0).bytes(size))
+    monkeypatch.setattr(folders, "MOST_BYTES", folders.REPORT_BYTES + 5000)
+    folder.pack(LENET, recorder, cells=2)
+    with zipfile.ZipFile(tmp_path / "cells" / "lenet5_digits_seed0.zip") as archive:
+        assert set(archive.namelist()) == {"record.json", *list(sizes)[:3]}
+    assert not recorder.folder.exists()
+
+
+def test_epochs_are_cut_to_the_time_once_and_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    config = CompareConfig(models="lenet5,resnet20", datasets="digits", threads=1, minutes=0.4)
+    monkeypatch.setattr(grids, "seconds_per_example", lambda training: 1e-3)
+    begun = ResultsFolder(out).begin(make_grid(config))
+    whole = make_grid(config)
+    seconds = sum(grids.estimate(begun, begun.cells).values())
+    assert seconds <= 24 < sum(grids.estimate(whole, whole.cells).values())
+    assert begun.epochs and begun.digest() != whole.digest()
+    monkeypatch.setattr(grids, "seconds_per_example", lambda training: 1.0)
+    assert ResultsFolder(out).begin(make_grid(config)).epochs == begun.epochs
+
+
+def test_checkpoints_wait_in_memory_until_they_are_written(tmp_path: Path) -> None:
+    store, weights = LateCheckpoints(tmp_path), torch.zeros(3)
+    for epoch in (1, 2, 3):
+        weights.fill_(epoch)
+        store.save(epoch, {"model": {"weight": weights}}, {"history": list(range(epoch))})
+        store.prune({1, epoch})
+    assert store.load(1).tensors["model"]["weight"].tolist() == [1, 1, 1] and not store.epochs()
+    with pytest.raises(CheckpointError, match="missing"):
+        store.load(2)
+    store.flush()
+    assert LateCheckpoints(tmp_path).epochs() == [1, 3]
+    assert LateCheckpoints(tmp_path).load(3).tensors["model"]["weight"].tolist() == [3, 3, 3]
+
+
+def test_a_record_that_was_cut_off_goes_back_to_its_checkpoint(tmp_path: Path) -> None:
+    for epoch in (1, 2, 3):
+        Recorder(tmp_path).log_epoch(epoch, {"val_loss": float(epoch)})
+    again = Recorder(tmp_path)
+    again.rewind(2)
+    again.log_epoch(3, {"val_loss": 0.5})
+    assert [metrics["val_loss"] for metrics in Recorder(tmp_path).record.epochs] == [1.0, 2.0, 0.5]
