@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from experiments.config import IMAGE_SIZE, ConfigError, RunUnavailableError, TrainConfig, is_own
+from experiments.config import IMAGE_SIZE, RANDOM, ConfigError, RunUnavailableError, TrainConfig, is_own
 from experiments.tracking.checkpoint import Checkpoint, CheckpointError
 from experiments.tracking.store import checkpoint_store, resumable_run
 from experiments.training import devices
@@ -22,7 +22,7 @@ OPEN = {"precision": "auto", "memory_format": "auto", "threads": 0}
 FREE_TO_CHANGE = {"device", "data_dir", "data", "resume", "register", "champion", *OPEN}
 
 # Fields that came later: with these values a training is what it was before.
-CAME_LATER = {"image_size": IMAGE_SIZE}
+CAME_LATER = {"image_size": IMAGE_SIZE, "weights": RANDOM, "freeze_epochs": 0, "trunk_learning_rate": 1.0}
 
 Config = TypeVar("Config", bound=TrainConfig)
 

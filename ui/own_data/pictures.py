@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from experiments.config import CNN_GROUPS, CNN_MODELS, UserError
+from experiments.config import CNN_GROUPS, CNN_MODELS, PRETRAINED, PRETRAINED_CNNS, PRETRAINED_SIZE, RANDOM, UserError
 from experiments.data.report import PARTS, DataReport, counts_table, examine
 from tasks.texts import format_duration
 from ui.answers.task_page import task_title
@@ -134,6 +134,18 @@ def draw_training(path: str, report: DataReport) -> None:
         persist_state="session",
         help="In training, if what they show stays of its class: true of most things, not of letters and digits.",
     )
+    weights = RANDOM
+    if (
+        model in PRETRAINED_CNNS
+        and report.image_size >= PRETRAINED_SIZE
+        and st.toggle(
+            "Begin with ImageNet weights",
+            key="own-pretrained",
+            persist_state="session",
+            help="They are downloaded from the Hugging Face Hub once; few pictures are then enough.",
+        )
+    ):
+        weights = PRETRAINED
     try:
         step = _step(model, len(report.counts), report.channels, report.image_size)
     except ValueError as error:
@@ -142,7 +154,7 @@ def draw_training(path: str, report: DataReport) -> None:
     training, validation = (sum(parts[part] for parts in report.counts.values()) for part in PARTS[:2])
     took = format_duration(training_seconds(step, training, validation, epochs))
     typed = {"model": model, "dataset": path, "image_size": str(report.image_size), "epochs": str(epochs)}
-    typed["flip"] = str(flip).lower()
+    typed |= {"flip": str(flip).lower(), "weights": weights}
     try:
         values = changed(program(ENTRY), typed)
     except UserError as error:  # a path with invisible characters, say
