@@ -77,6 +77,11 @@ def random_value(key: str, like: torch.Tensor) -> torch.Tensor:
     return torch.empty(like.shape).normal_(0, 0.1)
 
 
+def current(key: str) -> str:
+    """What timm calls an entry now that one of its ports of Caffe networks has."""
+    return key.removeprefix("layer0.").replace("se_module", "se").replace("last_linear", "fc")
+
+
 def with_equal_weights(name: str, reference: Callable[[], nn.Module]) -> tuple[nn.Module, nn.Module]:
     """The reference and our network in eval mode, with the same random weights and statistics.
 
@@ -91,7 +96,7 @@ def with_equal_weights(name: str, reference: Callable[[], nn.Module]) -> tuple[n
     if name == "alexnet":
         ours.load_state_dict(dict(zip(ours.state_dict(), values.values(), strict=True)), assign=True)
     else:
-        ours.load_state_dict(from_timm(name, ours, values), assign=True)
+        ours.load_state_dict(from_timm(name, ours, {current(key): value for key, value in values.items()}), assign=True)
     return theirs.eval(), ours.eval()
 
 

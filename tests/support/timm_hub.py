@@ -12,11 +12,11 @@ from tests.support.local_hub import LocalHub
 
 
 def timm_weights(name: str) -> dict[str, torch.Tensor]:
-    """Weights of a network of timm, from a seed, with statistics that no batch norm begins with."""
+    """Weights of a network of timm, from a seed; those of batch norm are none that it begins with, as zeros are."""
     torch.manual_seed(0)
     network = timm.create_model(name)
     for key, value in network.state_dict().items():
-        if key.endswith("running_var"):
+        if key.endswith("running_var") or (key.endswith("weight") and value.ndim == 1):
             value.uniform_(0.5, 1.0)
     return network.state_dict()
 
