@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def write_report(folder: Path, training: CnnTraining, predictions: Predictions, 
     title = f"{training.config.model} on {data.name}"
     write_classification(folder, predictions, data.classes, title, training.state.history, best)
     wrong = surest_mistakes(labels, predictions.probabilities, PICTURE_BYTES // (data.channels * data.size**2))
-    kept = {"index": wrong, "pixels": pixels_of(data.test, wrong)}
+    kept: dict[str, Any] = {"index": wrong, "pixels": pixels_of(data.test, wrong)}
     if data.test_files:
         kept["files"] = np.array(data.test_files)[wrong]
     np.savez_compressed(folder / "reports" / "test_mistakes.npz", **kept)

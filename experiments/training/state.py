@@ -204,7 +204,9 @@ def make_state(
         optim, lambda step: schedule_factor(schedule, step, total_steps, warmup)
     )
     if slower.parameters:
-        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
+        # Frozen ones have no gradient that the processes would wait for.
+        handler = DistributedDataParallelKwargs(find_unused_parameters=True)
+        accelerator.ddp_handler = handler  # pyright: ignore[reportAttributeAccessIssue]
     model, prepared = accelerator.prepare(model, optim)
     return TrainState(accelerator, model, prepared, scheduler, average)
 

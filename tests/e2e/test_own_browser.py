@@ -80,7 +80,7 @@ def test_own_texts_become_a_model_that_knows_them(address: str, chromium: Any, t
     page.get_by_text("60 texts of 3 classes").wait_for(timeout=ANSWER_MS)
     page.get_by_label("Epochs").last.fill("3")
     page.get_by_label("Epochs").last.press("Enter")
-    page.get_by_text("at most on this machine").wait_for(timeout=ANSWER_MS)
+    page.get_by_text("less if it ends early").wait_for(timeout=ANSWER_MS)
     page.get_by_role("button", name="Train", exact=True).last.click()
     known = page.get_by_role("link", name=re.compile("Sentiment.* with .*, version 1"))
     known.wait_for(timeout=LONG_MS)

@@ -40,9 +40,9 @@ def seconds_per_text(folder: Path, words: float) -> float | None:
 
     try:
         config: dict[str, Any] = read_json(folder / "config.json")
-        width, heads, inner, layers = (int(config.get(name, config.get(other))) for name, other in SIZES)
+        width, heads, inner, layers = (int(config.get(name) or config[other]) for name, other in SIZES)
         layer = torch.nn.TransformerEncoderLayer(width, heads, inner, activation="gelu", batch_first=True)
-    except (OSError, ValueError, TypeError, AttributeError, AssertionError):
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, AssertionError):
         return None
     return layers * _step(layer, torch.randn(TEXTS, max(1, round(words * TOKENS_A_WORD)), width)) / TEXTS
 

@@ -155,14 +155,14 @@ def _draw_training(given: dict[str, Any], report: dict[str, Any]) -> None:
 
 
 def _estimate(model: str, epochs: str | None, report: dict[str, Any]) -> str:
-    """How long a training will take at most, if the model is on this machine."""
+    """How long a training will take, if the model is on this machine."""
     folder = catalog()[TASK].starter_here if model == "auto" else Path(model).expanduser()
     step = _step(str(folder), min(report["lengths"]["words"]["median"], MOST_WORDS)) if folder else None
     if step is None:
         return "How long it will take is known when the model is here."
     training, validation = (sum(parts[part] for parts in report["classes"].values()) for part in ("train", "val"))
     took = training_seconds(step, training, validation, int(epochs or finetune_epochs(training)))
-    return f"About {format_duration(took)} at most on this machine's CPU, as busy as it is now."
+    return f"About {format_duration(took)} on this machine's CPU, as busy as it is now; less if it ends early."
 
 
 @st.cache_data(show_spinner="Timing a few steps of the model")
