@@ -1,6 +1,6 @@
 """The catalogue of pretrained models: which models each task offers, of the Hub or in a package, and what is known.
 
-`catalog.yaml` holds the facts; what nobody looked up says `unverified` there and is None here. Knows no torch and no
+`catalog.yaml` holds the facts; what was not looked up is `unverified` there and None here. Knows no torch and no
 MLflow, so that forms can list models at once.
 """
 
@@ -53,12 +53,12 @@ class CatalogModel:
         model_id: the id on the Hub, or the name of a model in a package.
         revision: the commit, tag or branch to fetch; `main` is whatever is newest. Empty for a package.
         package: where its file is; None for a model of the Hub.
-        license: as the model's page names it; None: nobody looked it up.
+        license: as the model's page names it; None: not looked up.
         disk_bytes: of the files that are fetched; None: unknown.
         parameters: how many; None: unknown.
         source: where the facts were looked up.
         note: what it is good for, and what to know before choosing it.
-        system: what a chat model is told where the conversation does not tell it anything.
+        system: the system prompt of a chat model, for conversations that have none.
     """
 
     model_id: str
@@ -133,7 +133,7 @@ class TaskCatalog:
         return self.starter_here is not None or bool(packaged and packaged.package and packaged.package.find())
 
     def good_for(self, model: str) -> str:
-        """What a model is good for, in a sentence, by the name that its results have; empty where nobody said."""
+        """What a model is good for, in a sentence, by the name that its results have; empty if unknown."""
         if self.starter is not None and model == f"starter-{self.starter.name}":
             return self.starter_note
         entry = self.find(model)

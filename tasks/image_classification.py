@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from tasks.base import Cancel, ModelFolderError, Task, first_line, never, stop_if
-from tasks.hub.checks import check_folder
+from tasks.base import Cancel, Task, never, stop_if
 from tasks.images import IMAGE_SIZE, check_images, decode_image, to_image_size
-from tasks.json_files import read_json
 from tasks.parameters import Parameters, option
+from tasks.trained import load_network
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MAX_IMAGE_SIZE = 1024
 BATCH_SIZE = 256  # of 32 x 32; larger ones as many pixels
 EXPLAINED_AT_ONCE = 16  # likewise: gradients keep every layer's maps in memory
@@ -54,40 +51,17 @@ class ClassifierConfig:
         return self.in_channels == 1 and known
 
 
-def save_classifier(folder: Path, network: nn.Module, config: ClassifierConfig) -> None:
-    """Write a trained network as `config.json` and `model.safetensors`."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
-
-
 def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
-    """Read what `save_classifier` wrote, in eval mode. Raises ModelFolderError, naming the file, if it cannot."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """A trained network and its configuration. Raises ModelFolderError as `load_network`."""
+    return load_network(folder, _build)
 
+
+def _build(fields: dict[str, Any]) -> tuple[nn.Module, ClassifierConfig]:
     import models
 
-    check_folder(folder)
-    try:
-        fields = read_json(folder / CONFIG)
-        if not isinstance(fields, dict):
-            raise ValueError("it does not hold an object")
-        config = ClassifierConfig(**{name: _frozen(value) for name, value in fields.items()})
-        _check_numbers(config)
-        network = models.build(config.architecture, len(config.classes), config.in_channels, config.stem)
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelFolderError(f"{folder / CONFIG} cannot be used: {first_line(error)}") from error
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelFolderError(
-            f"{folder / WEIGHTS} does not hold this network's weights: {first_line(error)}"
-        ) from error
-    return network.eval(), config
+    config = ClassifierConfig(**{name: _frozen(value) for name, value in fields.items()})
+    _check_numbers(config)
+    return models.build(config.architecture, len(config.classes), config.in_channels, config.stem), config
 
 
 def _check_numbers(config: ClassifierConfig) -> None:
@@ -204,7 +178,7 @@ class ImageClassification(Task):
 
         from tasks.explain import grad_cam
 
-        with torch.inference_mode(False):  # whoever calls may be in inference mode, which knows no gradients
+        with torch.inference_mode(False):  # the caller may be in inference mode, which has no gradients
             heat = grad_cam(self.network, images.clone())
         return (heat[:, None] * 255).round().to("cpu", torch.uint8)
 

@@ -2,18 +2,14 @@
 
 import base64
 import hashlib
-import io
-import json
 import math
 import random
 import threading
-import warnings
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from tasks.base import (
     Cancel,
@@ -30,40 +26,20 @@ from tasks.base import (
 from tasks.engines.streaming import Emit, Event, follow
 from tasks.hub.source import read_source, weights_folder
 from tasks.images import check_images, decode_image
-from tasks.json_files import parse_json, read_json
+from tasks.json_files import read_json
 from tasks.parameters import Parameters, option
+from tasks.picture_recipe import Recipe, encode_png
 from tasks.runtime.memory import memory_bytes
 from tasks.texts import WORD_OR_SYMBOL, named_parts
 
 DEFAULTS_FILE = "generation_defaults.json"
 SUGGESTIBLE = ("steps", "guidance", "width", "height")
 WORDS = "words"
-RECIPE = "recipe"  # the text chunk of the PNG
-BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 MAX_PROMPT = 10_000
 MAX_IMAGES = 16
 SIDE_UNIT, MIN_SIDE, MAX_SIDE = 8, 64, 1536
 # Of a model on the Hub: copies in half precision, and the whole model once more in one file of another layout.
 NOT_NEEDED = ("*.fp16*", "*non_ema*", "sd*", "v1-*", "v2-*")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that makes a picture again, together with the input picture, if there was one (its digest is named)."""
-
-    prompt: str
-    negative_prompt: str
-    steps: int
-    guidance: float
-    seed: int
-    width: int
-    height: int
-    strength: float | None
-    image_sha256: str | None
-    model: str
-    revision: str | None
-    scheduler: str
-    precision: str
 
 
 class DrawingParameters(Parameters):
@@ -242,28 +218,6 @@ class ImageGeneration(Task):
                     raise ModelFolderError(f"{path} cannot be used: {first_line(error)}") from error
                 return {name: checked[name] for name in given}, words
         return {}, frozenset()
-
-
-def encode_png(picture: Image.Image, recipe: Recipe) -> bytes:
-    """A PNG that carries its recipe."""
-    chunks = PngImagePlugin.PngInfo()
-    chunks.add_text(RECIPE, json.dumps(asdict(recipe)))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", pnginfo=chunks)
-    return buffer.getvalue()
-
-
-def read_recipe(png: bytes) -> dict[str, Any]:
-    """The recipe in a PNG of this task; its pixels are not decoded. Raises ValueError if there is none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            recipe = parse_json(Image.open(io.BytesIO(png), formats=["PNG"]).info[RECIPE])
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, *BOMBS) as error:
-        raise ValueError("the file is not a PNG with a recipe") from error
-    if not isinstance(recipe, dict):
-        raise ValueError("the file is not a PNG with a recipe")
-    return recipe
 
 
 def _side(pixels: float) -> int:

@@ -15,18 +15,15 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from tasks.base import Cancel, TaskInputError, TaskStopped, first_line, naming_row, never, stop_if
+from tasks.pixel_rows import VALID_SIZE, check_scale, check_size, from_rows, size_of_rows
 
 if TYPE_CHECKING:
     import torch
 
 IMAGE_SIZE = 32
 MAX_BYTES = 20 * 2**20
-MAX_PIXELS = 25_000_000
-MAX_SIDE = 16_384  # resizing one side first makes much of a picture that is all length
 MAX_REQUEST_PIXELS = 100_000_000  # of all images of a request
-VALID_SIZE = f"at most {MAX_PIXELS // 10**6} megapixels, and {MAX_SIDE} a side"
-# Between two looks at `cancel`: bytes of a file (packed as tightly as PNG can, they are a megapixel), and pixel rows.
-BLOCK, STRIP = 1024, 16
+BLOCK = 1024  # bytes between two looks at `cancel`: packed as tightly as PNG can, they are a megapixel
 FORMATS = ("PNG", "JPEG")
 BLACK, WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
 # How to turn a picture upright, by the orientation in its EXIF data.
@@ -119,9 +116,9 @@ def decode_image(value: Any, channels: int, cancel: Cancel = never, light_on_dar
             picture = _open(file, cancel, light_on_dark).convert("L" if channels == 1 else "RGB")
         stop_if(cancel)
         pixels = np.array(picture)
-        _check_scale(pixels.max(), pixels.shape)
+        check_scale(pixels.max(), pixels.shape)
     else:
-        pixels = _from_rows(value, cancel)
+        pixels = from_rows(value, cancel)
     stop_if(cancel)
     tensor = torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1)
     if len(tensor) == channels:
@@ -145,22 +142,7 @@ def _size(value: Any, cancel: Cancel) -> tuple[int, int]:
     if _is_file(value):
         with _readable():
             return _identify(_to_bytes(value), cancel).size
-    width, height = (*value.shape, 0, 0)[1::-1] if isinstance(value, np.ndarray) else _size_of_lists(value)
-    _check_size(width, height)
-    return width, height
-
-
-def _size_of_lists(value: Any) -> tuple[int, int]:
-    rows = [row for row in value if isinstance(row, (list, tuple))]
-    pixels = [pixel for row in rows for pixel in row[:1] if isinstance(pixel, (list, tuple))]
-    if any(len(pixel) > 3 or isinstance(number, (list, tuple)) for pixel in pixels for number in pixel[:1]):
-        raise TaskInputError("image has pixels of more than 3 numbers; valid: (height, width) gray or (..., 3) color")
-    return max(map(len, rows), default=0), len(value)
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise TaskInputError(f"image is {width} x {height} pixels; valid: {VALID_SIZE}")
+    return size_of_rows(value)
 
 
 def _to_bytes(value: str | bytes) -> bytes:
@@ -214,7 +196,7 @@ def _identify(content: bytes, cancel: Cancel) -> ImageFile.ImageFile:
     if not content:
         raise TaskInputError("image is empty; valid: a PNG or JPEG as base64, or pixel rows")
     picture = Image.open(_Source(content, cancel), formats=FORMATS)
-    _check_size(*picture.size)
+    check_size(*picture.size)
     return picture
 
 
@@ -263,45 +245,3 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     if 1 < (values * opaque).max() <= 255:  # it holds 8 bits, as a file written from an array of integers does
         return Image.fromarray((values * opaque).astype(np.uint8))
     return Image.fromarray(((values.astype(np.uint32) * opaque + 128) // 257).astype(np.uint8))  # rounded
-
-
-def _from_rows(value: Any, cancel: Cancel) -> np.ndarray:
-    _size(value, cancel)
-    try:
-        strips = range(0, len(value) or 1, STRIP)
-        rows, highest = zip(
-            *(_strip(value[start : start + STRIP], len(value), cancel) for start in strips), strict=True
-        )
-        pixels = np.concatenate(rows)
-    except TaskInputError:  # is a ValueError
-        raise
-    except (TypeError, ValueError, OverflowError) as error:
-        raise TaskInputError(
-            "image has rows of unequal length or pixels that are not numbers; valid: rows of pixels from 0 to 255"
-        ) from error
-    _check_size(pixels.shape[1], pixels.shape[0])
-    _check_scale(max(highest), pixels.shape)
-    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-
-
-def _check_scale(highest: float, shape: tuple[int, ...]) -> None:
-    """Refuse pixels that are not meant from 0 to 255: they would be seen as black."""
-    if 0 < highest < 1.1:  # resizing goes a little beyond 1
-        raise TaskInputError("image has pixels from 0 to 1 only; valid: pixels from 0 to 255 (multiply yours by 255)")
-    if 0 < highest <= 16 and shape[:2] == (8, 8):  # the scale of scikit-learn's digits
-        raise TaskInputError("image has pixels from 0 to 16; valid: pixels from 0 to 255 (multiply yours by 255 / 16)")
-
-
-def _strip(value: Any, height: int, cancel: Cancel) -> tuple[np.ndarray, float]:
-    """Some rows of an image of `height` rows, and the highest number in them as it was given."""
-    stop_if(cancel)
-    rows = np.asarray(value)
-    if rows.dtype.kind not in "buifO":  # NumPy would read numbers out of texts and drop imaginary parts
-        raise TypeError(rows.dtype)
-    rows = rows.astype(np.float64)
-    if rows.ndim not in (2, 3) or (rows.ndim == 3 and rows.shape[2] not in (1, 3)) or 0 in rows.shape:
-        shape = (height, *rows.shape[1:])
-        raise TaskInputError(f"image has shape {shape}; valid: (height, width) gray or (height, width, 3) color")
-    if not np.isfinite(rows).all() or rows.min() < 0 or rows.max() > 255:
-        raise TaskInputError("image has pixels outside 0 to 255; valid: numbers from 0 to 255")
-    return np.round(rows).astype(np.uint8), float(rows.max())

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.base import Cancel, ModelFolderError, Task, TaskInputError, first_line, short, stop_if
-from tasks.hub.checks import check_folder
-from tasks.json_files import read_json
+from tasks.base import Cancel, Task, TaskInputError, short, stop_if
 from tasks.parameters import Parameters, option
+from tasks.trained import load_network
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
     from models.seq2seq import Seq2Seq
     from models.seq2seq.decoding import Decoded
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH_SIZE = 128
 MARKS = ("padding", "start", "end")  # the tokens that are no numbers, in the order of their codes
 # The largest sizes that a folder may ask for: more than any training has, less than fills the memory.
@@ -66,37 +62,14 @@ class ReverserConfig:
         )
 
 
-def save_reverser(folder: Path, network: nn.Module, config: ReverserConfig) -> None:
-    """Write a trained network as `config.json` and `model.safetensors`."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
-
-
 def load_reverser(folder: Path) -> tuple[Seq2Seq, ReverserConfig]:
-    """Read what `save_reverser` wrote, in eval mode. Raises ModelFolderError, naming the file, if it cannot."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """A trained network and its configuration. Raises ModelFolderError as `load_network`."""
+    return load_network(folder, _build)
 
-    check_folder(folder)
-    try:
-        fields = read_json(folder / CONFIG)
-        if not isinstance(fields, dict):
-            raise ValueError("it does not hold an object")
-        config = ReverserConfig(**fields)
-        network = config.build()
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelFolderError(f"{folder / CONFIG} cannot be used: {first_line(error)}") from error
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelFolderError(
-            f"{folder / WEIGHTS} does not hold this network's weights: {first_line(error)}"
-        ) from error
-    return network.eval(), config
+
+def _build(fields: dict[str, Any]) -> tuple[Seq2Seq, ReverserConfig]:
+    config = ReverserConfig(**fields)
+    return config.build(), config
 
 
 class ReversalParameters(Parameters):

@@ -1,1 +1,3 @@
 """The tool in the browser: a Streamlit app over MLflow's registry and runs."""
+
+NAME = "Project-DL"

@@ -1,15 +1,11 @@
 """The tool's navigation, and nothing else. `make ui` and `python -m ui` serve it; `streamlit run` checks less."""
 
-import logging
 from pathlib import Path
 
 import streamlit as st
 
-from tasks.runs import give_up_soon
 from tasks.version import __version__
-from ui.at_work import NAME, watch
-from ui.plain import escaped
-from ui.session import services, show_errors
+from ui import NAME
 
 PAGES = (
     ("views/home.py", "Home", ":material/home:"),
@@ -55,12 +51,10 @@ SHORTCUTS = """
 | Tab, Shift+Tab | the next field, the one before |
 | Shift+Space | in a table: tick the row |
 """
-logger = logging.getLogger("ui")
 
 
 def main() -> None:
-    """Draw the page that the visitor is on; whatever fails on it is said in words and logged whole."""
-    give_up_soon()
+    """Draw the navigation, and the page that the visitor is on."""
     # A picture of our own: the browser would fetch a named icon from another host.
     st.set_page_config(
         page_title=NAME, page_icon=str(ICON), layout="wide", menu_items={"About": f"{NAME} {__version__}{SHORTCUTS}"}
@@ -78,15 +72,10 @@ def main() -> None:
     page = st.navigation(pages)
     # Streamlit's own Stop would end the drawing and let the model write on; the pages have one that stops the model.
     st.html(STYLE)
-    watch("" if page.title == PAGES[0][1] else page.title)
-    try:
-        with show_errors():
-            page.run()
-    except Exception as error:
-        logger.exception("the page %s failed", page.title)
-        st.error(escaped(f"This page failed ({type(error).__name__}). The terminal of the tool says more."))
-        st.button("Try again", key="retry-failed")
-    services()  # it loads libraries in the background while the visitor reads the first page
+    # The navigation is on its way to the browser. What follows imports MLflow, which takes seconds the first time.
+    with st.spinner("Loading libraries"):
+        from ui.frame import draw
+    draw(page, "" if page.title == PAGES[0][1] else page.title)
 
 
 main()

@@ -1,7 +1,8 @@
-"""What goes on in the background, seen from every page: in the title of the browser's tab, and a toast when it ends."""
+"""What runs in the background, seen from every page: in the title of the browser's tab, and a toast when it ends."""
 
 import streamlit as st
 
+from ui import NAME
 from ui.answers.batch import Batch
 from ui.answers.batch_panel import BATCH
 from ui.plain import escaped, visible
@@ -9,7 +10,6 @@ from ui.running.processes import FAILED, FINISHED, STOPPED, processes
 
 REFRESH_S = 3
 SEEN = "at-work"  # what was at work when this visitor's page last looked: titles by id
-NAME = "Project-DL"
 ICONS = {FAILED: ":material/error:", STOPPED: ":material/stop_circle:"}
 
 

@@ -1,6 +1,6 @@
 """The parts of the home page: tasks with a model, tasks without one, the first start, and what is at work."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import streamlit as st
 
@@ -54,17 +54,20 @@ def draw_tasks(found: Mapping[str, list[RegisteredVersion]]) -> None:
             st.caption(escaped(", ".join(names[:2]) + more))
 
 
-def draw_first_start() -> None:
-    """An empty registry: what can be put into it offline, and the one button that does it; nothing once it works."""
-    if first_processes():
+def draw_first_start(found: Collection[str]) -> None:
+    """A new registry: what can be put into it offline, and the one button that does it; nothing once it works.
+
+    Args: found: the tasks that have a model.
+    """
+    steps = first_steps(found)
+    if not steps or first_processes():
         return
-    st.info(
-        "Nothing is registered yet. One click sets up everything that works offline:", icon=":material/rocket_launch:"
-    )
-    st.markdown("\n".join(f"- {escaped(step.purpose)}" for step in first_steps()))
+    offer = "One click adds what else" if found else "Nothing is registered yet. One click sets up everything that"
+    st.info(f"{offer} works offline:", icon=":material/rocket_launch:")
+    st.markdown("\n".join(f"- {escaped(step.purpose)}" for step in steps))
     if st.button("Train and register these", type="primary", key="home-first-start"):
         try:
-            start_first_steps()
+            start_first_steps(found)
         except (ConfigError, ProcessError) as error:
             st.error(escaped(str(error)))
         else:

@@ -1,4 +1,4 @@
-"""What pages share while they are drawn: the server's one `Services`, the list of versions, errors said in words.
+"""What pages share while they are drawn: the server's one `Services`, the list of versions, readable errors.
 
 What belongs to one visitor lives in `st.session_state` and nowhere else.
 """
@@ -12,8 +12,8 @@ from tasks.base import ModelFolderError, TaskInputError
 from tasks.registry import ModelNotFoundError, RegisteredVersion
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.jobs import JobCancelled, QueueFullError
+from tasks.runtime.loaded import ModelTooLargeError
 from tasks.runtime.memory import DeviceFullError
-from tasks.runtime.worker import ModelTooLargeError
 from ui.plain import escaped
 from ui.services import Services, registered
 

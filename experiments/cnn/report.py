@@ -30,7 +30,8 @@ from experiments.reports.figures import MOST_CLASSES
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
-from tasks.image_classification import LIGHT_ON_DARK, ClassifierConfig, save_classifier
+from tasks.image_classification import LIGHT_ON_DARK, ClassifierConfig
+from tasks.trained import save_network
 
 # Pictures that are kept of each kind of mistake, and of all together: 5 MB at most for CIFAR-10, before compression.
 PICTURES_A_CELL, PICTURE_BYTES = 16, 20 * 10**6
@@ -114,7 +115,7 @@ def save_model(training: CnnTraining, network: nn.Module, folder: Path) -> Saved
     mean, std = training.normalize.mean, training.normalize.std
     dark = data.mean[0] < LIGHT_ON_DARK
     description = ClassifierConfig(config.model, stem, data.channels, data.classes, mean, std, data.size, dark)
-    save_classifier(folder, network, description)
+    save_network(folder, network, description)
     return SavedModel(
         task=TASK,
         name=f"{config.model} on {data.name}",

@@ -15,7 +15,7 @@ from experiments.seq2seq.setup import TASK, Seq2SeqTraining, decide, prepare
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from models.seq2seq import SPECIALS
-from tasks.sequence_reversal import save_reverser
+from tasks.trained import save_network
 
 REGISTERED_NAME = "seq2seq-reverse"
 MISTAKES_SHOWN = 50
@@ -95,7 +95,7 @@ def _symbols(tokens: np.ndarray) -> list[int]:
 def save_model(training: Seq2SeqTraining, network: nn.Module, folder: Path) -> SavedModel:
     """Write the network as a model of the task `sequence-reversal`."""
     config, data = training.config, training.data
-    save_reverser(folder, network, training.network_config)
+    save_network(folder, network, training.network_config)
     return SavedModel(
         task=TASK,
         name=training.title,

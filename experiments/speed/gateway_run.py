@@ -157,7 +157,7 @@ def _speed(config: GatewayConfig, gateway: Gateway, file: Path, result: GatewayR
         rates[name] = config.tokens / median(_seconds(lambda: server.chat(config.tokens), config.repeats))  # noqa: B023
         short[name] = median(_seconds(lambda: server.chat(SHORT), SHORT_TURNS))  # noqa: B023
         result.add(name, f"{rates[name]:.1f} tokens/s")
-    _settle(gateway)
+    _warm_up(gateway)
     one = median(_seconds(lambda: gateway.chat(config.tokens), config.repeats))
     best = max(rates, key=lambda name: rates[name])
     rate = config.tokens / one
@@ -184,7 +184,7 @@ def _seconds(call: Callable[[], object], turns: int) -> list[float]:
     return seconds[1:]
 
 
-def _settle(gateway: Gateway) -> None:
+def _warm_up(gateway: Gateway) -> None:
     """Let the gateway see that nothing else is busy any more: it then takes all cores again."""
     for _ in range(3):
         gateway.chat(1)

@@ -48,7 +48,7 @@ def _benchmark(config: BenchmarkConfig) -> BenchmarkResult:
                 gc.collect()  # autocast's wrapping ties each network to itself, and they may be large
                 new = measure_model(recipe, data, device, plan.sizes, config.seconds, config.repeats)
                 result.throughput += new
-                result.auto[device, model] = _settled(config, model, device)
+                result.auto[device, model] = _chosen_by_auto(config, model, device)
                 _log(plan, result, tracker, _speeds(new))
                 seconds = format_duration(time.perf_counter() - started)
                 print(f"{model}, {device}: {len(new)} settings measured, {seconds}", flush=True)
@@ -62,7 +62,7 @@ def _benchmark(config: BenchmarkConfig) -> BenchmarkResult:
         return result
 
 
-def _settled(config: BenchmarkConfig, model: str, device: str) -> LoopVariant:
+def _chosen_by_auto(config: BenchmarkConfig, model: str, device: str) -> LoopVariant:
     """What a training of the model takes here by itself."""
     threads = torch.get_num_threads()
     try:

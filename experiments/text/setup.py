@@ -147,7 +147,7 @@ def prepare(config: FinetuneConfig, accelerator: Accelerator) -> TextTraining:
 
 
 def recipe(texts: int, parameters: int) -> dict[str, Any]:
-    """How a model of this size is trained on so many texts unless the user says otherwise."""
+    """The default settings for training a model of this size on this number of texts."""
     return {
         "epochs": finetune_epochs(texts),
         "batch_size": min(TEXT_BATCH, texts),

@@ -119,7 +119,7 @@ class Calls:
             if answers(self._server):
                 try:
                     future.set_result(call())
-                except BaseException as error:  # of whatever kind: somebody may wait for it
+                except BaseException as error:  # of whatever kind: a caller may wait for it
                     if not _is_absence(error):
                         future.set_exception(error)
                         return

@@ -9,7 +9,7 @@ NO_WIDTH = "\N{WORD JOINER}"
 
 
 def stand_ins(control: Mapping[int, str]) -> dict[str, str]:
-    """A character that nobody uses for each control token."""
+    """An unused character for each control token."""
     return {chr(FIRST_PRIVATE + number): text for number, text in control.items()}
 
 

@@ -53,7 +53,7 @@ class Reader:
     """
 
     def __init__(self, tokenizer: Any, stops: tuple[str, ...] = (), *, continues: bool = False) -> None:
-        """Args: stops: texts at which to end; continues: the text goes on from another, so a first space counts."""
+        """Args: stops: texts at which to end; continues: the text continues another, so a first space counts."""
         self.tokenizer = tokenizer
         self.stops = stops
         self.stopped = False
@@ -100,7 +100,7 @@ class Reader:
 class _Watch(StoppingCriteria):
     """Reads each new token the moment it is there, and ends the generation at a stop string or when cancelled.
 
-    (A streamer would get the token only after the decision whether to go on.)
+    (A streamer would get the token only after the decision whether to continue.)
     """
 
     def __init__(self, reader: Reader, emit: Callable[[str], None], cancel: Cancel, end_tokens: set[int]) -> None:

@@ -1,6 +1,7 @@
-"""Diffusion pipelines from folders: loaded whole or not at all, with nothing run from them; stopped between steps."""
+"""Diffusion pipelines from folders: loaded whole or not at all, with nothing run from them; stopped in mid-step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,26 +78,41 @@ def draw(
         arguments: of the pipeline.
         seed: of the noise, the same on every device.
         on_step: told the steps done and all steps after each.
-        cancel: looked at before the first and after each step.
+        cancel: looked at before each convolution.
 
     Raises TaskStopped if cancelled. (The pipeline's own `_interrupt` would decode the unfinished picture, which can
-    take longer than a step.)
+    take longer than a step: 17 s for 512 x 512 on two cores.)
     """
 
     def after_step(running: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
         on_step(index + 1, running.num_timesteps)
-        stop_if(cancel)
         return {}
 
     stop_if(cancel)
-    output = pipeline(
-        **arguments,
-        generator=torch.Generator("cpu").manual_seed(seed),
-        callback_on_step_end=after_step,
-        callback_on_step_end_tensor_inputs=[],
-    )
+    with _stopped_within((pipeline.unet, pipeline.vae), cancel):
+        output = pipeline(
+            **arguments,
+            generator=torch.Generator("cpu").manual_seed(seed),
+            callback_on_step_end=after_step,
+            callback_on_step_end_tensor_inputs=[],
+        )
     flags = getattr(output, "nsfw_content_detected", None)
     return output.images[0], None if flags is None else bool(flags[0])
+
+
+@contextmanager
+def _stopped_within(networks: Iterable[torch.nn.Module], cancel: Callable[[], bool]) -> Iterator[None]:
+    """Have the networks raise TaskStopped at their next convolution once `cancel` says so."""
+
+    def look(_module: torch.nn.Module, _inputs: Any) -> None:
+        stop_if(cancel)
+
+    with ExitStack() as hooks:
+        for network in networks:
+            for module in network.modules():
+                if isinstance(module, torch.nn.Conv2d):
+                    hooks.enter_context(module.register_forward_pre_hook(look))
+        yield
 
 
 def load_pipelines(folder: Path, device: torch.device, dtype: torch.dtype) -> Pipelines:

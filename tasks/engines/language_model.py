@@ -76,7 +76,7 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def encode_chat(self, messages: Sequence[dict[str, str]], *, continues: bool) -> list[int]:
-        """The tokens of a conversation in the model's form, up to where its reply begins, or goes on.
+        """The tokens of a conversation in the model's form, up to where its reply begins, or continues.
 
         What people write is text there, also where it looks like the end of a turn. Raises ChatTemplateError.
 
@@ -98,7 +98,7 @@ class LanguageModel(ABC):
 
         Args:
             parameters: those of `tasks.engines.generation.Sampling`.
-            continues: the text goes on from the prompt's, so that a first space counts.
+            continues: the text continues the prompt's, so that a first space counts.
             spaced: the first token is one that brings white space along.
         """
 
@@ -108,7 +108,7 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def texts_of(self, paths: Sequence[Tokens]) -> list[str]:
-        """What tokens say as the continuation of a text. Of tokens that `read` told of."""
+        """The text of tokens as the continuation of a text, for tokens that `read` gave."""
 
     @abstractmethod
     def log_likelihood(self, text: str) -> tuple[float, int, int]:

@@ -34,7 +34,7 @@ from tasks.engines.threads import OtherLoad, threads_beside, usable_cores
 AT_ONCE = 4  # conversations
 CACHED = 2  # windows that all of them together have room for
 WINDOW = 4096  # attention over more takes a CPU minutes, and the memory of it is reserved
-TOLD = 500  # of so many tokens `read` tells the probability: a tenth of a second for five thousand
+TOLD = 500  # tokens whose probability `read` gives: a tenth of a second for five thousand
 RANDOM_SEED = 2**32 - 1  # llama.cpp takes this seed for "any"
 CERTAIN = 1e6  # added to a token's score, nothing else can be drawn
 SPACED = r"root ::= [ \t\n] [^\x00]*"  # a text that begins with white space, in llama.cpp's own grammars
@@ -187,7 +187,7 @@ class LlamaModel(LanguageModel):
         )
 
     def _log_probability(self, tokens: list[int], token: int) -> float:
-        """That of a token after others: it is told of the one that is drawn, if its bytes are whole characters."""
+        """That of a token after others: llama.cpp gives it for the token drawn, if its bytes are whole characters."""
         drawn = self._next(tokens, token, 1)
         if drawn is not None:
             return drawn["logprob"]
@@ -195,7 +195,7 @@ class LlamaModel(LanguageModel):
         return next(one["logprob"] for one in every if one["id"] == token)
 
     def _next(self, tokens: list[int], drawn: int, told: int) -> Any:
-        """What llama.cpp tells of a token drawn after others and of the likeliest ones there, or None.
+        """What llama.cpp says about a token drawn after others and about the likeliest ones there, or None.
 
         Probabilities are those before the draw, which `drawn` is made to win.
         """
@@ -229,8 +229,8 @@ class LlamaModel(LanguageModel):
             self._server.complete(given if "messages" in order else {"prompt": prompt, **given}, take)
 
     def _ready(self, alone: bool) -> bool:
-        """Whether the server has as many threads as others leave free now. Where nobody writes, it is made so; where
-        somebody does, too few may do for a while, too many may not."""
+        """Whether the server has as many threads as others leave free now. If no other request runs, it is restarted
+        with them; otherwise too few may do for a while, too many may not."""
         others = self._load.cores()
         if others is not None:
             self._threads = threads_beside(others, self._cores)

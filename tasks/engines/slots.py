@@ -15,7 +15,7 @@ LOOK_S = 0.05  # between two looks at `cancel` while waiting
 class Slots:
     """Slots that share one cache of keys and values: each may fill a whole window, all together the cache.
 
-    llama.cpp fails everybody who writes when the cache is full. So each says before how much it may come to need, and
+    llama.cpp fails every running request when the cache is full. So each says before how much it may need, and
     waits, in the order of arrival, until there is that much. What idle slots remember makes room by itself.
     """
 
@@ -39,14 +39,14 @@ class Slots:
         least: int = REMEMBERED,
         every: bool = False,
     ) -> Iterator[tuple[int, bool]]:
-        """Wait for a slot; gives its number, and whether it remembers at least so many tokens of the prompt.
+        """Wait for a slot; gives its number, and whether it remembers at least `least` tokens of the prompt.
 
         What is remembered changes the last bits of the probabilities, and a seed might give another text: so by default
         only what would take long to read again is.
 
         Args:
             needed: tokens of prompt and answer together.
-            ready: asked before one begins, with whether nobody writes; false keeps it waiting until somebody has ended.
+            ready: asked before one begins, with whether no other runs; false keeps it waiting until another has ended.
             every: take all slots.
 
         Raises TaskStopped when `cancel` turns true while waiting.

@@ -16,7 +16,7 @@ def follow(work: Callable[[Emit, Cancel], Result], cancel: Cancel) -> Generator[
     """Run `work(emit, cancel)` in a thread; yield its events the moment it emits them, return what it returns.
 
     What it raises is raised here. A reader that goes away cancels the work and waits until it has ended, so that no
-    work goes on unseen.
+    work continues unseen.
     """
     events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     gone = threading.Event()

@@ -11,7 +11,7 @@ from tasks.disk import full_disk
 Result = TypeVar("Result")
 
 UNREACHABLE = "the Hub cannot be reached"
-# For what users wait for. The Hub's client tries five times again, within 23 s, where it is told to wait even longer.
+# For what users wait for. The Hub's client retries five times within 23 s, longer if the server asks for it.
 LIMIT_S = 30.0
 BUSY = 429
 
@@ -65,7 +65,7 @@ def _message(error: Any) -> str:
 
 @contextmanager
 def quiet_client() -> Iterator[None]:
-    """Without the lines in which the Hub's client tells of each try: what comes of them is said once."""
+    """Without the lines that the Hub's client logs for each try: the outcome is reported once."""
     from huggingface_hub.utils import logging
 
     level = logging.get_verbosity()

@@ -1,7 +1,7 @@
-"""Downloads into the Hub's cache: resumed where they broke off, checked, told of in bytes.
+"""Downloads into the Hub's cache: resumed where they broke off, checked, reported in bytes.
 
-The Hub's own client, since 2.0, throws away what it has of a file when it is stopped. Here a file goes on where it was:
-its beginning stays in the cache as `<blob>.incomplete`, which `hf cache prune` removes too.
+The Hub's own client, since 2.0, throws away what it has of a file when it is stopped. Here a file is resumed where it
+was: its beginning stays in the cache as `<blob>.incomplete`, which `hf cache prune` removes too.
 """
 
 import hashlib
@@ -53,15 +53,15 @@ class Progress:
 
 @dataclass
 class _Meter:
-    """Counts the bytes of a download and tells of them."""
+    """Counts the bytes of a download and reports them."""
 
     total: int
     report: Callable[[Progress], None] | None
-    files: int = 0  # bytes of the files before the one at hand
+    files: int = 0  # bytes of the files before the current one
     past: deque[tuple[float, int]] = field(default_factory=deque)
 
     def at(self, place: int) -> None:
-        """So many bytes of the file at hand are here."""
+        """So many bytes of the current file are here."""
         done, now = self.files + place, time.monotonic()
         self.past.append((now, done))
         while now - self.past[0][0] > WINDOW_S:
@@ -162,7 +162,7 @@ def _fetch_file(plan: Plan, file: RemoteFile, blob: Path, meter: _Meter, token: 
 
     lock = blob.parents[2] / ".locks" / blob.parents[1].name / f"{blob.name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(lock):  # the client's own: whoever else fetches this file waits, or is waited for
+    with WeakFileLock(lock):  # the client's own: another download of this file waits, or is waited for
         if blob.exists():
             return
         with partial(blob).open("ab") as out:

@@ -75,7 +75,7 @@ def is_small(parameters: int | None) -> bool:
 
 
 def pick(offered: list[Variant], wanted: str, parameters: int | None, hub_id: str) -> Variant:
-    """The variant that a person names, by quantization or file; without a name the default.
+    """The variant that the user names, by quantization or file; without a name the default.
 
     Raises ModelFolderError for a name that is not offered.
     """

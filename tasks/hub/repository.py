@@ -65,7 +65,7 @@ class Plan:
 
 
 def in_bytes(number: float) -> str:
-    """A size in words: 93.2 MB, 5.16 GB."""
+    """A size for display: 93.2 MB, 5.16 GB."""
     return f"{number / 1e9:.2f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
 
 

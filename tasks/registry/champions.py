@@ -10,7 +10,7 @@ Several programs may promote at once through a tracking server, which offers no 
 - Candidates are the champion and every version that has contended since the oldest that is still open. So a promoter
   that acted on an outdated reading sees, when it reads again, whatever contended in between; and while it has not, it
   is open, so that everybody else sees that too. If it dies, the next promoter finishes what it left, and closes for it.
-- What contended earlier is settled. A champion chosen by hand (here or in MLflow's own UI), however bad, is therefore
+- What contended earlier is decided. A champion chosen by hand (here or in MLflow's own UI), however bad, is therefore
   replaced only by a version that contends later and beats it; none that lost its place to it comes back by itself.
 
 Ties keep the champion; of several new versions that are equally good the earliest wins.
@@ -25,12 +25,12 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from tasks.registry.scores import better, metric_title, same_data, score
-from tasks.runs import is_absent, open_store
+from tasks.runs import all_pages, is_absent, open_store
 
 CHAMPION = "champion"
 PROMOTION = "promotion"
 NOTE = re.compile(r"(?P<state>open|closed) since (?P<since>\d{1,9})(?: with (?P<metric>\w+) (?P<value>\S+))?")
-# A promotion takes seconds. One of a version so much older than the own is regarded as dead.
+# A promotion takes seconds. One of a version older than the own by this much is regarded as dead.
 OVERDUE_MS = 10 * 60 * 1000
 
 
@@ -55,13 +55,8 @@ def champion(name: str) -> ModelVersion | None:
 
 def all_versions(client: MlflowClient, query: str = "", page_size: int = 200) -> list[ModelVersion]:
     """Every version that a query of MLflow's finds; without one, every version of every model."""
-    found, token = [], None
-    while True:
-        page = client.search_model_versions(query, page_size, ["version_number ASC", "name ASC"], token)
-        found += page
-        token = page.token
-        if not token:
-            return found
+    order = ["version_number ASC", "name ASC"]
+    return all_pages(lambda token: client.search_model_versions(query, page_size, order, token))
 
 
 def promote(name: str, version: str | int) -> None:

@@ -16,7 +16,7 @@ from tasks import open_task
 from tasks.base import ModelFolderError, Task, short
 from tasks.packaged import packaged_folder
 from tasks.registry.champions import CHAMPION, all_versions
-from tasks.runs import is_absent, open_store, readable_errors
+from tasks.runs import all_pages, is_absent, open_store, readable_errors
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -145,13 +145,8 @@ def model_folder(version: RegisteredVersion) -> Path:
 
 def _champions(client: MlflowClient) -> dict[str, str]:
     """The version with the alias `champion` of every registered model (searching for versions leaves aliases out)."""
-    models, token = [], None
-    while True:
-        page = client.search_registered_models(max_results=PAGE, page_token=token)
-        models += page
-        token = page.token
-        if not token:
-            return {model.name: str(model.aliases[CHAMPION]) for model in models if CHAMPION in model.aliases}
+    models = all_pages(lambda token: client.search_registered_models(max_results=PAGE, page_token=token))
+    return {model.name: str(model.aliases[CHAMPION]) for model in models if CHAMPION in model.aliases}
 
 
 def _describe(version: ModelVersion, champions: Mapping[str, str]) -> RegisteredVersion:

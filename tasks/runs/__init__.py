@@ -5,6 +5,7 @@ of runs whose process is gone is written here too, all else by `experiments.trac
 """
 
 from tasks.runs.reading import (
+    all_pages,
     artifact_file,
     checkpoint_folder,
     claim_file,
@@ -33,6 +34,7 @@ __all__ = [
     "IMPATIENCE",
     "StoreUnreachableError",
     "address",
+    "all_pages",
     "artifact_file",
     "checkpoint_folder",
     "claim_file",

@@ -25,7 +25,7 @@ class AnswerNotFoundError(ValueError):
     """There is no such logged answer."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
     """What a model was asked, and what came of it.
 

@@ -1,23 +1,27 @@
 """Find runs in MLflow's tracking store, read what they logged, and end those whose process is gone."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from tasks.runs.store import readable_errors
 
-# To MLflow a run whose process is gone is RUNNING for ever, unless whoever notices it says otherwise.
+# To MLflow a run whose process is gone is RUNNING forever, unless its reader corrects that.
 RUNNING, KILLED = "RUNNING", "KILLED"
 # What MLflow says of something that is not there; the second of an alias, and, before it asks the store, of what cannot
 # be an id.
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+PAGE = 1000  # results in an answer
+Entity = TypeVar("Entity")
 
 
 def is_absent(error: MlflowException) -> bool:
@@ -57,19 +61,29 @@ def metric_values(client: MlflowClient, run_id: str, key: str) -> list[float]:
     return [metric.value for metric in sorted(client.get_metric_history(run_id, key), key=lambda m: m.step)]
 
 
+def all_pages(ask: Callable[[str | None], PagedList[Entity]]) -> list[Entity]:
+    """All that a search finds, however many pages its answer has. Args: ask: for the page of a token."""
+    page = ask(None)
+    found = list(page)
+    while page.token:
+        page = ask(page.token)
+        found += page
+    return found
+
+
+def search_runs(client: MlflowClient, condition: str) -> list[Run]:
+    """The runs of all experiments that meet a condition, newest first."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    newest = ["attributes.start_time DESC"]
+    return all_pages(
+        lambda token: client.search_runs(experiments, condition, max_results=PAGE, order_by=newest, page_token=token)
+    )
+
+
 def tagged_runs(client: MlflowClient, key: str, value: str) -> list[Run]:
     """The runs of all experiments that have a tag with this value, newest first."""
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     escaped = value.replace("'", "")
-    runs, token = [], None
-    while True:
-        page = client.search_runs(
-            experiments, f"tags.`{key}` = '{escaped}'", order_by=["attributes.start_time DESC"], page_token=token
-        )
-        runs += page
-        token = page.token
-        if not token:
-            return runs
+    return search_runs(client, f"tags.`{key}` = '{escaped}'")
 
 
 def nested_runs(client: MlflowClient, parent_id: str) -> list[Run]:

@@ -1,7 +1,7 @@
 """Writing what people were answered, and what they said of it, as MLflow traces of one span each.
 
 A trace fits better than a run: MLflow's UI lists what went in and out beside how long it took, shows pictures, and
-knows a person's judgment as an assessment, which may change later. Each is written at once: what failed is raised here,
+knows a user's judgment as an assessment, which may change later. Each is written at once: what failed is raised here,
 not dropped by a queue.
 """
 
@@ -64,7 +64,7 @@ def write_trace(
     )
     span.set_outputs(outputs)
     span.end(end_time_ns=begun + int(seconds * 1e9))
-    mlflow.flush_trace_async_logging()  # somebody may have asked for the queue
+    mlflow.flush_trace_async_logging()  # the queue may have been switched on
     try:
         client.get_trace(span.trace_id, display=False)
     except MlflowException as error:  # writing itself does not raise

@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from tasks.json_files import parse_json
-from tasks.runs.reading import artifact_file, is_absent
+from tasks.runs.reading import artifact_file, is_absent, search_runs
 from tasks.runs.store import open_store
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 FINISHED = "FINISHED"
 CLASSIFICATION, REVERSAL = "image-classification", "sequence-reversal"
-PAGE = 1000
-# One question of SQLite may name so many runs, and one answer have so many values.
+# Runs that one query of SQLite may name, and values that one answer may have.
 RUNS_A_QUESTION, VALUES_AN_ANSWER = 500, 1_000_000
 THREADS = 8
 REPORT, PREDICTIONS, COMPARISON = (
@@ -93,23 +92,28 @@ def finished_trainings(task: str) -> list[FinishedTraining]:
     """The finished trainings of a task's networks in all experiments, also nested ones, newest first."""
     return [
         _training(run)
-        for run in _search(f"tags.task = '{task}' and attributes.status = '{FINISHED}'")
+        for run in search_runs(open_store(), f"tags.task = '{task}' and attributes.status = '{FINISHED}'")
         if _is_training(run)
     ]
 
 
 def find_trainings(run_ids: Iterable[str]) -> dict[str, FinishedTraining]:
     """Those of the runs that are finished trainings, by id: one question for all of them."""
-    wanted = ", ".join(f"'{run_id}'" for run_id in sorted(set(run_ids)) if run_id.isalnum())
-    runs = _search(f"attributes.run_id IN ({wanted})") if wanted else []
-    return {run.info.run_id: _training(run) for run in runs if run.info.status == FINISHED and _is_training(run)}
+    return {
+        run.info.run_id: _training(run) for run in _runs(run_ids) if run.info.status == FINISHED and _is_training(run)
+    }
 
 
 def comparison_names(run_ids: Iterable[str]) -> dict[str, str]:
     """The names of those of the runs that are comparisons (they have a tag `grid`), by id, newest first."""
+    found = [run for run in _runs(run_ids) if "grid" in run.data.tags]
+    return {run.info.run_id: run.info.run_name or run.info.run_id for run in found}
+
+
+def _runs(run_ids: Iterable[str]) -> list[Run]:
+    """The runs of these ids that there are, by one question."""
     wanted = ", ".join(f"'{run_id}'" for run_id in sorted(set(run_ids)) if run_id.isalnum())
-    runs = _search(f"attributes.run_id IN ({wanted})") if wanted else []
-    return {run.info.run_id: run.info.run_name or run.info.run_id for run in runs if "grid" in run.data.tags}
+    return search_runs(open_store(), f"attributes.run_id IN ({wanted})") if wanted else []
 
 
 def training_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> dict[str, dict[str, Curve]]:
@@ -215,20 +219,6 @@ def _count(task: str, description: Mapping[str, Any]) -> int:
                 description["stem"],
             )
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _search(condition: str) -> list[Run]:
-    client = open_store()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs, token = [], None
-    while True:
-        page = client.search_runs(
-            experiments, condition, max_results=PAGE, order_by=["attributes.start_time DESC"], page_token=token
-        )
-        runs += page
-        token = page.token
-        if not token:
-            return runs
 
 
 def _is_training(run: Run) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import mlflow
 from mlflow.entities import Feedback
 
+from tasks.runs.reading import all_pages
 from tasks.runs.store import open_store, readable_errors
 from tasks.runs.traces import PERSON, find_experiment, write_trace
 
@@ -62,19 +63,13 @@ def read_votes(task: str) -> list[Vote]:
     with readable_errors():
         client = open_store()
         experiment = find_experiment(client, EXPERIMENT)
-        token = "" if experiment else None
-        while token is not None:
-            page = client.search_traces(
-                locations=[experiment or ""],
-                filter_string=only,
-                max_results=PAGE,
-                page_token=token or None,
-                include_spans=False,
-            )
-            for trace in page:
-                tags, said = trace.info.tags, [one for one in trace.info.assessments if one.name == PREFERENCE]
-                choice = said[-1].value if said and isinstance(said[-1], Feedback) else None
-                if choice in CHOICES:
-                    votes.append(Vote(task, tags.get("left", ""), tags.get("right", ""), choice))
-            token = page.token or None
+        if experiment is None:
+            return []
+        asked: dict[str, Any] = {"filter_string": only, "max_results": PAGE, "include_spans": False}
+        traces = all_pages(lambda token: client.search_traces(locations=[experiment], page_token=token, **asked))
+    for trace in traces:
+        tags, said = trace.info.tags, [one for one in trace.info.assessments if one.name == PREFERENCE]
+        choice = said[-1].value if said and isinstance(said[-1], Feedback) else None
+        if choice in CHOICES:
+            votes.append(Vote(task, tags.get("left", ""), tags.get("right", ""), choice))
     return votes

@@ -4,7 +4,7 @@ import os
 
 import psutil
 
-from tasks.runtime.worker import GIGABYTE
+from tasks.runtime.loaded import GIGABYTE
 
 MEMORY_SWITCH = "PROJECT_DL_MEMORY_GB"
 

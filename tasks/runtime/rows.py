@@ -21,7 +21,7 @@ def work(rows: Sequence[Row], *, many: bool, pieces: bool = True, order: Row | N
     No rows only have the model loaded.
 
     Args:
-        pieces: whether somebody reads them.
+        pieces: whether they are read.
         order: what a chat asks for that only some engines can do, see `Chatbot.converse`.
     """
     return {"rows": rows, "many": many, "pieces": pieces, "order": order}

@@ -59,7 +59,7 @@ class Directory:
     async def _refresh(self, asked: tuple[str, str | None]) -> None:
         try:
             await self._look_up(asked)
-        except Exception as error:  # whoever asks next hears it
+        except Exception as error:  # the next request gets it
             self._remembered.pop(asked, None)
             logger.warning("the model of %s could not be looked up again: %s", asked[0], error)
 

@@ -16,8 +16,8 @@ from tasks.base import ModelFolderError, TaskInputError, short
 from tasks.registry import ModelNotFoundError
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.jobs import JobCancelled, QueueFullError
+from tasks.runtime.loaded import ModelTooLargeError
 from tasks.runtime.memory import DeviceFullError
-from tasks.runtime.worker import ModelTooLargeError
 
 logger = logging.getLogger(__name__)
 

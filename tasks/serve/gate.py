@@ -16,7 +16,7 @@ from tasks.serve.metrics import Metrics
 from tasks.serve.responses import ClientLeft, error_response
 from tasks.serve.settings import BODIES_AT_ONCE, MEGABYTE, Settings, is_loopback
 
-LEFT = 499  # what nginx calls it: nobody is there to read an answer, but the metrics count it
+LEFT = 499  # what nginx calls it: the client has left, nothing is sent, but the metrics count it
 DISCARD_S = 5.0
 HOST = re.compile(rb"(\[[0-9a-fA-F]*:[0-9a-fA-F:.]*\]|[\w.-]+)(?::[0-9]*)?")
 OPEN = ("/healthz",)  # for those who only ask whether the server lives

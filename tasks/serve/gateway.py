@@ -27,7 +27,7 @@ CHECKS_AT_ONCE = 2
 
 
 class Answer:
-    """The answer to a request while it is made. Whoever has one must `leave` it in the end."""
+    """The answer to a request while it is made. Its holder must `leave` it in the end."""
 
     def __init__(self, version: RegisteredVersion, deadline: float, *, pieces: bool) -> None:
         """Args: deadline: by the event loop's clock; the job is cancelled then, and `next` raises TimeoutError."""
@@ -82,7 +82,7 @@ class Gateway:
         """Wait for one's turn and start. Raises ApiError where the queue is full, or the server is shutting down.
 
         Args:
-            client: who asks; clients take turns.
+            client: clients take turns.
             asked: where its rows came as a list, the only event is `{"rows": [...]}`; where it is no stream, the last.
             deadline: for the answer, by the event loop's clock; waiting is not bounded by it.
         """

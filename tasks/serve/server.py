@@ -10,8 +10,9 @@ from tasks import TASKS, registry, task_class
 from tasks.base import ModelFolderError, Task, TaskInputError
 from tasks.hub.source import runs_on_llama
 from tasks.runs import StoreUnreachableError, open_store, readable_errors
+from tasks.runtime.loaded import GIGABYTE
 from tasks.runtime.rows import RequestTask, work
-from tasks.runtime.worker import GIGABYTE, Worker
+from tasks.runtime.worker import Worker
 from tasks.serve.app import application
 from tasks.serve.connections import BoundedServer, most_connections
 from tasks.serve.directory import Directory
@@ -44,13 +45,13 @@ class Server(BoundedServer):
 
 
 async def preload(gateway: Gateway) -> None:
-    """Load the champion of the chatbot, where it is GGUF: whoever asks first waits less. Others take long to load."""
+    """Load the champion of the chatbot, if it is GGUF: the first request then waits less. Others take long to load."""
     try:
         version = await gateway.directory.resolve(CHATBOT)
         if runs_on_llama(await asyncio.to_thread(registry.model_folder, version)):
             gateway.worker.submit(version.key, work([], many=True))
     except (registry.ModelNotFoundError, TaskInputError, ModelFolderError, StoreUnreachableError):
-        return  # whoever asks hears of it
+        return  # the first request gets the error
 
 
 def serve(settings: Settings, listening: socket.socket, address: str, warming: Warming | None = None) -> None:
@@ -72,7 +73,7 @@ def serve(settings: Settings, listening: socket.socket, address: str, warming: W
     config = uvicorn.Config(
         application(settings, gateway, metrics),
         ws="none",
-        log_level="error",  # uvicorn warns of each request that is not HTTP: whoever sends them could fill the disk
+        log_level="error",  # uvicorn warns of each request that is not HTTP: many of them could fill the disk
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,

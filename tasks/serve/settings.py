@@ -8,7 +8,7 @@ from tasks.parameters import Parameters, option
 CHATBOT = "chatbot"  # the task that OpenAI's chats are for, and that is asked first
 TOKEN_SWITCH = "PROJECT_DL_TOKEN"
 MEGABYTE = 10**6
-# How many bodies of the largest size may be in memory at once, whoever sends them.
+# How many bodies of the largest size may be in memory at once, from all clients together.
 BODIES_AT_ONCE = 8
 
 
@@ -46,7 +46,7 @@ class Settings(Options):
 
 @lru_cache(1000)
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own, which nobody outside reaches."""
+    """Whether a host name or address is this machine's own, unreachable from outside."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

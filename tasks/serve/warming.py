@@ -36,7 +36,7 @@ class Warming:
     """A model that is loaded in a thread, and kept until `end`."""
 
     def __init__(self, task: str, most_bytes: int) -> None:
-        """Begin. Args: task: whose champion, if it is a GGUF file of at most so many bytes."""
+        """Begin. Args: task: whose champion, if it is a GGUF file of at most `most_bytes`."""
         self._task, self._most = task, most_bytes
         self._model: LlamaModel | None = None
         self._over = threading.Lock()
@@ -46,7 +46,7 @@ class Warming:
         atexit.register(self._close)  # a thread that still loads while Python shuts down crashes the process
 
     def end(self) -> None:
-        """Keep the model no longer: whoever uses it does so now."""
+        """Keep the model no longer: it is in use now."""
         with self._over:
             self._ended, self._model = True, None
 

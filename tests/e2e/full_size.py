@@ -41,7 +41,8 @@ def median_of(work: Callable[[], object], repeats: int) -> float:
 def with_task(name: str, folder: Path, repeats: int) -> dict[str, float]:
     """Through the project, within a memory budget that has room for one."""
     from tasks import describe_folder, open_task
-    from tasks.runtime.worker import ModelTooLargeError, Worker
+    from tasks.runtime.loaded import ModelTooLargeError
+    from tasks.runtime.worker import Worker
 
     full = MODELS[name]
     describe_folder(folder, full.task, name)

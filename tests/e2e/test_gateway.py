@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from tasks import TASKS
-from tests.support.gateway import Server, sent_events, serving_gateway
+from tests.support.gateway import sent_events
+from tests.support.serving import Server, serving_gateway
 from tests.support.words import until
 
 PICTURE = {"inputs": {"prompt": "a lighthouse"}, "params": {"steps": 150, "width": 64, "height": 64, "seed": 1}}
@@ -178,7 +179,8 @@ def test_many_rows_are_one_request(server: Server) -> None:
     assert status == 400 and told["error"]["message"].startswith("inputs[40]: text is empty")
 
 
-def crowd(server: Server, seconds: float, clients: int = 32) -> None:
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.full)])
+def test_a_crowd_is_served_in_order(server: Server, seconds: float, clients: int = 32) -> None:
     """Many clients at once for some seconds: none hears an error but 429, none is served much less, memory is kept."""
     questions = [
         ("sentiment-analysis", {"inputs": {"text": "A warm film."}}),
@@ -227,15 +229,6 @@ def crowd(server: Server, seconds: float, clients: int = 32) -> None:
     assert mean >= 2 and max(abs(count - mean) for count in served) <= max(2, 0.25 * mean)
     assert metric(server, "model_budget_bytes") == 2e9
     assert most - before < 500_000_000
-
-
-def test_a_crowd_is_served_in_order(server: Server) -> None:
-    crowd(server, 3)
-
-
-@pytest.mark.full
-def test_a_crowd_is_served_in_order_for_a_minute(server: Server) -> None:
-    crowd(server, 60)
 
 
 @pytest.mark.full

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.wire import WireVisitor
 from tests.support.browsing import tool_process
-from tests.support.gateway import Server, serving_gateway
+from tests.support.serving import Server, serving_gateway
 from tests.support.words import PATIENCE, until
 
 HALF_OPEN = 2000

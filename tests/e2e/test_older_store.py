@@ -26,10 +26,10 @@ from tasks import open_task, registry
 from tasks.runs.answers import recent_answers
 from tasks.runs.trainings import finished_trainings, training_curves
 from tasks.runtime.rows import RequestTask
-from tests.support.gateway import Client, running, serving_gateway
+from tests.support.gateway import Client, running
 from tests.support.older_store import ASK_COPIES, NETWORKS, QUESTIONS, STUDY, active, runs, unpack
 from tests.support.runs import artifacts, histories
-from tests.support.serving import post, serving
+from tests.support.serving import post, serving, serving_gateway
 from tests.support.tracking_server import TrackingServer
 from ui.results.leaderboard import HISTORY, lines
 from ui.running.model_facts import facts

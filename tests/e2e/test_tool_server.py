@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 
 from tests.e2e.wire import WireVisitor
 from tests.support.browsing import tool_process
-from tests.support.gateway import Server
+from tests.support.serving import Server
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ import torch
 
 import models
 from tasks import registry
-from tasks.image_classification import ClassifierConfig, save_classifier
-from tasks.sequence_reversal import ReverserConfig, save_reverser
+from tasks.image_classification import ClassifierConfig
+from tasks.sequence_reversal import ReverserConfig
+from tasks.trained import save_network
 from tests.support import tiny_models
 
 DIGITS = tuple("0123456789")
@@ -44,10 +45,10 @@ def stock(folder: Path) -> None:
         torch.manual_seed(0)
         network = models.build("lenet5", 10, 1)
         reverser = ReverserConfig("gru", "dot", "none", 10, 8, 16, 8, 1)
-        save_classifier(
+        save_network(
             folder / "lenet5" / "model", network, ClassifierConfig("lenet5", "small", 1, DIGITS, (0.1,), (0.3,))
         )
-        save_reverser(folder / "gru" / "model", reverser.build(), reverser)
+        save_network(folder / "gru" / "model", reverser.build(), reverser)
     put("image-classification", "lenet5 on digits", folder / "lenet5" / "model", "cnn-digits")
     put("sequence-reversal", "gru-dot", folder / "gru" / "model", "seq2seq-reverse")
 

@@ -167,6 +167,7 @@ def _stable_diffusion() -> Any:
     from tests.support.tiny_diffusion import NOISE, clip_tokenizer
 
     tokenizer = clip_tokenizer()
+    _fill_up(tokenizer, 49408)
     text = CLIPTextConfig(
         vocab_size=49408,
         hidden_size=1024,

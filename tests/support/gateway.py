@@ -2,13 +2,9 @@
 
 import asyncio
 import json
-import os
-import re
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +25,6 @@ from tasks.serve.directory import Directory
 from tasks.serve.gateway import Gateway
 from tasks.serve.metrics import Metrics
 from tasks.serve.settings import Settings
-from tests.conftest import PROJECT_ROOT
 from tests.support.words import PATIENCE
 
 GIGABYTE = 10**9
@@ -301,59 +296,3 @@ async def until(condition: Callable[[], bool]) -> None:
 def words(number: int) -> Row:
     """A row of the parrot that takes a while: so many words."""
     return {"messages": [{"role": "user", "content": " ".join(map(str, range(number)))}]}
-
-
-def limit_descriptors(most: int) -> None:
-    """What `ulimit -n` does, for this process and those that it starts."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-@dataclass
-class Server:
-    """A gateway, or the tool, as a process of its own."""
-
-    address: str
-    process: subprocess.Popen
-    log: Path  # of what it says
-
-    @property
-    def port(self) -> int:
-        return int(self.address.rpartition(":")[2])
-
-
-@contextmanager
-def serving_gateway(
-    store: Path, *arguments: str, descriptors: int | None = None, **environment: str
-) -> Iterator[Server]:
-    """`python -m tasks.serve` over a store, on a free port; ends with the block. What it logs goes beside the store.
-
-    Args: descriptors: how many it may open, as `ulimit -n` sets it.
-    """
-    variables = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{store}",
-        "PYTHONPATH": str(PROJECT_ROOT),
-        "OMP_NUM_THREADS": "1",
-        **environment,
-    }
-    log = store.parent / "gateway.log"
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tasks.serve", "--port", "0", *arguments],
-            env=variables,
-            cwd=store.parent,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            preexec_fn=None if descriptors is None else lambda: limit_descriptors(descriptors),
-        )
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://[\d.]+:\d+", process.stdout.readline())
-            assert found, log.read_text()
-            yield Server(found[0], process, log)
-        finally:
-            process.terminate()
-            process.wait(timeout=60)

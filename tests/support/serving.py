@@ -1,7 +1,8 @@
-"""A registered champion behind `mlflow models serve`, for tests that ask it over HTTP."""
+"""Servers as processes of their own: a champion behind `mlflow models serve`, and the gateway."""
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.conftest import PROJECT_ROOT
 
 
 @contextmanager
@@ -60,3 +64,59 @@ def post(address: str, payload: Any) -> tuple[int, Any]:
             return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def limit_descriptors(most: int) -> None:
+    """What `ulimit -n` does, for this process and those that it starts."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@dataclass
+class Server:
+    """A gateway, or the tool, as a process of its own."""
+
+    address: str
+    process: subprocess.Popen
+    log: Path  # of what it says
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+
+@contextmanager
+def serving_gateway(
+    store: Path, *arguments: str, descriptors: int | None = None, **environment: str
+) -> Iterator[Server]:
+    """`python -m tasks.serve` over a store, on a free port; ends with the block. What it logs goes beside the store.
+
+    Args: descriptors: how many it may open, as `ulimit -n` sets it.
+    """
+    variables = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store}",
+        "PYTHONPATH": str(PROJECT_ROOT),
+        "OMP_NUM_THREADS": "1",
+        **environment,
+    }
+    log = store.parent / "gateway.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tasks.serve", "--port", "0", *arguments],
+            env=variables,
+            cwd=store.parent,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            preexec_fn=None if descriptors is None else lambda: limit_descriptors(descriptors),
+        )
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://[\d.]+:\d+", process.stdout.readline())
+            assert found, log.read_text()
+            yield Server(found[0], process, log)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)

@@ -11,8 +11,9 @@ import transformers
 
 import models
 from tasks import registry
-from tasks.image_classification import ClassifierConfig, save_classifier
-from tasks.sequence_reversal import ReverserConfig, save_reverser
+from tasks.image_classification import ClassifierConfig
+from tasks.sequence_reversal import ReverserConfig
+from tasks.trained import save_network
 from tests.support import tiny_diffusion, tiny_models
 
 CLASSES = tuple("0123456789")
@@ -31,7 +32,7 @@ def fill(database: Path) -> None:
             add(
                 f"cnn-{dataset}",
                 "image-classification",
-                lambda place, architecture=architecture: save_network(place, architecture),
+                lambda place, architecture=architecture: save_cnn(place, architecture),
                 model=f"{architecture} on {dataset}",
                 dataset=dataset,
                 val_accuracy="0.5",
@@ -109,13 +110,13 @@ def add_long_writer(add: Add) -> None:
     add("story-completion", "story-completion", make, model="long writer")
 
 
-def save_network(folder: Path, architecture: str) -> None:
+def save_cnn(folder: Path, architecture: str) -> None:
     """An untrained network for ten classes of gray pictures."""
     config = ClassifierConfig(architecture, "small", 1, CLASSES, (0.1,), (0.3,))
-    save_classifier(folder, models.build(architecture, 10, 1), config)
+    save_network(folder, models.build(architecture, 10, 1), config)
 
 
 def save_sequences(folder: Path, attention: str) -> None:
     """An untrained encoder-decoder for ten symbols."""
     config = ReverserConfig("gru", attention, "none", vocab_size=10, max_length=8, longest=40, hidden_size=16, layers=1)
-    save_reverser(folder, config.build(), config)
+    save_network(folder, config.build(), config)

@@ -28,3 +28,9 @@ def tiny_task(tiny_folder: Callable[[str], Path], tmp_path_factory: pytest.TempP
         return opened(folder, task, model)
 
     return get
+
+
+@pytest.fixture
+def folder(tiny_folder: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A copy of a tiny language model that a test may spoil."""
+    return Path(shutil.copytree(tiny_folder("gpt2"), tmp_path / "model"))

@@ -12,7 +12,8 @@ from PIL import Image
 import models
 from tasks import open_task
 from tasks.feature_maps import feature_maps, filter_mosaic, mosaic
-from tasks.image_classification import ClassifierConfig, save_classifier
+from tasks.image_classification import ClassifierConfig
+from tasks.trained import save_network
 
 
 def opened(png: str) -> np.ndarray:
@@ -54,7 +55,7 @@ def test_filters_keep_their_color_and_zero_is_gray() -> None:
 
 def test_the_task_gives_them_when_asked(tmp_path: Path) -> None:
     config = ClassifierConfig("lenet5", "small", 1, tuple("0123456789"), (0.5,), (0.5,))
-    save_classifier(tmp_path, models.build("lenet5", 10, 1), config)
+    save_network(tmp_path, models.build("lenet5", 10, 1), config)
     (tmp_path / "task.json").write_text('{"task": "image-classification", "model": "lenet5"}')
     task = open_task(tmp_path, "cpu")
     task.load()

@@ -1,16 +1,13 @@
-"""A trained network as a task: saved, opened, asked; and folders that are not what they say run nothing."""
+"""A trained network as a task: opened, asked, explained."""
 
 import base64
 import io
 import json
-import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from PIL import Image
 
@@ -19,11 +16,12 @@ from experiments.cnn.augmentation import Normalize, evaluation_batches
 from experiments.data.images import ImageData, Subset, load_images
 from experiments.data.sources import load_raw
 from tasks import describe_folder, open_task
-from tasks.base import ModelFolderError, Task, TaskInputError
+from tasks.base import Task, TaskInputError
 from tasks.explain import grad_cam
-from tasks.image_classification import ClassifierConfig, load_classifier, save_classifier
+from tasks.image_classification import ClassifierConfig
 from tasks.images import to_image_size
 from tasks.runtime.worker import Worker
+from tasks.trained import save_network
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +55,7 @@ def config(digits: ImageData, **changes: Any) -> ClassifierConfig:
 def folder(tmp_path: Path, network: torch.nn.Module, digits: ImageData) -> Path:
     """A model's folder as a training leaves it."""
     path = tmp_path / "model"
-    save_classifier(path, network, config(digits))
+    save_network(path, network, config(digits))
     describe_folder(path, "image-classification", "cnn-digits")
     return path
 
@@ -162,20 +160,12 @@ def test_any_picture_is_taken_by_a_gray_and_by_a_color_network(tmp_path: Path, d
     for channels in (1, 3):
         path = tmp_path / str(channels)
         shape = {"in_channels": channels, "mean": (0.5,) * channels, "std": (0.25,) * channels, "classes": ("a", "b")}
-        save_classifier(path, models.build("lenet5", 2, channels), config(digits, **shape))
+        save_network(path, models.build("lenet5", 2, channels), config(digits, **shape))
         describe_folder(path, "image-classification", "cnn")
         for picture in (np.zeros((50, 20), np.uint8), np.zeros((28, 28, 3), np.uint8), np.zeros((9, 9, 4), np.uint8)):
             [result] = opened(path).run([{"image": png(picture)}], {"explain": True})
             assert decoded(result["seen"], "L" if channels == 1 else "RGB").shape[:2] == (32, 32)
             assert sum(result["scores"].values()) == pytest.approx(1, abs=1e-5)
-
-
-def test_weights_are_read_bit_for_bit(folder: Path, network: torch.nn.Module, digits: ImageData) -> None:
-    loaded, loaded_config = load_classifier(folder)
-    assert loaded_config == config(digits)
-    assert not loaded.training
-    for name, value in network.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], value)
 
 
 @pytest.mark.parametrize(
@@ -194,143 +184,6 @@ def test_weights_are_read_bit_for_bit(folder: Path, network: torch.nn.Module, di
 def test_what_cannot_be_answered_is_refused(folder: Path, rows: Any, parameters: Any, expected: str) -> None:
     with pytest.raises(TaskInputError, match=expected):
         opened(folder).run(rows, parameters)
-
-
-class Evil:
-    """Unpickling this makes a folder: proof that code ran."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
-
-
-@pytest.fixture
-def marker(tmp_path: Path) -> Path:
-    return tmp_path / "code-ran"
-
-
-@pytest.mark.parametrize("how", ["pickle", "torch.save"])
-def test_a_pickle_named_safetensors_is_refused_and_runs_nothing(folder: Path, marker: Path, how: str) -> None:
-    weights = folder / "model.safetensors"
-    if how == "pickle":
-        weights.write_bytes(pickle.dumps(Evil(marker)))
-    else:
-        torch.save({"features.0.weight": Evil(marker)}, weights)
-    with pytest.raises(ModelFolderError, match=r"model\.safetensors"):
-        opened(folder)
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize("name", ["weights.pkl", "model.py", "sub/model.pt", "MODEL.PKL"])
-def test_a_folder_with_anything_that_could_run_is_refused_and_runs_nothing(
-    folder: Path, marker: Path, name: str
-) -> None:
-    (folder / name).parent.mkdir(exist_ok=True)
-    code = f"import os; os.mkdir({str(marker)!r})".encode()
-    (folder / name).write_bytes(code if name.endswith(".py") else pickle.dumps(Evil(marker)))
-    with pytest.raises(ModelFolderError, match=Path(name).name):
-        opened(folder)
-    assert not marker.exists()
-
-
-def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
-    (folder / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
-    (folder / "model.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
-    with pytest.raises(ModelFolderError, match="points out of the model's folder"):
-        opened(folder)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"{", b"\xff", b"[]", b"3", b"null", b'"text"', b"{}", b'{"architecture": "lenet5"}', b'{"surplus": 1}',
-     b"[" * 100_000, b'{"classes": ' + b"9" * 5000 + b"}"],
-    ids=lambda content: str(content)[:20],
-)  # fmt: skip
-def test_a_config_that_is_none_is_named(folder: Path, content: bytes) -> None:
-    (folder / "config.json").write_bytes(content)
-    with pytest.raises(ModelFolderError, match=r"config\.json"):
-        opened(folder)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"architecture": "nonsense"},
-        {"architecture": ["lenet5"]},
-        {"stem": "imagenet"},
-        {"in_channels": 2},
-        {"in_channels": None},
-        {"classes": None},
-        {"classes": []},
-        {"mean": None},
-        {"mean": [0.1, 0.2, 0.3]},
-        {"std": []},
-        {"std": ["wide"]},
-        {"std": [0.0]},
-    ],
-    ids=str,
-)
-def test_a_config_with_a_wrong_field_is_named(folder: Path, change: dict[str, Any]) -> None:
-    fields = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**fields, **change}))
-    with pytest.raises(ModelFolderError, match=r"config\.json"):
-        opened(folder)
-
-
-def remove(weights: Path) -> None:
-    weights.unlink()
-
-
-def truncate(weights: Path) -> None:
-    weights.write_bytes(weights.read_bytes()[:-5])
-
-
-def empty(weights: Path) -> None:
-    weights.write_bytes(b"")
-
-
-def lose_a_tensor(weights: Path) -> None:
-    tensors = safetensors.torch.load_file(weights)
-    tensors.pop("classifier.4.bias")
-    safetensors.torch.save_file(tensors, weights)
-
-
-def reshape(weights: Path) -> None:
-    tensors = safetensors.torch.load_file(weights)
-    safetensors.torch.save_file({**tensors, "classifier.4.bias": torch.zeros(7)}, weights)
-
-
-@pytest.mark.parametrize("damage", [remove, truncate, empty, lose_a_tensor, reshape])
-def test_weights_that_do_not_fit_are_named(folder: Path, damage: Any) -> None:
-    damage(folder / "model.safetensors")
-    with pytest.raises(ModelFolderError, match=r"model\.safetensors") as caught:
-        opened(folder)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        b"",
-        b"[]",
-        b"3",
-        b"{}",
-        b'{"task": "nonsense", "model": "m"}',
-        b'{"task": ["a"], "model": "m"}',
-        b'{"task": "image-classification"}',
-        b"\xff",
-    ],
-)
-def test_a_folder_that_does_not_say_its_task_is_refused(folder: Path, content: bytes | None) -> None:
-    if content is None:
-        (folder / "task.json").unlink()
-    else:
-        (folder / "task.json").write_bytes(content)
-    with pytest.raises(ModelFolderError, match=r"task\.json"):
-        open_task(folder)
 
 
 def test_dark_strokes_on_transparency_are_what_the_network_was_trained_on(folder: Path, digits: ImageData) -> None:

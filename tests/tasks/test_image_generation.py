@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 
-from tasks.image_generation import ImageGeneration, read_recipe
+from tasks.image_generation import ImageGeneration
+from tasks.picture_recipe import read_recipe
 from tasks.runtime.jobs import JobCancelled
 from tasks.runtime.worker import Worker
 from tests.support.tiny_diffusion import (
@@ -147,20 +148,41 @@ def test_the_first_step_is_told_before_the_second_is_done(task: ImageGeneration)
         handle.remove()
 
 
-@pytest.mark.parametrize("after", [0, 1, 3])
-def test_cancelling_stops_after_the_step_and_leaves_the_model_usable(task: ImageGeneration, after: int) -> None:
-    expected = make(task)["image"]
-    decoded: list[int] = []
-    handle = task.pipelines.from_text.vae.decoder.register_forward_hook(lambda *_: decoded.append(1))
-    asked = iter(range(1000))
+@pytest.mark.parametrize(("steps", "part"), [(0, "unet"), (1, "unet"), (3, "unet"), (3, "decoder")])
+def test_cancelling_stops_in_mid_step_or_decoding_and_leaves_the_model_usable(
+    task: ImageGeneration, steps: int, part: str
+) -> None:
+    expected = make(task, steps=3)["image"]
+    networks = task.pipelines.from_text
+    network = {"unet": networks.unet, "decoder": networks.vae.decoder}[part]
+    begun: list[int] = []
+    done: list[int] = []
+    asked = [
+        network.register_forward_pre_hook(lambda *_: begun.append(1)),
+        network.register_forward_hook(lambda *_: done.append(1)),
+    ]
+    enough = steps + 1 if part == "unet" else 1
     try:
-        *steps, row = task.stream({"prompt": PROMPT}, {"steps": 10, "seed": 4}, lambda: next(asked) >= after)
+        *told, row = task.stream(
+            {"prompt": PROMPT}, {"steps": 3 + (part == "unet"), "seed": 4}, lambda: len(begun) >= enough
+        )
+    finally:
+        for handle in asked:
+            handle.remove()
+    assert [step["step"] for step in told] == list(range(1, steps + 1))
+    assert (row["image"], row["finish_reason"], row["seed"]) == (None, "cancelled", 4)
+    assert (len(begun), len(done)) == (enough, enough - 1)  # stopped within, not after
+    assert make(task, steps=3)["image"] == expected
+
+
+def test_a_drawing_cancelled_before_it_begins_computes_nothing(task: ImageGeneration) -> None:
+    begun: list[int] = []
+    handle = task.pipelines.from_text.unet.register_forward_pre_hook(lambda *_: begun.append(1))
+    try:
+        row = list(task.stream({"prompt": PROMPT}, {"steps": 3}, lambda: True))[-1]
     finally:
         handle.remove()
-    assert [step["step"] for step in steps] == list(range(1, after + 1))
-    assert (row["image"], row["finish_reason"], row["seed"]) == (None, "cancelled", 4)
-    assert not decoded  # an unfinished picture is not decoded
-    assert make(task)["image"] == expected
+    assert row["finish_reason"] == "cancelled" and not begun
 
 
 def test_a_reader_that_goes_away_ends_the_drawing(task: ImageGeneration) -> None:

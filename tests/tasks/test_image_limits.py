@@ -15,11 +15,13 @@ from PIL import Image, ImageFile
 
 import models
 from tasks.base import TaskInputError, TaskStopped
-from tasks.image_classification import ClassifierConfig, ImageClassification, save_classifier
+from tasks.image_classification import ClassifierConfig, ImageClassification
 from tasks.image_generation import ImageGeneration
-from tasks.images import MAX_REQUEST_PIXELS, MAX_SIDE, decode_image, to_image_size
+from tasks.images import MAX_REQUEST_PIXELS, decode_image, to_image_size
+from tasks.pixel_rows import MAX_SIDE
 from tasks.runtime.rows import RequestTask, work
 from tasks.serve.settings import Settings
+from tasks.trained import save_network
 from tests.support.gateway import Client, Registry, running, until, version
 from tests.support.pictures import encoded, png
 from tests.support.words import PATIENCE, Countdown
@@ -38,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = ClassifierConfig("lenet5", "small", 1, tuple("0123456789"), (0.5,), (0.5,))
     path = tmp_path_factory.mktemp("classifier") / "model"
     torch.manual_seed(0)
-    save_classifier(path, models.build("lenet5", 10, in_channels=1), config)
+    save_network(path, models.build("lenet5", 10, in_channels=1), config)
     return path
 
 
@@ -155,7 +157,7 @@ def test_pixel_rows_are_given_up_in_the_middle() -> None:
 
 @pytest.mark.parametrize("rows", [[[[0] * 10**6]], [[[[0] * 10**6]]]], ids=["pixel", "deeper"])
 def test_a_pixel_without_end_is_not_read(rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.images.np.asarray", None)
+    monkeypatch.setattr("tasks.pixel_rows.np.asarray", None)
     with pytest.raises(TaskInputError, match="image has pixels of more than 3 numbers; valid:"):
         decode_image(rows, 3)
 

@@ -16,7 +16,8 @@ from mlflow.pyfunc.scoring_server import init
 
 import models as networks
 from tasks import registry
-from tasks.image_classification import ClassifierConfig, save_classifier
+from tasks.image_classification import ClassifierConfig
+from tasks.trained import save_network
 from tests.support.tiny_models import TASK_MODELS
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -83,7 +84,7 @@ def models(tiny_folder: Any, empty_store: Path, tmp_path_factory: pytest.TempPat
             name = "lenet5"
             statistics = {"mean": (0.1, 0.2, 0.3), "std": (0.3, 0.3, 0.3)}
             config = ClassifierConfig(name, "small", 3, tuple("0123456789"), **statistics)
-            save_classifier(place, networks.build(name, 10), config)
+            save_network(place, networks.build(name, 10), config)
         else:
             name = TASK_MODELS[task][0]
             copytree(tiny_folder(name), place)

@@ -10,14 +10,15 @@ import torch
 
 from tasks import describe_folder, open_task
 from tasks.base import ModelFolderError, TaskInputError
-from tasks.sequence_reversal import ReverserConfig, SequenceReversal, load_reverser, save_reverser
+from tasks.sequence_reversal import ReverserConfig, SequenceReversal, load_reverser
+from tasks.trained import save_network
 
 CONFIG = ReverserConfig("gru", "dot", "none", vocab_size=10, max_length=4, longest=20, hidden_size=16, layers=1)
 
 
 def make(folder: Path, config: ReverserConfig = CONFIG) -> SequenceReversal:
     torch.manual_seed(0)
-    save_reverser(folder, config.build(), config)
+    save_network(folder, config.build(), config)
     describe_folder(folder, "sequence-reversal", "tiny")
     task = open_task(folder, "cpu")
     assert isinstance(task, SequenceReversal)
@@ -116,22 +117,11 @@ def test_the_beam_has_bounds(task: SequenceReversal) -> None:
         task.run([{"sequence": [1]}], {"beam_width": 0})
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "expected"),
-    [
-        ("config.json", "[]", "config.json cannot be used"),
-        ("config.json", '{"cell": "gru"}', "config.json cannot be used"),
-        ("config.json", "[" * 100_000, "config.json cannot be used: its JSON is nested too deeply"),
-        ("task.json", "[" * 100_000, "task.json does not say which task"),
-        ("model.safetensors", "no weights", "model.safetensors does not hold this network's weights"),
-        ("weights.pt", "a pickle", "weights.pt is not loaded"),
-    ],
-)
-def test_a_damaged_or_dangerous_folder_is_refused(file: str, content: str, expected: str, tmp_path: Path) -> None:
+def test_a_config_without_all_fields_is_refused(tmp_path: Path) -> None:
     make(tmp_path)
-    (tmp_path / file).write_text(content)
-    with pytest.raises(ModelFolderError, match=expected):
-        open_task(tmp_path, "cpu").load()
+    (tmp_path / "config.json").write_text('{"cell": "gru"}')
+    with pytest.raises(ModelFolderError, match=r"config\.json cannot be used"):
+        load_reverser(tmp_path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 0, 1.5, 10**30, 10**12, True, "x" * 5000, [], {}])

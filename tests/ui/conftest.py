@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from tasks.runtime.worker import Worker
 from tests.conftest import PROJECT_ROOT
+from tests.support.batches import Upper
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,39 @@ def tool(filled_store: Path, store: Path) -> Iterator[Path]:
     _forget()
     yield store
     _forget()
+
+
+@pytest.fixture
+def upper() -> Iterator[type[Upper]]:
+    """A task that writes in capitals; nothing holds it afterwards."""
+    Upper.answered, Upper.hold = [], None
+    yield Upper
+    if Upper.hold is not None:
+        Upper.hold.set()
+
+
+@pytest.fixture
+def worker(upper: type[Upper], tmp_path: Path) -> Iterator[Worker]:
+    """A worker of that task."""
+    with Worker(lambda _key: upper(tmp_path, "upper"), 10**9) as worker:
+        yield worker
+
+
+@pytest.fixture
+def visitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chat page knows who visits it: AppTest has no cookies."""
+    from tests.support.chatting import ME
+    from ui.chat import session
+
+    monkeypatch.setattr(session, "owner", lambda: ME)
+
+
+@pytest.fixture
+def chat(tool: Path, page: Callable[..., Any], visitor: None) -> Any:
+    """The chat page with a model that has a template, and that writes little."""
+    from tests.support.chatting import opened
+
+    return opened(page)
 
 
 def _forget() -> None:

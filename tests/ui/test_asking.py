@@ -144,7 +144,7 @@ def test_an_answer_that_leaves_the_page_is_stopped_and_still_reaches_the_history
     answering.leave(askings)
     assert askings == []
     finished(other)  # and so the first one is over
-    answering.settle()
+    answering.record_finished()
     assert told == [one] and one.stopped and len(one.text) >= 4 * len("word")
-    answering.settle()
+    answering.record_finished()
     assert told == [one]

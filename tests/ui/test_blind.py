@@ -11,8 +11,8 @@ from mlflow.entities import Feedback
 
 from tasks.runs import StoreUnreachableError
 from tasks.runs.votes import Vote, read_votes
-from tests.ui import test_chat_page
-from tests.ui.test_tasks_page import button, fine, opened, words
+from tests.support import chatting
+from tests.support.pages import button, fine, opened, press, words
 from ui.answers.blind import _vote, standings
 from ui.chat import session
 from ui.conversations.export import as_json, as_markdown
@@ -26,7 +26,7 @@ def answered(page):
     app = opened(page, TASK)
     app.toggle(key=f"tasks-blind-{TASK}").set_value(True).run()
     app.button(key=f"tasks-{TASK}-example-1").click().run()
-    button(app, "Run").click().run()
+    press(app, "Run")
     return fine(app)
 
 
@@ -43,7 +43,7 @@ def test_names_are_hidden_until_the_vote_which_mlflow_keeps(tool, page) -> None:
     assert not any(name in said_below(app) for name in NAMES)
     assert not [one for one in app.button if one.label == "Continue"]
     left, right = app.session_state["tasks-askings"][TASK]
-    button(app, "Left").click().run()
+    press(app, "Left")
     fine(app)
     assert f"Your vote is kept\\: {left.model} is better" in app.success[0].value
     assert all(f"**{name}**" in words(app) for name in NAMES)
@@ -69,11 +69,11 @@ def test_a_blind_pair_of_the_chat_says_no_names_until_the_vote_and_goes_on_with_
 ) -> None:
     monkeypatch.setattr(session, "owner", lambda: "me")
     monkeypatch.setattr(random, "sample", lambda versions, _count: list(reversed(versions)))
-    chat = test_chat_page.opened(page)
+    chat = chatting.opened(page)
     chat.toggle(key="tasks-side-chatbot").set_value(True).run()
     chat.toggle(key="chat-blind").set_value(True).run()
-    test_chat_page.say(chat, "cat")
-    conversation = test_chat_page.conversation(chat)
+    chatting.say(chat, "cat")
+    conversation = chatting.conversation(chat)
     names = {one.facts["model"] for one in conversation.messages.values() if one.role == "assistant"}
     assert len(names) == 2 and "**Left**" in words(chat) and not any(f"**{name}**" in words(chat) for name in names)
     assert not any(name in caption.value for caption in chat.caption for name in names if "tokens" in caption.value)
@@ -82,8 +82,8 @@ def test_a_blind_pair_of_the_chat_says_no_names_until_the_vote_and_goes_on_with_
     ]
     assert not any(name in export(conversation) for name in names for export in (as_markdown, as_json))
     right = next(one for one in conversation.messages.values() if one.facts.get("side") == 1)
-    button(chat, "Right").click().run()
-    assert test_chat_page.conversation(fine(chat)).leaf == right.id
+    press(chat, "Right")
+    assert chatting.conversation(fine(chat)).leaf == right.id
     assert read_votes("chatbot") == [Vote("chatbot", "chatbot/2", "chatbot/1", "right")]
     assert all(f"**{name} (chatbot/" in words(chat).replace("\\", "") for name in names)
     assert {one.reference for one in chat.session_state["history"]} == {"chatbot/1", "chatbot/2"}
@@ -95,7 +95,7 @@ def test_the_history_gets_the_answers_after_the_vote(tool, page) -> None:
     app = answered(page)
     assert "history" not in app.session_state
     left, right = asked = app.session_state["tasks-askings"][TASK]
-    button(app, "Both are bad").click().run()
+    press(app, "Both are bad")
     assert {one.id for one in fine(app).session_state["history"]} == {one.id for one in asked}
     _vote(left, right, "left")  # the second click of a double-click
     assert [vote.choice for vote in read_votes(TASK)] == ["both bad"]
@@ -104,7 +104,7 @@ def test_the_history_gets_the_answers_after_the_vote(tool, page) -> None:
 def test_the_history_gets_answers_that_are_left_without_a_vote(tool, page) -> None:
     app = answered(page)
     asked = [*app.session_state["tasks-askings"][TASK]]
-    button(app, "Run").click().run()
+    press(app, "Run")
     assert {one.id for one in fine(app).session_state["history"]} == {one.id for one in asked}
 
 
@@ -116,9 +116,9 @@ def test_a_vote_that_is_not_kept_can_be_given_again(tool, page, monkeypatch: pyt
 
     with monkeypatch.context() as broken:
         broken.setattr("ui.answers.blind.log_vote", fail)
-        button(app, "Tie").click().run()
+        press(app, "Tie")
     assert "was not kept" in app.error[0].value and "**Left**" in words(app)
-    button(app, "Tie").click().run()
+    press(app, "Tie")
     assert "Your vote is kept" in fine(app).success[0].value and read_votes(TASK)[0].choice == "tie"
 
 

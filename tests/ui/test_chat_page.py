@@ -1,6 +1,5 @@
-"""The chat page: conversations that are kept, branches, replies that go on, and what is said where nothing is kept."""
+"""The chat page: conversations, branches, replies that are stopped and continued, two models, documents."""
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -8,56 +7,13 @@ import pytest
 import streamlit as st
 
 from tasks.runtime.jobs import Job
-from tests.support.words import until
-from tests.ui.test_tasks_page import button, fine, slowly, words
-from ui.chat import session
+from tests.support.chatting import ME, conversation, kept, opened, path, say
+from tests.support.pages import fine, press, slowly, words
 from ui.conversations.conversation import Conversation, Message
 from ui.conversations.store import ConversationStore, conversations_file
 
-ME = "me"
+pytestmark = pytest.mark.usefixtures("visitor")
 HOSTILE = "<script>alert(1)</script> [x](javascript:alert(1)) ![i](https://evil.example/i.png) **b** :red[r]"
-
-
-@pytest.fixture(autouse=True)
-def _visitor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest has no cookies."""
-    monkeypatch.setattr(session, "owner", lambda: ME)
-
-
-@pytest.fixture
-def chat(tool: Path, page: Any) -> Any:
-    """The page with a model that has a template, and that writes little."""
-    return opened(page)
-
-
-def opened(page: Any, **link: str) -> Any:
-    app = page("home")
-    app.switch_page("views/chat.py")
-    for name, value in link.items():
-        app.query_params[name] = value
-    app.run()
-    if app.selectbox:
-        app.selectbox(key="chat-model").set_value("chatbot/1")
-        app.number_input(key="chat-set-max_new_tokens").set_value(8).run()
-    return fine(app)
-
-
-def say(app: Any, text: str) -> Any:
-    app.chat_input(key="chat-entry").set_value(text).run()
-    return fine(app)
-
-
-def path(app: Any) -> list[tuple[str, str]]:
-    return [(one.role, one.content) for one in conversation(app).path()]
-
-
-def conversation(app: Any) -> Conversation:
-    return app.session_state["chat-open"]
-
-
-def kept() -> list[Conversation]:
-    store = ConversationStore(conversations_file())
-    return [store.read(ME, one.id) for one in store.listed(ME)]
 
 
 def test_a_conversation_goes_on_and_a_new_visit_shows_it_again(chat: Any, page: Any) -> None:
@@ -78,17 +34,6 @@ def test_a_conversation_goes_on_and_a_new_visit_shows_it_again(chat: Any, page: 
     assert asked.row["messages"] == [{"role": role, "content": text} for role, text in path(chat)[:3]]
 
 
-def test_nobody_elses_conversation_opens(chat: Any, page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    say(chat, "secret")
-    monkeypatch.setattr(session, "owner", lambda: "somebody else")
-    other = opened(page)
-    other.query_params["conversation"] = conversation(chat).id
-    fine(other.run())
-    assert not other.chat_message and "secret" not in words(other)
-    assert "leads to no conversation of this browser" in other.warning[0].value
-    assert not [one for one in other.sidebar.button if (one.key or "").startswith("chat-open-")]
-
-
 def test_any_message_is_edited_and_its_branches_are_kept(chat: Any) -> None:
     say(chat, "cat")
     say(chat, "dog")
@@ -96,7 +41,7 @@ def test_any_message_is_edited_and_its_branches_are_kept(chat: Any) -> None:
     first = conversation(chat).path()[0]
     chat.button(key=f"chat-edit-{first.id}").click().run()
     chat.text_area(key=f"chat-edited-{first.id}").set_value("moon").run()
-    button(chat, "Send").click().run()
+    press(chat, "Send")
     assert path(fine(chat))[0] == ("user", "moon") and len(path(chat)) == 2
     assert "2/2" in words(chat)
     edited = conversation(chat).path()[0]
@@ -105,7 +50,7 @@ def test_any_message_is_edited_and_its_branches_are_kept(chat: Any) -> None:
     chat.button(key=f"chat-right-{first.id}").click().run()
     assert path(fine(chat))[0] == ("user", "moon")
 
-    button(chat, "Regenerate").click().run()
+    press(chat, "Regenerate")
     assert chat.number_input(key="chat-set-seed").value == 1
     assert len(conversation(chat).siblings(conversation(fine(chat)).path()[-1])) == 2
     (stored,) = kept()
@@ -116,7 +61,7 @@ def test_a_reply_that_ended_at_the_limit_is_continued_in_place(chat: Any) -> Non
     say(chat, "cat")
     begun = conversation(chat).path()[-1]
     assert begun.facts["finish_reason"] == "length"
-    button(chat, "Continue").click().run()
+    press(chat, "Continue")
     reply = conversation(fine(chat)).path()[-1]
     assert reply.id == begun.id and reply.content.startswith(begun.content) and len(reply.content) > len(begun.content)
     assert len(conversation(chat).messages) == 2 and kept()[0].path()[-1].content == reply.content
@@ -150,7 +95,7 @@ def test_two_models_reply_side_by_side_and_one_goes_on(chat: Any) -> None:
 def test_conversations_are_searched_renamed_taken_along_and_deleted(chat: Any) -> None:
     say(chat, "about cats")
     first = conversation(chat).id
-    button(chat, "New chat").click().run()
+    press(chat, "New chat")
     assert not fine(chat).chat_message and chat.query_params == {"model": "chatbot/1"}
     say(chat, "about dogs")
     second = conversation(chat).id
@@ -191,81 +136,6 @@ def test_a_reply_that_is_stopped_keeps_its_beginning(chat: Any, monkeypatch: pyt
     assert kept()[0].path()[-1].content == reply.content
 
 
-def test_a_reply_whose_visitor_reloads_goes_on_and_is_kept(tool: Path, page: Any, monkeypatch: Any) -> None:
-    first = opened(page)
-    with monkeypatch.context() as patch:  # the page is closed while the model writes
-        patch.setattr("ui.chat.coming.draw_coming", lambda: None)
-        say(first, "cat")
-        until(lambda: len(kept()[0].messages) == 2)
-    again = opened(page, conversation=conversation(first).id)
-    assert [role for role, _ in path(again)] == ["user", "assistant"] and len(again.chat_message) == 2
-
-
-def test_nothing_is_kept_of_a_temporary_chat(chat: Any) -> None:
-    chat.toggle(key="chat-temporary-switch").set_value(True).run()
-    say(chat, "secret")
-    assert len(path(chat)) == 2 and "Temporary chat" in words(chat)
-    assert "conversation" not in chat.query_params and kept() == []
-    chat.toggle(key="chat-temporary-switch").set_value(False).run()
-    assert not fine(chat).chat_message
-    assert b"secret" not in conversations_file().read_bytes()
-
-
-def test_a_damaged_store_is_said_in_a_line_and_chat_goes_on(tool: Path, page: Any) -> None:
-    conversations_file().write_bytes(b"no database " * 1000)
-    app = opened(page)
-    say(app, "cat")
-    assert [role for role, _ in path(app)] == ["user", "assistant"]
-    assert [one.value for one in app.warning] == [
-        r"Nothing is kept\: conversations\.db\: it is damaged, or no database\."
-    ]
-    assert conversations_file().read_bytes() == b"no database " * 1000
-    conversations_file().unlink()
-    app.button(key="chat-keep-again").click().run()
-    assert not fine(app).warning and len(kept()[0].messages) == 2
-
-
-def test_a_store_that_is_locked_in_the_middle_of_a_talk_loses_nothing(
-    chat: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    say(chat, "cat")
-    other = sqlite3.connect(conversations_file(), isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    say(chat, "dog")
-    assert [text for role, text in path(chat) if role == "user"] == ["cat", "dog"] and len(path(chat)) == 4
-    assert "another program holds it" in chat.warning[0].value
-    other.execute("ROLLBACK")
-    chat.button(key="chat-keep-again").click().run()
-    assert not fine(chat).warning and len(kept()[0].messages) == 4
-
-
-def test_a_browser_without_a_cookie_is_told(tool: Path, page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "owner", lambda: None)
-    app = opened(page)
-    say(app, "cat")
-    assert "sends no cookie" in app.warning[0].value and len(path(app)) == 2
-    assert not conversations_file().exists()
-
-
-def test_a_conversation_that_another_tab_deleted_is_said(chat: Any) -> None:
-    say(chat, "cat")
-    ConversationStore(conversations_file()).delete(ME, conversation(chat).id)
-    chat.chat_input(key="chat-entry").set_value("dog").run()
-    assert not chat.exception and "deleted in another window" in chat.warning[0].value
-    assert not path(chat)
-
-
-def test_two_tabs_in_one_conversation_lose_nothing(chat: Any, page: Any) -> None:
-    say(chat, "cat")
-    other = opened(page, conversation=conversation(chat).id)
-    say(chat, "from one")
-    say(other, "from the other")
-    chat.run()
-    assert path(fine(chat)) == path(other)
-    said = {one.content for one in kept()[0].messages.values() if one.role == "user"}
-    assert said == {"cat", "from one", "from the other"}
-
-
 def test_a_model_that_is_gone_leaves_its_conversations_readable(chat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     say(chat, "cat")
     monkeypatch.setattr("ui.session.registered", list)
@@ -282,7 +152,7 @@ def test_a_model_that_fails_is_said_and_the_message_stays(chat: Any, monkeypatch
     def broken(key: str) -> Any:
         raise ModelFolderError("the folder is damaged")
 
-    monkeypatch.setattr(services().worker, "_load", broken)
+    monkeypatch.setattr(services().worker._models, "_load", broken)
     chat.chat_input(key="chat-entry").set_value("cat").run()
     assert not chat.exception and chat.error[0].value == "the folder is damaged"
     assert path(chat) == [("user", "cat")]
@@ -323,9 +193,9 @@ def test_of_a_long_conversation_the_end_is_shown_and_the_rest_at_a_click(chat: A
     chat.query_params["conversation"] = long.id
     fine(chat.run())
     assert len(chat.chat_message) == 20 and "turn 25" in words(chat) and "turn 24" not in words(chat)
-    button(chat, "Show 20 earlier messages").click().run()
+    press(chat, "Show 20 earlier messages")
     assert len(fine(chat).chat_message) == 40
-    button(chat, "Show 5 earlier messages").click().run()
+    press(chat, "Show 5 earlier messages")
     assert len(fine(chat).chat_message) == 45 and "turn 0\\." in words(chat)
 
 

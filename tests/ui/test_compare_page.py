@@ -4,11 +4,12 @@ import itertools
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tasks.runs.trainings import finished_trainings, training_curves
 from tests.support.logged_trainings import SECONDS, log_comparison, log_training
-from ui.results import charts, leaderboard
+from ui.results import charts, confusions, leaderboard
 
 TASK = "image-classification"
 
@@ -107,19 +108,6 @@ def test_unlike_data_and_missing_files_are_said(empty_tool, page) -> None:
     assert sum("not among its artifacts" in caption.value for caption in app.caption) == 2
 
 
-def test_a_store_that_is_down_is_said_with_a_retry(empty_tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlflow.exceptions import MlflowException
-
-    def fail(task: str):
-        raise MlflowException("connection refused")
-
-    monkeypatch.setattr("ui.results.training_runs.finished_trainings", fail)
-    app = page("compare")
-    assert not app.exception
-    assert "connection refused" in app.error[0].value.replace("\\", "")
-    assert [button.label for button in app.button] == ["Try again"]
-
-
 # What the page is made of.
 
 
@@ -187,7 +175,7 @@ def test_charts_are_valid_and_bars_begin_at_zero(store: Path) -> None:
 
 
 def test_confusion_chart_tells_mistakes_from_right_answers() -> None:
-    chart = charts.confusion([[4, 1], [0, 0]], ["a", "b"]).to_dict()
+    chart = confusions.confusion(np.array([[4, 1], [0, 0]]), ["a", "b"]).to_dict()
     cells = chart["layer"][0]["data"]["values"] if "data" in chart["layer"][0] else chart["data"]["values"]
     by_place = {(cell["true"], cell["predicted"]): cell for cell in cells}
     assert by_place["a", "a"]["right"] and not by_place["a", "b"]["right"]
@@ -208,9 +196,9 @@ def test_colors_have_contrast_on_both_pages() -> None:
     for color in (*charts.COLORS, charts.GRAY):
         assert min(contrast(color, "#ffffff"), contrast(color, "#10151d")) >= 3
     for text, ramp in (
-        (charts.LIGHT_TEXT, charts.DARK_BLUE),
-        (charts.LIGHT_TEXT, charts.DARK_ORANGE),
-        (charts.DARK_TEXT, charts.LIGHT_BLUE),
-        (charts.DARK_TEXT, charts.LIGHT_ORANGE),
+        (confusions.LIGHT_TEXT, confusions.DARK_BLUE),
+        (confusions.LIGHT_TEXT, confusions.DARK_ORANGE),
+        (confusions.DARK_TEXT, confusions.LIGHT_BLUE),
+        (confusions.DARK_TEXT, confusions.LIGHT_ORANGE),
     ):
         assert contrast(text, ramp) >= 4.5

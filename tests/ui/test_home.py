@@ -4,17 +4,11 @@ import time
 
 import pytest
 
-from tasks.runs import StoreUnreachableError
+from tests.support.pages import words
 from ui.running import first_start, processes
 from ui.running.processes import RUNNING, WAITING, Process
 from ui.services import registered
 from ui.session import forget_versions
-
-
-def words(app) -> str:
-    """All texts of a page."""
-    kinds = (app.markdown, app.caption, app.info, app.error, app.title, app.header)
-    return " ".join(str(element.value) for kind in kinds for element in kind)
 
 
 def test_every_task_that_has_a_model_has_a_card(tool, page) -> None:
@@ -33,6 +27,18 @@ def test_an_empty_registry_is_said_and_one_button_starts_what_can_be_made(
     assert "Nothing is registered yet" in words(app) and "LeNet\\-5" in words(app)
     app.button(key="home-first-start").click().run()
     assert asked[0] == "register" and asked[-2:] == ["cnn", "seq2seq"] and not app.exception
+
+
+def test_a_registry_that_has_only_a_training_is_offered_the_rest(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(first_start, "start", lambda entry, values: asked.append(entry))
+    only = [one for one in registered() if one.task == "image-classification"]
+    monkeypatch.setattr("ui.session.registered", lambda: only)
+    app = page("home")
+    assert "What you can do now" in words(app) and "One click adds what else works offline" in words(app)
+    assert "LeNet\\-5, trained" not in words(app)
+    app.button(key="home-first-start").click().run()
+    assert asked[0] == "register" and asked[-1] == "seq2seq" and "cnn" not in asked and not app.exception
 
 
 def test_while_the_first_start_works_its_steps_are_shown_and_what_is_ready_opens(
@@ -72,15 +78,3 @@ def test_what_is_at_work_is_shown_and_what_failed_says_why(empty_tool, page) -> 
         time.sleep(0.5)
     app = page("home")
     assert any("batch" in element.value for element in app.error), words(app)
-
-
-def test_a_store_that_does_not_answer_is_said_with_a_retry(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away() -> None:
-        raise StoreUnreachableError("MLflow's store at http://x does not answer: refused")
-
-    monkeypatch.setattr("ui.session.registered", away)
-    app = page("home")
-    assert "does not answer" in words(app) and not app.exception
-    monkeypatch.undo()
-    app.button(key="retry-page").click().run()
-    assert not app.error

@@ -15,6 +15,7 @@ from tasks.hub.repository import repository_folder
 from tests.support.gateway import version
 from tests.support.hub_models import gguf_bytes, transformers_files
 from tests.support.local_hub import TOKEN, LocalHub, local_hub, use_in_process
+from tests.support.pages import texts
 from ui.hub import finding
 from ui.running import process_cards, processes
 from ui.running.live_run import fetched
@@ -62,11 +63,6 @@ def searched(page: Any, words: str = "qwen", task: str = "chatbot") -> Any:
     app.selectbox(key="hub-task").set_value(task)
     app.text_input(key="hub-words").set_value(words)
     return app.button(key="hub-go").click().run()
-
-
-def texts(app: Any) -> str:
-    elements = (*app.markdown, *app.caption, *app.error, *app.success, *app.info)
-    return "\n".join(str(element.value) for element in elements).replace("\\", "")
 
 
 def test_a_search_lists_what_can_run_and_a_click_fetches_it(empty_tool, page, hub: LocalHub, started: list) -> None:

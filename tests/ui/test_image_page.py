@@ -9,23 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.runs import StoreUnreachableError
+from tests.support.pages import fine, words
 from ui.pictures.canvas import picture_of
 from ui.pictures.drawing import png
 from ui.pictures.image_sources import Given
 
 DRAWN = {"strokes": [], "picture": "data:image/png;base64," + png(np.pad(np.full((150, 30), 255, np.uint8), 60))}
-
-
-def words(app: Any) -> str:
-    """All that is written on a page."""
-    parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info]
-    return "\n".join([str(one.value) for one in parts] + [one.proto.body for one in app.get("html")])
-
-
-def fine(app: Any) -> Any:
-    assert not app.exception and not app.error, [one.value for one in [*app.exception, *app.error]]
-    return app
 
 
 def results(app: Any) -> dict[str, Any]:
@@ -162,18 +151,6 @@ def test_a_model_that_fails_is_said_without_a_traceback(tool, page, monkeypatch)
 def test_without_a_network_the_page_says_what_to_do(empty_tool, page) -> None:
     app = fine(page("image"))
     assert "No network is registered yet" in words(app)
-
-
-def test_an_unreachable_store_is_said_with_a_retry(empty_tool, page, monkeypatch) -> None:
-    import ui.session
-
-    def unreachable(*_: Any) -> Any:
-        raise StoreUnreachableError("the store does not answer")
-
-    monkeypatch.setattr(ui.session, "registered", unreachable)
-    app = page("image")
-    assert not app.exception and "does not answer" in app.error[0].value
-    assert [one.label for one in app.button] == ["Try again"]
 
 
 @pytest.mark.parametrize("drawing", [None, 3, "x", {}, {"picture": 3}, {"picture": None}, {"picture": "x" * 10**6}])

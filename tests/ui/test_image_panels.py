@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.pages import fine, words
 from ui.panels.image_generation import file_name
-from ui.panels.sequence_reversal import numbers, verdict
+from ui.panels.sequence_reversal import numbers
 from ui.pictures.class_bars import bars_html
 from ui.pictures.drawing import pixels_of, png
 from ui.pictures.picture_input import MAX_SIDE, Picture
@@ -26,16 +27,6 @@ def opened(page: Any, key: str) -> Any:
     app = page("tasks")
     app.selectbox(key="tasks-task").set_value(key.removeprefix("tasks-")).run()
     return fine(app)
-
-
-def fine(app: Any) -> Any:
-    assert not app.exception and not app.error, [one.value for one in [*app.exception, *app.error]]
-    return app
-
-
-def words(app: Any) -> str:
-    parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info]
-    return "\n".join([str(one.value) for one in parts] + [one.proto.body for one in app.get("html")])
 
 
 def run(app: Any, key: str) -> Any:
@@ -211,12 +202,6 @@ def test_typed_numbers() -> None:
     assert numbers(" 3 1,4,, 15\n9 ") == [3, 1, 4, 15, 9]
     assert numbers("-1 2.5 ² " + "9" * 30) == ["-1", "2.5", "²", "9" * 30]
     assert numbers("") == []
-
-
-def test_the_verdict_says_what_is_wrong() -> None:
-    assert "Right" in verdict([1, 2, 3], [3, 2, 1])
-    assert "the reverse is 3 2 1. 2 of 3 numbers" in verdict([1, 2, 3], [3, 1, 1])
-    assert "Its length is 1 instead of 3" in verdict([1, 2, 3], [3])
 
 
 def test_the_ideal_attention_lies_on_the_anti_diagonal() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from experiments.evaluation.tasks import TASK_METRICS, sample_rows
 from tasks import registry
-from tasks.runs import StoreUnreachableError
 from tests.support.gateway import version
+from tests.support.pages import texts
 from ui import session
 from ui.running import model_cards, model_facts, process_cards
 from ui.running.processes import Process, ProcessError
@@ -28,11 +28,6 @@ def opened(app, tab: str):
     """The page with another tab open."""
     app.session_state[TAB] = tab
     return app.run()
-
-
-def texts(app) -> str:
-    elements = (*app.markdown, *app.caption, *app.error, *app.success, *app.warning, *app.info)
-    return "\n".join(str(element.value) for element in elements).replace("\\", "")
 
 
 def headings(app) -> set[str]:
@@ -154,17 +149,6 @@ def test_an_empty_registry_says_what_to_do(empty_tool, page) -> None:
     assert not app.exception and any(button.label == "Register" for button in app.button)
     opened(app, "In memory")
     assert "No model is loaded" in texts(app)
-
-
-def test_an_unreachable_store_is_said_with_a_retry(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
-    def down(task: str | None = None) -> None:
-        raise StoreUnreachableError("MLflow's store at http://x does not answer: refused")
-
-    monkeypatch.setattr(session, "registered", down)
-    app = page("models")
-    assert not app.exception
-    assert any("does not answer" in error.value for error in app.error)
-    assert any(button.label == "Try again" for button in app.button)
 
 
 def test_the_catalogue_registers_as_a_process(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from experiments.config import UserError
 from tests.support.own_pictures import files, in_folder, in_zip, picture
+from tests.support.pages import texts
 from ui.own_data import keeping
 from ui.own_data.choosing import PATH
 from ui.own_data.estimate import seconds_per_image, training_seconds
@@ -60,11 +61,6 @@ def test_an_estimate_comes_from_steps_of_the_network() -> None:
     with pytest.raises(ValueError, match="takes images of 32 px"):
         seconds_per_image("lenet5", 3, 1, 64)
     assert training_seconds(0.01, 300, 30, 10) == pytest.approx(20 + 10 * 3.1)
-
-
-def texts(app: Any) -> str:
-    kinds = (app.markdown, app.caption, app.warning, app.success, app.header, app.info)
-    return "\n".join(element.value for kind in kinds for element in kind).replace("\\", "")
 
 
 def test_own_pictures_are_looked_at_and_trained_on(tool: Path, page: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from experiments.config import UserError
-from tests.ui.test_own_page import texts
+from tests.support.pages import texts
 from ui.own_data.keeping import keep_texts, kept_texts
 from ui.own_data.texts import PATH
 from ui.running import process_cards

@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 
 from tasks.base import ModelFolderError
 from tasks.runtime.worker import Worker
-from tests.ui.test_batch import Upper, lines
-from tests.ui.test_tasks_page import button, fine, opened
+from tests.support.batches import Upper, lines
+from tests.support.pages import button, fine, opened, press
 from ui.answers.batch import Batch
 
 TASK = "sentiment-analysis"
@@ -30,7 +30,7 @@ def answered(page):
     fine(app.run())
     first = app.selectbox(key=f"tasks-model-{TASK}").value
     app.multiselect(key=f"batch-models-{TASK}").set_value([one for one in MODELS if one != first]).run()
-    button(app, "Answer 3 rows with 2 models").click().run()
+    press(app, "Answer 3 rows with 2 models")
     app.session_state["batch"].wait(60)
     return fine(app.run())
 
@@ -42,7 +42,7 @@ def test_typed_rows_are_answered_by_every_model_and_logged(tool, page) -> None:
     assert all(label for name in MODELS for label in table[name])
     rows = list(csv.DictReader(io.StringIO(app.session_state["batch"].csv().decode("utf-8-sig"))))
     assert [row["text"] for row in rows] == table["text"].tolist() and all(row[MODELS[0]] for row in rows)
-    button(app, "Log to MLflow").click().run()
+    press(app, "Log to MLflow")
     fine(app)
     run_id = app.session_state["batch"].run_id
     run = MlflowClient().get_run(run_id)
@@ -56,7 +56,7 @@ def test_typed_rows_are_answered_by_every_model_and_logged(tool, page) -> None:
 
 def test_what_was_typed_stays_when_another_tab_was_open(tool, page) -> None:
     app = answered(page)
-    button(app, "New batch").click().run()
+    press(app, "New batch")
     app.session_state["tasks-tab"] = "Ask"
     fine(app.run())
     app.session_state["tasks-tab"] = "Batch"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.runs import StoreUnreachableError
+from tests.support.pages import texts
 from ui.running import process_cards, processes
 from ui.running.processes import Process, ProcessError
 
@@ -31,11 +32,6 @@ def noted(folder: Path, identifier: str = ID, code: int | None = 0, entry: str =
         (place / "exit.json").write_text(json.dumps({"code": code, "stopped": False, "ended": time.time()}))
     (place / "log.txt").write_text(log)
     return place
-
-
-def texts(app) -> str:
-    elements = (*app.markdown, *app.caption, *app.error, *app.success, *app.warning, *app.info, *app.code)
-    return "\n".join(str(element.value) for element in elements).replace("\\", "")
 
 
 def test_every_program_has_a_form_whose_defaults_can_be_started(empty_tool, page) -> None:

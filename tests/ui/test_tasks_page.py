@@ -1,45 +1,14 @@
 """The task page: every text task is asked and answers; wrong input, no models and no store are said in words."""
 
-import time
 from typing import Any
 
 import pytest
 
-from tasks.runs import StoreUnreachableError
+from tests.support.pages import button, chosen, fine, opened, press, slowly, words
 from tests.support.words import PATIENCE, until
 from ui.session import services
 
-SMALL = {
-    "summarization": {"max_length": 8, "num_beams": 1},
-    "story-completion": {"max_new_tokens": 8},
-}
 HOSTILE = "<script>alert(1)</script> [x](javascript:alert(1)) **b** :red[r] $y$"
-
-
-def opened(page: Any, task: str) -> Any:
-    """The page of a task, with settings that a tiny model can follow."""
-    app = page("tasks")
-    app.selectbox(key="tasks-task").set_value(task).run()
-    for name, value in SMALL.get(task, {}).items():
-        next(field for field in [*app.number_input, *app.slider] if field.key == f"tasks-{task}-set-{name}").set_value(
-            value
-        )
-    return app.run()
-
-
-def button(app: Any, label: str) -> Any:
-    return next(one for one in app.button if one.label == label)
-
-
-def words(app: Any) -> str:
-    """All that is written on a page."""
-    parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info]
-    return "\n".join([str(one.value) for one in parts] + [one.proto.body for one in app.get("html")])
-
-
-def fine(app: Any) -> Any:
-    assert not app.exception and not app.error, [one.value for one in [*app.exception, *app.error]]
-    return app
 
 
 def test_every_text_task_answers_its_example(tool, page) -> None:
@@ -51,12 +20,9 @@ def test_every_text_task_answers_its_example(tool, page) -> None:
         "story-completion",
         "question-answering",
     ):
-        app.selectbox(key="tasks-task").set_value(task).run()
-        for name, value in SMALL.get(task, {}).items():
-            fields = [*app.number_input, *app.slider]
-            next(one for one in fields if one.key == f"tasks-{task}-set-{name}").set_value(value)
+        chosen(app, task)
         app.button(key=f"tasks-{task}-example-0").click().run()
-        button(app, "Run").click().run()
+        press(app, "Run")
         fine(app)
         assert "CPU" in words(app) and task.replace("-", r"\-") in words(app), task
         assert button(app, "Stop").disabled
@@ -69,7 +35,7 @@ def test_the_words_of_a_text_are_shown_by_what_they_did_and_inert(tool, page) ->
     app = opened(page, "sentiment-analysis")
     app.text_area(key="tasks-sentiment-analysis-text").set_value(f"=good {HOSTILE}").run()
     app.toggle(key="tasks-sentiment-analysis-set-explain").set_value(True).run()
-    button(app, "Run").click().run()
+    press(app, "Run")
     html = next(one.proto.body for one in fine(app).get("html") if "good" in one.proto.body)
     assert "<script" not in html and "&lt;" in html and 'title="' in html
     words = list(app.dataframe[0].value["word"])
@@ -81,21 +47,21 @@ def test_what_the_model_does_not_know_is_said(tool, page) -> None:
     app = opened(page, "summarization")
     for text, said in (("The cat sat.", []), ("The cat 😡 sat. ☃", [r"This model does not know\: 😡, ☃\."])):
         app.text_area(key="tasks-summarization-text").set_value(text).run()
-        button(app, "Run").click().run()
+        press(app, "Run")
         assert [one.value for one in fine(app).warning] == said
 
 
 def test_wrong_input_is_said_by_the_field_before_any_model_is_asked_and_nothing_typed_is_lost(tool, page) -> None:
     app = opened(page, "question-answering")
     app.text_input(key="tasks-question-answering-question").set_value("Who?").run()
-    button(app, "Run").click().run()
+    press(app, "Run")
     assert not app.session_state["tasks-askings"]["question-answering"]  # nothing that could be taken for its answer
     assert [one.value for one in app.error] == [r"context is empty; valid\: text of 1 character to 1 MB"]
     assert app.text_input(key="tasks-question-answering-question").value == "Who?"
     assert "history" not in app.session_state or app.session_state["history"] == []
     app.text_area(key="tasks-question-answering-context").set_value("Ada wrote it.").run()
     assert not app.error
-    button(app, "Run").click().run()
+    press(app, "Run")
     fine(app)
 
 
@@ -107,7 +73,7 @@ def test_what_only_the_model_can_refuse_is_said_there_too(tool, page) -> None:
     app.number_input(key=field).set_value(4000).run()
     assert ":red[" not in words(app)
     app.button(key="tasks-story-completion-example-0").click().run()
-    button(app, "Run").click().run()
+    press(app, "Run")
     assert "is 4000; valid" in app.error[0].value and len(app.error) == 1
     limit = services().worker.limits("story-completion/2")["max_new_tokens"]
     assert f":red[:material/error: Valid\\: a whole number from 1 to {limit}]" in words(app)
@@ -117,14 +83,14 @@ def test_a_story_goes_on_and_two_models_tell_it_side_by_side(tool, page) -> None
     app = opened(page, "story-completion")
     app.button(key="tasks-story-completion-example-1").click().run()
     begun = app.text_area(key="tasks-story-completion-text").value
-    button(app, "Run").click().run()
+    press(app, "Run")
     written = fine(app).session_state["history"][0].result["completion"]
-    button(app, "Continue").click().run()
+    press(app, "Continue")
     assert fine(app).text_area(key="tasks-story-completion-text").value == begun + written
     assert app.session_state["history"][0].row["text"] == begun + written
 
     app.toggle(key="tasks-side-story-completion").set_value(True).run()
-    button(app, "Run").click().run()
+    press(app, "Run")
     fine(app)
     newest = app.session_state["history"][:2]
     assert {one.reference for one in newest} == {"story-completion/1", "story-completion/2"}
@@ -135,7 +101,7 @@ def test_a_story_goes_on_and_two_models_tell_it_side_by_side(tool, page) -> None
 def test_a_click_on_a_candidate_writes_the_word_and_asks_again(tool, page) -> None:
     app = opened(page, "next-word-prediction")
     app.text_area(key="tasks-next-word-prediction-text").set_value("Once upon a").run()
-    button(app, "Run").click().run()
+    press(app, "Run")
     first = fine(app).session_state["history"][0].result["candidates"][0]["word"]
     app.button(key="tasks-next-word-prediction-answer-0-word-0").click().run()
     assert fine(app).text_area(key="tasks-next-word-prediction-text").value == f"Once upon a {first}"
@@ -161,23 +127,13 @@ def test_an_answer_can_be_stopped_while_it_is_written_and_keeps_its_beginning(to
         patch.setattr(asking.Asking, "update", stop_soon)
         patch.setattr(answering, "REDRAW_S", 0.001)
         patch.setattr(Job, "_must_stop", slowly(Job._must_stop))
-        button(app, "Run").click().run()
+        press(app, "Run")
     fine(app)
     kept = app.session_state["history"][0]
     assert kept.stopped and kept.result["partial"] and kept.tokens < 60
     assert "stopped" in words(app) and button(app, "Continue")
-    button(app, "Continue").click().run()
+    press(app, "Continue")
     assert fine(app).session_state["history"][0].row["text"].endswith(kept.result["partial"])
-
-
-def slowly(look: Any) -> Any:
-    """A model that takes its time between tokens."""
-
-    def looked(job: Any) -> bool:
-        time.sleep(0.02)
-        return look(job)
-
-    return looked
 
 
 def test_what_was_typed_is_still_there_after_a_visit_elsewhere(tool, page) -> None:
@@ -205,14 +161,14 @@ def test_the_address_chooses_and_a_wrong_one_is_said(tool, page) -> None:
 def test_settings_go_back_to_their_defaults(tool, page) -> None:
     app = opened(page, "story-completion")
     assert app.number_input(key="tasks-story-completion-set-max_new_tokens").value == 8
-    button(app, "Reset to defaults").click().run()
+    press(app, "Reset to defaults")
     assert app.number_input(key="tasks-story-completion-set-max_new_tokens").value == 100
 
 
 def test_a_question_from_the_history_is_put_into_the_form(tool, page) -> None:
     app = opened(page, "sentiment-analysis")
     app.text_area(key="tasks-sentiment-analysis-text").set_value("good").run()
-    button(app, "Run").click().run()
+    press(app, "Run")
     app.text_area(key="tasks-sentiment-analysis-text").set_value("other").run()
     app.session_state["tasks-tab"] = "History"
     app.run()
@@ -232,16 +188,6 @@ def test_the_other_tabs_open(tool, page, tab: str) -> None:
 def test_an_empty_registry_says_so(empty_tool, page) -> None:
     app = fine(page("tasks"))
     assert "No model is registered yet" in words(app) and not app.selectbox
-
-
-def test_a_store_that_is_down_is_said_with_a_retry(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
-    def down(*_: Any) -> list[Any]:
-        raise StoreUnreachableError("the tracking store cannot be reached")
-
-    monkeypatch.setattr("ui.session.registered", down)
-    app = page("tasks")
-    assert not app.exception and "cannot be reached" in app.error[0].value
-    assert button(app, "Try again")
 
 
 def test_jobs_of_a_visitor_who_left_are_cancelled() -> None:

@@ -9,15 +9,12 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from tasks.registry import ModelNotFoundError, find
 from tasks.runs import StoreUnreachableError, readable_errors
 from tasks.runs.answers import Answer, AnswerNotFoundError, log_answer, rate_answer
 from tasks.runs.attachments import AnswerTooLargeError
-
-if TYPE_CHECKING:
-    from ui.answers.answer import Asked
+from ui.answers.answer import Asked
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +37,7 @@ class AnswerLog:
         self._thread.start()
         atexit.register(self.close)
 
-    def submit(self, asked: "Asked") -> None:
+    def submit(self, asked: Asked) -> None:
         """Have an answer written, or, if MLflow has it, its rating; `log_state` tells when that is done."""
         asked.log_state, asked.log_error = "waiting", ""
         try:
@@ -73,32 +70,16 @@ class AnswerLog:
                 logger.exception("the answer %s was not logged", asked.id)
                 self._fail(asked, f"{type(error).__name__}; the terminal of the tool says more")
 
-    def _bring(self, asked: "Asked") -> None:
+    def _bring(self, asked: Asked) -> None:
         is_new = asked.run_id is None
         if asked.run_id is None:
-            asked.run_id = self._write(as_answer(asked), logged_model(asked.reference))
+            asked.run_id = self._write(asked, logged_model(asked.reference))
         if not is_new or asked.rating or asked.comment:
             self._rate(asked.run_id, asked.rating, asked.comment)
 
-    def _fail(self, asked: "Asked", reason: str) -> None:
+    def _fail(self, asked: Asked, reason: str) -> None:
         asked.log_error = reason
         asked.log_state = "failed"
-
-
-def as_answer(asked: "Asked") -> Answer:
-    """What MLflow is told of an answer."""
-    return Answer(
-        at=asked.at,
-        task=asked.task,
-        reference=asked.reference,
-        model=asked.model,
-        row=asked.row,
-        parameters=asked.parameters,
-        result=asked.result,
-        seconds=asked.seconds,
-        tokens=asked.tokens,
-        stopped=asked.stopped,
-    )
 
 
 def logged_model(reference: str) -> str:

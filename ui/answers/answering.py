@@ -13,8 +13,9 @@ from tasks.base import Row, TaskInputError
 from tasks.registry import RegisteredVersion
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.jobs import Job, QueueFullError
-from ui.answers import history, history_panel
+from ui.answers import history
 from ui.answers.asking import Asking, in_seconds
+from ui.answers.rating import draw_rating
 from ui.panels import Panel
 from ui.plain import escaped
 from ui.session import USER_FACING_ERRORS, services
@@ -22,8 +23,8 @@ from ui.session import USER_FACING_ERRORS, services
 REDRAW_S = 0.1
 IN_A_ROW = 3  # answers
 Several = Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
-CLEAR_S = 0.05  # the browser is told to clear before it is told what follows
-# Where an answer grows, the page follows, until the visitor touches anything: below the fold nobody would see it.
+CLEAR_S = 0.05  # the browser clears before it draws what follows
+# Where an answer grows, the page follows, until the visitor touches anything: below the fold it would go unseen.
 FOLLOW = """<script>
 (() => {
   const answers = document.querySelector("[class*=st-key-tasks-][class*=-answers]");
@@ -92,25 +93,25 @@ def refusal() -> str | None:
 
 
 def stop(askings: Sequence[Asking]) -> None:
-    """Stop all that still goes on."""
+    """Stop all that are not over."""
     for one in askings:
         one.stop()
 
 
 def leave(askings: list[Asking]) -> None:
-    """Take answers off the page: what goes on is stopped.
+    """Take answers off the page: those that are being written are stopped.
 
-    It ends before its next token or step, and what there is of it then reaches the history by `settle`.
+    They end before their next token or step, and what there is of them reaches the history by `record_finished`.
     """
     stop(askings)
     for one in askings:
-        one.hidden = False  # nobody will vote any more
+        one.hidden = False  # there will be no vote
     st.session_state.setdefault(LEFT, []).extend(askings)
     askings.clear()
-    settle()
+    record_finished()
 
 
-def settle(askings: Sequence[Asking] | None = None) -> None:
+def record_finished(askings: Sequence[Asking] | None = None) -> None:
     """Hand answers that are over to the history, once each: these, or all of this visitor's.
 
     Hidden ones wait for their vote: the history names the models.
@@ -150,7 +151,7 @@ def asked(asking: Asking) -> history.Asked:
 
 
 def draw_answers(panel: Panel, askings: Sequence[Asking], key: str, errors: DeltaGenerator) -> None:
-    """Draw answers side by side, and go on until they are over: clicks interrupt it, and it starts again from there.
+    """Draw answers side by side until they are over: clicks interrupt it, and it starts again from there.
 
     Args:
         errors: where to say what is wrong with the input of a single model: by the form.
@@ -169,7 +170,7 @@ def draw_answers(panel: Panel, askings: Sequence[Asking], key: str, errors: Delt
             asking.await_end(CLEAR_S)
     while waiting:
         for asking, slot, number in waiting:
-            settle([asking])
+            record_finished([asking])
             with slot.container():
                 _draw_answer(panel, asking, f"{key}-answer-{number}", None if several else errors)
         waiting = [one for one in waiting if not one[0].over]
@@ -204,6 +205,16 @@ def _draw_answer(panel: Panel, asking: Asking, key: str, errors: DeltaGenerator 
     _draw_rating(asking)
 
 
+def draw_unanswered(asking: Asking) -> None:
+    """What there is in place of an answer: how far it is, that it was stopped, or why it failed."""
+    if asking.error is not None:
+        st.error(escaped(describe_error(asking.error)), icon=":material/error:")
+    elif asking.over:
+        st.caption(":material/stop_circle: Stopped.")
+    else:
+        st.caption(f":material/pending: {escaped(progress(asking))}")
+
+
 def _draw_continue(panel: Panel, asking: Asking, key: str) -> None:
     row = panel.continued(asking.row, asking.text)
     if row is not None and panel.ask is not None:
@@ -213,7 +224,7 @@ def _draw_continue(panel: Panel, asking: Asking, key: str) -> None:
 def _draw_rating(asking: Asking) -> None:
     kept = next((one for one in history.history() if one.id == asking.id), None)
     if kept is not None:
-        history_panel.draw_rating(kept)
+        draw_rating(kept)
 
 
 def progress(asking: Asking) -> str:
@@ -236,7 +247,7 @@ def describe_error(error: Exception) -> str:
 
 
 def _own_jobs() -> list[Job]:
-    """The jobs of this visitor; those that still go on when the browser is closed would keep others waiting."""
+    """The jobs of this visitor; those left running when the browser is closed would keep others waiting."""
     jobs = _jobs_of_session()
     jobs[:] = [job for job in jobs if job.state in ("queued", "loading", "running")]
     return jobs

@@ -142,7 +142,7 @@ class Asking:
         return sum("piece" in event for event in self.events)
 
     def state(self) -> str:
-        """What it is doing, in words."""
+        """What it is doing."""
         if self.over:
             return "stopped" if self.stopped else "failed" if self.error else "done"
         state = self.job.state
@@ -175,7 +175,7 @@ class Asking:
 
 
 def _error_of(work: Callable[[], object]) -> Exception | None:
-    """What a call raises, if it does: the error that ended a job, or TimeoutError for one that goes on."""
+    """What a call raises, if it does: the error that ended a job, or TimeoutError for one that is not over."""
     try:
         work()
     except Exception as error:

@@ -1,6 +1,6 @@
 """Many rows, answered by the worker a few at a time, given back as CSV or JSON.
 
-No Streamlit here. A `Batch` is kept in the visitor's session and goes on while they look at other pages; it ends with
+No Streamlit here. A `Batch` is kept in the visitor's session and continues while they look at other pages; it ends with
 the session.
 """
 

@@ -85,7 +85,7 @@ def read_pictures(files: Sequence[tuple[str, bytes]]) -> list[Line]:
     for name, content in _unpacked(files):
         total += len(content)
         if len(lines) == MAX_ROWS or total > MAX_PICTURES_MB * 2**20:
-            raise TableError(f"more than {MAX_ROWS:,} files or {MAX_PICTURES_MB} MB; valid: at most so many at once")
+            raise TableError(f"more than {MAX_ROWS:,} files or {MAX_PICTURES_MB} MB; valid: at most that many at once")
         lines.append(Line({"file": name}, {"image": base64.b64encode(content).decode()}))
     if not lines:
         raise TableError("there are no files in it; valid: PNG and JPEG, or a zip of them")

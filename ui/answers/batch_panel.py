@@ -204,7 +204,7 @@ def _forget() -> None:
 
 
 def progress(batch: Batch) -> str:
-    """How far a batch is, in words."""
+    """How far a batch is."""
     parts = [f"{batch.done:,} of {batch.total:,} rows", f"{batch.failed:,} failed" if batch.failed else ""]
     left = batch.seconds_left()
     if batch.running:

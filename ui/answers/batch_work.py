@@ -12,8 +12,8 @@ from tasks.base import ModelFolderError, Row, TaskInputError
 from tasks.registry import ModelNotFoundError
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.jobs import Job, JobCancelled, QueueFullError
+from tasks.runtime.loaded import ModelTooLargeError
 from tasks.runtime.memory import DeviceFullError
-from tasks.runtime.worker import ModelTooLargeError
 from ui.answers.batch_file import Line
 from ui.answers.history import size
 
@@ -24,7 +24,7 @@ STOPPED = "stopped by you"
 # What no other row of the batch could escape either.
 FATAL = (ModelFolderError, ModelNotFoundError, ModelTooLargeError, StoreUnreachableError)
 USER_FACING_ERRORS = (TaskInputError, JobCancelled, DeviceFullError)
-TOGETHER = 16  # rows in one job, so long others wait at most
+TOGETHER = 16  # rows in one job: other visitors wait no longer than that takes
 Submit = Callable[[str, Any, Mapping[str, Any]], Job]
 
 
@@ -59,7 +59,7 @@ class Work:
 
     def run(self) -> None:
         try:
-            while len(self.results) < self.total and self._go_on():
+            while len(self.results) < self.total and self._step():
                 pass
         except Exception as error:
             logger.exception("a batch for %s failed", ", ".join(self.references))
@@ -68,15 +68,15 @@ class Work:
         whole = len(self.results) == self.total
         self.state = "done" if whole else "failed" if self.reason else "stopped"
 
-    def _go_on(self) -> bool:
-        """Answer the next lines; False if the batch is not to go on."""
+    def _step(self) -> bool:
+        """Answer the next lines; False if the batch ends here."""
         try:
             return self._answer_next()
         except FATAL as error:
             return self._give_up(error)
 
     def _answer_next(self) -> bool:
-        """Answer the next lines of a model; False if the batch is not to go on. Raises what no line can escape."""
+        """Answer the next lines of a model; False if the batch ends here. Raises what would fail every line."""
         model, start = divmod(len(self.results), len(self.lines))
         reference, lines = self.references[model], self.lines[start : start + self.together]
         sound = list(takewhile(lambda line: not line.fault, lines))
@@ -92,7 +92,7 @@ class Work:
         return all(self._answer(reference, line) for line in sound or lines[:1])
 
     def _answer(self, reference: str, line: Line) -> bool:
-        """Answer a line; False if the batch is not to go on."""
+        """Answer a line; False if the batch ends here."""
         try:
             if line.fault:
                 raise TaskInputError(line.fault)
@@ -110,7 +110,7 @@ class Work:
         return result is not None and self._keep(result)
 
     def _give_up(self, error: Exception) -> bool:
-        """Answer no more lines of a model: each would wait for it to be loaded in vain. False if it is the only one."""
+        """Answer no more lines of a model: each would wait for a load that fails. False if it is the only model."""
         if len(self.references) == 1:
             self.reason = str(error)
             return False

@@ -12,7 +12,7 @@ from tasks.registry import RegisteredVersion
 from tasks.runs import StoreUnreachableError
 from tasks.runs.attachments import AnswerTooLargeError
 from tasks.runs.votes import Choice, Vote, log_vote, read_votes
-from ui.answers.answering import settle
+from ui.answers.answering import record_finished
 from ui.answers.asking import Asking
 from ui.plain import escaped, inert_cell, visible
 
@@ -84,7 +84,7 @@ def draw_choices(key: str, vote: Callable[[Choice], None]) -> None:
 def _reveal(askings: Sequence[Asking]) -> None:
     for one in askings:
         one.hidden = False
-    settle(askings)
+    record_finished(askings)
 
 
 def _vote(left: Asking, right: Asking, choice: Choice) -> None:

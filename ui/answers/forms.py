@@ -120,7 +120,7 @@ def limited(specs: Specs, limits: Mapping[str, int]) -> dict[str, Schema]:
 
 
 def hint(spec: Schema) -> str:
-    """Help, what is valid, and the default, in words."""
+    """Help, what is valid, and the default."""
     switch, text = spec["type"] == "boolean", spec["description"]
     default = "" if spec["default"] in (None, "") or switch else f" Default: {spec['default']}."
     return escaped(f"{text[:1].upper()}{text[1:]}.{'' if switch else f' Valid: {valid(spec)}.'}{default}")

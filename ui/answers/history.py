@@ -16,7 +16,7 @@ from ui.answers.tables import as_csv, as_json
 MAX_ANSWERS = 200
 MAX_BYTES = 50 * 10**6  # a visitor's: a picture may be a megabyte or more
 HISTORY, DROPPED, LOGGING = "history", "history-dropped", "history-log-answers"
-SAID = ("model", "seconds", "tokens")  # of a result: columns of their own tell them
+SAID = ("model", "seconds", "tokens")  # of a result: they have columns of their own
 
 
 def remember(asked: Asked) -> None:
@@ -86,11 +86,7 @@ def history_csv(answers: Sequence[Asked]) -> bytes:
         {
             **described(one),
             **{f"input {name}": value for name, value in one.row.items()},
-            **{
-                f"output {name}": value
-                for name, value in one.result.items()
-                if name not in ("model", "seconds", "tokens")
-            },
+            **{f"output {name}": value for name, value in one.result.items() if name not in SAID},
             **{f"setting {name}": value for name, value in one.parameters.items()},
         }
         for one in answers
@@ -99,23 +95,7 @@ def history_csv(answers: Sequence[Asked]) -> bytes:
 
 def from_mlflow(answer: Answer) -> Asked:
     """An answer that MLflow has, as one of this visitor's."""
-    return Asked(
-        id=answer.id,
-        at=answer.at,
-        task=answer.task,
-        reference=answer.reference,
-        model=answer.model,
-        row=dict(answer.row),
-        parameters=dict(answer.parameters),
-        result=dict(answer.result),
-        seconds=answer.seconds,
-        tokens=answer.tokens,
-        stopped=answer.stopped,
-        rating=answer.rating,
-        comment=answer.comment,
-        run_id=answer.id,
-        log_state="logged",
-    )
+    return Asked(**vars(answer), run_id=answer.id, log_state="logged")
 
 
 def described(asked: Asked) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def draw_log_switch(place: str = "ask") -> None:
 
 
 def draw_rating(asked: Asked, place: str = "answer", on_rated: Callable[[Asked], None] | None = None) -> None:
-    """Thumbs and a comment for an answer; where it is logged, MLflow is told of changes, and so is `on_rated`."""
+    """Thumbs and a comment for an answer; where it is logged, changes go to MLflow and to `on_rated`."""
     thumbs, comment = f"rating-{place}-{asked.id}", f"comment-{place}-{asked.id}"
     # It may have been rated elsewhere on the page.
     if st.session_state.get(thumbs) != THUMBS[asked.rating]:

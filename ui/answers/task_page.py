@@ -1,4 +1,4 @@
-"""The parts of the task page: choose a task and a model, ask, watch the answer come, stop it, go on from it."""
+"""The parts of the task page: choose a task and a model, ask, watch the answer come, stop it, continue it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +13,7 @@ from ui.answers import blind as blind_votes
 from ui.answers.answer import Asked
 from ui.answers.answering import askings_of, draw_answers, form_key, leave, once, refusal, start, stop
 from ui.answers.forms import draw_parameters, fill_parameters, limited
+from ui.answers.rating import draw_log_switch
 from ui.panels import Example, Panel
 from ui.panels import panel as panel_of
 from ui.plain import escaped
@@ -84,7 +85,7 @@ def known(found: Mapping[str, list[RegisteredVersion]]) -> dict[str, list[Regist
 
 
 def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[RegisteredVersion]) -> None:
-    """The form, the buttons and the answers; comes last on a page, because it goes on until the answers are there."""
+    """The form, the buttons and the answers; comes last on a page, because it draws until the answers are there."""
     if panel.page:
         _draw_own_page(panel, version)
         return
@@ -97,7 +98,7 @@ def draw_ask(panel: Panel, version: RegisteredVersion, models: Sequence[Register
         buttons = st.container(horizontal=True, width="content")
         blind = blind_votes.wants_blind(models, panel.task)
         wanted = not blind and wants_second(version, models)
-        history_panel.draw_log_switch()
+        draw_log_switch()
     second = second_model(version, models, wanted)
     asked = blind_votes.choose_blind(models, panel.task) if blind else [version, *second]
     specs = {name: spec for name, spec in panel.specs.items() if name not in panel.hidden}

@@ -1,1 +1,1 @@
-"""The chat page: conversations that are kept, replies that go on while nobody looks, what is drawn of them."""
+"""The chat page: saved conversations, replies written in the background, and how both are drawn."""

@@ -97,7 +97,7 @@ class Asker:
         conversation, system, parameters = session.opened(), self.system, dict(self.parameters)
 
         def shorten(error: MessagesTooLongError) -> Asking | None:
-            # Half of the window: the conversation about it goes on.
+            # Half of the window: there is room for the conversation about it.
             cut = shortened(path[-1], error.tokens, error.window // 2)
             if cut is None:
                 return None
@@ -110,7 +110,7 @@ class Asker:
         return shorten
 
     def _refused(self, path: Sequence[Message]) -> bool:
-        """Whether it cannot be asked; what is wrong is told at the next drawing."""
+        """Whether it cannot be asked; the next drawing shows why."""
         try:
             check(TASK, row_of(list(path), self.system), self.parameters)
         except TaskInputError as error:

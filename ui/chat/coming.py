@@ -11,7 +11,7 @@ from ui.plain import escaped
 from ui.rich_text import LONGEST, rich
 
 REDRAW_S = 0.1
-# The page follows what grows, until the visitor touches anything: below the fold nobody would see it.
+# The page follows what grows, until the visitor touches anything: below the fold it would go unseen.
 FOLLOW = """<script>
 (() => {
   const last = () => [...document.querySelectorAll("[data-testid=stChatMessage]")].at(-1);
@@ -52,7 +52,7 @@ def draw_coming() -> None:
 
 
 def take_in() -> bool:
-    """Take the replies that are over, where none goes on, into the open conversation. Whether there were such."""
+    """Take the replies of the open conversation into it once all are over. Whether there were such."""
     over = session.replies().of(session.opened().id)
     if not over or not all(one.over.is_set() for one in over):
         return False
@@ -62,9 +62,9 @@ def take_in() -> bool:
             history.remember(asked(one.asking))
     written = [one.message for one in over if one.message is not None]
     for one in over:
-        session.settle(one)
+        session.keep_finished(one)
     session.refresh()
-    if len(written) > 1:  # the first model's reply goes on
+    if len(written) > 1:  # the conversation continues with the first model's reply
         first = written[0].id
         session.write(lambda store, me, conversation: store.show(me, conversation, first))
     return bool(written)

@@ -26,7 +26,7 @@ def follow_link(models: Collection[str]) -> None:
         return
     conversation, model = link
     if conversation and conversation != session.opened().id and not open_conversation(conversation):
-        session.tell("This link leads to no conversation of this browser: it was deleted, or is somebody else's.")
+        session.tell("This browser has no such conversation: it was deleted, or belongs to another browser.")
     if model in models:
         st.session_state[session.MODEL] = model
 

@@ -16,7 +16,7 @@ from ui.answers.asking import Asking
 from ui.conversations.conversation import Conversation, Message
 from ui.conversations.store import ConversationStore, MissingError, NotKeptError
 
-LEFT_S = 60.0  # nobody has looked for so long: the visitor left, and others may want the model
+LEFT_S = 60.0  # a reply not looked at for this long: the visitor has left, and others may want the model
 LOOK_S = 1.0
 MOST_TRIES = 4  # to cut a document to the model's window
 LEFT = "cancelled: the visitor left"
@@ -63,7 +63,7 @@ class Reply:
         return (self.extends.content if self.extends else "") + self.asking.text
 
     def finish(self) -> None:
-        """Wait for the end, and make the message of it; cancel it when nobody looks any more."""
+        """Wait for the end, and make the message of it; cancel it when the visitor has left."""
         for _ in range(MOST_TRIES):
             self._await_end()
             error = self.asking.error

@@ -146,7 +146,7 @@ def show(identity: str) -> None:
     write(lambda store, me, conversation: store.show(me, conversation, conversation.newest_leaf(identity)))
 
 
-def settle(reply: Reply) -> None:
+def keep_finished(reply: Reply) -> None:
     """Take in a reply that is over, and keep it here if its own store did not."""
     if reply.unkept:
         reply.unkept = False

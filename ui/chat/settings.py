@@ -1,4 +1,4 @@
-"""Above the conversation: which model replies, what it is told first, its parameters, a second one beside it."""
+"""Above the conversation: which model replies, its system prompt and parameters, a second model beside it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ EXAMPLE = "You are a friendly teacher who answers in short sentences."
 def draw_settings(models: Sequence[RegisteredVersion]) -> Asker:
     """Draw the choice of a model, and the rest in a popover. Gives what asks with these settings."""
     if not models:
-        st.info("No chat model is registered, so nobody can reply.", icon=":material/inventory_2:")
+        st.info("No chat model is registered yet.", icon=":material/inventory_2:")
         st.page_link("views/models.py", label="Choose and register models", icon=":material/deployed_code:")
         return Asker((), "", {})
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -30,7 +30,7 @@ def draw_settings(models: Sequence[RegisteredVersion]) -> Asker:
             version = choose_version("Model", models, session.MODEL)
         with st.popover("Settings", icon=":material/tune:"):
             system = text_field(
-                "System prompt: what the model is told before the conversation",
+                "System prompt: instructions before the conversation",
                 session.SYSTEM,
                 height=80,
                 placeholder=visible(version.tags.get("system_prompt", EXAMPLE)),
@@ -50,7 +50,7 @@ def draw_settings(models: Sequence[RegisteredVersion]) -> Asker:
 
 
 def fill_settings(settings: dict[str, Any]) -> None:
-    """Put what a conversation goes on with into the controls, before they are drawn."""
+    """Put the settings of a conversation into the controls, before they are drawn."""
     models = settings.get("models") or []
     if models:
         st.session_state[session.MODEL] = models[0]

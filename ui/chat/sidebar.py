@@ -70,7 +70,7 @@ def draw_export(conversation: Conversation) -> None:
 
 
 def open_conversation(identity: str) -> bool:
-    """Open a conversation with the settings that it goes on with; False if this visitor has none with this id."""
+    """Open a conversation with the settings that it continues with; False if this visitor has none with this id."""
     if not session.open_kept(identity):
         return False
     fill_settings(session.opened().settings)

@@ -13,7 +13,7 @@ LEAST = 200  # characters of a document: fewer say nothing
 
 
 def new_id() -> str:
-    """An id that nobody guesses."""
+    """An id that cannot be guessed."""
     return uuid.uuid4().hex
 
 
@@ -46,7 +46,7 @@ class Message:
 
     @property
     def undecided(self) -> bool:
-        """Whether it is one of a blind pair that nobody has voted on: which model wrote it is not told."""
+        """Whether it is one of a blind pair without a vote: which model wrote it stays hidden."""
         return bool(self.facts.get("blind") and not self.facts.get("vote"))
 
     def text(self) -> str:
@@ -69,7 +69,7 @@ class Conversation:
     """All messages of a conversation, by their ids, and the end of the branch that is shown.
 
     Attributes:
-        settings: the model, the system prompt and the parameters that it goes on with.
+        settings: the model, the system prompt and the parameters that it continues with.
     """
 
     id: str = field(default_factory=new_id)
@@ -92,7 +92,7 @@ class Conversation:
         return [one for one in self.messages.values() if (one.parent, one.role) == (message.parent, message.role)]
 
     def newest_leaf(self, start: str) -> str:
-        """The end of the branch that goes on from a message, by its newest turns."""
+        """The end of the branch that continues from a message, by its newest turns."""
         last = {one.parent: one.id for one in self.messages.values()}  # in the order of writing
         place = start
         for _ in self.messages:
@@ -101,7 +101,7 @@ class Conversation:
 
 
 def shortened(message: Message, tokens: int, room: int) -> Message | None:
-    """A message of so many tokens with less of its documents, so that it has room; None if they are not at fault."""
+    """The message with less of its documents, so that its tokens fit; None if the documents are not at fault."""
     fraction = MARGIN * room / tokens
     used = [one["used"] if one.get("used") is not None else len(one["text"]) for one in message.documents]
     if fraction >= 1 or not any(int(length * fraction) >= LEAST for length in used):

@@ -1,4 +1,4 @@
-"""Conversations in SQLite: each belongs to an owner, and nobody else's are found, read or changed.
+"""Conversations in SQLite: each belongs to an owner, who finds, reads and changes only their own.
 
 Raises `NotKeptError`, in one line, for a file that is locked, full, damaged or of a newer version of the program.
 """
@@ -41,7 +41,7 @@ class NotKeptError(Exception):
 
 
 class MissingError(LookupError):
-    """There is no such conversation, or it is another owner's: nobody is told which."""
+    """There is no such conversation, or it is another owner's: the error does not say which."""
 
 
 def conversations_file() -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from tasks.registry import RegisteredVersion
-from ui.answers.answering import REDRAW_S, describe_error, progress
+from ui.answers.answering import REDRAW_S, draw_unanswered
 from ui.answers.asking import Asking
 from ui.answers.task_page import choose_version
 from ui.panels.image_classification import draw_label
@@ -19,7 +19,7 @@ LAYERS = {"layers": True}
 
 
 def draw_trained(found: Sequence[RegisteredVersion]) -> None:
-    """A registered network, a picture, and the maps of every block; goes on until the answer is there."""
+    """A registered network, a picture, and the maps of every block; draws until the answer is there."""
     left, right = st.columns([1, 2], gap="large")
     with left:
         network = choose_version("Trained network", found, "networks-version")
@@ -34,12 +34,12 @@ def draw_trained(found: Sequence[RegisteredVersion]) -> None:
         asking = ask(network, image)
         slot = st.empty()
         while not asking.over:
-            slot.caption(f":material/pending: {escaped(progress(asking))}")
+            with slot.container():
+                draw_unanswered(asking)
             asking.update(REDRAW_S)
         slot.empty()
         if asking.result is None:
-            if asking.error is not None:
-                st.error(escaped(describe_error(asking.error)), icon=":material/error:")
+            draw_unanswered(asking)
             st.button("Ask again", key="networks-again", on_click=forget)
             return
         draw_label(asking.result)

@@ -1,4 +1,4 @@
-"""How a task looks on the page: what a person fills in, how an answer is drawn. Any task has at least this panel.
+"""How a task looks on the page: what the user fills in, how an answer is drawn. Any task has at least this panel.
 
 A panel knows nothing of models, jobs or pages: it makes a row, and draws what came of it.
 """
@@ -83,7 +83,7 @@ class Panel:
         """Draw what stands below the answers; most panels have nothing there."""
 
     def continued(self, row: Row, text: str) -> Row | None:  # noqa: ARG002
-        """The row that goes on from an answer; None for tasks that do not go on."""
+        """The row that continues an answer; None for tasks that have no continuation."""
         return None
 
     def draw_coming(self, row: Row, events: Sequence[Row], key: str) -> None:  # noqa: ARG002

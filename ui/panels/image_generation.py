@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from tasks.base import Row
-from tasks.image_generation import read_recipe
+from tasks.picture_recipe import read_recipe
 from ui.answers import history
 from ui.panels.base import Example, Panel, text_field
 from ui.pictures.picture_input import draw_picture_input, keep

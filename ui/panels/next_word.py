@@ -20,7 +20,7 @@ UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 class NextWordPanel(Panel):
     """The beginning of a text in, the likeliest words out."""
 
-    about = "The words that most probably come next. Click one to write it and go on."
+    about = "The words that most probably come next. Click one to append it and continue."
     examples = (
         Example("Once upon a time", {"text": "Once upon a time there was a"}),
         Example("The capital of", {"text": "The capital of France is"}),

@@ -10,6 +10,7 @@ from ui.panels.base import Example, Panel
 from ui.plain import escaped
 from ui.results.attention_map import draw_attention
 from ui.results.decoding_steps import ALTERNATIVES, draw_steps
+from ui.results.sequences import chips, verdict, wrong_places
 
 
 class SequenceReversalPanel(Panel):
@@ -41,13 +42,28 @@ class SequenceReversalPanel(Panel):
         return {"sequence": numbers(typed or "")}
 
     def draw(self, row: Row, result: Row, key: str) -> None:
-        source, said = [int(number) for number in row["sequence"]], result["reversed"]
-        st.markdown(f"**{escaped(as_text(said) or 'nothing')}**")
-        st.markdown(verdict(source, said))
-        if result["beyond_training"]:
-            st.caption("The sequence is longer than any that this network was trained on.")
-        draw_attention(result["attention"], source, said, key)
-        draw_steps(result.get("steps"), source, key)
+        draw_reversal(row, result, key)
+
+
+def draw_reversal(row: Row, result: Row, key: str, longest: int | None = None) -> None:
+    """An answer with its mistakes marked, its attention and its steps.
+
+    Args: longest: how many numbers the longest sequence in the network's training has, if that is known.
+    """
+    source, said = [int(number) for number in row["sequence"]], [int(number) for number in result["reversed"]]
+    wrong = wrong_places(source, said)
+    st.html(chips(said, wrong=wrong))
+    st.markdown(f":material/{'cancel' if wrong else 'check_circle'}: {escaped(verdict(source, said))}")
+    if wrong:
+        st.caption(f"The reverse is {as_text(source[::-1])}.")
+    if result["beyond_training"]:
+        trained = f"up to {longest} numbers" if longest else "shorter sequences"
+        st.info(
+            f"These are {len(source)} numbers, longer than anything in its training ({trained}).",
+            icon=":material/straighten:",
+        )
+    draw_attention(result["attention"], source, said, key)
+    draw_steps(result.get("steps"), source, key)
 
 
 def numbers(typed: str) -> list[int | str]:
@@ -62,16 +78,3 @@ def _number(word: str) -> int | str:
 def as_text(sequence: Sequence[object]) -> str:
     """A sequence as people type it."""
     return " ".join(str(number) for number in sequence)
-
-
-def verdict(source: Sequence[int], said: Sequence[int]) -> str:
-    """Whether it is the reverse, as Markdown."""
-    right = list(source)[::-1]
-    if list(said) == right:
-        return ":material/check_circle: Right: this is the reverse."
-    places = sum(one == other for one, other in zip(said, right, strict=False))
-    length = "" if len(said) == len(right) else f" Its length is {len(said)} instead of {len(right)}."
-    return (
-        f":material/cancel: Wrong: the reverse is {escaped(as_text(right))}. "
-        f"{places} of {len(right)} numbers stand in the right place.{length}"
-    )

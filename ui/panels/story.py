@@ -1,4 +1,4 @@
-"""Story completion on the page: what was given and what the model wrote, told apart, and going on from there."""
+"""Story completion on the page: what was given and what the model wrote, told apart, and continuing from there."""
 
 from collections.abc import Sequence
 from typing import Any

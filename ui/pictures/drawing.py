@@ -16,7 +16,7 @@ DIGITS_SIDE, DIGITS_BLOCK, DIGITS_WIDTH = 8, 4, 24
 PAPER = 0.3  # of the darkest ink of a photograph: fainter ones are shadows and grain of the paper
 INK = 0.1  # of the brightest pixel: fainter ones are blur at the edge of a stroke
 
-# How a digit is framed for the networks of a data set, in words.
+# How a digit is framed for the networks of a data set, for the page.
 FRAMES = {
     "mnist": "scaled into a box of 20 x 20 pixels and placed in 28 x 28 by its center of mass, as in MNIST",
     "digits": "scaled to the full height and reduced to 8 x 8 pixels, as in the digits of scikit-learn",
@@ -26,7 +26,7 @@ AS_IT_IS = "as it is"
 
 
 def framed(digit: Pixels, dataset: str) -> tuple[Pixels, str]:
-    """A digit as the networks of a data set know theirs, and in words what was done.
+    """A digit as the networks of a data set know theirs, and a description of what was done.
 
     Args:
         digit: gray uint8 `(h, w)`, light on black.

@@ -10,7 +10,7 @@ from PIL import Image
 from tasks.base import Row
 from tasks.registry import RegisteredVersion
 from tasks.runtime.jobs import QueueFullError
-from ui.answers.answering import REDRAW_S, describe_error, progress
+from ui.answers.answering import REDRAW_S, draw_unanswered
 from ui.answers.asking import Asking
 from ui.panels.image_classification import draw_attention_on_picture, draw_label
 from ui.pictures.class_bars import draw_class_bars
@@ -49,7 +49,7 @@ def name_of(version: RegisteredVersion) -> str:
 
 
 def draw_answers(given: Given, networks: Sequence[RegisteredVersion]) -> None:
-    """Ask all networks and draw their answers side by side; comes last on a page, because it goes on until all are
+    """Ask all networks and draw their answers side by side; comes last on a page, because it draws until all are
     there. A click interrupts it, and it starts again from there."""
     inputs = {one.key: given.for_networks_of(one.tags.get("dataset", "")) for one in networks}
     asked = ask(networks, {key: {"image": image} for key, (image, _) in inputs.items()})
@@ -97,7 +97,7 @@ def ask(networks: Sequence[RegisteredVersion], rows: Mapping[str, Row]) -> dict[
 
 
 def stop() -> None:
-    """Stop all that still goes on."""
+    """Stop all that are not over."""
     for one in st.session_state.get(ASKED, {}).values():
         one.stop()
 
@@ -114,13 +114,9 @@ def draw_answer(network: RegisteredVersion, asking: Asking, given: Given, framin
     st.markdown(f"**{escaped(network.model)}** · {escaped(f'{network.name} v{network.version}')}")
     result = asking.result
     if result is None:
-        if asking.error is not None:
-            st.error(escaped(describe_error(asking.error)), icon=":material/error:")
+        draw_unanswered(asking)
         if asking.over:
-            st.caption(":material/stop_circle: Stopped." if asking.error is None else "There is no answer.")
             st.button("Ask again", key=f"image-again-{network.key}", on_click=forget, args=(network.key,))
-        else:
-            st.caption(f":material/pending: {escaped(progress(asking))}")
         return
     draw_label(result)
     if given.label is not None and result["scores"].keys() <= DIGITS:

@@ -1,4 +1,4 @@
-"""A picture from a person: uploaded, checked, kept for the session with a thumbnail, to be removed again.
+"""A picture from the user: uploaded, checked, kept for the session with a thumbnail, to be removed again.
 
 An upload box cannot be filled by a program; what is kept here can, from the history or from another picture.
 """
@@ -27,7 +27,7 @@ class Picture:
     Attributes:
         image: PNG or JPEG in base64, as tasks take it.
         thumbnail: a small copy, `(h, w, 3)`.
-        size: what it measures, in words.
+        size: what it measures, for the page.
     """
 
     image: str
@@ -47,7 +47,7 @@ class Picture:
 
 
 def reduced(pixels: Pixels, side: int) -> Pixels:
-    """A copy whose longer side has at most so many pixels."""
+    """A copy whose longer side has at most `side` pixels."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side))
     return np.asarray(picture)

@@ -7,7 +7,8 @@ from typing import Any
 import streamlit as st
 
 from tasks.base import TaskInputError
-from tasks.image_generation import DrawingParameters, read_recipe
+from tasks.image_generation import DrawingParameters
+from tasks.picture_recipe import read_recipe
 from ui.answers.forms import fill_parameters
 from ui.pictures.drawing import light_on_black, pixels_of, png
 from ui.pictures.picture_input import keep

@@ -11,7 +11,7 @@ BLUE, ORANGE = "#2f7fe0", "#d9730d"
 
 
 def draw_attention(attention: list[list[float]] | None, source: list[int], said: list[int], key: str) -> None:
-    """Draw the map of an answer, the ideal one beside it, and say in words how near it is.
+    """Draw the map of an answer, the ideal one beside it, and say how near it is.
 
     Args:
         attention: a row a written number with the share of attention on each number of the source; None for a network

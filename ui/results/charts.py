@@ -17,13 +17,10 @@ if TYPE_CHECKING:
 COLORS = ("#2f7fe0", "#d9730d", "#1a9a66", "#c2489a", "#8d6be3", "#128ea3", "#d6493b", "#8b8a17")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 BLUE, ORANGE, GRAY = COLORS[0], COLORS[1], "#7a808a"
-# Lines that one chart can hold before nobody can tell them apart.
+# Lines that one chart can hold before they cannot be told apart.
 MOST_LINES = 12
-HEIGHT, ROW, CELL = 300, 26, 25  # pixels
+HEIGHT, ROW = 300, 26  # pixels
 LEGEND_ROW, AXIS, LONG_NAME = 32, 70, 17
-LIGHT_BLUE, DARK_BLUE = "#d6e6fb", "#15509e"
-LIGHT_ORANGE, DARK_ORANGE = "#fbe0c8", "#a34f00"
-DARK_TEXT, LIGHT_TEXT = "#10151d", "#ffffff"
 
 
 def curves(
@@ -149,72 +146,6 @@ def bars(found: Sequence["Line"], metric: str, title: str, *, zoomed: bool = Fal
     )
     layers = [mark.encode(x=x, tooltip=tooltip), spread]
     return alt.layer(*layers).properties(height=alt.Step(ROW), title=alt.TitleParams(title, anchor="start", offset=8))
-
-
-def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> "LayeredChart":
-    """Rows are the true classes, columns the predicted ones. Right answers blue, mistakes orange and framed."""
-    import altair as alt
-
-    most = max(
-        (count for row, line in enumerate(counts) for column, count in enumerate(line) if row != column), default=0
-    )
-    cells = []
-    for row, line in enumerate(counts):
-        total = sum(line)
-        for column, count in enumerate(line):
-            right = row == column
-            depth = (count / total if total else 0.0) if right else (count / most if most else 0.0)
-            cells.append(
-                {
-                    "true": classes[row],
-                    "predicted": classes[column],
-                    "count": int(count),
-                    "share": count / total if total else 0.0,
-                    "right": right,
-                    "depth": depth,
-                    "row": row,
-                    "column": column,
-                }
-            )
-    step = CELL if len(classes) <= 12 else max(6, CELL * 12 // len(classes))
-    names = [str(name) for name in classes]
-    upright = all(len(name) <= 2 for name in names)
-    close: dict[str, Any] = {
-        "labelLimit": 80,
-        "labelOverlap": False,
-        "labelFlush": False,
-        "labelPadding": 4,
-        "titlePadding": 6,
-    }
-    x = alt.X(
-        "predicted:N",
-        sort=names,
-        title="predicted",
-        axis=alt.Axis(orient="top", labelAngle=0 if upright else -60, **close),
-    )
-    y = alt.Y("true:N", sort=names, title="true", axis=alt.Axis(**close))
-    tooltip = [
-        alt.Tooltip("true:N"),
-        alt.Tooltip("predicted:N"),
-        alt.Tooltip("count:Q", title="images"),
-        alt.Tooltip("share:Q", title="of this true class", format=".1%"),
-    ]
-    base = alt.Chart(alt.Data(values=cells)).encode(x=x, y=y, tooltip=tooltip)
-    empty = base.mark_rect(color=GRAY, opacity=0.1)
-    filled = []
-    for right, ramp in ((True, [LIGHT_BLUE, DARK_BLUE]), (False, [LIGHT_ORANGE, DARK_ORANGE])):
-        kind = base.transform_filter(f"datum.count > 0 && datum.right == {str(right).lower()}")
-        color = alt.Color("depth:Q", scale=alt.Scale(domain=[0, 1], range=ramp), legend=None)
-        filled.append(kind.mark_rect(stroke=None if right else DARK_ORANGE).encode(color=color))
-    numbers = []
-    if step >= 20:
-        ink = alt.condition("datum.depth > 0.5", alt.value(LIGHT_TEXT), alt.value(DARK_TEXT))
-        numbers = [base.transform_filter("datum.count > 0").mark_text(fontSize=10).encode(text="count:Q", color=ink)]
-    return (
-        alt.layer(empty, *filled, *numbers)
-        .resolve_scale(color="independent")
-        .properties(width=alt.Step(step), height=alt.Step(step))
-    )
 
 
 def cost(found: Sequence["Line"], against: str) -> "LayeredChart":

@@ -1,4 +1,4 @@
-"""The parts of the compare page: what is compared, leaderboard, curves, bars, costs, confusion matrices.
+"""The parts of the compare page: what is compared, leaderboard, curves, bars, costs.
 
 Charts with controls are fragments: a click there draws them anew, not the whole page.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from tasks.runs.trainings import FinishedTraining
-from ui.plain import escaped, inert_cell, visible
+from ui.plain import escaped, visible
 from ui.results import charts
 from ui.results.all_runs import open_link
 from ui.results.leaderboard import (
@@ -24,13 +24,11 @@ from ui.results.leaderboard import (
     unlike,
     validation,
 )
-from ui.results.training_runs import histories, named_comparisons, tested
+from ui.results.training_runs import histories, named_comparisons
 from ui.services import mlflow_ui, run_link
-from ui.session import show_errors
 
 COMMAND = "mlflow run . -e compare --env-manager local -P datasets=digits"
 BEST, ALL = "Best run of each model", "All finished runs"
-CONFUSIONS_AT_FIRST, COLUMNS = 2, 2
 MOST_REPORTS = 3
 
 
@@ -195,12 +193,12 @@ def draw_bars(found: Sequence[Line]) -> None:
     for row in (SHARES[:2], SHARES[2:]):
         for place, metric in zip(st.columns(2), row, strict=True):
             chart = charts.bars(found, metric, TESTED[metric], zoomed=zoomed)
-            place.altair_chart(chart, width="stretch", key=f"compare-bars-{metric}", alt=_in_words(found, metric))
+            place.altair_chart(chart, width="stretch", key=f"compare-bars-{metric}", alt=_alt(found, metric))
     if any(len(line.runs) > 1 for line in found):
         st.caption("Means over the runs of a line; the thin line goes from the lowest to the highest of them.")
 
 
-def _in_words(found: Sequence[Line], metric: str) -> str:
+def _alt(found: Sequence[Line], metric: str) -> str:
     values = [f"{line.label} {line.values[metric].mean:.2%}" for line in found if metric in line.values]
     return f"{TESTED[metric]} on the test images: {', '.join(values)}"
 
@@ -219,80 +217,6 @@ def draw_cost(found: Sequence[Line]) -> None:
         charts.cost(found, against),
         width="stretch",
         key="compare-cost-chart",
-        alt=f"Test accuracy against {COSTS[against].lower()}: {_in_words(found, 'accuracy')}",
+        alt=f"Test accuracy against {COSTS[against].lower()}: {_alt(found, 'accuracy')}",
     )
     st.caption("Up and left is better: more accurate, and cheaper.")
-
-
-@st.fragment
-def draw_confusions(found: Sequence[Line]) -> None:
-    """Confusion matrices side by side, added up over the runs of a line."""
-    st.header("Confusion matrices")
-    labels = {line.label: line for line in found}
-    picked = st.multiselect(
-        "Models",
-        list(labels),
-        default=list(labels)[:CONFUSIONS_AT_FIRST],
-        key=f"compare-confusions-{hash(tuple(labels))}",
-        format_func=visible,
-    )
-    lines = [labels[label] for label in picked]
-    for start in range(0, len(lines), COLUMNS):
-        for place, line in zip(st.columns(COLUMNS), lines[start : start + COLUMNS], strict=False):
-            with place, show_errors(f"confusion-{line.label}"):
-                _draw_confusion(line)
-    st.caption(
-        "Rows are the true classes, columns what the network said. Blue is right, framed orange is wrong; "
-        "darker is more. The test images of all runs of a line are counted together."
-    )
-
-
-def _draw_confusion(line: Line) -> None:
-    st.markdown(f"**{escaped(line.label)}**")
-    there = [found for run in line.runs if (found := tested(run.run_id)) is not None]
-    if not there:
-        st.caption("The predictions of this run are not among its artifacts any more.")
-        return
-    classes = list(there[0][1])
-    counts = [
-        [sum(cells) for cells in zip(*rows, strict=True)]
-        for rows in zip(*(matrix for matrix, report in there if list(report) == classes), strict=True)
-    ]
-    right, total = sum(row[place] for place, row in enumerate(counts)), sum(map(sum, counts))
-    st.altair_chart(
-        charts.confusion(counts, classes),
-        width="content",
-        key=f"compare-confusion-{line.runs[0].run_id}",
-        alt=f"Confusion matrix of {line.label}: {right} of {total} test images right",
-    )
-    open_link(line.runs[0].run_id, "Misclassified images")
-
-
-def draw_classes(found: Sequence[Line]) -> None:
-    """F1 of every class and line, as a table: where the models differ."""
-    rows: dict[str, dict[str, Any]] = {}
-    for line in found:
-        report = tested(line.runs[0].run_id)
-        for name, scores in (report[1] if report else {}).items():
-            key = f"{line.dataset}/{name}"
-            row = rows.setdefault(
-                key,
-                {
-                    "Class": inert_cell(name),
-                    "Data set": inert_cell(line.dataset),
-                    "Images": int(scores.get("support", 0)),
-                },
-            )
-            row[str(inert_cell(line.label))] = 100 * scores.get("f1-score", 0.0)
-    if not rows:
-        return
-    with st.expander("F1 by class"):
-        shares = {str(inert_cell(line.label)): st.column_config.NumberColumn(format="%.2f %%") for line in found}
-        st.dataframe(
-            list(rows.values()),
-            hide_index=True,
-            width="stretch",
-            key="compare-classes",
-            column_config={"Class": st.column_config.TextColumn(pinned=True), **shares},
-        )
-        st.caption("On the test images, of the best run of each line.")

@@ -8,6 +8,7 @@ import streamlit as st
 from tasks.texts import inert
 from ui.pictures.heatmaps import enlarged
 from ui.plain import escaped, visible
+from ui.results.confusions import shading
 from ui.results.training_runs import file_of, mistakes
 
 if TYPE_CHECKING:
@@ -76,13 +77,9 @@ def matrix(predictions: "Predictions", classes: list[str]) -> "pd.DataFrame":
 
 def _colors(counts: "pd.DataFrame") -> "pd.DataFrame":
     """CSS: right answers by their share of the row, mistakes by their share of the most frequent one."""
-    import numpy as np
     import pandas as pd
 
-    values = counts.to_numpy()
-    diagonal = np.eye(len(values), dtype=bool)
-    worst = max(1, np.where(diagonal, 0, values).max())
-    share = np.where(diagonal, values / np.maximum(1, values.sum(axis=1, keepdims=True)), values / worst)
+    share = shading(counts.to_numpy())
     css = [
         [
             f"background-color: rgba{(*(RIGHT if row == column else WRONG), round(0.1 + (STRONGEST - 0.1) * one, 3))}"

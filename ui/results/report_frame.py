@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.components.v2 import component
 
-# Reports are escaped where they are made, but whoever can write to MLflow's artifacts could put another one there.
+# Reports are escaped where they are made, but anyone who can write MLflow's artifacts could put another one there.
 # That a link in the frame leads to no other host, only a header of the tool's page can see to: `OwnOrigin` sends it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 # Without the base, the links of the table of contents would lead to the tool's page.

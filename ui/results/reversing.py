@@ -1,22 +1,22 @@
 """The parts of the attention page: which models, the numbers, their answers with attention, accuracy by length."""
 
-import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from tasks import task_class
 from tasks.registry import RegisteredVersion
-from tasks.runtime.jobs import OVER, Job
+from ui.answers.answering import draw_unanswered, stop
+from ui.answers.asking import Asking
+from ui.panels.sequence_reversal import draw_reversal
 from ui.plain import escaped, visible
 from ui.results import charts, sequences
-from ui.results.decoding_steps import ALTERNATIVES, draw_steps
+from ui.results.decoding_steps import ALTERNATIVES
 from ui.results.sequences import Trained
 from ui.results.training_runs import trainings_of
 from ui.services import run_link
-from ui.session import USER_FACING_ERRORS, services, show_errors
+from ui.session import services, show_errors
 
 TASK = "sequence-reversal"
 COMMAND = "mlflow run . -e seq2seq --env-manager local"
@@ -24,23 +24,6 @@ MODELS_AT_FIRST = 3
 # So long the page waits before it shows that it waits: a loaded model is faster.
 SOON, AGAIN = 0.3, 0.4  # seconds
 NUMBERS, ASKED, GO = "attention-numbers", "attention-asked", "attention-go"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A visitor's question: the numbers, and a job for each model by its key."""
-
-    source: tuple[int, ...]
-    jobs: Mapping[str, Job]
-
-    @property
-    def over(self) -> bool:
-        return all(job.state in OVER for job in self.jobs.values())
-
-    def stop(self) -> None:
-        """Cancel what is not over."""
-        for job in self.jobs.values():
-            job.cancel("stopped")
 
 
 def nothing_yet() -> None:
@@ -76,7 +59,7 @@ def trained_models(chosen: Sequence[RegisteredVersion]) -> dict[str, Trained]:
 
 
 def ask(chosen: Sequence[RegisteredVersion], known: Mapping[str, Trained]) -> None:
-    """Draw what a person fills in, and ask all chosen models when it is sent."""
+    """Draw the form, and ask all chosen models when it is sent."""
     st.session_state.setdefault(NUMBERS, " ".join(map(str, sequences.example(known.values()))))
     beam = task_class(TASK).parameters.specs()["beam_width"]
     with st.form("attention-form", border=True):
@@ -101,12 +84,11 @@ def ask(chosen: Sequence[RegisteredVersion], known: Mapping[str, Trained]) -> No
     elif st.session_state.pop(GO, False) or sent:
         with complaint.container(), show_errors("numbers"):
             source = sequences.numbers_in(text)
-            _stop()
-            jobs: dict[str, Job] = {}
-            st.session_state[ASKED] = Asked(tuple(source), jobs)
+            stop(st.session_state.get(ASKED, ()))
+            askings = st.session_state[ASKED] = []
+            row, settings = {"sequence": source}, {"beam_width": width, "alternatives": ALTERNATIVES}
             for one in chosen:
-                settings = {"beam_width": width, "alternatives": ALTERNATIVES}
-                jobs[one.key] = services().submit(one.key, {"sequence": source}, settings)
+                askings.append(Asking.of(services().submit(one.key, row, settings), one, row, settings))
 
 
 def _fill(known: Mapping[str, Trained], longer: bool) -> None:
@@ -114,79 +96,41 @@ def _fill(known: Mapping[str, Trained], longer: bool) -> None:
     st.session_state[GO] = True
 
 
-def _stop() -> None:
-    asked: Asked | None = st.session_state.get(ASKED)
-    if asked is not None:
-        asked.stop()
-
-
 def draw_answers(registered: Sequence[RegisteredVersion], known: Mapping[str, Trained]) -> None:
     """Draw the answers that are there, and look again until all are."""
-    asked: Asked | None = st.session_state.get(ASKED)
-    if asked is None:
+    askings: list[Asking] = st.session_state.get(ASKED, [])
+    if not askings:
         return
-    _wait(asked.jobs.values())
+    until = time.monotonic() + SOON
+    for one in askings:
+        one.await_end(until - time.monotonic())
+        one.update()
     st.header("Answers")
     st.caption("The numbers as typed")
-    st.html(sequences.chips(asked.source))
-    waiting = not asked.over
-    st.fragment(_draw_answers, run_every=AGAIN if waiting else None)(asked, registered, known, waiting)
-
-
-def _wait(jobs: Iterable[Job]) -> None:
-    """Give jobs a moment, so that quick answers are drawn at once; what became of them is looked at later."""
-    until = time.monotonic() + SOON
-    for job in jobs:
-        with contextlib.suppress(Exception):  # raised again, and said, where the answer is drawn
-            job.result(max(0.0, until - time.monotonic()))
+    st.html(sequences.chips(askings[0].row["sequence"]))
+    waiting = any(not one.over for one in askings)
+    st.fragment(_draw_answers, run_every=AGAIN if waiting else None)(askings, registered, known, waiting)
 
 
 def _draw_answers(
-    asked: Asked, registered: Sequence[RegisteredVersion], known: Mapping[str, Trained], waiting: bool
+    askings: Sequence[Asking], registered: Sequence[RegisteredVersion], known: Mapping[str, Trained], waiting: bool
 ) -> None:
-    if waiting and asked.over:
+    for one in askings:
+        one.update()
+    if waiting and all(one.over for one in askings):
         st.rerun()  # the whole page: nothing is to be looked at again
     if waiting:
-        st.button("Stop", icon=":material/stop_circle:", on_click=asked.stop, key="attention-stop")
+        st.button("Stop", icon=":material/stop_circle:", on_click=stop, args=(askings,), key="attention-stop")
     names = sequences.labels(registered)
-    for key, job in asked.jobs.items():
+    for one in askings:
         with st.container(border=True):
-            st.markdown(f"**{escaped(names.get(key, key))}**")
-            with show_errors(key):
-                _draw_answer(asked.source, key, job, known.get(key))
-
-
-def _draw_answer(source: Sequence[int], key: str, job: Job, trained: Trained | None) -> None:
-    if job.state not in OVER:
-        place = job.position
-        words = {"queued": f"waits, number {place} in the queue" if place else "waits", "loading": "is being loaded"}
-        st.caption(f":material/hourglass_top: The model {words.get(job.state, 'is writing')}.")
-        return
-    from ui.results.attention_map import draw_attention
-
-    try:
-        result = job.result(0)
-    except USER_FACING_ERRORS:
-        raise
-    except Exception as error:  # whatever it is, the worker has logged it, and the other models' answers are drawn
-        st.error(
-            f"The model failed ({type(error).__name__}). The terminal of the tool says more.", icon=":material/error:"
-        )
-        return
-    said = [int(number) for number in result["reversed"]]
-    right = said == list(source)[::-1]
-    st.html(sequences.chips(said, sequences.wrong_places(source, said)))
-    icon = ":material/check_circle:" if right else ":material/cancel:"
-    st.markdown(f"{icon} {escaped(sequences.verdict(source, said))}")
-    if result.get("beyond_training"):
-        longest = f"up to {trained.max_length} numbers" if trained and trained.max_length else "shorter sequences"
-        st.info(
-            f"These are {len(source)} numbers, longer than anything in its training ({longest}).",
-            icon=":material/straighten:",
-        )
-    draw_attention(result.get("attention"), list(source), said, f"attention-{key}")
-    draw_steps(result.get("steps"), source, f"attention-{key}")
-    st.caption(f"{1000 * float(result['seconds']):.0f} ms")
+            st.markdown(f"**{escaped(names.get(one.reference, one.reference))}**")
+            if one.result is None:
+                draw_unanswered(one)
+                continue
+            longest = known[one.reference].max_length if one.reference in known else None
+            draw_reversal(one.row, one.result, f"attention-{one.reference}", longest)
+            st.caption(f"{1000 * float(one.result['seconds']):.0f} ms")
 
 
 def draw_lengths(chosen: Sequence[RegisteredVersion], known: Mapping[str, Trained]) -> None:

@@ -4,18 +4,25 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 from tasks.base import TaskInputError
 from tasks.registry import RegisteredVersion
 from tasks.runs.trainings import FinishedTraining
+from ui.plain import escaped_html
 
 VALID = "whole numbers with blanks or commas between them, such as 3 1 4 1 5"
 MOST_NUMBERS = 1000
 BY_LENGTH = re.compile(r"test_sequence_accuracy_len_(\d{1,6})")
 # For networks whose training does not say what it was.
 SYMBOLS, LENGTH = 10, 8
+STRONGEST = 0.55  # of the tint: the number in it can still be read, on a white and on a black page
+CHIP = (
+    "display:inline-block;text-align:center;min-width:2.2rem;padding:.1rem .3rem;border-radius:.35rem;"
+    "font-variant-numeric:tabular-nums;border:"
+)
+THIN, THICK = "1px solid rgba(127,127,127,.55)", "2px solid currentColor"
+MISTAKE = "2px dashed currentColor;text-decoration:line-through"
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Trained:
 
 
 def numbers_in(text: str) -> list[int]:
-    """The numbers that a person typed. Raises TaskInputError, naming what is wrong and what is valid."""
+    """The numbers that the user typed. Raises TaskInputError, naming what is wrong and what is valid."""
     words = [word for word in re.split(r"[\s,;]+", text) if word]
     if not words:
         raise TaskInputError(f"numbers is empty; valid: {VALID}")
@@ -85,7 +92,7 @@ def wrong_places(source: Sequence[int], said: Sequence[int]) -> list[int]:
 
 
 def verdict(source: Sequence[int], said: Sequence[int]) -> str:
-    """How right an answer is, in words."""
+    """How right an answer is."""
     wrong = wrong_places(source, said)
     if not wrong:
         return "Reversed without a mistake."
@@ -95,18 +102,29 @@ def verdict(source: Sequence[int], said: Sequence[int]) -> str:
     return f"{right} of {len(source)} numbers right; wrong at place {places}.{length}"
 
 
-def chips(numbers: Sequence[int], wrong: Iterable[int] = ()) -> str:
-    """Numbers as HTML, one box each; the boxes at wrong places (from 1) are dashed and struck through."""
-    places = set(wrong)
-    boxes = []
-    for place, number in enumerate(numbers, start=1):
-        bad = place in places
-        style = "2px dashed currentColor;text-decoration:line-through" if bad else "1px solid rgba(127,127,127,.55)"
+def chips(
+    tokens: Sequence[object],
+    *,
+    wrong: Iterable[int] = (),
+    shares: Sequence[float] | None = None,
+    framed: int | None = None,
+) -> str:
+    """Tokens as HTML, a box each.
+
+    Args:
+        wrong: places (from 1) whose boxes are dashed and struck through.
+        shares: of attention: the tint of each box, and a number below its token.
+        framed: the place of a box to point out, from 0.
+    """
+    places, boxes = set(wrong), []
+    for place, token in enumerate(tokens):
+        bad = place + 1 in places
+        style, below = MISTAKE if bad else THICK if place == framed else THIN, ""
+        if shares is not None:
+            style += f";background:rgba(47,127,224,{STRONGEST * min(shares[place], 1.0):.3f})"
+            below = f'<br><span style="font-size:.75rem">{shares[place]:.0%}</span>'
         title = ' title="wrong"' if bad else ""
-        boxes.append(
-            f'<span{title} style="border:{style};border-radius:.35rem;padding:.05rem .4rem;'
-            f'font-variant-numeric:tabular-nums">{escape(str(int(number)))}</span>'
-        )
+        boxes.append(f'<span{title} style="{CHIP}{style}">{escaped_html(str(token))}{below}</span>')
     return f'<div style="display:flex;flex-wrap:wrap;gap:.3rem">{"".join(boxes)}</div>'
 
 

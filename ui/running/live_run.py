@@ -89,7 +89,7 @@ def _is_curve(key: str) -> bool:
 
 
 def progress(process: Process, log: str) -> tuple[float, str] | None:
-    """How far a process is, 0 to 1 and in words, by the last count that it printed; None before it has counted."""
+    """How far a process is, from 0 to 1 and as text, by the last count that it printed; None before it has counted."""
     if process.state == FINISHED:
         return 1.0, "done"
     counts = [match for match in COUNTED.finditer(log) if 0 < int(match["all"]) >= int(match["done"])]
@@ -105,14 +105,14 @@ def progress(process: Process, log: str) -> tuple[float, str] | None:
 
 
 def fetched(log: str) -> tuple[float, str] | None:
-    """How far a download is, 0 to 1 and in words, if that is what a program said last."""
+    """How far a download is, from 0 to 1 and as text, if that is what a program said last."""
     said = last_said(log).strip()
     found = FETCHED.match(said)
     return (min(1.0, int(found[1]) / 100), said) if found else None
 
 
 def remaining(process: Process, done: float) -> str:
-    """How long a process still has, going on as it did so far; empty while too little is done to say."""
+    """How long a process still takes at its pace so far; empty while too little is done to say."""
     if process.state != RUNNING or process.began is None or not MEASURABLE <= done < 1:
         return ""
     return f"about {format_duration((time.time() - process.began) * (1 - done) / done)} left"
@@ -135,7 +135,7 @@ def reason(process: Process, log: str) -> str:
 
 
 def duration(process: Process) -> str:
-    """How long a process has worked, or waited if it has not begun, in words."""
+    """How long a process has worked, or waited if it has not begun."""
     seconds = max(0.0, (process.ended or time.time()) - (process.began or process.started))
     if process.ended is None and not process.active:
         return "an unknown time"  # it was killed with all that could have noted when

@@ -7,7 +7,7 @@ import streamlit as st
 from experiments.config import PRETRAINED_TASKS
 from tasks.catalog import CatalogModel, catalog
 from tasks.registry import RegisteredVersion
-from tasks.runtime.worker import GIGABYTE
+from tasks.runtime.loaded import GIGABYTE
 from tasks.texts import inert
 from ui.answers.task_page import task_title
 from ui.plain import escaped

@@ -12,7 +12,7 @@ from tasks.hub.names import parse
 from tasks.registry import RegisteredVersion
 from tasks.registry.scores import better, data_tags, metric_title, score
 from tasks.runs import find_run, open_store, readable_errors
-from tasks.runtime.worker import GIGABYTE
+from tasks.runtime.loaded import GIGABYTE
 from ui.services import mlflow_ui, run_link
 
 # The metrics that decide who is champion: of models trained here, and of pretrained ones on the task's sample.
@@ -124,7 +124,7 @@ def registered_as(offer: CatalogModel, task: str, versions: Iterable[RegisteredV
 
 
 def wrong_with(model: str) -> str:
-    """What is wrong with a Hub id or a folder that a person typed, in words; empty if it can be tried."""
+    """What is wrong with a Hub id or a folder that the user typed; empty if it can be tried."""
     valid = "the id of a model on the Hugging Face Hub (owner/name), or a local folder or .gguf file"
     given = model.strip()
     if not given:
@@ -136,6 +136,6 @@ def wrong_with(model: str) -> str:
         hub_id = parse(given) is not None and len(given) <= LONGEST_ID
         if path.is_dir() or (path.suffix == GGUF and path.is_file()) or hub_id:
             return ""
-    except (OSError, RuntimeError):  # a name too long, a home that nobody has
+    except (OSError, RuntimeError):  # a name too long, a home of an unknown user
         pass
     return f"Model is {given[:80]!r}, and there is no such folder; valid: {valid}"

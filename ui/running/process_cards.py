@@ -171,7 +171,7 @@ def _draw_run(process: Process) -> LiveRun | None:
 
 
 def _draw_curves(kind: str, curves: Mapping[str, Mapping[int, float]]) -> None:
-    """Training and validation over epochs; the last values in words, for who cannot see the lines."""
+    """Training and validation over epochs; the last values also as text, for those who cannot see the lines."""
     by_part = {metric.split("_")[0]: values for metric, values in curves.items() if values}
     if not by_part:
         return

@@ -1,9 +1,9 @@
 """Sees one program through to its end and writes down how it ended: `python process_wrapper.py FOLDER`.
 
-It is started by `ui.running.processes`, and outlives the server of the tool. It waits for a free place (so many
-programs work at once), then runs the command of FOLDER/process.json with its output in FOLDER/log.txt. SIGTERM stops
-what it runs, as Ctrl-C would first, so that the program can end its MLflow run. Only the standard library is imported:
-it stays small.
+It is started by `ui.running.processes`, and outlives the server of the tool. It waits until one of the places is free
+(so many programs run at once), then runs the command of FOLDER/process.json with its output in FOLDER/log.txt. SIGTERM
+stops what it runs, as Ctrl-C would first, so that the program can end its MLflow run. Only the standard library is
+imported: it stays small.
 """
 
 import contextlib

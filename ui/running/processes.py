@@ -2,7 +2,7 @@
 
 Each has a folder under `.processes/` beside the tracking store. A file there has one writer: `process.json` is what was
 started and `wrapper.json` by whom (`start`), `program.json` and `exit.json` are what became of it (the wrapper, its
-parent, `ui/running/process_wrapper.py`), `stop` says that a person ended it (`stop`), and `log.txt` is what it printed.
+parent, `ui/running/process_wrapper.py`), `stop` says that the user ended it (`stop`), and `log.txt` is what it printed.
 """
 
 import json
@@ -29,11 +29,11 @@ from ui.running.process_wrapper import write
 from ui.running.programs import PROJECT_ROOT, arguments, changed, problems, program, title
 
 WRAPPER = Path(__file__).with_name("process_wrapper.py")
-PLACES = 2  # so many work at once, the others wait
+PLACES = 2  # processes that run at once; the others are queued
 MOST_ACTIVE = 20  # that work or wait
 TAG = "ui_process"  # of the MLflow runs that a process makes
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
-CLOCK_SLACK_S = 10.0  # a process's start time was noted within so much of it, on a busy machine
+CLOCK_SLACK_S = 10.0  # a process's start time is recorded with at most this error, on a busy machine
 
 WAITING, RUNNING, FINISHED, FAILED, STOPPED = "waiting", "running", "finished", "failed", "stopped"
 ACTIVE = (WAITING, RUNNING)
@@ -52,7 +52,7 @@ class Process:
         state: waiting, running, finished, failed or stopped.
         started, began, ended: seconds since 1970: asked for, at work, over; None: not yet, or not known.
         code: its exit code, where it left one.
-        stopping: a person asked it to end and it has not yet.
+        stopping: the user asked it to end and it has not yet.
     """
 
     id: str

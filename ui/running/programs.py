@@ -1,6 +1,6 @@
 """The programs that the tool can start: the entry points of MLproject, with the fields of their configuration classes.
 
-Values are texts, as a person types them on the command line. No Streamlit here.
+Values are texts, as users type them on the command line. No Streamlit here.
 """
 
 import re
@@ -19,7 +19,7 @@ from tasks.parameters import AUTO, Schema, from_text, typed
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 MOST_CHARACTERS = 1000
-# Declared in MLproject, but seldom what a person comes for; and the other way round.
+# Declared in MLproject, but seldom what a user looks for; and the other way round.
 NOT_HEADLINE = ("data_dir", "resume")
 ALSO_HEADLINE = ("epochs",)
 # How a run is called; the parts about what is left to the program are left out.
@@ -169,7 +169,7 @@ def arguments(values: Mapping[str, str]) -> list[str]:
 
 
 def command_line(program: Program, values: Mapping[str, str]) -> str:
-    """What a person would type in a shell to run the same."""
+    """What to type in a shell to run the same."""
     parts = ["mlflow", "run", ".", "-e", program.name, "--env-manager", "local", "--experiment-name", program.name]
     for name, text in values.items():
         parts += ["-P", f"{name}={text}"]

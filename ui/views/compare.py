@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.results import comparing
+from ui.results import comparing, confusions
 from ui.results.leaderboard import datasets, lines
 from ui.results.training_runs import classifiers, histories, parameters
 
@@ -23,5 +23,5 @@ shown = comparing.shown(found)
 comparing.draw_curves(shown, curves)
 comparing.draw_bars(shown)
 comparing.draw_cost(shown)
-comparing.draw_confusions(shown)
-comparing.draw_classes(shown)
+confusions.draw_confusions(shown)
+confusions.draw_classes(shown)

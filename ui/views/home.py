@@ -12,8 +12,7 @@ found = tasks_with_models(versions())
 home_page.draw_work(empty=not found)
 if found:
     home_page.draw_tasks(found)
-else:
-    home_page.draw_first_start()
+home_page.draw_first_start(found)
 home_page.draw_missing(found)
 st.divider()
 with st.container(horizontal=True):

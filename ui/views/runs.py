@@ -1,4 +1,4 @@
-"""Page: start a program of the project, watch its curve, stop it. It goes on when the browser is closed."""
+"""Page: start a program of the project, watch its curve, stop it. It continues when the browser is closed."""
 
 import streamlit as st
 

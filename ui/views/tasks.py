@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ui.answers import task_page
-from ui.answers.answering import settle
+from ui.answers.answering import record_finished
 from ui.answers.starter_note import draw_starter_note
 from ui.panels import panel
 from ui.plain import escaped
@@ -12,7 +12,7 @@ from ui.session import versions
 
 st.title("Tasks")
 found = task_page.known(tasks_with_models(versions()))
-settle()
+record_finished()
 if not found:
     st.info("No model is registered yet, so there is no task to choose.", icon=":material/inventory_2:")
     st.page_link("views/home.py", label="Start on the home page", icon=":material/home:")

@@ -27,7 +27,7 @@ NUMBERED, FRAMES = (_WORDS[name].split("; ") for name in ("numbered", "frames"))
 FILLERS = _WORDS["fillers"].split()
 CLASSES = (*"0123456789", *(names[0] for names in THINGS))
 
-# How often a training prompt is empty, names a group, and has so many words in it that mean nothing.
+# How often a training prompt is empty, names a group, and has 0, 1, 2 or 3 words in it that mean nothing.
 EMPTY, GROUPED = 0.1, 0.05
 NOISE = (0.5, 0.25, 0.15, 0.1)
 MADE_UP = 0.3  # fraction of such words that are random letters

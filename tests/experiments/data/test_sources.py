@@ -2,7 +2,6 @@
 
 import errno
 import gzip
-import os
 import pickle
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ import pytest
 
 from experiments.data.sources import RawImages, load_raw
 from tests.support.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, assert_refused, cycling, idx
+from tests.support.model_folders import Evil
 
 CIFAR_FILES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
 RECORD = 3073
@@ -140,16 +140,6 @@ def test_a_damaged_or_missing_cifar_file_is_named(
     if damage:
         file.write_bytes(damage(content))
     assert_refused("cifar10", cifar10, file, reason)
-
-
-class Evil:
-    """Unpickling this makes a folder: proof that code ran."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
 
 
 def test_a_malicious_pickle_is_refused_and_runs_nothing(tmp_path: Path) -> None:

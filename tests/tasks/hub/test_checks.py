@@ -1,49 +1,24 @@
 """What of a model's folder is loaded: nothing that could run, and nothing from elsewhere."""
 
-import json
 import os
-import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 
-from tasks.base import ModelFolderError
-from tasks.engines.loading import load_model
 from tasks.hub.checks import check_folder, model_files
-from tasks.hub.source import weights_folder
-from tests.support.tiny_models import opened
+from tests.support.model_folders import put, refusal
 
 CPU = torch.device("cpu")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 Folders = Callable[[str], Path]
 
 
-def refusal(folder: Path) -> str:
-    with pytest.raises(ModelFolderError) as caught:
-        check_folder(folder)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
-    return str(caught.value)
-
-
-def put(folder: Path, *names: str, content: bytes = b"") -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-
-
 def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in model_files(folder)}
-
-
-@pytest.fixture
-def folder(tiny_folder: Folders, tmp_path: Path) -> Path:
-    """A copy of a tiny model that a test may spoil."""
-    return Path(shutil.copytree(tiny_folder("gpt2"), tmp_path / "model"))
 
 
 # What is loaded, what is passed over, what is refused
@@ -125,40 +100,23 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
 # Links
 
 
-def link_to_file(folder: Path, outside: Path) -> None:
-    (folder / WEIGHTS).symlink_to(outside / "secret.json")
-
-
-def link_to_folder(folder: Path, outside: Path) -> None:
-    (folder / "sub").symlink_to(outside, target_is_directory=True)
-
-
-def relative_link(folder: Path, outside: Path) -> None:
-    (folder / WEIGHTS).symlink_to(Path("..") / outside.name / "secret.json")
-
-
-def dangling_link(folder: Path, outside: Path) -> None:
-    (folder / WEIGHTS).symlink_to(outside / "not-yet-there.json")
-
-
-def link_of_no_kind(folder: Path, outside: Path) -> None:
-    (folder / "LICENSE").symlink_to(outside / "secret.json")
-
-
-def link_to_itself(folder: Path, _outside: Path) -> None:
-    (folder / WEIGHTS).symlink_to(folder / WEIGHTS)
-
-
-LINKS = [link_to_file, link_to_folder, relative_link, dangling_link, link_of_no_kind, link_to_itself]
-
-
-@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        (WEIGHTS, "{outside}/secret.json"),
+        ("sub", "{outside}"),
+        (WEIGHTS, "../outside/secret.json"),
+        (WEIGHTS, "{outside}/not-yet-there.json"),
+        ("LICENSE", "{outside}/secret.json"),  # is never loaded
+        (WEIGHTS, WEIGHTS),  # itself
+    ],
+)
 @pytest.mark.parametrize("place", ["model", "models--x--y/snapshots/0123"])
-def test_a_link_out_of_the_folder_is_refused(place: str, link: Callable[[Path, Path], None], tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_refused(place: str, name: str, target: str, tmp_path: Path) -> None:
     folder, outside = tmp_path / place, tmp_path / place / ".." / "outside"
     folder.mkdir(parents=True)
     put(outside, "secret.json", content=b"{}")
-    link(folder, outside)
+    (folder / name).symlink_to(target.format(outside=outside))
     assert "points out of the model's folder" in refusal(folder)
 
 
@@ -204,128 +162,3 @@ def test_blobs_that_are_elsewhere_are_not_a_snapshots_own(tmp_path: Path) -> Non
     (tmp_path / "models--x--y/blobs").symlink_to(tmp_path / "private")
     (snapshot / "config.json").symlink_to("../../blobs/abc")
     assert "points out of the model's folder" in refusal(snapshot)
-
-
-# An index of weights
-
-
-class Evil:
-    """Unpickling this makes a folder: proof that code ran."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
-
-
-def shard(folder: Path, *parts: str) -> None:
-    """Put an index into a model's folder that divides its weights among files."""
-    weights = safetensors.torch.load_file(folder / WEIGHTS)
-    (folder / WEIGHTS).unlink()
-    shards = {part: {} for part in parts}
-    where = {name: parts[number % len(parts)] for number, name in enumerate(weights)}
-    for name, part in where.items():
-        shards[part][name] = weights[name]
-    for part, tensors in shards.items():
-        if part.endswith(".safetensors"):
-            safetensors.torch.save_file(tensors, folder / part, {"format": "pt"})
-        else:
-            torch.save(tensors, folder / part)
-    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": where}))
-
-
-def test_weights_in_several_files_are_loaded(folder: Path) -> None:
-    whole = safetensors.torch.load_file(folder / WEIGHTS)
-    shard(folder, "model-1.safetensors", "model-2.safetensors")
-    check_folder(folder)
-    loaded = load_model(folder, "AutoModelForCausalLM", CPU, torch.float32).state_dict()
-    assert all(torch.equal(loaded[name], value) for name, value in whole.items())
-
-
-@pytest.mark.parametrize(
-    "name", ["weights.txt", "../evil.bin", "../out.safetensors", "safetensors", "sub/x.safetensors"]
-)
-def test_an_index_that_names_a_pickle_or_a_file_elsewhere_is_refused(folder: Path, name: str) -> None:
-    (folder / "sub").mkdir()
-    shard(folder, "model-1.safetensors", name)
-    for use in (check_folder, weights_folder, lambda folder: opened(folder, "story-completion")):
-        with pytest.raises(ModelFolderError, match="valid: names of") as caught:
-            use(folder)
-        assert str(folder / INDEX) in str(caught.value) and name in str(caught.value)
-
-
-INDEXES: dict[str, str] = {
-    "absolute": '{"weight_map": {"a": "/x.safetensors"}}',
-    "of Windows": '{"weight_map": {"a": "..\\\\x.safetensors"}}',
-    "the folder": '{"weight_map": {"a": "."}}',
-    "no name": '{"weight_map": {"a": ""}}',
-    "a zero": '{"weight_map": {"a": "x\\u0000.safetensors"}}',
-    "another case": '{"weight_map": {"a": "x.SAFETENSORS"}}',
-    "missing": '{"weight_map": {"a": "missing.safetensors"}}',
-    "hidden": '{"weight_map": {"a": ".hidden.safetensors"}}',
-    "a folder": '{"weight_map": {"a": "folder.safetensors"}}',
-    "a number": '{"weight_map": {"a": 1}}',
-    "a list": '{"weight_map": {"a": ["x.safetensors"]}}',
-    "the last of two keys": '{"weight_map": {"a": "x.safetensors", "a": "x.bin"}}',
-    "the last of two maps": '{"weight_map": {"a": "x.safetensors"}, "weight_map": {"a": "../x.safetensors"}}',
-    "no map": "{}",
-    "a map that is a list": '{"weight_map": ["x.safetensors"]}',
-    "null": "null",
-    "deep": "[" * 100_000,
-    "deep within": '{"weight_map": {"a": ' + "[" * 100_000,
-    "endless number": '{"weight_map": {"a": ' + "9" * 5000 + "}}",
-    "not a number": '{"weight_map": NaN}',
-    "nothing": "",
-}
-
-
-@pytest.mark.parametrize("place", ["", "unet/"])
-@pytest.mark.parametrize("case", INDEXES)
-def test_an_index_that_leads_nowhere_is_refused_in_one_line(case: str, place: str, tmp_path: Path) -> None:
-    put(tmp_path, f"{place}x.safetensors", f"{place}.hidden.safetensors", "x.safetensors")
-    (tmp_path / place / "folder.safetensors").mkdir()
-    index = tmp_path / place / "diffusion_pytorch_model.safetensors.index.json"
-    index.write_text(INDEXES[case])
-    assert str(index) in refusal(tmp_path)
-
-
-def test_an_index_that_is_not_utf8_is_refused_in_one_line(tmp_path: Path) -> None:
-    for name in (INDEX, "model.safetensors.index.fp16.json"):
-        put(tmp_path, name, content=b"\xff\xfe")
-        assert name in refusal(tmp_path)
-        (tmp_path / name).unlink()
-
-
-def test_a_shard_that_is_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
-    shard(folder, "model-1.safetensors", "model-2.safetensors")
-    (folder / "model-2.safetensors").rename(tmp_path / "outside.safetensors")
-    (folder / "model-2.safetensors").symlink_to(tmp_path / "outside.safetensors")
-    assert "model-2.safetensors points out of the model's folder" in refusal(folder)
-
-
-def test_the_index_of_pickles_is_not_used(folder: Path) -> None:
-    (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "../x.bin"}}')
-    opened(folder, "story-completion")
-
-
-@pytest.mark.parametrize("name", ["adapter_model.bin", "sub/x.safetensors", "../x.safetensors", "gone.safetensors", 3])
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_configuration_that_names_other_weights_is_refused(folder: Path, nested: bool, name: Any) -> None:
-    # transformers would take the first for weights, and load it with pickle.
-    marker = folder.parent / "ran"
-    put(folder, "sub/x.safetensors", "../x.safetensors")
-    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Evil(marker)))
-    config = json.loads((folder / "config.json").read_text())
-    named = {"transformers_weights": name}
-    (folder / "config.json").write_text(json.dumps({**config, **({"text_config": named} if nested else named)}))
-    with pytest.raises(ModelFolderError, match="names weights elsewhere") as caught:
-        opened(folder, "story-completion")
-    assert "\n" not in str(caught.value) and not marker.exists()
-
-
-def test_a_configuration_may_name_weights_beside_it(folder: Path) -> None:
-    (folder / WEIGHTS).rename(folder / "mine.safetensors")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": "mine.safetensors"}))
-    opened(folder, "story-completion")

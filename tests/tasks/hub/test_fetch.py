@@ -17,8 +17,7 @@ from tasks.hub import fetch as fetching
 from tasks.hub import memory
 from tasks.hub.failures import HubUnreachableError, TokenRefusedError, within
 from tasks.hub.fetch import Progress, discard, fetch, left_over
-from tasks.hub.names import Source, parse
-from tasks.hub.quantization import pick, quantization, variants
+from tasks.hub.names import Source
 from tasks.hub.repository import Plan, look_up, repository_folder
 from tasks.hub.source import download, pinned_in_cache, read_source, runs_on_llama, weights, write_source
 from tests.support.hub_models import gguf_bytes, safetensors, transformers_files
@@ -63,33 +62,12 @@ def test_a_model_is_fetched_with_its_progress_in_bytes(hub: LocalHub) -> None:
     assert pinned_in_cache(Source(ID, "main"), "", gguf=False) == planned.source  # also offline
 
 
-@pytest.mark.parametrize(
-    ("progress", "line"),
-    [
-        (Progress(45_100_000, 93_200_000, 12e6), "downloaded 45.1 of 93.2 MB (48%), 12.0 MB/s, 4 s left"),
-        (Progress(0, 5_155_000_000, 2e5), "downloaded 0.0 of 5,155.0 MB (0%), 0.2 MB/s, 7 h 9 min left"),
-        (Progress(10, 93_200_000, 0.0), "downloaded 0.0 of 93.2 MB (0%)"),
-        (Progress(93_200_000, 93_200_000, 1e6), "downloaded 93.2 of 93.2 MB (100%)"),
-    ],
-)
-def test_progress_is_said_in_words(progress: Progress, line: str) -> None:
-    assert progress.line() == line
-
-
-def test_a_download_that_breaks_off_goes_on_where_it_was(hub: LocalHub) -> None:
-    hub.break_off(WEIGHTS, after=300_000, times=3)
-    folder = fetch(plan())
-    content = hub.repositories[ID].content(WEIGHTS)
-    assert (folder / WEIGHTS).read_bytes() == content
-    # What was on its way when the connection broke may have been sent twice, never all of it.
-    assert len(content) <= hub.sent[WEIGHTS] < 2 * len(content)
-    assert sum(f"/{WEIGHTS}" in request for request in hub.asked if request.startswith("GET")) == 4
-
-
-def test_nothing_that_came_is_lost_when_a_download_breaks_off(hub: LocalHub) -> None:
+def test_a_download_that_breaks_off_is_resumed_and_nothing_that_came_is_lost(hub: LocalHub) -> None:
     hub.break_off(WEIGHTS, after=100_000, times=3)
-    fetch(plan())
-    assert hub.sent[WEIGHTS] == len(hub.repositories[ID].content(WEIGHTS))
+    content = hub.repositories[ID].content(WEIGHTS)
+    assert (fetch(plan()) / WEIGHTS).read_bytes() == content
+    assert hub.sent[WEIGHTS] == len(content)
+    assert sum(f"/{WEIGHTS}" in request for request in hub.asked if request.startswith("GET")) == 4
 
 
 def test_a_stopped_download_is_resumed_by_the_next_call(hub: LocalHub) -> None:
@@ -208,10 +186,6 @@ def test_what_cannot_be_had_is_one_line(
     assert not repository_folder(hub_id).exists()
 
 
-def test_a_wrong_revision_is_one_line(hub: LocalHub) -> None:
-    assert failure(lambda: plan("v9")) == f"{ID} has no revision v9"
-
-
 def test_a_gated_model_asks_for_a_token_and_is_fetched_with_one(hub: LocalHub) -> None:
     gated = hub.add("gated/model", transformers_files(), gated="auto")
     planned = plan(hub_id="gated/model")  # what it is may be seen by all
@@ -243,6 +217,7 @@ def test_a_wrong_token_is_said_and_not_shown(hub: LocalHub, wrong: str) -> None:
 
 
 def test_a_changed_main_is_fetched_anew_and_a_commit_stays(hub: LocalHub) -> None:
+    assert failure(lambda: plan("v9")) == f"{ID} has no revision v9"
     first = plan()
     old = fetch(first)
     hub.repositories[ID].commit({**transformers_files(), WEIGHTS: safetensors(PARAMETERS, fill=2)})
@@ -302,36 +277,6 @@ def test_a_divided_gguf_file_is_fetched_whole(hub: LocalHub, tmp_path: Path) -> 
     assert download(planned.source) == folder
 
 
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("qwen2.5-0.5b-instruct-q4_k_m.gguf", "Q4_K_M"),
-        ("SmolLM2-135M-Instruct.Q4_1.gguf", "Q4_1"),
-        ("model-IQ4_XS-00001-of-00002.gguf", "IQ4_XS"),
-        ("BF16/model.gguf", "BF16"),
-        ("model-f16.gguf", "F16"),
-        ("Q8-model.gguf", ""),
-    ],
-)
-def test_quantizations_are_read_from_the_names_of_files(path: str, name: str) -> None:
-    assert quantization(path) == name
-
-
-@pytest.mark.parametrize(
-    ("names", "parameters", "expected"),
-    [
-        (["Q2_K", "Q4_K_M", "Q8_0"], 7_000_000_000, "Q4_K_M"),
-        (["Q2_K", "Q4_K_M", "Q8_0"], 500_000_000, "Q8_0"),
-        (["Q2_K", "Q4_K_M", "Q8_0"], None, "Q4_K_M"),
-        (["Q2_K", "Q6_K"], 3_000_000_000, "Q6_K"),
-        (["IQ2_XS", "IQ3_M"], 3_000_000_000, "IQ2_XS"),  # nothing known: the smallest
-    ],
-)
-def test_the_default_quantization_follows_the_size(names: list[str], parameters: int | None, expected: str) -> None:
-    offered = variants((f"m-{name}.gguf", 100 + place) for place, name in enumerate(names))
-    assert pick(offered, "", parameters, ID).name == expected
-
-
 def test_a_model_larger_than_the_memory_is_said_before_the_download(
     hub: LocalHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,24 +289,6 @@ def test_a_model_larger_than_the_memory_is_said_before_the_download(
     monkeypatch.setattr(memory, "on_gpu", lambda: False)
     monkeypatch.setenv("PROJECT_DL_MEMORY_GB", "1")
     memory.check_memory(plan())
-
-
-@pytest.mark.parametrize(
-    ("typed", "expected"),
-    [
-        ("gpt2", ("gpt2", "")),
-        ("a/b:Q4_K_M", ("a/b", "Q4_K_M")),
-        ("a/b:sub/m-q8_0.gguf", ("a/b", "sub/m-q8_0.gguf")),
-        ("a/b:", None),
-        ("a/b:../x.gguf", None),
-        ("a/b:/etc/x.gguf", None),
-        ("http://a/b", None),
-        ("a/b/c", None),
-        ("a/b:Q4\nx", None),
-    ],
-)
-def test_an_id_may_name_a_gguf_file(typed: str, expected: tuple[str, str] | None) -> None:
-    assert parse(typed) == expected
 
 
 def test_a_source_with_a_wrong_file_is_refused(tmp_path: Path) -> None:

@@ -1,26 +1,25 @@
-"""Where weights come from: folders and the Hub's cache, safetensors only; what cannot be had is said in one line."""
+"""Weights of the Hub and its cache, safetensors only; what cannot be had is said in one line. Devices and memory."""
 
 import json
 import os
 import pickle
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
-import safetensors.torch
 import torch
 from torch import nn
 
 from experiments.training.devices import resolve_device
 from tasks.base import ModelFolderError
 from tasks.engines.devices import pick_device
-from tasks.engines.loading import load_model, load_tokenizer, pick_dtype
+from tasks.engines.loading import pick_dtype
 from tasks.hub.source import Source, weights_folder, write_source
 from tasks.runtime.memory import memory_bytes
 from tests.support.local_hub import LocalHub, local_hub, use_in_process
+from tests.support.model_folders import Evil
 from tests.support.tiny_models import opened
 
 TINY = "someone/tiny"
@@ -32,12 +31,6 @@ def sentence(error: pytest.ExceptionInfo[ModelFolderError]) -> str:
     text = str(error.value)
     assert "\n" not in text
     return text
-
-
-@pytest.fixture
-def folder(tiny_folder: Folders, tmp_path: Path) -> Path:
-    """A copy of a tiny model that a test may spoil."""
-    return Path(shutil.copytree(tiny_folder("gpt2"), tmp_path / "model"))
 
 
 @pytest.fixture
@@ -193,145 +186,6 @@ def test_a_source_that_names_nothing_is_named(content: str, tmp_path: Path) -> N
     (tmp_path / "source.json").write_text(content)
     with pytest.raises(ModelFolderError, match=r"source\.json does not name a hub_id and a revision"):
         weights_folder(tmp_path)
-
-
-class Evil:
-    """Unpickling this makes a folder: proof that code ran."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
-
-
-@pytest.mark.parametrize("name", ["model.pkl", "modeling_tiny.py", "sub/model.pt", "tokenizer.pickle"])
-def test_a_folder_with_pickles_or_code_is_refused_and_runs_nothing(folder: Path, tmp_path: Path, name: str) -> None:
-    marker = tmp_path / "ran"
-    (folder / name).parent.mkdir(exist_ok=True)
-    code = f"import os; os.mkdir({str(marker)!r})".encode()
-    (folder / name).write_bytes(code if name.endswith(".py") else pickle.dumps(Evil(marker)))
-    with pytest.raises(ModelFolderError, match=Path(name).name):
-        opened(folder, "story-completion")
-    assert not marker.exists()
-
-
-def test_a_pickle_named_safetensors_is_refused_and_runs_nothing(folder: Path, tmp_path: Path) -> None:
-    torch.save({"weight": Evil(tmp_path / "ran")}, folder / "model.safetensors")
-    with pytest.raises(ModelFolderError) as error:
-        opened(folder, "story-completion")
-    assert "does not hold a model that can be loaded" in sentence(error)
-    assert not (tmp_path / "ran").exists()
-
-
-def test_weights_that_are_a_pickle_are_not_loaded_from_a_cache_either(folder: Path) -> None:
-    # The Hub's cache may hold what other programs have fetched.
-    weights = safetensors.torch.load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    torch.save(weights, folder / "pytorch_model.bin")
-    with pytest.raises(ModelFolderError, match="does not hold a model that can be loaded"):
-        load_model(folder, "AutoModelForCausalLM", CPU, torch.float32)
-
-
-def change_config(folder: Path, **fields: Any) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **fields}))
-
-
-def lose_a_tensor(folder: Path) -> None:
-    weights = safetensors.torch.load_file(folder / "model.safetensors")
-    weights.pop("transformer.h.1.mlp.c_fc.weight")
-    safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def truncate(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-100])
-
-
-def nested(depth: int) -> Any:
-    return {"a": nested(depth - 1)} if depth else {}
-
-
-def in_place(path: Path) -> None:
-    """A folder in the place of a file."""
-    path.unlink()
-    path.mkdir()
-
-
-SPOILERS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json"),
-    "a config that is no JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
-    "a config that is nested deeply": (
-        lambda folder: (folder / "config.json").write_text("[" * 100_000),
-        "config.json",
-    ),
-    "a config that is deep within": (
-        lambda folder: (folder / "config.json").write_text('{"model_type": ' + '{"a": ' * 100_000),
-        "config.json",
-    ),
-    "a config nested almost too deeply": (lambda folder: change_config(folder, id2label=nested(400)), "can be loaded"),
-    "a config that is not UTF-8": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe{}"), "config.json"),
-    "a config that is a folder": (lambda folder: in_place(folder / "config.json"), "config.json"),
-    "a config with an endless number": (
-        lambda folder: (folder / "config.json").write_text('{"n_embd": ' + "9" * 5000 + "}"),
-        "config.json",
-    ),
-    "a size that is not a number": (lambda folder: change_config(folder, n_embd=float("nan")), "can be loaded"),
-    "a size beyond all memory": (lambda folder: change_config(folder, n_embd=4 * 10**15), "can be loaded"),
-    "weights that are a folder": (lambda folder: in_place(folder / "model.safetensors"), "can be loaded"),
-    "a tokenizer nested deeply": (lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000), "tokenizer"),
-    "a tokenizer's config nested deeply": (
-        lambda folder: (folder / "tokenizer_config.json").write_text("[" * 100_000),
-        "tokenizer",
-    ),
-    "settings nested deeply": (
-        lambda folder: (folder / "generation_config.json").write_text("[" * 100_000),
-        "can be loaded",
-    ),
-    "a config that is a list": (lambda folder: (folder / "config.json").write_text("[]"), "config.json"),
-    "another size": (lambda folder: change_config(folder, n_embd=64), "cannot be|can be loaded"),
-    "an unknown kind": (lambda folder: change_config(folder, model_type="nonsense"), "can be loaded"),
-    "code of its own": (
-        lambda folder: change_config(folder, model_type="evil", auto_map={"AutoModelForCausalLM": "modeling.Evil"}),
-        "tokenizer|can be loaded",
-    ),
-    "kernels of a part from elsewhere": (
-        lambda folder: change_config(folder, text_config={"attn_implementation": {"": "evil/kernel"}}),
-        "code elsewhere",
-    ),
-    "kernels from elsewhere": (
-        lambda folder: change_config(folder, attn_implementation="evil/kernel"),
-        "code elsewhere",
-    ),
-    "an adapter": (lambda folder: (folder / "adapter_config.json").write_text("{}"), "adapter"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "can be loaded"),
-    "truncated weights": (truncate, "can be loaded"),
-    "a missing tensor": (lose_a_tensor, r"lack transformer\.h\.1\.mlp\.c_fc\.weight"),
-    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer"),
-    "a tokenizer that is none": (lambda folder: (folder / "tokenizer.json").write_text("{}"), "tokenizer"),
-}
-
-
-@pytest.mark.parametrize("case", SPOILERS)
-def test_a_folder_that_holds_no_whole_model_is_refused_in_one_line(folder: Path, case: str) -> None:
-    spoil, words = SPOILERS[case]
-    spoil(folder)
-    with pytest.raises(ModelFolderError, match=words) as error:
-        opened(folder, "story-completion")
-    sentence(error)
-
-
-def test_a_model_without_the_tasks_head_is_refused(folder: Path) -> None:
-    with pytest.raises(ModelFolderError, match=r"not hold a model for this task: its weights lack score\.weight"):
-        opened(folder, "sentiment-analysis")
-
-
-def test_a_loaded_model_is_the_saved_one_and_ready_to_use(folder: Path) -> None:
-    model = load_model(folder, "AutoModelForCausalLM", CPU, torch.float32)
-    assert not model.training
-    saved = safetensors.torch.load_file(folder / "model.safetensors")
-    assert all(torch.equal(model.state_dict()[name], value) for name, value in saved.items())
-    assert load_tokenizer(folder)("Once").input_ids
 
 
 def test_memory_counts_shared_weights_once() -> None:

@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 import models
 from tasks import registry
 from tasks.base import ModelFolderError
-from tasks.image_classification import ClassifierConfig, save_classifier
+from tasks.image_classification import ClassifierConfig
 from tasks.runs import StoreUnreachableError, open_store
+from tasks.trained import save_network
 
 NAME = "cnn-digits"
 CLASSES = tuple("0123456789")
@@ -31,7 +32,7 @@ def registered(store: Path):
 
     def register(val_accuracy: float, data: str = "d", split: str = "s") -> tuple[str, str]:
         folder = store / "model"
-        save_classifier(
+        save_network(
             folder,
             models.build("lenet5", 10, 1),
             ClassifierConfig("lenet5", "small", 1, CLASSES, (0.1,), (0.3,)),

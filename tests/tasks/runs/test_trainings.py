@@ -97,14 +97,14 @@ def test_parameters_as_logged_or_of_the_logged_model(store: Path) -> None:
 
     import models
     from tasks import registry
-    from tests.support.small_platform import save_network
+    from tests.support.small_platform import save_cnn
 
     log_training(tags={"parameters": "123"})
     (told,) = finished_trainings(TASK)
     assert parameter_count(told) == 123
     run_id = log_training(tags={"parameters": ""})
     assert parameter_count(find_trainings([run_id])[run_id]) is None
-    save_network(store / "model", "lenet5")
+    save_cnn(store / "model", "lenet5")
     with mlflow.start_run(run_id):
         registry.package("model", TASK, store / "model", "lenet5 on digits")
     network = models.build("lenet5", 10, 1)

@@ -11,7 +11,8 @@ import pytest
 
 from tasks.base import ModelFolderError, TaskInputError
 from tasks.runtime.jobs import JobCancelled, QueueFullError
-from tasks.runtime.worker import ModelTooLargeError, Worker
+from tasks.runtime.loaded import ModelTooLargeError
+from tasks.runtime.worker import Worker
 from tests.support.words import MB, PATIENCE, Loads, Words, text, until
 
 

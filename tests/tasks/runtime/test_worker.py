@@ -13,8 +13,9 @@ import torch
 
 from tasks.base import Task, TaskInputError
 from tasks.runtime.jobs import JobCancelled
+from tasks.runtime.loaded import ModelTooLargeError
 from tasks.runtime.memory import DeviceFullError, is_full
-from tasks.runtime.worker import ModelTooLargeError, Worker
+from tasks.runtime.worker import Worker
 from tests.conftest import PROJECT_ROOT
 from tests.support.words import MB, PATIENCE, Loads, Words, text, until
 

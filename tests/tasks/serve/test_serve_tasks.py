@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 from tasks import TASKS, task_class
 from tasks.base import ModelFolderError
 from tasks.runs import StoreUnreachableError
+from tasks.runtime.loaded import ModelTooLargeError
 from tasks.runtime.memory import DeviceFullError
 from tasks.runtime.rows import ROWS_AT_ONCE, RequestTask, work
-from tasks.runtime.worker import ModelTooLargeError
 from tests.support.gateway import (
     Client,
     Lengths,

@@ -1,0 +1,47 @@
+"""A task of no weights for batches, and rows for it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from tasks.base import Cancel, ModelFolderError, Task, TaskInputError
+from ui.answers.batch_file import Line
+
+
+class Upper(Task):
+    """Writes a text in capitals; some words do otherwise."""
+
+    name = "upper"
+    inputs = {"text": True}
+    answered: list[str] = []
+    hold: threading.Event | None = None
+
+    def load(self) -> None:
+        pass
+
+    def answer(
+        self,
+        rows: list[dict[str, Any]],
+        parameters: dict[str, Any],
+        cancel: Cancel,  # noqa: ARG002
+    ) -> list[dict[str, Any]]:
+        return [{"label": row["text"], **parameters} for row in rows]
+
+    def stream_answer(self, row, parameters, cancel) -> Iterator:
+        text = row["text"]
+        if text == "bad" or parameters:
+            raise TaskInputError("text is 'bad'; valid: anything else")
+        if text == "crash":
+            raise ZeroDivisionError("internal")
+        if text == "gone":
+            raise ModelFolderError("the model's files are gone")
+        while self.hold is not None and not self.hold.is_set() and not cancel():
+            yield {"piece": ""}
+            time.sleep(0.005)
+        self.answered.append(text)
+        return {"label": text.upper(), "scores": [1, 2]}
+
+
+def lines(*texts: str, **more: str) -> list[Line]:
+    return [Line({"text": text, **more}, {"text": text}) for text in texts]

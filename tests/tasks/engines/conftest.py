@@ -1,0 +1,22 @@
+"""One language model for both engines."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.tiny_gguf import save_both
+from tests.support.tiny_models import opened
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folders of one model as safetensors and as GGUF."""
+    safetensors, file = save_both(tmp_path_factory.mktemp("both"))
+    return safetensors, file.parent
+
+
+@pytest.fixture
+def story(both: tuple[Path, Path]) -> Any:
+    """Story completion on llama.cpp."""
+    return opened(both[1], "story-completion")
