@@ -134,18 +134,7 @@ def draw_training(path: str, report: DataReport) -> None:
         persist_state="session",
         help="In training, if what they show stays of its class: true of most things, not of letters and digits.",
     )
-    weights = RANDOM
-    if (
-        model in PRETRAINED_CNNS
-        and report.image_size >= PRETRAINED_SIZE
-        and st.toggle(
-            "Begin with ImageNet weights",
-            key="own-pretrained",
-            persist_state="session",
-            help="They are downloaded from the Hugging Face Hub once; few pictures are then enough.",
-        )
-    ):
-        weights = PRETRAINED
+    weights = _choose_weights(model, report.image_size)
     try:
         step = _step(model, len(report.counts), report.channels, report.image_size)
     except ValueError as error:
@@ -169,6 +158,20 @@ def draw_training(path: str, report: DataReport) -> None:
     draw_note(NOTE)
     with st.expander("The same on the command line"):
         st.code(command_line(program(ENTRY), values), language=None, wrap_lines=True)
+
+
+def _choose_weights(model: str, size: int) -> str:
+    """Random weights, or, where there are any, the pretrained ones."""
+    if model not in PRETRAINED_CNNS or size < PRETRAINED_SIZE:
+        return RANDOM
+    chosen = st.toggle(
+        "Start from ImageNet weights",
+        key="own-pretrained",
+        persist_state="session",
+        help="What the network has learned from the 1.2 million pictures of ImageNet, downloaded once from the Hugging "
+        "Face Hub.",
+    )
+    return PRETRAINED if chosen else RANDOM
 
 
 @st.cache_data(show_spinner="Timing a few steps of the network")
