@@ -121,7 +121,7 @@ def _draw_cell(
                 st.image(
                     enlarged(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels, scale=4),
                     width=112,
-                    alt=f"{name.capitalize()}: {visible(classes[true])} taken for {visible(classes[predicted])}",
+                    alt=f"{name}: {visible(classes[true])} taken for {visible(classes[predicted])}",
                 )
                 st.caption(escaped(f"{predictions.probabilities[index].max():.0%} · {name}"))
 
