@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT_ROOT
-from tests.support.gateway import Server, limit_descriptors
-from tests.support.serving import wait_for
+from tests.support.serving import Server, limit_descriptors, wait_for
 
 # Chromium as Debian packages it; playwright's own download is another host than the package index.
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

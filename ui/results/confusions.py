@@ -78,7 +78,7 @@ def shading(counts: "np.ndarray") -> "np.ndarray":
     return np.where(right, counts / np.maximum(1, counts.sum(axis=1, keepdims=True)), counts / worst)
 
 
-def confusion(counts: "np.ndarray", classes: Sequence[str]) -> "alt.LayerChart":
+def confusion(counts: "np.ndarray", classes: Sequence[str]) -> "alt.LayerChart | alt.FacetChart":
     """Rows are the true classes, columns the predicted ones. Right answers blue, mistakes orange and framed."""
     import altair as alt
     import numpy as np
