@@ -1,9 +1,10 @@
 """Residual networks: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016.
 
 `resnet18`, `resnet34` and `resnet50` are the ImageNet networks (section 4.1, table 1, option B: a shortcut that changes
-the shape is a 1 x 1 convolution). They equal torchvision's: 11,689,512 and 25,557,032 parameters for ResNet-18 and -50
-with 1,000 classes; the bottleneck has its stride on the 3 x 3 ("v1.5"), the paper on the first 1 x 1. The small stem is
-3 x 3 with stride 1 and no max-pooling, so that 32 x 32 images reach the last stage as 4 x 4 maps and not as one pixel.
+the shape is a 1 x 1 convolution). They equal torchvision's and timm's: 11,689,512 and 25,557,032 parameters for
+ResNet-18 and -50 with 1,000 classes; the bottleneck has its stride on the 3 x 3 ("v1.5"), the paper on the first 1 x 1.
+The small stem is 3 x 3 with stride 1 and no max-pooling, so that 32 x 32 images reach the last stage as 4 x 4 maps and
+not as one pixel.
 
 `resnet20` and `resnet56` are the paper's CIFAR networks (section 4.2): three stages of 16, 32 and 64 channels, identity
 shortcuts throughout (option A: a shortcut that changes the shape skips every other pixel and pads new channels with

@@ -1,8 +1,8 @@
 """VGG: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015.
 
-`vgg11`, `vgg13`, `vgg16` and `vgg19` are columns A, B, D and E of table 1. They equal torchvision's networks with
-weights copied (VGG-16 has 138,357,544 parameters, with batch norm 138,365,992, for 1,000 classes); `_bn` puts batch
-norm between each convolution and its ReLU, which the paper did not have.
+`vgg11`, `vgg13`, `vgg16` and `vgg19` are columns A, B, D and E of table 1. They equal timm's networks (torchvision's)
+with weights copied (VGG-16 has 138,357,544 parameters, with batch norm 138,365,992, for 1,000 classes); `_bn` puts
+batch norm between each convolution and its ReLU, which the paper did not have.
 
 The small stem keeps the convolutions, whose five poolings leave 1 x 1 of a 32 x 32 image, and has one linear layer of
 512 inputs in place of the three (124 million of the parameters), with the paper's dropout of 0.5 before it (section

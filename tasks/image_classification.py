@@ -31,7 +31,8 @@ class ClassifierConfig:
     """All that is needed, besides weights, to use a trained network.
 
     `mean` and `std` are per channel, for pixels scaled to 0..1; `classes` are the labels in the order of the outputs;
-    `image_size` is the side of the images in pixels.
+    `image_size` is the side of the images in pixels; `light_on_dark` says whether those that it knows are light on
+    black, as digits are; None: as `mean` tells, which is that of the training images unless weights were pretrained.
     """
 
     architecture: str
@@ -41,6 +42,13 @@ class ClassifierConfig:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image_size: int = IMAGE_SIZE
+    light_on_dark: bool | None = None
+
+    @property
+    def inverted(self) -> bool:
+        """Whether dark drawings are to be turned into light ones on black."""
+        known = self.mean[0] < LIGHT_ON_DARK if self.light_on_dark is None else self.light_on_dark
+        return self.in_channels == 1 and known
 
 
 def load_classifier(folder: Path) -> tuple[nn.Module, ClassifierConfig]:
@@ -110,9 +118,7 @@ class ImageClassification(Task):
     def pixels(self, image: Any, cancel: Cancel = never) -> torch.Tensor:
         """One input to uint8 `(channels, size, size)`: what the network gets to see."""
         config = self.config
-        # Networks for digits and clothes know them light on black, as their mean tells.
-        light_on_dark = config.in_channels == 1 and config.mean[0] < LIGHT_ON_DARK
-        pixels = decode_image(image, config.in_channels, cancel, light_on_dark)
+        pixels = decode_image(image, config.in_channels, cancel, config.inverted)
         return to_image_size(pixels[None], config.image_size)[0]
 
     def check_total(self, rows: list[dict[str, Any]], cancel: Cancel) -> None:

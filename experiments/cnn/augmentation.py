@@ -47,6 +47,7 @@ class Normalize:
     """uint8 images to float32 with zero mean and unit variance per channel, on the device of the images."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str) -> None:
+        self.mean, self.std = mean, std
         self.scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, -1, 1, 1)
         self.offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).view(1, -1, 1, 1)
 

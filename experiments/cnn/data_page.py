@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +17,18 @@ SIDE = 1.1  # of a picture, in inches
 MOST_ROWS = 100  # of duplicates and of files that are left out; the JSON has more
 
 
-def write_data_report(folder: Path, report: DataReport, train: Subset) -> None:
-    """`reports/data_report.json` and `.html`, and `plots/data_sample.png`, under `folder`."""
+def write_data_report(folder: Path, report: DataReport, train: Subset, mistakes: Any) -> None:
+    """`reports/data_report.json` and `.html`, and `plots/data_sample.png`, under `folder`.
+
+    Args: mistakes: the test pictures that the network got wrong, as `mistakes_table` gives them.
+    """
     reports, figure = folder / "reports", folder / "plots" / "data_sample.png"
     for parent in (reports, figure.parent):
         parent.mkdir(parents=True, exist_ok=True)
     (reports / f"{NAME}.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
     save_sample(figure, train, tuple(report.counts))
     # Names of files may be no Unicode.
-    (reports / f"{NAME}.html").write_text(_page(report, figure), encoding="utf-8", errors="replace")
+    (reports / f"{NAME}.html").write_text(_page(report, figure, mistakes), encoding="utf-8", errors="replace")
 
 
 def save_sample(path: Path, train: Subset, classes: tuple[str, ...]) -> None:
@@ -41,7 +45,7 @@ def save_sample(path: Path, train: Subset, classes: tuple[str, ...]) -> None:
     save(figure, path)
 
 
-def _page(report: DataReport, figure: Path) -> str:
+def _page(report: DataReport, figure: Path, mistakes: Any) -> str:
     counts = counts_table(report)
     tables = [Table(list(counts[0]), [[str(value) for value in row.values()] for row in counts])]
     sections = [
@@ -49,6 +53,10 @@ def _page(report: DataReport, figure: Path) -> str:
         Section("Pictures by class", tables=tables),
         Section("Sample", figures=[("The first training pictures of each class", figure)]),
     ]
+    if len(mistakes):
+        rows = mistakes.head(MOST_ROWS).astype(str).to_numpy().tolist()
+        first = "Test pictures that the network got wrong, the most confident first: some labels may be wrong."
+        sections.append(Section("Mistakes", [first], tables=[Table(list(mistakes.columns), rows, wide=True)]))
     if report.duplicates:
         rows = [
             [", ".join(copy.file for copy in group), *(_all(group, name) for name in ("label", "part"))]

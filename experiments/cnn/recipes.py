@@ -3,7 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
-from experiments.config import IMAGE_SIZE, CnnConfig, check_image_size, is_own
+from experiments.cnn.pretrained import CATALOG
+from experiments.config import IMAGE_SIZE, RANDOM, CnnConfig, check_image_size, check_weights, is_own
 from experiments.data.folders import count_training
 
 
@@ -61,20 +62,24 @@ OWN_AUGMENTATION = {"crop": 2, "flip": False, "cutout": 0}  # whether mirrored o
 LARGE = 10_000  # own pictures: fewer are trained on for as many epochs as digits, more as CIFAR-10
 MOST_CROP = 16
 LEAST_STEPS, LEAST_BATCH = 8, 8  # in an epoch on own pictures
+# Pretrained weights are spoiled by the learning rates that random ones need.
+PRETRAINED_RATE, TRUNK_FRACTION, FROZEN_FRACTION = 0.02, 0.1, 5
+FROM_RANDOM = {"freeze_epochs": 0, "trunk_learning_rate": 1.0}
 
 
 def resolve(config: CnnConfig) -> CnnConfig:
     """The configuration with every `auto` that the recipe knows filled in.
 
     That of own pictures depends on how many there are. Raises DataError where they cannot be listed, ConfigError for an
-    `image_size` that the data set is not served in.
+    `image_size` that the data set is not served in, and for pretrained weights that there are not.
     """
     check_image_size(config)
+    check_weights(config)
     recipe = RECIPES[config.model]
     if is_own(config.dataset):
         return _resolve_own(config, recipe)
     epochs = recipe.epochs[config.dataset]
-    values = {**dataclasses.asdict(recipe), **AUGMENTATION[config.dataset], "epochs": epochs}
+    values = {**dataclasses.asdict(recipe), **AUGMENTATION[config.dataset], "epochs": epochs, **FROM_RANDOM}
     if config.dataset == "cifar10" and recipe.crop is not None:
         values["crop"] = recipe.crop
     return config.filled(values)
@@ -93,4 +98,13 @@ def _resolve_own(config: CnnConfig, recipe: Recipe) -> CnnConfig:
         "epochs": recipe.epochs["digits" if count < LARGE else "cifar10"],
         "batch_size": max(2, min(batch_size, count // 2)),
     }
-    return config.filled(values)
+    if config.weights == RANDOM:
+        return config.filled(values | FROM_RANDOM)
+    epochs = config.epochs or values["epochs"]
+    pretrained = {
+        "learning_rate": PRETRAINED_RATE,
+        "trunk_learning_rate": TRUNK_FRACTION,
+        "freeze_epochs": max(1, epochs // FROZEN_FRACTION),
+        "revision": CATALOG[config.model].revision,
+    }
+    return config.filled(values | pretrained)

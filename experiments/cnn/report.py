@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +14,23 @@ import models
 from experiments.cnn import figures as plots
 from experiments.cnn.classification import calibration_error
 from experiments.cnn.data_page import write_data_report
+from experiments.cnn.pretrained import Weights
 from experiments.cnn.setup import TASK, CnnTraining, decide, prepare
 from experiments.config import CnnConfig
 from experiments.data.images import Subset
 from experiments.data.report import sample
-from experiments.reports.classification import Predictions, classification_metrics, write_classification
+from experiments.reports.classification import (
+    MISTAKES,
+    Predictions,
+    classification_metrics,
+    mistakes_table,
+    write_classification,
+)
 from experiments.reports.figures import MOST_CLASSES
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
 from tasks.explain import first_layer_filters, grad_cam
-from tasks.image_classification import ClassifierConfig
+from tasks.image_classification import LIGHT_ON_DARK, ClassifierConfig
 from tasks.trained import save_network
 
 # Pictures that are kept of each kind of mistake, and of all together: 5 MB at most for CIFAR-10, before compression.
@@ -44,13 +52,17 @@ def write_report(folder: Path, training: CnnTraining, predictions: Predictions, 
     title = f"{training.config.model} on {data.name}"
     write_classification(folder, predictions, data.classes, title, training.state.history, best)
     wrong = surest_mistakes(labels, predictions.probabilities, PICTURE_BYTES // (data.channels * data.size**2))
-    pixels = pixels_of(data.test, wrong)
-    np.savez_compressed(folder / "reports" / "test_mistakes.npz", index=wrong, pixels=pixels)
+    kept: dict[str, Any] = {"index": wrong, "pixels": pixels_of(data.test, wrong)}
+    if data.test_files:
+        kept["files"] = np.array(data.test_files)[wrong]
+    np.savez_compressed(folder / "reports" / "test_mistakes.npz", **kept)
     shown = plots.most_confident_mistakes(labels, predictions.probabilities)
     pixels, path = pixels_of(data.test, shown), folder / "plots" / "mistakes.png"
     plots.save_mistakes(path, pixels, shown, labels, predictions.probabilities, data.classes)
     if data.report is not None:
-        write_data_report(folder, data.report, data.train)
+        mistakes = mistakes_table(predictions, data.classes, "file", data.test_files)
+        mistakes.to_csv(folder / MISTAKES, index=False, errors="replace")  # names of files may be no Unicode
+        write_data_report(folder, data.report, data.train, mistakes)
 
 
 def pixels_of(part: Subset, index: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -100,7 +112,9 @@ def save_model(training: CnnTraining, network: nn.Module, folder: Path) -> Saved
     """Write the network as a model of the task `image-classification`."""
     config, data = training.config, training.data
     stem = models.stem_for(config.model, data.size)
-    description = ClassifierConfig(config.model, stem, data.channels, data.classes, data.mean, data.std, data.size)
+    mean, std = training.normalize.mean, training.normalize.std
+    dark = data.mean[0] < LIGHT_ON_DARK
+    description = ClassifierConfig(config.model, stem, data.channels, data.classes, mean, std, data.size, dark)
     save_network(folder, network, description)
     return SavedModel(
         task=TASK,
@@ -121,14 +135,23 @@ def png_base64(image: torch.Tensor) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
+def _beginning(config: CnnConfig, weights: Weights) -> str:
+    return (
+        f"It began with the ImageNet weights [{weights.hub_id}](https://huggingface.co/{weights.hub_id}) (license "
+        f"{weights.license}, revision `{weights.revision}`); for {config.freeze_epochs} epochs only the last layer "
+        f"learned, then the others with {config.trunk_learning_rate:g} of its learning rate."
+    )
+
+
 def describe(training: CnnTraining, result: Result) -> str:
     """The run's description for its MLflow page."""
-    config, data, metrics = training.config, training.data, result.metrics
+    config, data, metrics, weights = training.config, training.data, result.metrics, training.weights
+    begins = "" if weights is None else f"{_beginning(config, weights)} "
     return f"""**{result.name}**: test accuracy **{metrics["test_accuracy"]:.2%}**, macro F1 {metrics["test_f1"]:.4f}.
 
 Trained for {config.epochs} epochs on {len(data.train):,} images; epoch {result.best_epoch} had the best validation \
 accuracy ({metrics["val_accuracy"]:.2%} of {len(data.val):,}) and was kept. The test set ({len(data.test):,}) was read \
-once, for that epoch. Registry: {result.registry}.
+once, for that epoch. {begins}Registry: {result.registry}.
 """
 
 

@@ -8,26 +8,32 @@ from accelerate import Accelerator
 from torch import nn
 
 import models
+from experiments.cnn import pretrained
 from experiments.cnn.augmentation import Augmentation, Batch, Normalize, TrainingBatches, evaluation_batches
 from experiments.cnn.classification import classification_step, predict
 from experiments.cnn.recipes import resolve
-from experiments.config import CnnConfig, ConfigError
+from experiments.config import RANDOM, CnnConfig, ConfigError
 from experiments.data.images import ImageData, Subset, load_images
 from experiments.reports.classification import Predictions, classification_metrics
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Training
-from experiments.training.state import Metrics, StepResult, starting_state
+from experiments.training.state import NONE_SLOWER, Metrics, StepResult, starting_state
 
 TASK = "image-classification"
 
 
 @dataclass
 class CnnTraining(Training):
-    """One training of a convolutional network, ready to run on this process."""
+    """One training of a convolutional network, ready to run on this process.
+
+    Attributes:
+        weights: the pretrained ones that it begins with; None for random ones.
+    """
 
     config: CnnConfig
     data: ImageData
     normalize: Normalize
+    weights: pretrained.Weights | None
 
     selected_by: ClassVar[str] = "val_accuracy"
     columns: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "precision", "recall", "f1")
@@ -39,10 +45,12 @@ class CnnTraining(Training):
 
     @property
     def title(self) -> str:
-        return f"{self.config.model} on {self.data.name}, seed {self.config.seed}"
+        begins = "" if self.weights is None else "pretrained "
+        return f"{begins}{self.config.model} on {self.data.name}, seed {self.config.seed}"
 
     def tags(self) -> dict[str, str]:
-        return {"task": TASK, "model": self.config.model, "dataset": self.data.name}
+        begins = {} if self.weights is None else self.weights.tags()
+        return {"task": TASK, "model": self.config.model, "dataset": self.data.name, **begins}
 
     def summary(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.state.network.parameters())
@@ -55,6 +63,10 @@ class CnnTraining(Training):
     @property
     def warnings(self) -> list[str]:
         return super().warnings if self.data.report is None else self.data.report.warnings
+
+    def start_epoch(self, epoch: int) -> None:
+        if self.weights is not None:
+            pretrained.freeze(self.state.network, epoch <= self.config.freeze_epochs)
 
     def step(self, model: nn.Module, batch: Batch) -> StepResult:
         return classification_step(model, batch, self.config.label_smoothing)
@@ -100,7 +112,9 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
             f"batch_size is {config.batch_size}; valid: at least {accelerator.num_processes}, one a process"
         )
     config = config.replace(val_size=len(data.val))
-    normalize = Normalize(data.mean, data.std, device)
+    weights = None if config.weights == RANDOM else pretrained.located(config)
+    mean, std = (data.mean, data.std) if weights is None else pretrained.normalization(data.channels)
+    normalize = Normalize(mean, std, device)
     batches = TrainingBatches(
         data.train,
         normalize,
@@ -111,7 +125,11 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
         world_size=accelerator.num_processes,
     )
     torch.manual_seed(config.seed)
-    network = build_for(config.model, data)
-    state = starting_state(config, accelerator, network, len(batches))
+    network, slower = build_for(config.model, data), NONE_SLOWER
+    if weights is not None:
+        pretrained.load(network, config.model, weights)
+        config = config.replace(revision=weights.revision)
+        slower = pretrained.trunk(network, config.trunk_learning_rate)
+    state = starting_state(config, accelerator, network, len(batches), slower)
     environment = devices.environment(config, accelerator.num_processes)
-    return CnnTraining(config, batches, state, environment, data, normalize)
+    return CnnTraining(config, batches, state, environment, data, normalize, weights)

@@ -18,7 +18,7 @@ from experiments.training.continuation import CAME_LATER, deciding
 from experiments.training.family import Training
 
 # What makes one grid another; the rest of a configuration may differ between a comparison and its continuation.
-GRID_FIELDS = ("kind", "models", "datasets", "seeds", "epochs", "train_size", "image_size")
+GRID_FIELDS = ("kind", "models", "datasets", "seeds", "epochs", "train_size", "image_size", "weights")
 STEPS = 5
 EVALUATION_SHARE = 1 / 3  # forward only, against forward and backward
 # What a training costs besides its steps, measured on two CPU cores: figures, model and registry; checkpoint and log.

@@ -13,8 +13,12 @@ from experiments.config.names import (
     IMAGE_DATASETS,
     IMAGE_SIZE,
     POSITIONS,
+    PRETRAINED,
+    PRETRAINED_CNNS,
+    PRETRAINED_SIZE,
     PRETRAINED_TASKS,
     PRUNERS,
+    RANDOM,
     SAMPLERS,
     SCHEDULES,
     SEQ2SEQ_DATASETS,
@@ -34,4 +38,13 @@ from experiments.config.programs import (
     check_kind,
     training_config,
 )
-from experiments.config.training import CnnConfig, FinetuneConfig, Seq2SeqConfig, TrainConfig, check_image_size
+from experiments.config.training import (
+    TEXT_BATCH,
+    CnnConfig,
+    FinetuneConfig,
+    Seq2SeqConfig,
+    TrainConfig,
+    check_image_size,
+    check_weights,
+    finetune_epochs,
+)

@@ -14,6 +14,12 @@ CNN_GROUPS = {
 }
 IMAGE_DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
 IMAGE_SIZE = 32  # of those
+# Those with ImageNet weights on the Hub: timm has none of AlexNet and SE-ResNet-18, and its Xception is not there.
+PRETRAINED_CNNS = (
+    "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
+    "resnet18", "resnet34", "resnet50", "seresnet50", "senet154",
+)  # fmt: skip
+PRETRAINED_SIZE = 128  # of images, the smallest: below it networks have other first layers than their papers
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
@@ -56,7 +62,8 @@ PRETRAINED_TASKS = (
 )
 # Those whose models can be fine-tuned on texts of the user's own.
 FINETUNED_TASKS = ("sentiment-analysis",)
-WEIGHTS = ("pretrained", "random")
+PRETRAINED, RANDOM = "pretrained", "random"
+WEIGHTS = (PRETRAINED, RANDOM)
 # Those whose starter is trained here; the others have a model in a package.
 STARTER_TASKS = ("sentiment-analysis", "summarization", "question-answering", "image-generation")
 

@@ -25,6 +25,7 @@ from experiments.config.training import (
     CnnConfig,
     Seq2SeqConfig,
     TrainConfig,
+    cnn_weights_option,
     image_size_option,
 )
 from tasks.parameters import option, typed
@@ -56,6 +57,7 @@ class CompareConfig(Config):
     epochs: int = option(None, "passes over the training data; auto = each recipe's", ge=1, le=100_000)
     train_size: int = option(0, "number of training examples; 0 = all, of seq2seq its default", ge=0)
     image_size: int = image_size_option()
+    weights: str = cnn_weights_option()
     data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train, or where the models of a task answer", choices=DEVICES)
     precision: str = option("auto", "compute precision; auto = the fastest in a short trial", choices=PRECISIONS)
@@ -85,8 +87,8 @@ class CompareConfig(Config):
 # Fields of CompareConfig that mean something for these kinds only.
 _EVALUATION_FIELDS = ("task", "settings", "columns")
 _TRAINING_FIELDS = (
-    *("seeds", "epochs", "train_size", "image_size", "data_dir", "precision", "storage", "confirm", "resume"),
-    *("register", "tracking", "out", "minutes", "import_results"),
+    *("seeds", "epochs", "train_size", "image_size", "weights", "data_dir", "precision", "storage", "confirm"),
+    *("resume", "register", "tracking", "out", "minutes", "import_results"),
 )
 _OFFLINE_FIELDS = ("out", "minutes")
 _TRACKED_FIELDS = ("resume", "storage", "import_results")
@@ -163,6 +165,7 @@ class TuneConfig(Config):
     epochs: int = option(None, "passes over the training data; auto = the recipe's", ge=1, le=100_000)
     train_size: int = option(0, "number of training examples; 0 = all, of seq2seq its default", ge=0)
     image_size: int = image_size_option()
+    weights: str = cnn_weights_option()
     seed: int = option(
         0, "seed of the proposals and of every trial; the best is trained anew with others", ge=0, lt=2**30
     )
@@ -185,7 +188,7 @@ def training_config(
     if program.kind == "cnn":
         size = program.image_size if is_own(dataset) else IMAGE_SIZE
         data = {"dataset": dataset, "data_dir": program.data_dir, "train_size": program.train_size, "image_size": size}
-        return CnnConfig(model=model, seed=seed, **data, **shared)
+        return CnnConfig(model=model, seed=seed, weights=program.weights, **data, **shared)
     cell, variant = model.split("-", 1)
     shared |= {"positions": variant} if cell == "transformer" else {"attention": variant}
     if program.train_size:

@@ -16,6 +16,9 @@ from experiments.config.names import (
     OPTIMIZERS,
     POSITIONS,
     PRECISIONS,
+    PRETRAINED_CNNS,
+    PRETRAINED_SIZE,
+    RANDOM,
     SCHEDULES,
     WEIGHTS,
     dataset_name,
@@ -33,6 +36,15 @@ def image_size_option() -> int:
     """The field `image_size`."""
     text = "side in pixels to which your own pictures are resized; from 128 up networks have the stem of their paper"
     return option(IMAGE_SIZE, text, ge=32, le=224, multiple_of=32)
+
+
+def cnn_weights_option() -> str:
+    """The field `weights` of programs that train CNNs."""
+    text = (
+        "what training begins with; pretrained = ImageNet weights of the Hub, of VGG, ResNet, SE-ResNet-50 and "
+        f"SENet-154, for your own pictures of {PRETRAINED_SIZE} px or more"
+    )
+    return option(RANDOM, text, choices=WEIGHTS)
 
 
 class TrainConfig(Config):
@@ -68,6 +80,19 @@ class CnnConfig(TrainConfig):
     model: str = option("lenet5", "architecture", choices=CNN_MODELS)
     dataset: str = option("digits", DATASET_HELP, suggestions=IMAGE_DATASETS)
     image_size: int = image_size_option()
+    weights: str = cnn_weights_option()
+    revision: str = option(None, "commit, tag or branch of the pretrained weights; auto = the catalogue's")
+    freeze_epochs: int = option(
+        None,
+        "first epochs in which pretrained layers stay as they are and only the new last one learns; auto = a fifth",
+        ge=0,
+    )
+    trunk_learning_rate: float = option(
+        None,
+        "learning rate of the pretrained layers afterwards, as a fraction of learning_rate",
+        gt=0,
+        le=1,
+    )
     label_smoothing: float = option(None, "fraction of the target spread over all classes", ge=0, lt=1)
     crop: int = option(None, "random shift in pixels, both ways; 0 = off", ge=0, le=16)
     flip: bool = option(None, "mirror every image in every other epoch")
@@ -94,6 +119,27 @@ def check_image_size(config: CnnConfig) -> None:
         raise ConfigError(
             f"image_size is {config.image_size}; valid: {IMAGE_SIZE} for {config.dataset}; other sizes are for your "
             "own pictures (dataset=PATH)"
+        )
+
+
+def check_weights(config: CnnConfig) -> None:
+    """Raise ConfigError for pretrained weights that there are not, and for their settings without them."""
+    if config.weights == RANDOM:
+        for name, without in (("freeze_epochs", 0), ("trunk_learning_rate", 1.0), ("revision", None)):
+            value = getattr(config, name)
+            if value not in (None, without):
+                raise ConfigError(f"{name} is {value}, which is for weights=pretrained; valid: auto")
+        return
+    if config.model not in PRETRAINED_CNNS:
+        raise ConfigError(
+            f"weights is {config.weights!r}, and there are none of {config.model}; valid: random, or model="
+            + ", ".join(PRETRAINED_CNNS)
+        )
+    if not is_own(config.dataset) or config.image_size < PRETRAINED_SIZE:
+        raise ConfigError(
+            f"weights is {config.weights!r}, for pictures of {PRETRAINED_SIZE} px or more, and those of "
+            f"{config.data_name} are {config.image_size} px; valid: random, or your own pictures (dataset=PATH) with "
+            f"image_size={PRETRAINED_SIZE} or more"
         )
 
 
@@ -126,6 +172,14 @@ class Seq2SeqConfig(TrainConfig):
     def model(self) -> str:
         """The variant in a word, such as `gru-dot` or `transformer-rotary`."""
         return f"{self.cell}-{self.positions if self.cell == 'transformer' else self.attention}"
+
+
+TEXT_BATCH, TEXT_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 16, 250, 3, 40
+
+
+def finetune_epochs(texts: int) -> int:
+    """Epochs of a fine-tuning on so many training texts unless the user says otherwise: some 250 steps."""
+    return min(max(-(-TEXT_STEPS * min(TEXT_BATCH, texts) // texts), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
 class FinetuneConfig(TrainConfig):

@@ -62,7 +62,8 @@ class Subset:
 class ImageData:
     """A data set, split and on its device, and what identifies it.
 
-    `mean` and `std` are those of the training images, per channel, for pixels scaled to 0..1; `report` is on own data.
+    `mean` and `std` are those of the training images, per channel, for pixels scaled to 0..1. Own data have a `report`,
+    and in `test_files` the file of every test image.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ImageData:
     verified: bool
     origin: str
     report: DataReport | None = None
+    test_files: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -194,6 +196,7 @@ def _own_data(own: OwnImages, split: Split, device: torch.device | str) -> Image
         verified=False,
         origin=own.origin,
         report=data_report(own, split),
+        test_files=tuple(own.rows[row].item.path for row in split[2]),
     )
 
 

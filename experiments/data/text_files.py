@@ -77,6 +77,8 @@ def _table(path: Path, wanted: Sequence[str]) -> tuple[Table, tuple[int, ...]]:
 
 def _json_lines(content: bytes) -> tuple[Table, tuple[int, ...]]:
     """A JSON object a line as a table, and the lines that hold none. Raises TableError."""
+    if b"\0" in content[:4]:  # JSON begins with an ASCII character
+        raise TableError("the file is in UTF-16; valid: JSON lines in UTF-8, so save it as UTF-8")
     objects: list[tuple[int, dict[str, Any]]] = []
     broken, header = [], {}
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):

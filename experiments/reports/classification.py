@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.reports.figures import CURVE_LABELS, confusion, plain, save, save_curves, single
+from tasks.texts import inert
+
+MISTAKES = "reports/test_mistakes.csv"
+MISTAKES_LISTED = 500
 
 
 class Predictions(NamedTuple):
@@ -84,6 +88,28 @@ def write_classification(
     matrix = confusion_matrix(predictions.labels, predictions.predicted, labels=every_class)
     save_confusion_matrix(figures / "confusion_matrix.png", matrix, classes, f"{title}: {of}")
     save_per_class(figures / "per_class.png", report, classes, f"{title}: {of}")
+
+
+def mistakes_table(predictions: Predictions, classes: Sequence[str], name: str, items: Sequence[str]) -> Any:
+    """The wrong answers, the most confident first: some of them may be labels that are wrong.
+
+    Args:
+        name: the column of what is classified.
+        items: what that is, for each answer.
+    """
+    import pandas as pd
+
+    shown = [inert(one) for one in classes]
+    table: Any = pd.DataFrame(
+        {
+            name: [inert(item) for item in items],
+            "label": [shown[number] for number in predictions.labels],
+            "predicted": [shown[number] for number in predictions.predicted],
+            "probability": predictions.probabilities.max(axis=1).round(4),
+        }
+    )
+    wrong = table[predictions.labels != predictions.predicted]
+    return wrong.sort_values("probability", ascending=False, kind="stable").head(MISTAKES_LISTED)
 
 
 def save_confusion_matrix(path: Path, matrix: np.ndarray, classes: Sequence[str], title: str) -> None:

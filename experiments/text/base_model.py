@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import torch
 
 CLASSIFIER = "AutoModelForSequenceClassification"
-RANDOM = "random"
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,24 @@
 """What is reported at the end of a fine-tuning: test metrics, figures, wrong answers, the model, a description."""
 
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import transformers
 from torch import nn
 
 from experiments.config import FinetuneConfig
 from experiments.evaluation.examples import INPUT_EXAMPLES
-from experiments.reports.classification import Predictions, classification_metrics, write_classification
+from experiments.reports.classification import (
+    MISTAKES,
+    classification_metrics,
+    mistakes_table,
+    write_classification,
+)
 from experiments.text.setup import TextTraining, decide, prepare
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
-from tasks.texts import inert
 
 CURVES = {"train": "training", "val": "validation"}
-MISTAKES = "reports/test_mistakes.csv"
-MISTAKES_LISTED, CHARACTERS = 500, 500
+CHARACTERS = 500  # of a text among the mistakes
 
 
 def test(training: TextTraining, network: nn.Module, best: int, folder: Path) -> Metrics:
@@ -26,24 +27,9 @@ def test(training: TextTraining, network: nn.Module, best: int, folder: Path) ->
     write_classification(
         folder, predictions, data.classes, training.title, training.state.history, best, "test texts", CURVES
     )
-    mistakes(training, predictions).to_csv(folder / MISTAKES, index=False)
+    texts = [text[:CHARACTERS] for text in data.part("test")[0]]
+    mistakes_table(predictions, data.classes, "text", texts).to_csv(folder / MISTAKES, index=False)
     return {f"test_{name}": value for name, value in classification_metrics(predictions).items()}
-
-
-def mistakes(training: TextTraining, predictions: Predictions) -> Any:
-    """The wrong answers, the most confident first: some of them may be labels that are wrong."""
-    texts, _ = training.data.part("test")
-    classes = [inert(name) for name in training.data.classes]
-    table: Any = pd.DataFrame(
-        {
-            "text": [inert(text[:CHARACTERS]) for text in texts],
-            "label": [classes[number] for number in predictions.labels],
-            "predicted": [classes[number] for number in predictions.predicted],
-            "probability": predictions.probabilities.max(axis=1).round(4),
-        }
-    )
-    wrong = table[predictions.labels != predictions.predicted]
-    return wrong.sort_values("probability", ascending=False, kind="stable").head(MISTAKES_LISTED)
 
 
 def save_model(training: TextTraining, network: nn.Module, folder: Path) -> SavedModel:

@@ -9,11 +9,11 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from experiments.config import ConfigError, FinetuneConfig
+from experiments.config import RANDOM, TEXT_BATCH, ConfigError, FinetuneConfig, finetune_epochs
 from experiments.data.text_report import UNBALANCED
 from experiments.data.texts import PARTS, TextData, load_texts
 from experiments.reports.classification import Predictions, classification_metrics
-from experiments.text.base_model import RANDOM, BaseModel, located, open_classifier, own_classes
+from experiments.text.base_model import BaseModel, located, open_classifier, own_classes
 from experiments.text.batches import Batch, Item, TextBatches
 from experiments.text.classification import classification_step, encode, predict
 from experiments.training import devices
@@ -24,7 +24,7 @@ from tasks.engines.loading import context_window
 MAX_TOKENS = 256
 # A small encoder, such as the starter, takes larger steps than a BERT of 110 million parameters.
 SMALL, RATE, SMALL_RATE = 40 * 10**6, 3e-5, 1e-4
-BATCH_SIZE, STEPS, FEWEST_EPOCHS, MOST_EPOCHS, PATIENCE = 16, 250, 3, 40, 3
+PATIENCE = 3
 
 
 @dataclass
@@ -148,11 +148,9 @@ def prepare(config: FinetuneConfig, accelerator: Accelerator) -> TextTraining:
 
 def recipe(texts: int, parameters: int) -> dict[str, Any]:
     """The default settings for training a model of this size on this number of texts."""
-    batch_size = min(BATCH_SIZE, texts)
-    epochs = -(-STEPS * batch_size // texts)
     return {
-        "epochs": min(max(epochs, FEWEST_EPOCHS), MOST_EPOCHS),
-        "batch_size": batch_size,
+        "epochs": finetune_epochs(texts),
+        "batch_size": min(TEXT_BATCH, texts),
         "learning_rate": SMALL_RATE if parameters < SMALL else RATE,
         "weight_decay": 0.01,
         "optimizer": "adamw",

@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from experiments.config import IMAGE_SIZE, ConfigError, TrainConfig
+from experiments.config import IMAGE_SIZE, RANDOM, ConfigError, TrainConfig
 from experiments.tracking.checkpoint import Checkpoint
 from experiments.training.state import TrainState
 from tasks.base import first_line
@@ -14,7 +14,7 @@ OPEN = {"precision": "auto", "memory_format": "auto", "threads": 0}
 FREE_TO_CHANGE = {"device", "data_dir", "data", "resume", "register", "champion", *OPEN}
 
 # Fields that came later: with these values a training is what it was before.
-CAME_LATER = {"image_size": IMAGE_SIZE}
+CAME_LATER = {"image_size": IMAGE_SIZE, "weights": RANDOM, "freeze_epochs": 0, "trunk_learning_rate": 1.0}
 
 
 def deciding(config: TrainConfig) -> dict[str, Any]:

@@ -100,6 +100,9 @@ class Training(ABC):
     def evaluate(self, network: nn.Module) -> Metrics:
         """A network's metrics on the validation data."""
 
+    def start_epoch(self, epoch: int) -> None:  # noqa: B027  # most train all of the network all the time
+        """Freeze what does not learn in an epoch; the network is in training mode."""
+
     def solved(self, metrics: Metrics) -> bool:  # noqa: ARG002
         """Whether an epoch's metrics are so good that training ends early."""
         return False

@@ -38,6 +38,7 @@ def fit(
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
     divide: Divide | None = None,
     on_smaller: Callable[[int], None] | None = None,
+    on_epoch_start: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Train until `epochs` epochs are finished or the task is solved, continuing from where `state` stands.
 
@@ -49,6 +50,7 @@ def fit(
         progress: wraps the batches of an epoch to show where it is.
         divide: cuts a batch that does not fit into memory; None for batches that cannot be cut.
         on_smaller: called with the examples that are run at once, when these become fewer than a batch.
+        on_epoch_start: called with the epoch when the network is in training mode: freeze parts of it, say.
 
     Raises DivergedError, naming epoch and batch, when the loss is not finite; TrainingError when memory is too small.
     """
@@ -60,6 +62,8 @@ def fit(
         # Dropout draws from the global generator; seeding it per epoch makes an epoch independent of what ran before.
         torch.manual_seed((seed * 1_000_003 + epoch) * 4096 + state.accelerator.process_index)
         shown = progress(batches(epoch), epoch) if progress else batches(epoch)
+        state.model.train()
+        on_epoch_start(epoch)
         totals, learning_rate = _train_epoch(state, shown, micro_batches, grad_clip, epoch)
         trained = time.perf_counter()
         state.network.eval()
@@ -82,7 +86,6 @@ def _train_epoch(
     """One pass: returns sums over all processes (`loss`, the step's own, `count`, `examples`) and the last learning
     rate."""
     accelerator, model = state.accelerator, state.model
-    model.train()
     sums: dict[str, Any] = {}
     unchecked: list[Any] = []
     count, examples, done, learning_rate = 0, 0, 0, 0.0

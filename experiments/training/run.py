@@ -219,6 +219,7 @@ def run_loop(
         # The batches of starters refer to each other's items, and cannot be cut.
         divide=by_items if isinstance(config, CnnConfig | Seq2SeqConfig) else None,
         on_smaller=say_smaller,
+        on_epoch_start=training.start_epoch,
         **options,
     )
 

@@ -5,12 +5,13 @@ writes the parts. Data order, augmentation and dropout are functions of (seed, e
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -20,11 +21,30 @@ MOMENTUM = 0.9
 History = list[dict[str, float]]
 
 
-def make_optimizer(name: str, model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    """`sgd` (Nesterov, momentum 0.9) or `adamw`, fused; vectors (biases, norm weights) are not decayed."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+class Slower(NamedTuple):
+    """Parameters that are trained with a fraction of the learning rate."""
+
+    parameters: Sequence[nn.Parameter] = ()
+    fraction: float = 1.0
+
+
+NONE_SLOWER = Slower()
+
+
+def make_optimizer(
+    name: str, model: nn.Module, learning_rate: float, weight_decay: float, slower: Slower = NONE_SLOWER
+) -> torch.optim.Optimizer:
+    """`sgd` (Nesterov, momentum 0.9) or `adamw`, fused; vectors (biases, norm weights) are not decayed.
+
+    The slower parameters come last: the first group has the learning rate that is logged.
+    """
+    slow = {id(parameter) for parameter in slower.parameters}
+    quick = [parameter for parameter in model.parameters() if id(parameter) not in slow]
+    groups = []
+    for parameters, rate in ((quick, learning_rate), (slower.parameters, learning_rate * slower.fraction)):
+        matrices, vectors = ([p for p in parameters if (p.ndim > 1) == is_matrix] for is_matrix in (True, False))
+        groups.append({"params": matrices, "weight_decay": weight_decay, "lr": rate})
+        groups.append({"params": vectors, "weight_decay": 0.0, "lr": rate})
     groups = [group for group in groups if group["params"]]
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
@@ -169,8 +189,9 @@ def make_state(
     ema_decay: float,
     total_steps: int,
     memory_format: str = "channels_last",
+    slower: Slower = NONE_SLOWER,
 ) -> TrainState:
-    """Set up a training of `model` from its beginning."""
+    """Set up a training of `model` from its beginning. The slower parameters may also be frozen for some epochs."""
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         # Statistics of the global batch, as in a training by one process; the layer exists for GPUs only.
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -178,15 +199,21 @@ def make_state(
     average = None
     if ema_decay:
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
-    optim = make_optimizer(optimizer, model, learning_rate, weight_decay)
+    optim = make_optimizer(optimizer, model, learning_rate, weight_decay, slower)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optim, lambda step: schedule_factor(schedule, step, total_steps, warmup)
     )
+    if slower.parameters:
+        # Frozen ones have no gradient that the processes would wait for.
+        handler = DistributedDataParallelKwargs(find_unused_parameters=True)
+        accelerator.ddp_handler = handler  # pyright: ignore[reportAttributeAccessIssue]
     model, prepared = accelerator.prepare(model, optim)
     return TrainState(accelerator, model, prepared, scheduler, average)
 
 
-def starting_state(config: TrainConfig, accelerator: Accelerator, network: nn.Module, steps: int) -> TrainState:
+def starting_state(
+    config: TrainConfig, accelerator: Accelerator, network: nn.Module, steps: int, slower: Slower = NONE_SLOWER
+) -> TrainState:
     """The beginning of a training of `network` by a configuration in which everything is decided; `steps` an epoch."""
     return make_state(
         accelerator,
@@ -199,6 +226,7 @@ def starting_state(config: TrainConfig, accelerator: Accelerator, network: nn.Mo
         ema_decay=config.ema_decay,
         total_steps=config.epochs * steps,
         memory_format=config.memory_format,
+        slower=slower,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from experiments.config import ConfigError, TrainConfig
+from experiments.config import RANDOM, ConfigError, TrainConfig
 from tasks.parameters import AUTO, did_you_mean, from_text
 
 Part = FloatDistribution | IntDistribution | CategoricalDistribution
@@ -79,6 +79,8 @@ ON_REQUEST: dict[str, Space] = {
         "warmup": between(0.0, 0.5),
         "grad_clip": between(0.1, 10.0, log=True),
         "ema_decay": CategoricalDistribution((0.0, 0.99, 0.999)),
+        "freeze_epochs": between(0, 10),
+        "trunk_learning_rate": between(0.01, 1.0, log=True),
     },
     "seq2seq": {
         "optimizer": CategoricalDistribution(("sgd", "adamw")),
@@ -87,6 +89,7 @@ ON_REQUEST: dict[str, Space] = {
         "grad_clip": between(0.1, 10.0, log=True),
     },
 }
+OF_PRETRAINED = ("freeze_epochs", "trunk_learning_rate")
 # Mirrored digits are other digits or none.
 LEFT_TO_THE_RECIPE = {"digits": ("flip",), "mnist": ("flip",)}
 HOW = "each part is name=low:high, name=a|b, name=value or name=auto"
@@ -103,6 +106,8 @@ def make_space(kind: str, dataset: str, text: str, base: TrainConfig) -> tuple[S
     without = LEFT_TO_THE_RECIPE.get(dataset, ())
     space = {name: values for name, values in SPACES[kind].items() if name not in without}
     known = {**SPACES[kind], **ON_REQUEST[kind]}
+    if getattr(base, "weights", RANDOM) == RANDOM:
+        known = {name: part for name, part in known.items() if name not in OF_PRETRAINED}
     fixed: dict[str, Any] = {}
     seen: set[str] = set()
     for part in [] if text == "none" else text.split(","):

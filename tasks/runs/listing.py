@@ -26,10 +26,12 @@ class Mistakes:
     Attributes:
         index: int64 `(n,)`: their places among the test images, as in the predictions.
         pixels: uint8 `(n, height, width, channels)`.
+        files: of the user's own pictures; empty for those of a published data set.
     """
 
     index: "np.ndarray"
     pixels: "np.ndarray"
+    files: tuple[str, ...] = ()
 
 
 def runs_table(limit: int = MOST_RUNS) -> "pd.DataFrame":
@@ -57,6 +59,7 @@ def classifier_mistakes(run_id: str) -> Mistakes:
     client = open_store()
     try:
         with artifact_file(client, client.get_run(run_id), MISTAKES) as path, np.load(path) as saved:
-            return Mistakes(saved["index"], saved["pixels"])
+            files = saved["files"].tolist() if "files" in saved else ()
+            return Mistakes(saved["index"], saved["pixels"], tuple(files))
     except (ValueError, KeyError, EOFError, BadZipFile) as error:
         raise FileNotFoundError(f"{MISTAKES} of run {run_id} cannot be read: {error}") from error

@@ -24,6 +24,7 @@ def log_training(
     tags: dict[str, str] | None = None,
     reports: bool = True,
     run_id: str = "",
+    own: bool = False,
     **settings: str,
 ) -> str:
     """Log a finished training of a classifier; the best epoch is the one with the highest of `validation`.
@@ -64,7 +65,7 @@ def log_training(
         run_id, metrics, [Param(*item) for item in params.items()], [RunTag(*item) for item in all_tags.items()]
     )
     if reports:
-        _log_reports(client, run_id)
+        _log_reports(client, run_id, own)
     client.set_terminated(run_id)
     return run_id
 
@@ -84,8 +85,8 @@ def _experiment(client: MlflowClient) -> str:
     return found.experiment_id if found else client.create_experiment("cnn", (Path.cwd() / "artifacts").as_uri())
 
 
-def _log_reports(client: MlflowClient, run_id: str) -> None:
-    """Three images of each class; one cat was taken for a dog."""
+def _log_reports(client: MlflowClient, run_id: str, own: bool) -> None:
+    """Three images of each class, the user's own or not; one cat was taken for a dog."""
     labels = np.repeat([0, 1, 2], 3)
     predicted = labels.copy()
     predicted[0] = 1
@@ -98,7 +99,8 @@ def _log_reports(client: MlflowClient, run_id: str) -> None:
         reports.mkdir()
         np.savez_compressed(reports / "test_predictions.npz", labels=labels, probabilities=np.eye(3)[predicted])
         pixels = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
-        np.savez_compressed(reports / "test_mistakes.npz", index=np.array([0]), pixels=pixels)
+        files = {"files": np.array([f"{CLASSES[0]}/1.png"])} if own else {}
+        np.savez_compressed(reports / "test_mistakes.npz", index=np.array([0]), pixels=pixels, **files)
         everything = {**report, "accuracy": 8 / 9, "macro avg": {}, "weighted avg": {}}
         (reports / "classification_report.json").write_text(json.dumps(everything))
         client.log_artifacts(run_id, folder)

@@ -87,6 +87,12 @@ def test_own_pictures_are_looked_at_and_trained_on(tool: Path, page: Any, monkey
     assert started == [("cnn", expected)] and "Started: it" in texts(app)
     app.selectbox(key="own-model").set_value("lenet5").run()
     assert "lenet5 takes images of 32 px" in app.error[0].value.replace("\\", "")
+    app.selectbox(key="own-model").set_value("resnet18").run()
+    app.select_slider(key="own-size").set_value(128).run()
+    app.toggle(key="own-pretrained").set_value(True).run()
+    app.button(key="own-train").click().run()
+    assert not app.error and not app.exception
+    assert started[-1][1].items() >= {"model": "resnet18", "image_size": "128", "weights": "pretrained"}.items()
 
 
 def test_what_cannot_be_used_is_said_and_can_be_changed(tool: Path, page: Any) -> None:

@@ -35,6 +35,7 @@ def test_own_texts_are_looked_at_and_trained_on(tool: Path, page: Any, monkeypat
     assert not app.error and not app.exception
     shown = texts(app)
     assert "25 texts of 2 classes" in shown and "Left out: 1 with no text (line 26)." in shown
+    assert "on this machine's CPU, as busy as it is now; less" in shown
     assert [row for table in app.dataframe for row in table.value.to_dict("records") if "train" in row] == [
         {"class": "bad", "train": 9, "val": 1, "test": 2},
         {"class": "good", "train": 9, "val": 1, "test": 3},

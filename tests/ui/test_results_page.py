@@ -131,6 +131,15 @@ def test_a_cell_of_the_confusion_matrix_opens_its_pictures(empty_tool, page) -> 
     assert any("There are none" in one.value for one in app.caption)
 
 
+def test_own_pictures_that_were_misclassified_are_named(empty_tool, page) -> None:
+    run_id = log_training(own=True)
+    app = run_page(page, run_id)
+    app.session_state[f"confusion-{run_id}"] = {"selection": {"rows": [], "columns": [], "cells": [[0, "dog"]]}}
+    app.run()
+    assert len(app.image) == 1 and not app.error and not app.exception
+    assert any("cat/1.png" in one.value.replace("\\", "") for one in app.caption)
+
+
 def test_the_page_of_a_run_that_is_training_follows_it(empty_tool, page) -> None:
     client = MlflowClient()
     run_id = client.create_run(client.create_experiment("cnn", (empty_tool / "artifacts").as_uri())).info.run_id

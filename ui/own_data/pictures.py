@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from experiments.config import CNN_GROUPS, CNN_MODELS, UserError
+from experiments.config import CNN_GROUPS, CNN_MODELS, PRETRAINED, PRETRAINED_CNNS, PRETRAINED_SIZE, RANDOM, UserError
 from experiments.data.report import PARTS, DataReport, counts_table, examine
 from tasks.texts import format_duration
 from ui.answers.task_page import task_title
@@ -134,6 +134,7 @@ def draw_training(path: str, report: DataReport) -> None:
         persist_state="session",
         help="In training, if what they show stays of its class: true of most things, not of letters and digits.",
     )
+    weights = _choose_weights(model, report.image_size)
     try:
         step = _step(model, len(report.counts), report.channels, report.image_size)
     except ValueError as error:
@@ -142,7 +143,7 @@ def draw_training(path: str, report: DataReport) -> None:
     training, validation = (sum(parts[part] for parts in report.counts.values()) for part in PARTS[:2])
     took = format_duration(training_seconds(step, training, validation, epochs))
     typed = {"model": model, "dataset": path, "image_size": str(report.image_size), "epochs": str(epochs)}
-    typed["flip"] = str(flip).lower()
+    typed |= {"flip": str(flip).lower(), "weights": weights}
     try:
         values = changed(program(ENTRY), typed)
     except UserError as error:  # a path with invisible characters, say
@@ -157,6 +158,20 @@ def draw_training(path: str, report: DataReport) -> None:
     draw_note(NOTE)
     with st.expander("The same on the command line"):
         st.code(command_line(program(ENTRY), values), language=None, wrap_lines=True)
+
+
+def _choose_weights(model: str, size: int) -> str:
+    """Random weights, or, where there are any, the pretrained ones."""
+    if model not in PRETRAINED_CNNS or size < PRETRAINED_SIZE:
+        return RANDOM
+    chosen = st.toggle(
+        "Start from ImageNet weights",
+        key="own-pretrained",
+        persist_state="session",
+        help="What the network has learned from the 1.2 million pictures of ImageNet, downloaded once from the Hugging "
+        "Face Hub.",
+    )
+    return PRETRAINED if chosen else RANDOM
 
 
 @st.cache_data(show_spinner="Timing a few steps of the network")

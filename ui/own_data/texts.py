@@ -1,14 +1,17 @@
 """Own texts on the page: what they are like, a fine-tuning on them, and what came of it."""
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from experiments.config import FinetuneConfig, UserError
+from experiments.config import FinetuneConfig, UserError, finetune_epochs
 from experiments.data.text_files import columns_in, file_named
 from experiments.data.texts import load_texts
 from tasks.catalog import catalog
+from tasks.texts import format_duration
 from ui.answers.task_page import task_title
+from ui.own_data.estimate import seconds_per_text, training_seconds
 from ui.own_data.keeping import HOME, TEXTS, keep_texts, kept_texts
 from ui.plain import escaped, inert_cell
 from ui.results.all_runs import open_link
@@ -20,6 +23,7 @@ TASK, ENTRY, NOTE = "sentiment-analysis", "finetune", "own-texts-note"
 PATH = "own-texts-path"  # in the session's state
 MOST_MB = 200
 SHOWN, CHARACTERS = 20, 300
+MOST_WORDS = 180  # of a text that a training reads
 
 
 def draw_texts() -> None:
@@ -39,7 +43,7 @@ def draw_texts() -> None:
             st.error(escaped(str(error)), icon=":material/error:")
             return
         _draw_report(report, sample)
-    _draw_training(given)
+    _draw_training(given, report)
     _draw_results(report["file"])
 
 
@@ -117,8 +121,8 @@ def _draw_report(report: dict[str, Any], sample: list[dict[str, str]]) -> None:
         st.dataframe([{name: inert_cell(cell) for name, cell in row.items()} for row in sample], hide_index=True)
 
 
-def _draw_training(given: dict[str, Any]) -> None:
-    """The few settings that matter here, and the button."""
+def _draw_training(given: dict[str, Any], report: dict[str, Any]) -> None:
+    """The few settings that matter here, how long it will take, and the button."""
     st.header("Train a model on them")
     first, second = st.columns(2)
     offers = catalog()[TASK]
@@ -139,13 +143,31 @@ def _draw_training(given: dict[str, Any]) -> None:
     except UserError as error:
         st.error(escaped(str(error)), icon=":material/error:")
         return
-    st.button(
-        "Train", key="own-texts-train", type="primary", icon=":material/play_arrow:", on_click=launch,
-        args=(ENTRY, values, NOTE),
-    )  # fmt: skip
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Train", key="own-texts-train", type="primary", icon=":material/play_arrow:", on_click=launch,
+            args=(ENTRY, values, NOTE),
+        )  # fmt: skip
+        st.caption(_estimate(model or "auto", values.get("epochs"), report))
     draw_note(NOTE)
     with st.expander("The same on the command line"):
         st.code(command_line(program(ENTRY), values), language=None, wrap_lines=True)
+
+
+def _estimate(model: str, epochs: str | None, report: dict[str, Any]) -> str:
+    """How long a training will take, if the model is on this machine."""
+    folder = catalog()[TASK].starter_here if model == "auto" else Path(model).expanduser()
+    step = _step(str(folder), min(report["lengths"]["words"]["median"], MOST_WORDS)) if folder else None
+    if step is None:
+        return "How long it will take is known when the model is here."
+    training, validation = (sum(parts[part] for parts in report["classes"].values()) for part in ("train", "val"))
+    took = training_seconds(step, training, validation, int(epochs or finetune_epochs(training)))
+    return f"About {format_duration(took)} on this machine's CPU, as busy as it is now; less if it ends early."
+
+
+@st.cache_data(show_spinner="Timing a few steps of the model")
+def _step(folder: str, words: float) -> float | None:
+    return seconds_per_text(Path(folder), words)
 
 
 def _draw_results(name: str) -> None:

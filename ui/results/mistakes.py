@@ -115,14 +115,15 @@ def _draw_cell(
     with st.container(horizontal=True):
         for place in places:
             index = int(kept.index[place])
+            name = visible(kept.files[place]) if kept.files else f"test image {index}"
             with st.container(width=112, gap="xsmall"):
                 pixels = kept.pixels[place]
                 st.image(
                     enlarged(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels, scale=4),
                     width=112,
-                    alt=f"Test image {index}: {visible(classes[true])} taken for {visible(classes[predicted])}",
+                    alt=f"{name}: {visible(classes[true])} taken for {visible(classes[predicted])}",
                 )
-                st.caption(f"{predictions.probabilities[index].max():.0%} · test image {index}")
+                st.caption(escaped(f"{predictions.probabilities[index].max():.0%} · {name}"))
 
 
 def _draw_texts(run_id: str, true: str, predicted: str) -> None:

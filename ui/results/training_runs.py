@@ -126,6 +126,7 @@ def mistakes(run_id: str, ended: int | None) -> "tuple[Predictions, list[str], M
         except FileNotFoundError:
             return predictions, classes, None
         sound = len(kept.index) == len(kept.pixels) and all(0 <= one < len(predictions.labels) for one in kept.index)
+        sound = sound and len(kept.files) in (0, len(kept.index))
         return predictions, classes, kept if sound else None
 
 

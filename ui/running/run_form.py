@@ -80,5 +80,6 @@ def _shown(spec: Schema) -> str:
 
 def _help(spec: Schema) -> str:
     bounds = valid_range(spec)
-    words = f"{spec['description'].capitalize()}{f' ({bounds})' if bounds else ''}. Default: {typed(spec['default'])}."
+    first, rest = spec["description"][:1], spec["description"][1:]
+    words = f"{first.upper()}{rest}{f' ({bounds})' if bounds else ''}. Default: {typed(spec['default'])}."
     return escaped(words)

@@ -194,6 +194,12 @@ def test_a_split_that_lacks_something_is_refused(rows: list[tuple[str, ...]], ex
         ("latin.csv", "text,label\ncafé,good\n".encode("latin-1"), "latin.csv: line 2 is not UTF-8"),
         ("table.jsonl", b"text,label\nfine,good\n", "no line holds a JSON object; valid: one in each line"),
         (
+            "wide.jsonl",
+            '{"text": "fine", "label": "good"}'.encode("utf-16"),
+            "the file is in UTF-16; valid: JSON lines ",
+        ),
+        ("le.jsonl", '{"text": "fine", "label": "good"}'.encode("utf-16-le"), "the file is in UTF-16; valid"),
+        (
             "keys.jsonl",
             b"\n".join(b'{"text": "a", "%d": 1}' % key for key in range(500)),
             "more than 500 different keys",

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import mlflow
+import numpy as np
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from optuna.distributions import CategoricalDistribution
@@ -71,6 +73,18 @@ def test_a_run_on_pictures_that_have_changed_is_not_resumed(pets: str, monkeypat
         train_cnn.main(["--resume", run_id])
     Path(pets, "cat/3.png").write_bytes(files(40, LABELS)["cat/3.png"])
     assert train_cnn.main(["--resume", run_id]) is not None
+
+
+def test_files_that_were_misclassified_are_named(pets: str) -> None:
+    train_cnn.main(["--dataset", pets, "--epochs", "1", "--learning_rate", "1e-6", "--register", "no"])
+    reports = artifacts(only_run()) / "reports"
+    wrong = pd.read_csv(reports / "test_mistakes.csv")
+    assert len(wrong) and [Path(file).parts[0] for file in wrong["file"]] == wrong["label"].tolist()
+    assert (wrong["label"] != wrong["predicted"]).all() and wrong["probability"].is_monotonic_decreasing
+    assert all(Path(pets, file).is_file() for file in wrong["file"])
+    kept = np.load(reports / "test_mistakes.npz")
+    assert set(kept["files"]) == set(wrong["file"])
+    assert wrong["file"][0] in (reports / "data_report.html").read_text()
 
 
 def test_own_pictures_are_compared_beside_others(pets: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

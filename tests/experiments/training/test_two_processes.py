@@ -16,7 +16,10 @@ from mlflow import MlflowClient
 from experiments import train_cnn, train_seq2seq
 from tests.conftest import PROJECT_ROOT
 from tests.support.killing import train_and_die
+from tests.support.local_hub import local_hub, use_in_process
+from tests.support.own_pictures import files, in_folder
 from tests.support.runs import histories, only_run, weights
+from tests.support.timm_hub import put_on_hub, timm_weights
 
 pytestmark = pytest.mark.full
 
@@ -90,3 +93,21 @@ def test_two_processes_train_a_gru_or_resume_what_one_began(begun_alone: bool, s
     run = only_run()
     assert run.info.status == "FINISHED"
     assert_as_alone(run.info.run_id, train_seq2seq, SEQ2SEQ, 3)
+
+
+def test_pretrained_layers_are_frozen_and_thaw_on_both_processes(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = timm_weights("resnet18")
+    pets = in_folder(store / "pets", files(10))
+    with local_hub() as hub:
+        use_in_process(hub, store / "hub", monkeypatch)
+        put_on_hub(hub, "resnet18", theirs)
+        arguments = f"--dataset {pets} --model resnet18 --image_size 128 --weights pretrained --revision main"
+        arguments += " --freeze_epochs 1 --epochs 2 --batch_size 6 --precision fp32 --device cpu --threads 1"
+        trained = torchrun(PROGRAM, *arguments.split(), port=29627)
+    assert trained.returncode == 0, trained.stderr
+    first, second = (safetensors.torch.load_file(store / f"rank-{rank}.safetensors") for rank in (0, 1))
+    learned = [name for name in first if "running" not in name]  # statistics are those of each one's own last batch
+    assert all(torch.equal(first[name], second[name]) for name in learned)
+    run_id, filters = only_run().info.run_id, "features.0.0.weight"
+    assert torch.equal(weights(run_id, 1)[filters], theirs["conv1.weight"])
+    assert not torch.equal(weights(run_id, 2)[filters], theirs["conv1.weight"])
