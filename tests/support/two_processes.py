@@ -32,14 +32,14 @@ def faulty(step):
 
 
 if __name__ == "__main__":
-    fit = training._fit
+    fit = training.run_epochs
 
     def fit_and_save(prepared, tracker):
         fit(prepared, tracker)
         weights = {name: value.contiguous() for name, value in prepared.state.network.state_dict().items()}
         safetensors.torch.save_file(weights, f"rank-{RANK}.safetensors")
 
-    training._fit = fit_and_save
+    training.run_epochs = fit_and_save
     if FAULT and RANK == "1":
         setup.classification_step = faulty(setup.classification_step)
     cli.run(train_cnn.main)

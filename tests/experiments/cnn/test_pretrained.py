@@ -21,7 +21,7 @@ from experiments.cnn.setup import CnnTraining, decide, prepare
 from experiments.comparison.grid import make_grid
 from experiments.config import PRETRAINED_CNNS, PRETRAINED_SIZE, CnnConfig, CompareConfig, ConfigError, TuneConfig
 from experiments.training import devices, run
-from experiments.training.resume import CAME_LATER, deciding
+from experiments.training.continuation import CAME_LATER, deciding
 from experiments.tuning.job import make_job
 from models import IMAGENET_SIZE, build
 from models.timm_names import from_timm, last_layer
