@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.base import Row
-from tasks.registry import RegisteredVersion, find, load, versions
+from tasks.registry import RegisteredVersion, expected, load, versions
 from tasks.runs import readable_errors
 from tasks.runtime.budget import memory_budget
 from tasks.runtime.jobs import Job
@@ -25,9 +25,7 @@ class Services:
 
     def __init__(self, budget_bytes: int | None = None) -> None:
         """Args: budget_bytes: what loaded models may take together; None: see `memory_budget`."""
-        self.worker = Worker(
-            lambda reference: RequestTask(load(reference)), budget_bytes or memory_budget(), expected_bytes
-        )
+        self.worker = Worker(lambda reference: RequestTask(load(reference)), budget_bytes or memory_budget(), expected)
 
     def submit(self, reference: str, row: Row | list[Row], parameters: Mapping[str, Any] | None = None) -> Job:
         """Queue a row for a registered version; read its events, or cancel it. The only event of a list is its `rows`.
@@ -40,12 +38,6 @@ class Services:
     def close(self) -> None:
         """End the worker and unload all models."""
         self.worker.close()
-
-
-def expected_bytes(reference: str) -> int | None:
-    """What a registered version will take in memory, if registering counted it. Raises StoreUnreachableError."""
-    with readable_errors():
-        return find(reference).memory_bytes
 
 
 def registered(task: str | None = None) -> list[RegisteredVersion]:

@@ -5,6 +5,7 @@ from tasks.registry.packaging import package, register, signature
 from tasks.registry.registered import (
     ModelNotFoundError,
     RegisteredVersion,
+    expected,
     find,
     load,
     load_pyfunc,
@@ -18,6 +19,7 @@ __all__ = [
     "ModelNotFoundError",
     "RegisteredVersion",
     "champion",
+    "expected",
     "find",
     "load",
     "load_pyfunc",

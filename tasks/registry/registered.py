@@ -17,6 +17,7 @@ from tasks.base import ModelFolderError, Task, short
 from tasks.packaged import packaged_folder
 from tasks.registry.champions import CHAMPION, all_versions
 from tasks.runs import all_pages, is_absent, open_store, readable_errors
+from tasks.runtime.loaded import Expected
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -68,6 +69,14 @@ class RegisteredVersion:
         """Bytes of its weights, where registering counted them."""
         counted = self.tags.get("memory_bytes", "")
         return int(counted) if counted.isdigit() else None
+
+    @property
+    def shared_weights(self) -> str:
+        """Names the GGUF file outside the registry that versions may share, loaded once; empty without one."""
+        if self.tags.get("packaged") != "false":
+            return ""
+        of_hub = [self.tags.get(name, "") for name in ("hub_id", "revision", "file")]
+        return self.tags.get("package") or (" ".join(of_hub) if of_hub[-1] else "")
 
 
 def versions(task: str | None = None) -> list[RegisteredVersion]:
@@ -122,6 +131,13 @@ def load(reference: str, device: str = "auto") -> Task:
         raise ModelFolderError(f"{version.key} is tagged {version.task}, but its files are for {task.name}")
     task.load()
     return task
+
+
+def expected(reference: str) -> Expected:
+    """What is known of a version before it is loaded. Raises ModelNotFoundError or StoreUnreachableError."""
+    with readable_errors():
+        version = find(reference)
+    return Expected(version.memory_bytes, version.shared_weights)
 
 
 def load_pyfunc(uri: str) -> "PyFuncModel":

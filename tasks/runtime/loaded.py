@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from tasks.base import Task
 from tasks.runtime.memory import DeviceFullError, forget_frames, give_memory_back, is_full
@@ -14,16 +15,28 @@ class ModelTooLargeError(Exception):
     """A model does not fit into the memory budget, even alone."""
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a model before it is loaded.
+
+    Attributes:
+        bytes: that it will take; None if unknown.
+        weights: names the file that it shares with other models; empty if it shares none.
+    """
+
+    bytes: int | None = None
+    weights: str = ""
+
+
 class LoadedModels:
     """Tasks by their keys. One thread loads; any may look."""
 
-    def __init__(
-        self, load: Callable[[str], Task], budget_bytes: int, expected_bytes: Callable[[str], int | None]
-    ) -> None:
+    def __init__(self, load: Callable[[str], Task], budget_bytes: int, expected: Callable[[str], Expected]) -> None:
         """Args: as of `Worker`."""
         self.budget_bytes = budget_bytes
-        self._load, self._expected_bytes = load, expected_bytes
+        self._load, self._expected = load, expected
         self._loaded: OrderedDict[str, tuple[Task, int]] = OrderedDict()  # longest unused first
+        self._weights: dict[str, str] = {}  # of all that were ever loaded
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Task | None:
@@ -48,14 +61,15 @@ class LoadedModels:
         Raises ModelTooLargeError, DeviceFullError, or what loading raises.
         """
         if self.get(key) is None:
-            expected = self._expected_bytes(key)
-            if expected is not None:
-                self._make_room(key, expected)
+            expected = self._expected(key)
+            if expected.bytes is not None and not self._holds(expected.weights):
+                self._make_room(key, expected.bytes)
             task = self._load_with_room(key)
             size = task.memory_bytes()
             self._make_room(key, size, task)
             with self._lock:
                 self._loaded[key] = (task, size)
+                self._weights[key] = expected.weights
         with self._lock:
             self._loaded.move_to_end(key)
 
@@ -66,6 +80,11 @@ class LoadedModels:
         return DeviceFullError(
             f"{key} needs more memory than the device has; a shorter input or a smaller model may fit"
         )
+
+    def _holds(self, weights: str) -> bool:
+        """Whether these are in memory already, behind another model: loading then takes nothing more."""
+        with self._lock:
+            return bool(weights) and any(self._weights[key] == weights for key in self._loaded)
 
     def _load_with_room(self, key: str) -> Task:
         """Load a model; once more without the others, if the device is full: the budget is not the device's memory."""

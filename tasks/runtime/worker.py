@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from tasks.base import ModelFolderError, Row, Task, TaskInputError
 from tasks.runtime.jobs import Job, JobCancelled, JobQueue
-from tasks.runtime.loaded import LoadedModels, ModelTooLargeError
+from tasks.runtime.loaded import Expected, LoadedModels, ModelTooLargeError
 from tasks.runtime.memory import DeviceFullError, forget_frames, give_memory_back, is_full
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Worker:
         self,
         load: Callable[[str], Task],
         budget_bytes: int,
-        expected_bytes: Callable[[str], int | None] = lambda _key: None,
+        expected: Callable[[str], Expected] = lambda _key: Expected(),
         max_queue: int = 100,
     ) -> None:
         """Start the thread.
@@ -51,11 +51,11 @@ class Worker:
         Args:
             load: makes the loaded task of a key (a registered model's name, a folder).
             budget_bytes: what all loaded models together may take, by `Task.memory_bytes`.
-            expected_bytes: what a model will take, where that is known before it is loaded: room is then made first.
+            expected: what is known of a model before it is loaded: room for what is new is then made first.
             max_queue: jobs that may wait; `submit` refuses more.
         """
         self.budget_bytes = budget_bytes
-        self._models = LoadedModels(load, budget_bytes, expected_bytes)
+        self._models = LoadedModels(load, budget_bytes, expected)
         self._queue = JobQueue(max_queue)
         self._running: list[Job] = []  # all for one model
         self._closed = False

@@ -68,7 +68,7 @@ def serve(settings: Settings, listening: socket.socket, address: str, warming: W
             warming.end()
         return task
 
-    worker = Worker(load, settings.memory_bytes, expected_bytes)
+    worker = Worker(load, settings.memory_bytes, registry.expected)
     gateway = Gateway(worker, Directory(), metrics, settings.queue)
     config = uvicorn.Config(
         application(settings, gateway, metrics),
@@ -91,9 +91,3 @@ def serve(settings: Settings, listening: socket.socket, address: str, warming: W
         flush=True,
     )
     Server(config, gateway, most, preload=settings.preload).run(sockets=[listening])
-
-
-def expected_bytes(key: str) -> int | None:
-    """What a registered version will take in memory, if registering counted it."""
-    with readable_errors():
-        return registry.find(key).memory_bytes

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tasks.base import Cancel, ModelFolderError, Task, TaskInputError
+from tasks.runtime.loaded import Expected
 from tasks.runtime.worker import Worker
 from tests.support.batches import Upper, lines
 from tests.support.words import until
@@ -70,7 +71,7 @@ def test_rows_of_a_task_without_pieces_are_answered_together(upper, tmp_path, mo
     monkeypatch.setattr(task, "in_pieces", lambda _parameters: False)
     monkeypatch.setattr(task, "stream_answer", lambda *asked: Task.stream_answer(task, *asked))
     monkeypatch.setattr("ui.services.load", lambda _reference: task)
-    monkeypatch.setattr("ui.services.expected_bytes", lambda _reference: None)
+    monkeypatch.setattr("ui.services.expected", lambda _reference: Expected())
     served = Services(10**9)
     try:
         faulty = [*lines("e", "f"), Line({"text": "x"}, {}, "sequence is wrong"), *lines("g", "bad", "h")]

