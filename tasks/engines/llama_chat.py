@@ -79,6 +79,11 @@ class Conversation:
             for name in ("tools", "tool_choice", "parallel_tool_calls"):
                 self.order.pop(name, None)
         if self.reads_calls:
+            if "response_format" in self.order:
+                raise TaskInputError(
+                    "response_format is given beside tools, which this model's chat template does not know; "
+                    'valid: one of them, or tool_choice "none"'
+                )
             schema = {"name": "answer", "schema": answer_schema(tools, must=must)}
             self.order["response_format"] = {"type": "json_schema", "json_schema": schema}
         self.choices = [Choice() for _ in range(self.count)]
