@@ -145,25 +145,28 @@ def test_what_is_too_large_cannot_be_clicked(empty_tool, page, hub: LocalHub, mo
     assert not app.exception
 
 
+@pytest.mark.parametrize("model", [f"{GGUF}:Q8_0", "gpt2"])  # the oldest have no owner
 def test_a_stopped_download_is_resumed_or_its_rest_removed(
-    empty_tool, page, hub: LocalHub, started: list, monkeypatch: pytest.MonkeyPatch
+    empty_tool, page, hub: LocalHub, started: list, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
-    stopped = process()
+    hub_id, folder = model.split(":")[0], process(values={"task": "chatbot", "model": "./folder"})
+    stopped = process(values={"task": "chatbot", "model": model})
     monkeypatch.setattr(process_cards, "processes", lambda: [stopped])
-    monkeypatch.setattr("ui.hub.panel.processes", lambda: [stopped])
-    blob = repository_folder(GGUF) / "blobs" / "x.incomplete"
+    monkeypatch.setattr("ui.hub.panel.processes", lambda: [stopped, folder])
+    blob = repository_folder(hub_id) / "blobs" / "x.incomplete"
     blob.parent.mkdir(parents=True)
     blob.write_bytes(bytes(2_000_000))
     app = searched(page)
-    assert f"{GGUF}: 2.0 MB of an unfinished download are kept for the next try." in texts(app)
+    assert f"{hub_id}: 2.0 MB of an unfinished download are kept for the next try." in texts(app)
     app.button(key=f"again-{stopped.id}").click().run()
     assert started[0][1] == dict(stopped.values)
-    monkeypatch.setattr("ui.hub.panel.processes", lambda: [process(RUNNING), stopped])
+    monkeypatch.setattr("ui.hub.panel.processes", lambda: [replace(stopped, state=RUNNING), stopped])
     assert "unfinished" not in texts(app.run())  # it is being written to
     monkeypatch.setattr("ui.hub.panel.processes", lambda: [stopped])
     app.run()
-    app.button(key=f"hub-discard-{GGUF}").click().run()
-    assert left_over(GGUF) == 0 and "unfinished" not in texts(app)
+    app.button(key=f"hub-discard-{hub_id}").click().run()
+    assert not app.error and not app.exception
+    assert left_over(hub_id) == 0 and "unfinished" not in texts(app)
 
 
 def test_a_finished_registration_opens_in_its_task(tool, page, hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:

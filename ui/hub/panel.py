@@ -8,6 +8,7 @@ from experiments.config import PRETRAINED_TASKS
 from tasks.base import ModelFolderError
 from tasks.hub.fetch import discard, left_over
 from tasks.hub.memory import memory_there_is
+from tasks.hub.names import parse
 from tasks.hub.repository import Plan, in_bytes
 from tasks.hub.search import Offer
 from tasks.registry import RegisteredVersion
@@ -140,9 +141,9 @@ def _ask(task: str, hub_id: str) -> None:
 
 def _draw_left_over() -> None:
     """What unfinished downloads keep on the disk, and a button to remove it, unless one goes on with it."""
-    of_hub = [(one.values.get("model", "").split(":")[0], one.active) for one in processes() if one.entry == "register"]
-    models = {model for model, _ in of_hub} - {model for model, active in of_hub if active}
-    for hub_id in sorted(model for model in models if model.count("/") == 1 and not model.startswith((".", "/"))):
+    named = [(parse(one.values.get("model", "")), one.active) for one in processes() if one.entry == "register"]
+    models = {model[0] for model, _ in named if model} - {model[0] for model, active in named if model and active}
+    for hub_id in sorted(models):
         size = left_over(hub_id)
         if not size:
             continue
