@@ -15,12 +15,13 @@ from typing import Any
 
 import xllamacpp
 
-from tasks.base import Cancel
+from tasks.base import Cancel, ModelFolderError
 from tasks.engines.streaming import Emit
 from tasks.engines.threads import be_patient
 
 # Longer names of sockets are refused by some systems.
 LONGEST_NAME = 100
+SILENCE_S = 120.0  # after which it hangs: a megabyte of text has its tokens in 3 s on two busy cores
 READ_AT_ONCE = 512  # tokens of a prompt, as many as it computes at once; between them others write, or one is cancelled
 
 
@@ -71,7 +72,8 @@ class LlamaServer:
         return self._server.listening_address
 
     def complete(self, order: dict[str, Any], take: Callable[[dict[str, Any]], bool | None]) -> None:
-        """Complete a prompt, or answer a conversation.
+        """Complete a prompt, or answer a conversation. As long as llama.cpp computes there is no way out of the call
+        but `take`, which it asks after each part of a prompt and each token.
 
         Args:
             order: as the completions of llama.cpp's server have it; with `messages` as its chat completions do.
@@ -101,11 +103,16 @@ class LlamaServer:
             raise failed[0]
 
     def ask(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a request over HTTP. Raises LlamaRefusalError."""
+        """The answer to a request over HTTP, for which nothing is computed by the model.
+
+        Raises LlamaRefusalError; ModelFolderError where nothing comes for `SILENCE_S`.
+        """
         connection = _Connection(self.address, self._socket)
         try:
             connection.request("POST", path, json.dumps(content), {"Authorization": f"Bearer {self._key}"})
             answer = json.load(connection.getresponse())
+        except TimeoutError as error:
+            raise ModelFolderError(f"llama.cpp has not answered {path} for {SILENCE_S:g} s") from error
         finally:
             connection.close()
         if "error" in answer:
@@ -136,7 +143,8 @@ class _Connection(http.client.HTTPConnection):
     """To where a server listens."""
 
     def __init__(self, address: str, file: Path) -> None:
-        super().__init__(address.removeprefix("http://") if address.startswith("http://") else "localhost")
+        host = address.removeprefix("http://") if address.startswith("http://") else "localhost"
+        super().__init__(host, timeout=SILENCE_S)
         self._file = None if address.startswith("http://") else file
 
     def connect(self) -> None:
@@ -144,4 +152,5 @@ class _Connection(http.client.HTTPConnection):
             super().connect()
         else:
             self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(self.timeout)
             self.sock.connect(str(self._file))

@@ -77,6 +77,19 @@ def test_no_port_is_opened_where_there_is_a_better_way(story: Any) -> None:
     assert place.is_socket() and place.parent.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="the system has no sockets in files")
+def test_a_server_that_hangs_is_a_line(story: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = story.engine._server
+    silent = server._socket.with_name("silent.sock")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(silent))
+        listening.listen()
+        monkeypatch.setattr(server, "_socket", silent)
+        monkeypatch.setattr(llama_server, "SILENCE_S", 0.05)
+        with pytest.raises(ModelFolderError, match=r"llama\.cpp has not answered /tokenize for 0\.05 s"):
+            story.engine.encode("Once")
+
+
 def test_threads_follow_what_others_leave_free(both: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama, "usable_cores", lambda: 4)
     model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
