@@ -72,18 +72,20 @@ class Conversation:
             self.order.update(tools=tools, tool_choice="required")
         if wanted == "none":
             tools = []
+        if tools and "response_format" in self.order:
+            raise TaskInputError(
+                "response_format is given beside tools, and an answer is held to one of them; "
+                'valid: either, or tool_choice "none"'
+            )
         must = self.order.get("tool_choice") == "required"
-        self.reads_calls = bool(tools) and not takes_tools
+        # Where a template has functions, llama.cpp leaves a call to the model, also one that is required.
+        self.reads_calls = bool(tools) and (must or not takes_tools)
         if not takes_tools:
             self.messages = told_of_tools(plain, tools, must=must) if tools else plain
             for name in ("tools", "tool_choice", "parallel_tool_calls"):
                 self.order.pop(name, None)
         if self.reads_calls:
-            if "response_format" in self.order:
-                raise TaskInputError(
-                    "response_format is given beside tools, which this model's chat template does not know; "
-                    'valid: one of them, or tool_choice "none"'
-                )
+            self.order.pop("tool_choice", None)
             schema = {"name": "answer", "schema": answer_schema(tools, must=must)}
             self.order["response_format"] = {"type": "json_schema", "json_schema": schema}
         self.choices = [Choice() for _ in range(self.count)]

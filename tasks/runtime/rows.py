@@ -31,8 +31,8 @@ class RequestTask(Task):
     """A loaded task that takes `work`: one row, answered as a stream; or many, answered as one event `{"rows": [...]}`.
 
     Many rows go through `Task.run` by 32, so that the model has its batches and a cancelled job still ends soon. A task
-    that writes in pieces has no batches, and its rows are streamed one by one: it can be cancelled between tokens, and the
-    texts are those of each row alone, also where the model could write several at once.
+    that writes in pieces has no batches, and its rows are streamed one by one: it can be cancelled between tokens, and
+    each text is that of the row alone, also where the model could write several at once.
     What the rows may be together holds for all rows of the request.
     """
 

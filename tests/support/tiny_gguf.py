@@ -22,10 +22,22 @@ NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+# Knows functions, as that of the real Qwen2 does.
+TOOL_TEMPLATE = (
+    "{%- if tools %}{{- '<|im_start|>system\n<tools>\n' }}"
+    "{%- for tool in tools %}{{- (tool | tojson) + '\n' }}{%- endfor %}"
+    "{{- '</tools><|im_end|>\n' }}{%- endif %}"
+    "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' + (message.content or '') }}"
+    "{%- for call in message.tool_calls or [] %}"
+    '{{- \'\n<tool_call>\n{"name": "\' + call.function.name + \'", "arguments": \' }}'
+    "{{- (call.function.arguments | tojson) + '}\n</tool_call>' }}{%- endfor %}"
+    "{{- '<|im_end|>\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+)
 
 
 def save_both(
-    folder: Path, *, chat_template: bool = True, window: int = 160, divided: bool = False
+    folder: Path, *, chat_template: bool | str = True, window: int = 160, divided: bool = False
 ) -> tuple[Path, Path]:
     """A Qwen2 that has seen four lines: its folder of safetensors, and its GGUF file, or the first part of it."""
     with torch.random.fork_rng():
@@ -33,8 +45,8 @@ def save_both(
         model, tokenizer = qwen2()
         taught(model, tokenizer)
     model.config.max_position_embeddings = window
-    if not chat_template:
-        tokenizer.chat_template = None
+    if chat_template is not True:
+        tokenizer.chat_template = chat_template or None
     model.save_pretrained(folder / "safetensors")
     tokenizer.save_pretrained(folder / "safetensors")
     path = folder / "gguf" / "tiny.gguf"

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from tasks.engines.control_tokens import NO_WIDTH, kept_apart
 from tasks.runtime.rows import RequestTask
 from tests.support.gateway import Registry, parts, sent_events, version
-from tests.support.tiny_gguf import save_both
+from tests.support.tiny_gguf import TOOL_TEMPLATE, save_both
 from tests.support.tiny_models import opened
 
 CHATS, TEXTS = "/v1/chat/completions", "/v1/completions"
@@ -30,8 +30,10 @@ CITY = {"type": "json_schema", "json_schema": {"name": "city", "schema": PARAMET
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A gateway over one model as GGUF and as safetensors."""
     safetensors, file = save_both(tmp_path_factory.mktemp("both"), window=1024)
+    caller = save_both(tmp_path_factory.mktemp("caller"), chat_template=TOOL_TEMPLATE, window=1024)[1].parent
     folders = {"chatbot": file.parent, "story-completion": file.parent, "other": safetensors, "tale": safetensors}
-    tasks = {"other": "chatbot", "tale": "story-completion"}
+    folders["caller"] = caller
+    tasks = {"other": "chatbot", "tale": "story-completion", "caller": "chatbot"}
     found = Registry([version(name, tasks.get(name, name), champion=name not in tasks) for name in folders])
 
     def loads(key: str) -> RequestTask:
@@ -59,13 +61,21 @@ def chat(client: TestClient, **fields: Any) -> dict[str, Any]:
     return whole
 
 
-def test_a_function_is_called_by_a_model_whose_template_knows_none(client: TestClient) -> None:
+@pytest.mark.parametrize("model", ["chatbot", "caller/1"])  # the template of the second knows functions
+def test_a_function_that_has_to_be_called_is(client: TestClient, model: str) -> None:
     for wanted, names in (("required", "fg"), ({"type": "function", "function": {"name": "f"}}, "f")):
-        [choice] = chat(client, tools=TOOLS, tool_choice=wanted)["choices"]
+        [choice] = chat(client, model=model, tools=TOOLS, tool_choice=wanted)["choices"]
         [call] = choice["message"]["tool_calls"]
         assert choice["finish_reason"] == "tool_calls" and choice["message"]["content"] is None
         assert call["type"] == "function" and call["function"]["name"] in names
         assert json.loads(call["function"]["arguments"])["city"] in ("Rome", "Bonn", "Pisa")
+
+
+def test_a_template_that_knows_functions_leaves_it_to_the_model_whether_one_is_called(client: TestClient) -> None:
+    without, given = (chat(client, model="caller/1", max_tokens=9, **fields) for fields in ({}, {"tools": TOOLS}))
+    said = given["choices"][0]["message"]["content"]
+    assert said and not said.lstrip().startswith("{")  # no grammar holds it to JSON
+    assert given["usage"]["prompt_tokens"] > without["usage"]["prompt_tokens"]
 
 
 def test_what_a_function_gave_is_read(client: TestClient) -> None:
@@ -80,7 +90,8 @@ def test_what_a_function_gave_is_read(client: TestClient) -> None:
 
 
 def test_an_answer_keeps_to_a_schema(client: TestClient) -> None:
-    for fields in ({}, {"tools": TOOLS, "tool_choice": "none"}):
+    none: dict[str, Any] = {"tools": TOOLS, "tool_choice": "none"}
+    for fields in ({}, none, {**none, "model": "caller/1"}):
         [choice] = chat(client, response_format=CITY, **fields)["choices"]
         assert json.loads(choice["message"]["content"])["city"] in ("Rome", "Bonn")
 
@@ -134,9 +145,13 @@ REFUSED = {
         {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "sing"}}},
         "tool_choice names 'sing', which is not among the tools",
     ),
-    "a schema and functions for a template without": (
+    "a schema and functions": (
         {"tools": TOOLS, "response_format": CITY},
-        "response_format is given beside tools, which this model's chat template does not know; valid: one of them",
+        "response_format is given beside tools, and an answer is held to one of them; valid: either, or tool_choice",
+    ),
+    "a schema and functions that the template knows": (
+        {"model": "caller/1", "tools": TOOLS, "response_format": CITY},
+        "response_format is given beside tools",
     ),
     "more than the window": ({"messages": [{"role": "user", "content": "so " * 1500}], "n": 2}, "messages has "),
     "tools on transformers": (
