@@ -49,8 +49,10 @@ def import_results(config: CompareConfig) -> CompareResult | None:
         print(f"nothing to import: run {parent} has the {len(there)} finished trainings of {folder.path}")
         return None
     records = [packed.record for packed in found.values()]
+    # One with MLflow is of all epochs, and must not take over trainings of fewer.
+    cut = f", cut to {grid.config.minutes:g} minutes" if plan.epochs else ""
     tags = {
-        "grid": plan.digest,
+        "grid": plan.digest + cut,
         RESULTS: plan.id,
         "cells": str(len(grid.cells)),
         **{name: _one_of(records, name) for name in ("git_commit", "device_name", "hardware")},

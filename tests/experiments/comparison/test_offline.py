@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,21 @@ def test_results_of_other_data_or_of_another_cell_are_said(
     assert "lenet5_digits_seed0.zip was trained on other data: SHA-256" in capsys.readouterr().err
 
 
+def test_an_unreadable_block_is_damage_and_trainings_of_fewer_epochs_are_of_another_grid(
+    store: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, plan = results / "cells" / "lenet5_digits_seed0.zip", json.loads((results / "grid.json").read_text())
+    content, start = bytearray(file.read_bytes()), 30 + len("record.json")  # of its compressed bytes
+    content[start : start + 4] = b"\xff" * 4
+    file.write_bytes(content)
+    cut = {f"{model}_digits_seed0": 2 for model in ("lenet5", "resnet20")}
+    (results / "grid.json").write_text(json.dumps({**plan, "epochs": cut}))
+    result = compare.main(["--import_results", str(results)])
+    assert f"{file} is damaged or half there; left out" in capsys.readouterr().err
+    assert isinstance(result, CompareResult) and list(result.failures) == [LENET]
+    assert MlflowClient().get_run(result.run_id).data.tags["grid"] == f"{plan['digest']}, cut to 0 minutes"
+
+
 def test_a_training_of_another_grid_is_not_taken_for_one_of_this(results: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     offline(other, "--models", "lenet5", "--epochs", "1")
@@ -211,6 +227,19 @@ def test_a_second_process_leaves_alone_what_the_first_trains(
     with folder.claimed(RESNET) as mine:
         assert mine and compare.main(arguments) is None
     assert f"another worker trains {RESNET}" in capsys.readouterr().out and list(packed(out)) == [LENET]
+
+
+def test_another_worker_trains_what_one_that_died_left_even_without_its_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, honest, dying = tmp_path / "out", training.save_checkpoint, ExitStack()
+    folder = ResultsFolder(out)
+    folder.begin(make_grid(CompareConfig(models="lenet5,resnet20", epochs=2, train_size=200, threads=1)))
+    assert dying.enter_context(folder.claimed(LENET))
+    folder.recorder(LENET).checkpoints.path(1).mkdir(parents=True)  # a checkpoint without its files
+    monkeypatch.setattr(training, "save_checkpoint", lambda *given: (dying.close(), honest(*given)))
+    assert not offline(out).failures and set(packed(out)) == {LENET, RESNET}
+    assert f"{LENET} begins again: no checkpoint in" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
