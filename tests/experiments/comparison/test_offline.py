@@ -21,7 +21,8 @@ from experiments.comparison.folder import Packed, ResultsFolder
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult
-from experiments.config import CompareConfig, ConfigError
+from experiments.config import CompareConfig, ConfigError, RunUnavailableError
+from experiments.training import resume
 from experiments.training import run as training
 from tests.conftest import PROJECT_ROOT
 from tests.support.runs import all_runs, artifacts, children, reports, table
@@ -135,6 +136,11 @@ def test_damaged_and_foreign_files_are_named_and_the_rest_is_imported(
     assert isinstance(first, CompareResult) and list(first.failures) == [LENET]
     assert MlflowClient().get_run(first.run_id).data.tags["cells_failed"] == "1"
     half.write_bytes(whole)
+    with (
+        resume.claim(first.run_id),
+        pytest.raises(RunUnavailableError, match=f"run {first.run_id} is being trained by"),
+    ):
+        compare.main(["--import_results", str(results)])
     second = compare.main(["--import_results", str(results)])
     assert isinstance(second, CompareResult) and second.run_id == first.run_id and not second.failures
     assert len(children(first.run_id)) == 2
