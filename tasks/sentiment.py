@@ -107,7 +107,7 @@ class SentimentAnalysis(PretrainedTask):
             with naming_row(owner + 1, len(texts)):
                 if windows > MAX_WINDOWS:
                     most = MAX_WINDOWS * self.window
-                    raise TaskInputError(f"text has more than {most} tokens, the most that this model takes")
+                    raise TaskInputError(f"text has more than {most} tokens; valid: at most {most}")
                 if len(encoded["input_ids"][owners.index(owner)]) < least:
                     raise TaskInputError("text has nothing in it that this model knows; valid: text with letters")
         scores = self._window_scores(encoded, cancel)

@@ -8,6 +8,7 @@ MLflow takes seconds to import: here that begins at once, beside the start of th
 import contextlib
 import importlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -56,6 +57,8 @@ def main(**options: Any) -> None:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    # As in trainings and the gateway: beside other programs, threads that spin while they wait cost most of the speed.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     threading.Thread(target=import_early, name="import-early", daemon=True).start()
     scheme = "https" if get_option("server.sslCertFile") else "http"
     host = socket.gethostname() if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address

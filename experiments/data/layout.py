@@ -57,7 +57,7 @@ class Found(NamedTuple):
 def arrange(files: list[Found], origin: str) -> Listing:
     """Files as pictures of classes, by the folders that they lie in. Raises DataError for what is no such layout."""
     if len(files) > MAX_FILES:
-        raise DataError(f"{origin} has more than {MAX_FILES:,} files; valid: at most so many")
+        raise DataError(f"{origin} has more than {MAX_FILES:,} files; valid: at most that many")
     left_out = [(found.path, found.fault) for found in files if found.fault]
     sound = [found for found in files if not found.fault]
     prefix, within = _innermost(sound)

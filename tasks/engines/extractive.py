@@ -63,7 +63,7 @@ class ExtractiveAnswers(Pipeline):
         )
         if len(encoded.encodings) > MAX_WINDOWS:
             most = MAX_WINDOWS * (window - asked - overlap)
-            raise TaskInputError(f"context has more than {most} tokens, the most that this model takes")
+            raise TaskInputError(f"context has more than {most} tokens; valid: at most {most}")
         tokens = sum(len(window.ids) for window in encoded.encodings)
         return {"windows": encoded.encodings, "overlap": overlap, "context": input_["context"], "tokens": tokens}
 

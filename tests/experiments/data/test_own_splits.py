@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -64,5 +65,7 @@ def test_the_report_names_what_is_suspicious(tmp_path: Path) -> None:
     assert {label: sum(parts.values()) for label, parts in report.counts.items()} == {"cat": 60, "dog": 7}
     assert report.sizes["median"] == (40, 30) and len(report.as_json()["duplicates"]) == 2
     assert [label for label, _ in sample] == ["cat"] * 3 + ["dog"] * 3 and sample[0][1].shape == (32, 32, 3)
-    write_data_report(tmp_path, report, load_images(root, str(tmp_path / "data")).train)
-    assert "dog/?.png" in (tmp_path / "reports/data_report.html").read_text(encoding="utf-8")
+    mistakes = pd.DataFrame({"file": ["dog/5.png"], "true": ["dog"], "predicted": ["cat"]})
+    write_data_report(tmp_path, report, load_images(root, str(tmp_path / "data")).train, mistakes)
+    page = (tmp_path / "reports/data_report.html").read_text(encoding="utf-8")
+    assert "dog/?.png" in page and "dog/5.png" in page
