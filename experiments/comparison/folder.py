@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from experiments.comparison.grid import Grid, cells_of, cut_epochs, differences
@@ -84,7 +84,7 @@ class ResultsFolder:
         try:
             (self.path / UNFINISHED).mkdir(parents=True, exist_ok=True)
             (self.path / CELLS).mkdir(exist_ok=True)
-            with FileLock(self.path / UNFINISHED / "grid.lock"):
+            with self._alone():
                 if not (self.path / GRID).exists():
                     self._write_plan(grid)
         except OSError as error:
@@ -143,18 +143,19 @@ class ResultsFolder:
         Numbers, reports and predictions always; figures, then pictures of mistakes, then weights only while all that is
         there stays within what `cells` such files may take.
         """
-        there = sorted((self.path / CELLS).glob("*.zip"))
         share = (MOST_BYTES - REPORT_BYTES) // cells
-        room = share * (len(there) + 1) - sum(file.stat().st_size for file in there)
         aside = self.path / UNFINISHED / f"{file_name(cell)}.zip"
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.comment = self._digest.encode()
-            for needed, files in parts(recorder.folder):
-                size = sum(file.stat().st_size for file in files)
-                if needed or (archive.fp and archive.fp.tell() + size <= room):
-                    for file in files:
-                        archive.write(file, file.relative_to(recorder.folder))
-        aside.replace(self._file(cell))
+        with self._alone():
+            there = list((self.path / CELLS).glob("*.zip"))
+            room = share * (len(there) + 1) - sum(file.stat().st_size for file in there)
+            with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.comment = self._digest.encode()
+                for needed, files in parts(recorder.folder):
+                    size = sum(file.stat().st_size for file in files)
+                    if needed or (archive.fp and archive.fp.tell() + size <= room):
+                        for file in files:
+                            archive.write(file, file.relative_to(recorder.folder))
+            aside.replace(self._file(cell))
         shutil.rmtree(recorder.folder, ignore_errors=True)
 
     def finished(self, grid: Grid) -> dict[Cell, Packed]:
@@ -181,6 +182,10 @@ class ResultsFolder:
     def tidy(self) -> None:
         """Remove what only resuming needs."""
         shutil.rmtree(self.path / UNFINISHED, ignore_errors=True)
+
+    def _alone(self) -> BaseFileLock:
+        """Keeps other workers away from what all of them write."""
+        return FileLock(self.path / UNFINISHED / "grid.lock")
 
     def _file(self, cell: Cell) -> Path:
         return self.path / CELLS / f"{file_name(cell)}.zip"

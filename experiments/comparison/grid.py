@@ -50,8 +50,9 @@ class Grid:
     def cell_config(self, cell: Cell) -> Any:
         """The training that a cell stands for, as `family.decide` gives it."""
         paths = {dataset_name(dataset): dataset for dataset in self.config.datasets.split(",")}
-        config = self.kind.family.decide(training_config(self.config, cell.model, paths[cell.dataset], cell.seed))
-        return config.replace(epochs=self.epochs.get(cell, config.epochs))
+        config = training_config(self.config, cell.model, paths[cell.dataset], cell.seed)
+        # Before the rest is decided: for how many epochs pretrained layers stay as they are depends on it.
+        return self.kind.family.decide(config.replace(epochs=self.epochs.get(cell, config.epochs)))
 
     def prepare(self, config: TrainConfig) -> Training:
         """A training made ready, on the grid's device."""
@@ -105,11 +106,12 @@ def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """The fields in which another comparison is of another grid."""
     found = []
     for name in GRID_FIELDS:
-        here, there = mine[name], theirs.get(name, CAME_LATER.get(name))
+        before = theirs.get(name, CAME_LATER.get(name))
+        here, there = mine[name], before
         if name in ("models", "datasets"):
             here, there = (",".join(sorted(str(value).split(","))) for value in (here, there))
         if here != there:
-            values = ("auto" if value is None else value for value in (mine[name], theirs.get(name)))
+            values = ("auto" if value is None else value for value in (mine[name], before))
             found.append("{} is {!r} and was {!r}".format(name, *values))
     return found or ["your own data, or the recipes of its models, have changed"]
 

@@ -1,6 +1,7 @@
 """Bringing a folder of results into MLflow: the runs that `compare` would have made where they were trained."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from experiments.config import CompareConfig, ConfigError
 from experiments.tracking.recorder import FILES, MODEL, NOT_REGISTERED, Record
 from experiments.tracking.run import tracked_run
 from experiments.tracking.store import opened_store
+from experiments.training import resume
 from experiments.training.progress import one_of_many
 from tasks.runs import tagged_runs
 
@@ -29,7 +31,7 @@ def import_results(config: CompareConfig) -> CompareResult | None:
     """Log the trainings of a folder of results that MLflow does not have, and the report; None if it has all of them.
 
     Files that are damaged or of other data are named on stderr and left out. Raises ConfigError for a folder without
-    any that can be used.
+    any that can be used, RunUnavailableError while another process imports it.
     """
     folder = ResultsFolder(Path(config.import_results))
     plan = folder.plan("import_results")
@@ -49,14 +51,22 @@ def import_results(config: CompareConfig) -> CompareResult | None:
         print(f"nothing to import: run {parent} has the {len(there)} finished trainings of {folder.path}")
         return None
     records = [packed.record for packed in found.values()]
+    # One with MLflow is of all epochs, and must not take over trainings of fewer.
+    cut = f", cut to {grid.config.minutes:g} minutes" if plan.epochs else ""
     tags = {
-        "grid": plan.digest,
+        "grid": plan.digest + cut,
         RESULTS: plan.id,
         "cells": str(len(grid.cells)),
         **{name: _one_of(records, name) for name in ("git_commit", "device_name", "hardware")},
     }
     started, ended = min(record.started for record in records), max(record.ended for record in records)
-    with tracked_run(EXPERIMENT, parent or "none", tags=tags, system_metrics=False, started=started) as tracker:
+    with ExitStack() as claimed, ExitStack() as stack:  # the claim is given back after the run has its end
+        if parent is not None:
+            claimed.enter_context(resume.claim(parent))
+        made = tracked_run(EXPERIMENT, parent or "none", tags=tags, system_metrics=False, started=started)
+        tracker = stack.enter_context(made)
+        if parent is None:
+            claimed.enter_context(resume.claim(tracker.run_id))
         tracker.ended = ended
         name = f"compare {grid.title}"
         tracker.start(name, f"**{name}** is being imported.", grid.config.model_dump(), tags)
@@ -72,12 +82,12 @@ def import_results(config: CompareConfig) -> CompareResult | None:
         return log_report(grid, tracker, finished, failures)
 
 
-def _import(grid: Grid, packed: Packed, parent: str, resume: str, register: bool) -> None:
+def _import(grid: Grid, packed: Packed, parent: str, cut_off: str, register: bool) -> None:
     """Log one training, each value with the time at which it was measured."""
     record, family = packed.record, grid.kind.family.name
     with (
         packed.unpacked() as folder,
-        tracked_run(family, resume, parent=parent, system_metrics=False, started=record.started) as tracker,
+        tracked_run(family, cut_off, parent=parent, system_metrics=False, started=record.started) as tracker,
     ):
         tracker.ended = record.ended
         tracker.start(record.name, record.description, record.config, record.tags, record.speed_trial)

@@ -35,30 +35,22 @@ def compare_offline(config: CompareConfig) -> CompareResult | None:
         clock = announced(grid, [cell for cell in grid.cells if cell not in there])
         crew = OfflineCrew(grid, clock, folder)
         try:
-            for cell in grid.cells:
-                with folder.claimed(cell) as mine:
-                    if mine:
-                        crew.train(str(cell))
+            busy = crew.work()
         except KeyboardInterrupt as stopped:
             _report(grid, folder, {})
             stopped.add_note(f"{folder.path} has what is finished; the same command resumes")
             raise
-        if busy := [cell for cell in grid.cells if cell not in folder.finished(grid) and not _free(folder, cell)]:
+        if busy:
             print(f"another worker trains {busy[0]}, and the last one writes the report")
             return None
-        missing = [cell for cell in grid.cells if cell not in folder.finished(grid)]
-        failures = {cell: crew.failures.get(cell, "no finished training") for cell in missing}
+        there = folder.finished(grid)
+        failures = {cell: crew.failures.get(cell, "no finished training") for cell in grid.cells if cell not in there}
         result = _report(grid, folder, failures)
         if result is None:
             raise TrainingError(f"every training failed ({len(failures)}); the first: {next(iter(failures.values()))}")
         if not failures:
             folder.tidy()
         return result
-
-
-def _free(folder: ResultsFolder, cell: Cell) -> bool:
-    with folder.claimed(cell) as mine:
-        return mine
 
 
 def _report(grid: Grid, folder: ResultsFolder, failures: Mapping[Cell, str]) -> CompareResult | None:
@@ -78,6 +70,20 @@ class OfflineCrew(Crew):
     def __init__(self, grid: Grid, clock: Clock, folder: ResultsFolder) -> None:
         super().__init__(grid, clock)
         self.folder = folder
+
+    def work(self) -> list[Cell]:
+        """Train what no other worker does, also what one that died left; returns the cells that others train."""
+        tried: set[Cell] = set()
+        while True:
+            there, before = self.finished(), len(tried)
+            left = [cell for cell in self.grid.cells if cell not in there and cell not in tried]
+            for cell in left:
+                with self.folder.claimed(cell) as mine:
+                    if mine:
+                        tried.add(cell)
+                        self.train(str(cell))
+            if len(tried) == before:
+                return left
 
     def finished(self) -> Mapping[Cell, object]:
         return self.folder.finished(self.grid)

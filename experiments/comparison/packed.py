@@ -2,6 +2,7 @@
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +71,7 @@ def checked(grid: Grid, cell: Cell, file: Path, of_grid: str) -> Packed | str:
             record, same_grid = Record.model_validate_json(archive.read(RECORD)), archive.comment == of_grid.encode()
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
+    except (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return damaged
     if (record.tags.get("model"), record.tags.get("dataset"), record.config.get("seed")) != tuple(cell):
         return f"{file} is of another training: {record.name}"

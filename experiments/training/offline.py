@@ -2,10 +2,11 @@
 
 import sys
 
+from experiments.tracking.checkpoint import Checkpoint, CheckpointError
 from experiments.tracking.recorder import Recorder
 from experiments.training import autotune, devices
 from experiments.training.continuation import restore
-from experiments.training.family import Config, Family, Prepared, Result
+from experiments.training.family import Config, Family, Prepared, Result, Training
 from experiments.training.run import begin, finish, run_epochs
 
 
@@ -18,10 +19,7 @@ def train_offline(family: Family[Config, Prepared], config: Config, recorder: Re
     training = family.prepare(config, devices.make_accelerator(config.device, config.precision))
     training.speed_trial = recorder.record.speed_trial or str(choice)
     training.snapshots = recorder.snapshots
-    checkpoint = recorder.checkpoints.load_newest(
-        needs=lambda one: training.best_epoch(one.values["history"]),
-        warn=lambda text: print(f"warning: {text}", file=sys.stderr),
-    )
+    checkpoint = _newest(recorder, training)
     if checkpoint is not None:
         restore(training.state, checkpoint, training.environment)
     recorder.rewind(training.state.epoch)
@@ -33,3 +31,16 @@ def train_offline(family: Family[Config, Prepared], config: Config, recorder: Re
     except BaseException:  # whatever it was, a signal too, may be resumed from
         recorder.checkpoints.flush()
         raise
+
+
+def _newest(recorder: Recorder, training: Training) -> Checkpoint | None:
+    """The newest usable checkpoint; None without one: the training then begins again."""
+
+    def warn(text: object) -> None:
+        print(f"warning: {text}", file=sys.stderr)
+
+    try:
+        return recorder.checkpoints.load_newest(lambda one: training.best_epoch(one.values["history"]), warn)
+    except CheckpointError as error:
+        warn(f"{training.title} begins again: {error}")
+        return None

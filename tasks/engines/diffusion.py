@@ -101,18 +101,27 @@ def draw(
 
 
 @contextmanager
-def _stopped_within(networks: Iterable[torch.nn.Module], cancel: Callable[[], bool]) -> Iterator[None]:
-    """Have the networks raise TaskStopped at their next convolution once `cancel` says so."""
+def _stopped_within(networks: Iterable[Any], cancel: Callable[[], bool]) -> Iterator[None]:
+    """Have the networks raise TaskStopped at their next convolution once `cancel` says so.
+
+    They keep their precision: Stable Diffusion XL decodes in float32 and, stopped there, would leave its decoder so.
+    """
 
     def look(_module: torch.nn.Module, _inputs: Any) -> None:
         stop_if(cancel)
 
-    with ExitStack() as hooks:
+    with ExitStack() as undone:
         for network in networks:
+            undone.callback(_cast, network, network.dtype)
             for module in network.modules():
                 if isinstance(module, torch.nn.Conv2d):
-                    hooks.enter_context(module.register_forward_pre_hook(look))
+                    undone.enter_context(module.register_forward_pre_hook(look))
         yield
+
+
+def _cast(network: Any, dtype: torch.dtype) -> None:
+    if network.dtype != dtype:
+        network.to(dtype)
 
 
 def load_pipelines(folder: Path, device: torch.device, dtype: torch.dtype) -> Pipelines:

@@ -196,3 +196,20 @@ def test_dark_strokes_on_transparency_are_what_the_network_was_trained_on(folder
         [seen] = task.run([{"image": png(dark)}])
         [known] = task.run([{"image": png(light)}])
         assert seen["scores"] == known["scores"]
+
+
+@pytest.mark.parametrize(
+    ("mean", "dark", "channels", "inverted"),
+    [
+        (0.3, None, 1, True),  # as models were saved before they said so
+        (0.5, None, 1, False),
+        (0.449, True, 1, True),  # ImageNet's mean, of pretrained weights that were trained on digits
+        (0.3, False, 1, False),
+        (0.3, True, 3, False),
+    ],
+)
+def test_drawings_are_inverted_for_networks_of_light_strokes_whatever_they_normalize_by(
+    digits: ImageData, mean: float, dark: bool | None, channels: int, inverted: bool
+) -> None:
+    made = config(digits, mean=(mean,) * channels, in_channels=channels, light_on_dark=dark)
+    assert made.inverted == inverted

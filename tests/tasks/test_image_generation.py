@@ -12,6 +12,8 @@ import safetensors.torch
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 
+from tasks.base import TaskStopped
+from tasks.engines.diffusion import draw
 from tasks.image_generation import ImageGeneration
 from tasks.picture_recipe import read_recipe
 from tasks.runtime.jobs import JobCancelled
@@ -173,6 +175,17 @@ def test_cancelling_stops_in_mid_step_or_decoding_and_leaves_the_model_usable(
     assert (row["image"], row["finish_reason"], row["seed"]) == (None, "cancelled", 4)
     assert (len(begun), len(done)) == (enough, enough - 1)  # stopped within, not after
     assert make(task, steps=3)["image"] == expected
+
+
+def test_a_decoder_that_is_stopped_in_float32_goes_back_to_half_precision() -> None:
+    pipeline = tiny_stable_diffusion_xl().to(torch.float16)
+    assert pipeline.vae.config.force_upcast
+    arguments = {"prompt": PROMPT, "num_inference_steps": 2, "width": 32, "height": 32}
+    steps: list[int] = []
+    with pytest.raises(TaskStopped):
+        draw(pipeline, arguments, 0, lambda step, _: steps.append(step), lambda: len(steps) == 2)
+    picture, _ = draw(pipeline, arguments, 0, lambda *_: None, lambda: False)
+    assert picture.size == (32, 32)
 
 
 def test_a_drawing_cancelled_before_it_begins_computes_nothing(task: ImageGeneration) -> None:

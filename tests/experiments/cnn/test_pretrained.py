@@ -1,6 +1,7 @@
 """CNNs that begin with ImageNet weights: the catalogue, what comes from the Hub, the frozen trunk, and how it thaws."""
 
 import base64
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterator
@@ -231,6 +232,7 @@ def test_comparisons_and_studies_begin_with_them_too(hub: LocalHub, pets: str, m
     grid = make_grid(CompareConfig(models=SMALL, datasets=pets, **shared))
     (cell,) = grid.cells
     assert grid.cell_config(cell).weights == "pretrained"
+    assert dataclasses.replace(grid, epochs={cell: 3}).cell_config(cell).freeze_epochs == 1  # else none would thaw
     assert grid.digest() != make_grid(CompareConfig(models=SMALL, datasets=pets, image_size=128, threads=1)).digest()
     job = make_job(TuneConfig(model=SMALL, dataset=pets, search="trunk_learning_rate=0.01:1,batch_size=8", **shared))
     assert "trunk_learning_rate" in job.space and job.identity()["weights"] == "pretrained"

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from experiments.comparison.folder import Packed, ResultsFolder
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult
-from experiments.config import CompareConfig, ConfigError
+from experiments.config import CompareConfig, ConfigError, RunUnavailableError
+from experiments.training import resume
 from experiments.training import run as training
 from tests.conftest import PROJECT_ROOT
 from tests.support.runs import all_runs, artifacts, children, reports, table
@@ -134,6 +136,8 @@ def test_damaged_and_foreign_files_are_named_and_the_rest_is_imported(
     assert isinstance(first, CompareResult) and list(first.failures) == [LENET]
     assert MlflowClient().get_run(first.run_id).data.tags["cells_failed"] == "1"
     half.write_bytes(whole)
+    with resume.claim(first.run_id), pytest.raises(RunUnavailableError, match="is being trained by another process"):
+        compare.main(["--import_results", str(results)])
     second = compare.main(["--import_results", str(results)])
     assert isinstance(second, CompareResult) and second.run_id == first.run_id and not second.failures
     assert len(children(first.run_id)) == 2
@@ -155,6 +159,21 @@ def test_results_of_other_data_or_of_another_cell_are_said(
     with pytest.raises(ConfigError, match="no training in it is finished and whole"):
         compare.main(["--import_results", str(results)])
     assert "lenet5_digits_seed0.zip was trained on other data: SHA-256" in capsys.readouterr().err
+
+
+def test_an_unreadable_block_is_damage_and_trainings_of_fewer_epochs_are_of_another_grid(
+    store: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, plan = results / "cells" / "lenet5_digits_seed0.zip", json.loads((results / "grid.json").read_text())
+    content, start = bytearray(file.read_bytes()), 30 + len("record.json")  # of its compressed bytes
+    content[start : start + 4] = b"\xff" * 4
+    file.write_bytes(content)
+    cut = {f"{model}_digits_seed0": 2 for model in ("lenet5", "resnet20")}
+    (results / "grid.json").write_text(json.dumps({**plan, "epochs": cut}))
+    result = compare.main(["--import_results", str(results)])
+    assert f"{file} is damaged or half there; left out" in capsys.readouterr().err
+    assert isinstance(result, CompareResult) and list(result.failures) == [LENET]
+    assert MlflowClient().get_run(result.run_id).data.tags["grid"] == f"{plan['digest']}, cut to 0 minutes"
 
 
 def test_a_training_of_another_grid_is_not_taken_for_one_of_this(results: Path, tmp_path: Path) -> None:
@@ -211,6 +230,19 @@ def test_a_second_process_leaves_alone_what_the_first_trains(
     with folder.claimed(RESNET) as mine:
         assert mine and compare.main(arguments) is None
     assert f"another worker trains {RESNET}" in capsys.readouterr().out and list(packed(out)) == [LENET]
+
+
+def test_another_worker_trains_what_one_that_died_left_even_without_its_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, honest, dying = tmp_path / "out", training.save_checkpoint, ExitStack()
+    folder = ResultsFolder(out)
+    folder.begin(make_grid(CompareConfig(models="lenet5,resnet20", epochs=2, train_size=200, threads=1)))
+    assert dying.enter_context(folder.claimed(LENET))
+    folder.recorder(LENET).checkpoints.path(1).mkdir(parents=True)  # a checkpoint without its files
+    monkeypatch.setattr(training, "save_checkpoint", lambda *given: (dying.close(), honest(*given)))
+    assert not offline(out).failures and set(packed(out)) == {LENET, RESNET}
+    assert f"{LENET} begins again: no checkpoint in" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
