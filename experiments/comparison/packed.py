@@ -1,7 +1,9 @@
 """One finished training as a zip file: what is put into it, and what makes it one of a grid."""
 
+import math
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +72,7 @@ def checked(grid: Grid, cell: Cell, file: Path, of_grid: str) -> Packed | str:
             record, same_grid = Record.model_validate_json(archive.read(RECORD)), archive.comment == of_grid.encode()
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return damaged
     if (record.tags.get("model"), record.tags.get("dataset"), record.config.get("seed")) != tuple(cell):
         return f"{file} is of another training: {record.name}"
@@ -82,5 +84,7 @@ def checked(grid: Grid, cell: Cell, file: Path, of_grid: str) -> Packed | str:
         there = str(record.tags.get("data_sha256"))
         return f"{file} was trained on other data: SHA-256 {there[:12]}..., not {digest[:12]}..."
     if not (record.ended and record.epochs and len(record.moments) == len(record.epochs)):
+        return damaged
+    if not math.isfinite(record.test.get(f"test_{grid.kind.metric}", math.nan)):
         return damaged
     return Packed(record, file)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,33 @@ def test_results_of_other_data_or_of_another_cell_are_said(
     assert "lenet5_digits_seed0.zip was trained on other data: SHA-256" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("damage", ["bytes", "record"])
+def test_altered_files_are_named_as_damaged(damage: str, results: Path) -> None:
+    file = results / "cells" / "lenet5_digits_seed0.zip"
+    if damage == "bytes":  # within a compressed stream, where zlib stops before any checksum is compared
+        content = bytearray(file.read_bytes())
+        content[200:260] = bytes(byte ^ 0x5A for byte in content[200:260])
+        file.write_bytes(content)
+    else:
+        with zipfile.ZipFile(file) as archive:
+            comment, parts = archive.comment, {name: archive.read(name) for name in archive.namelist()}
+        parts["record.json"] = json.dumps({**json.loads(parts["record.json"]), "test": {}}).encode()
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.comment = comment
+            for name, part in parts.items():
+                archive.writestr(name, part)
+    folder = ResultsFolder(results)
+    grid = folder.grid(folder.plan("out"))
+    assert folder.faults(grid) == [f"{file} is damaged or half there"] and list(folder.finished(grid)) == [RESNET]
+
+
+def test_a_plan_without_its_data_is_damaged(results: Path) -> None:
+    plan = json.loads((results / "grid.json").read_text())
+    (results / "grid.json").write_text(json.dumps({**plan, "data": {}}))
+    with pytest.raises(ConfigError, match=r"grid\.json is damaged or of another version: 'digits'"):
+        compare.main(["--import_results", str(results)])
+
+
 def test_a_training_of_another_grid_is_not_taken_for_one_of_this(results: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     offline(other, "--models", "lenet5", "--epochs", "1")
@@ -228,7 +256,11 @@ def test_a_second_process_leaves_alone_what_the_first_trains(
         (["--tracking", "none", "--out", "strange"], "strange/grid.json is damaged or of another program"),
         (["--tracking", "none", "--out", "results"], "has results of another grid: models is 'lenet5' and was"),
         (["--tracking", "none", "--out", "many", "--seeds", "1000"], r"1000 trainings take 14 MiB; .*: 12 MiB"),
-        (["--import_results", "nowhere"], "import_results is 'nowhere', and there is no nowhere/grid.json"),
+        (["--import_results", "nowhere"], "there is no nowhere/grid.json; valid: a folder that compare"),
+        (
+            ["--import_results", "results", "--models", "lenet5"],
+            "models is 'lenet5', which has no meaning for import_res",
+        ),
         (["--import_results", "strange"], "strange/grid.json is damaged or of another program"),
         (
             ["--import_results", "results", "--tracking", "none", "--out", "x"],
@@ -244,7 +276,7 @@ def test_what_cannot_work_is_refused(
     Path("strange").mkdir()
     Path("strange/grid.json").write_text('{"id": 1}')
     with pytest.raises(ConfigError, match=expected):
-        compare.main(["--models", "lenet5", *TINY[2:], *arguments])
+        compare.main(arguments if arguments[0] == "--import_results" else ["--models", "lenet5", *TINY[2:], *arguments])
     assert not all_runs()
 
 
