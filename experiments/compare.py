@@ -5,6 +5,7 @@ models of one task, evaluated on labeled rows.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult 
     """
     config, _ = cli.parse(CompareConfig, argv)
     check_kind(config)
+    after = ""
     if config.kind != "task" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("compare runs in one process; start the same command several times instead of torchrun")
     # torch and MLflow take seconds to load: after the arguments, so that --help and mistakes answer at once.
@@ -37,12 +39,15 @@ def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult 
         from experiments.comparison.offline import compare_offline
 
         result = compare_offline(config)
+        after = f"into MLflow, where that is: python -m experiments.compare --import_results {shlex.quote(config.out)}"
     else:
         from experiments.comparison.run import compare
 
         result = compare(config)
     if result is not None:
         print(result.table())
+        if after:
+            print(after)
     return result
 
 

@@ -58,7 +58,10 @@ class ResultsFolder:
             self._digest = plan.digest
             return plan
         except FileNotFoundError as error:
-            raise ConfigError(f"{field} is {str(self.path)!r}, and there is no {self.path / GRID}") from error
+            raise ConfigError(
+                f"{field} is {str(self.path)!r}, and there is no {self.path / GRID}; valid: a folder that "
+                "compare with tracking=none wrote"
+            ) from error
         except OSError as error:
             raise ConfigError(f"{field} is {str(self.path)!r}, which cannot be read: {error.strerror}") from error
         except ValidationError as error:
@@ -69,7 +72,8 @@ class ResultsFolder:
         try:
             config = CompareConfig(**plan.config)
             cells = cells_of(config)
-            return Grid(kind_of(config.kind), config, cells, plan.data, _epochs(plan, cells))
+            data = {cell.dataset: plan.data[cell.dataset] for cell in cells}
+            return Grid(kind_of(config.kind), config, cells, data, _epochs(plan, cells))
         except (ConfigError, KeyError) as error:
             raise ConfigError(f"{self.path / GRID} is damaged or of another version: {first_line(error)}") from error
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from experiments.comparison.folder import Packed, ResultsFolder
 from experiments.comparison.grid import Grid
-from experiments.comparison.report import CompareResult
+from experiments.comparison.kind import Cell
+from experiments.comparison.report import CompareResult, read_cell
 from experiments.comparison.tracked import (
     EXPERIMENT,
     FINISHED,
@@ -22,6 +23,7 @@ from experiments.tracking.run import tracked_run
 from experiments.tracking.store import opened_store
 from experiments.training import resume
 from experiments.training.progress import one_of_many
+from tasks.base import first_line
 from tasks.runs import tagged_runs
 
 RESULTS = "results"  # the tag with the id of the folder that a comparison was imported from
@@ -38,7 +40,7 @@ def import_results(config: CompareConfig) -> CompareResult | None:
     grid = folder.grid(plan)
     for fault in folder.faults(grid):
         print(f"warning: {fault}; left out", file=sys.stderr)
-    found = folder.finished(grid)
+    found = {cell: packed for cell, packed in folder.finished(grid).items() if _can_be_reported(grid, cell, packed)}
     if not found:
         raise ConfigError(f"import_results is {str(folder.path)!r}, and no training in it is finished and whole")
     client = opened_store()
@@ -80,6 +82,16 @@ def import_results(config: CompareConfig) -> CompareResult | None:
         finished = finished_among(nested(tracker.run_id))
         failures = {cell: "not among the imported results" for cell in grid.cells if cell not in finished}
         return log_report(grid, tracker, finished, failures)
+
+
+def _can_be_reported(grid: Grid, cell: Cell, packed: Packed) -> bool:
+    """Whether the report can be made from a training; said on stderr if not, before anything of it is logged."""
+    try:
+        read_cell(grid, cell, packed.left_behind())
+    except (OSError, ValueError, LookupError) as error:
+        print(f"warning: {packed.file} has no usable predictions: {first_line(error)}; left out", file=sys.stderr)
+        return False
+    return True
 
 
 def _import(grid: Grid, packed: Packed, parent: str, cut_off: str, register: bool) -> None:

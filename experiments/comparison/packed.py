@@ -1,5 +1,6 @@
 """One finished training as a zip file: what is put into it, and what makes it one of a grid."""
 
+import math
 import tempfile
 import zipfile
 import zlib
@@ -83,5 +84,7 @@ def checked(grid: Grid, cell: Cell, file: Path, of_grid: str) -> Packed | str:
         there = str(record.tags.get("data_sha256"))
         return f"{file} was trained on other data: SHA-256 {there[:12]}..., not {digest[:12]}..."
     if not (record.ended and record.epochs and len(record.moments) == len(record.epochs)):
+        return damaged
+    if not math.isfinite(record.test.get(f"test_{grid.kind.metric}", math.nan)):
         return damaged
     return Packed(record, file)

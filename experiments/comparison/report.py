@@ -53,7 +53,7 @@ def write_report(
     grid: Grid, runs: Mapping[Cell, FinishedRun], failed: Mapping[Cell, str], folder: Path, facts: Mapping[str, str]
 ) -> tuple[Findings, ...]:
     """Write figures under `plots/`, tables and the page under `reports/`; `facts` say where the runs are kept."""
-    cells = [_read(grid, cell, runs[cell]) for cell in grid.cells if cell in runs]
+    cells = [read_cell(grid, cell, runs[cell]) for cell in grid.cells if cell in runs]
     everything, parts = [], []
     for dataset, data in grid.data.items():
         if mine := [cell for cell in cells if cell.dataset == dataset]:
@@ -70,7 +70,8 @@ def write_report(
     return tuple(everything)
 
 
-def _read(grid: Grid, cell: Cell, run: FinishedRun) -> CellResult:
+def read_cell(grid: Grid, cell: Cell, run: FinishedRun) -> CellResult:
+    """What a report needs of a finished training. Raises OSError, ValueError or LookupError if it is not there."""
     histories = {key: np.array(run.history(key)) for key in grid.kind.history}
     known = {
         **cell._asdict(),

@@ -121,6 +121,13 @@ def _check_tracking(config: CompareConfig, defaults: CompareConfig) -> None:
                 f"{name} is {getattr(config, name)!r}, which has no meaning for tracking={config.tracking}; valid: "
                 f"{typed(getattr(defaults, name))}, or leave it out"
             )
+    if config.import_results != "none":
+        for name in CompareConfig.model_fields:
+            if name not in ("import_results", "register") and getattr(config, name) != getattr(defaults, name):
+                raise ConfigError(
+                    f"{name} is {getattr(config, name)!r}, which has no meaning for import_results, where the folder "
+                    "says what was compared; valid: leave it out"
+                )
     if offline and config.out == "none":
         raise ConfigError("out is 'none'; valid with tracking=none: a folder for the results, such as out=results")
 

@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,38 @@ def test_an_unreadable_block_is_damage_and_trainings_of_fewer_epochs_are_of_anot
     assert MlflowClient().get_run(result.run_id).data.tags["grid"] == f"{plan['digest']}, cut to 0 minutes"
 
 
+def test_altered_files_are_named_before_anything_of_them_is_logged(
+    store: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [results / "cells" / f"{model}_digits_seed0.zip" for model in ("lenet5", "resnet20")]
+    rewrite(files[0], "record.json", lambda content: json.dumps({**json.loads(content), "test": {}}).encode())
+    rewrite(files[1], "files/reports/test_predictions.npz", lambda _content: b"junk")
+    with pytest.raises(ConfigError, match="no training in it is finished and whole"):
+        compare.main(["--import_results", str(results)])
+    said = capsys.readouterr().err
+    assert f"{files[0]} is damaged or half there; left out" in said
+    assert f"{files[1]} has no usable predictions: " in said and not MlflowClient().search_experiments(
+        filter_string="name = 'compare'"
+    )
+
+
+def rewrite(file: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Change one part of a packed training, so that all checksums are right."""
+    with zipfile.ZipFile(file) as archive:
+        comment, parts = archive.comment, {one: archive.read(one) for one in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.comment = comment
+        for one, content in parts.items():
+            archive.writestr(one, change(content) if one == name else content)
+
+
+def test_a_plan_without_its_data_is_damaged(results: Path) -> None:
+    plan = json.loads((results / "grid.json").read_text())
+    (results / "grid.json").write_text(json.dumps({**plan, "data": {}}))
+    with pytest.raises(ConfigError, match=r"grid\.json is damaged or of another version: 'digits'"):
+        compare.main(["--import_results", str(results)])
+
+
 def test_a_training_of_another_grid_is_not_taken_for_one_of_this(results: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     offline(other, "--models", "lenet5", "--epochs", "1")
@@ -260,7 +294,11 @@ def test_another_worker_trains_what_one_that_died_left_even_without_its_checkpoi
         (["--tracking", "none", "--out", "strange"], "strange/grid.json is damaged or of another program"),
         (["--tracking", "none", "--out", "results"], "has results of another grid: models is 'lenet5' and was"),
         (["--tracking", "none", "--out", "many", "--seeds", "1000"], r"1000 trainings take 14 MiB; .*: 12 MiB"),
-        (["--import_results", "nowhere"], "import_results is 'nowhere', and there is no nowhere/grid.json"),
+        (["--import_results", "nowhere"], "there is no nowhere/grid.json; valid: a folder that compare"),
+        (
+            ["--import_results", "results", "--models", "lenet5"],
+            "models is 'lenet5', which has no meaning for import_res",
+        ),
         (["--import_results", "strange"], "strange/grid.json is damaged or of another program"),
         (
             ["--import_results", "results", "--tracking", "none", "--out", "x"],
@@ -276,7 +314,7 @@ def test_what_cannot_work_is_refused(
     Path("strange").mkdir()
     Path("strange/grid.json").write_text('{"id": 1}')
     with pytest.raises(ConfigError, match=expected):
-        compare.main(["--models", "lenet5", *TINY[2:], *arguments])
+        compare.main(arguments if arguments[0] == "--import_results" else ["--models", "lenet5", *TINY[2:], *arguments])
     assert not all_runs()
 
 
