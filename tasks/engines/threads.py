@@ -11,10 +11,10 @@ import psutil
 
 SHORTEST_S = 0.1  # the system counts in hundredths of a second
 NOISE = 0.25  # of a core, that a desktop takes without being busy
-# Of two busy threads on one core, one so much nicer gets a tenth of it, and what the other leaves while it waits. That
-# is enough to write faster than people read, and a training, whose threads wait for the slowest of them, keeps half to
-# two thirds of its speed.
-NICENESS = 10
+# Of two busy threads on one core, one so much nicer gets a forty-fifth of it, and what the other leaves while it waits.
+# That is enough to write faster than people read, and a training, whose threads wait for the slowest of them, keeps two
+# thirds of its speed.
+NICENESS = 17
 
 
 class OtherLoad:
