@@ -29,7 +29,6 @@ from experiments.config.names import (
 )
 from experiments.config.options import Config, ConfigError, RunUnavailableError, TrainingError, UserError, names_in
 from experiments.config.programs import (
-    BenchmarkConfig,
     CompareConfig,
     EvaluateConfig,
     RegisterConfig,
@@ -38,6 +37,7 @@ from experiments.config.programs import (
     check_kind,
     training_config,
 )
+from experiments.config.speed import BenchmarkConfig, GatewayConfig
 from experiments.config.training import (
     TEXT_BATCH,
     CnnConfig,

@@ -1,8 +1,6 @@
 """Parameters of the programs around trainings: compare, tune, benchmark, register, starter, evaluate."""
 
-from typing import Any, Self
-
-from pydantic import model_validator
+from typing import Any
 
 from experiments.config.names import (
     COMPARE_KINDS,
@@ -19,9 +17,8 @@ from experiments.config.names import (
     TUNE_KINDS,
     is_own,
 )
-from experiments.config.options import Config, ConfigError, check_dataset
+from experiments.config.options import Config, ConfigError
 from experiments.config.training import (
-    DATASET_HELP,
     CnnConfig,
     Seq2SeqConfig,
     TrainConfig,
@@ -203,39 +200,6 @@ def training_config(
     return Seq2SeqConfig(cell=cell, seed=seed, **shared)
 
 
-class BenchmarkConfig(Config):
-    """Measure training: images per second of our loop in every precision and memory format beside a plain PyTorch loop,
-    and, with target_accuracy, the time that each model needs to reach it.
-    """
-
-    model: str = option("lenet5", "small, full, or names of architectures separated by commas")
-    dataset: str = option("digits", DATASET_HELP, suggestions=IMAGE_DATASETS)
-    image_size: int = image_size_option()
-    batch_sizes: str = option("64,128,256,512", "batch sizes to try, separated by commas; the best of each way counts")
-    seconds: float = option(2.0, "least time of one measurement; 3 batches at least", gt=0, le=600)
-    repeats: int = option(3, "measurements of each setting, taken in turns; the median counts", ge=1, le=100)
-    target_accuracy: float = option(
-        0.0, "train every model by its recipe until validation accuracy reaches this; 0 = off", ge=0, le=1
-    )
-    target_precision: str = option(
-        "auto", "of trainings to target_accuracy; auto = what trainings here take, all = each", choices=("auto", "all")
-    )
-    budget_seconds: float = option(0.0, "longest training to target_accuracy, a model; 0 = its epochs", ge=0)
-    seed: int = option(0, "seed of the trainings to target_accuracy", ge=0, lt=2**31)
-    train_size: int = option(0, "number of training images; 0 = all", ge=0)
-    device: str = option(
-        "auto", "where to train; all = the CPU, then the GPU where there is one", choices=(*DEVICES, "all")
-    )
-    threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)
-    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
-    confirm: bool = option(False, "measure also what is estimated to take longer than 12 hours")
-
-    @model_validator(mode="after")
-    def _known_data(self) -> Self:
-        check_dataset("dataset", self.dataset, IMAGE_DATASETS)
-        return self
-
-
 class RegisterConfig(Config):
     """Register pretrained models of the Hugging Face Hub, or of a folder, as the models that the tasks use."""
 
@@ -260,16 +224,6 @@ class RegisterConfig(Config):
     )
     evaluate: bool = option(True, "measure on the small labeled sample of the task, where a metric makes sense")
     device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)
-
-
-class GatewayConfig(Config):
-    """Measure a gateway that serves SmolLM2-135M-Instruct, beside the bare engine, alone and beside a training."""
-
-    tokens: int = option(64, "tokens of a chat", ge=2, le=1000)
-    repeats: int = option(5, "chats of each kind; the median counts", ge=1, le=1000)
-    seconds: float = option(10.0, "of chats beside a training", gt=0, le=600)
-    training: bool = option(True, "measure also beside a training that uses all cores")
-    classifier: bool = option(True, "measure also the sentiment starter: 256 sentences in one call and one by one")
 
 
 class StarterConfig(TrainConfig):

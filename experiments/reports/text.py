@@ -56,3 +56,10 @@ def differences(pairs: Sequence[Pair], items: str) -> str:
         return f"{head} find no difference at {SIGNIFICANT:.0%}."
     found = "; ".join(f"{winner} is better than {listed(losers)}" for winner, losers in wins.items())
     return f"{head} find differences at {SIGNIFICANT:.0%}: {found}."
+
+
+def shown(value: object) -> str:
+    """A number with the digits that matter: 12,345 but 12.3 and 1.23."""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    return "–" if value is None else str(value)

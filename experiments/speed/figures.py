@@ -8,7 +8,9 @@ from typing import Any
 
 from experiments.reports.figures import Bars, plain_ticks, save, save_bars, single, styles
 from experiments.reports.statistics import Interval
-from experiments.speed.report import best_batch_sizes, ratios, shown
+from experiments.reports.text import shown
+from experiments.speed.report import best_batch_sizes, ratios
+from experiments.speed.targets import target_name
 from experiments.speed.throughput import Throughput
 from experiments.speed.time_to_accuracy import TargetRun
 
@@ -45,15 +47,19 @@ def save_targets(path: Path, runs: Sequence[TargetRun], title: str) -> None:
     figure, axes = single(9, 5.5)
     look = styles(list(dict.fromkeys(run.model for run in runs)))
     dashes = dict(
-        zip(dict.fromkeys((run.device, run.precision) for run in runs), ("-", "--", ":", "-.") * 2, strict=False)
+        zip(
+            dict.fromkeys((run.device, run.precision, run.recipe) for run in runs),
+            ("-", "--", ":", "-.") * 2,
+            strict=False,
+        )
     )
     for run in runs:
         if not run.curve:
             continue
-        style: dict[str, Any] = {**look[run.model], "linestyle": dashes[run.device, run.precision]}
+        style: dict[str, Any] = {**look[run.model], "linestyle": dashes[run.device, run.precision, run.recipe]}
         seconds = [epoch.train_seconds for epoch in run.curve]
         accuracy = [epoch.val_accuracy for epoch in run.curve]
-        axes.plot(seconds, accuracy, **style, markersize=4, label=f"{run.model}, {run.device}, {run.precision}")
+        axes.plot(seconds, accuracy, **style, markersize=4, label=target_name(run))
         if run.reached:
             axes.plot(seconds[-1], accuracy[-1], "*", color=style["color"], markersize=14)
     axes.axhline(runs[0].target, color="0.4", linestyle=":", linewidth=1)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments.config import cli
-from experiments.config.programs import GatewayConfig
+from experiments.config.speed import GatewayConfig
 
 if TYPE_CHECKING:
     from experiments.speed.gateway_run import GatewayResult

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from experiments.config import ConfigError
-from experiments.config.programs import GatewayConfig
+from experiments.config.speed import GatewayConfig
 from experiments.evaluation.tasks import sample_rows
 from experiments.reports.tables import to_text
 from experiments.tracking.run import tracked_run

@@ -12,7 +12,7 @@ from experiments.cnn.recipes import resolve
 from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError, names_in
 from experiments.data.images import ImageData, load_images
 from experiments.speed.throughput import MIN_BATCHES, seconds_per_image, variants
-from experiments.speed.time_to_accuracy import target_config
+from experiments.speed.time_to_accuracy import OWN, USUAL, USUAL_BATCH, USUAL_EPOCHS, Way, target_config
 from experiments.training import devices
 
 EVALUATION_SHARE = 1 / 3  # forward only, against forward and backward
@@ -20,12 +20,16 @@ EVALUATION_SHARE = 1 / 3  # forward only, against forward and backward
 
 @dataclass(frozen=True)
 class Plan:
-    """A benchmark ready to run; `data` lies on the CPU, `recipes` has every `auto` but device and precision decided."""
+    """A benchmark ready to run; `data` lies on the CPU, `recipes` has every `auto` but device and precision decided.
+
+    `lengths` are the epochs of schedules to try towards the target; none: the recipe's.
+    """
 
     config: BenchmarkConfig
     devices: list[str]
     recipes: dict[str, CnnConfig]
     sizes: list[int]
+    lengths: tuple[int, ...]
     data: ImageData
 
     @property
@@ -42,17 +46,20 @@ class Plan:
         """The data with its training images on a device; the others are not needed for measuring throughput."""
         return dataclasses.replace(self.data, train=self.data.train.to(device))
 
-    def target_trainings(self) -> list[tuple[str, str, str]]:
-        """Device, model and precision of every training to the target accuracy; none without a target."""
-        if not self.config.target_accuracy:
+    def target_ways(self) -> list[Way]:
+        """Every way to train to the target accuracy; none without a target."""
+        config = self.config
+        if not config.target_accuracy:
             return []
-        chosen = self.config.target_precision
-        return [
-            (device, model, precision)
-            for device in self.devices
-            for model in self.models
-            for precision in (devices.precisions(device) if chosen == "all" else [chosen])
-        ]
+        ways = []
+        for device, model in itertools.product(self.devices, self.models):
+            if config.target_recipe != USUAL:
+                lengths = self.lengths or (self.recipes[model].epochs,)
+                chosen = devices.precisions(device) if config.target_precision == "all" else [config.target_precision]
+                ways += [Way(device, model, precision, OWN, lengths) for precision in chosen]
+            if config.target_recipe != OWN:
+                ways.append(Way(device, model, "fp32", USUAL, USUAL_EPOCHS))
+        return ways
 
 
 def make_plan(config: BenchmarkConfig) -> Plan:
@@ -60,7 +67,8 @@ def make_plan(config: BenchmarkConfig) -> Plan:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("benchmark runs in one process; valid: without torchrun")
     models = names_in("model", config.model, CNN_MODELS, CNN_GROUPS)
-    sizes = _batch_sizes(config.batch_sizes)
+    sizes = _numbers("batch_sizes", config.batch_sizes, 2)
+    lengths = () if config.target_epochs == "auto" else tuple(_numbers("target_epochs", config.target_epochs, 1))
     where = _devices(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -68,23 +76,24 @@ def make_plan(config: BenchmarkConfig) -> Plan:
     if max(sizes) > len(data.train):
         raise ConfigError(f"batch_sizes has {max(sizes)}; valid: at most {len(data.train)}, the training images")
     recipes = {model: resolve(target_config(config, model, "auto", "auto")) for model in models}
-    largest = max(recipe.batch_size for recipe in recipes.values())
+    largest = max(USUAL_BATCH if config.target_recipe != OWN else 0, *(one.batch_size for one in recipes.values()))
     if config.target_accuracy and largest > len(data.train):
         raise ConfigError(
             f"train_size is {config.train_size}; valid with target_accuracy: at least {largest}, "
             "the batch size of the recipes"
         )
-    return Plan(config, where, recipes, sizes, data)
+    return Plan(config, where, recipes, sizes, lengths, data)
 
 
-def _batch_sizes(text: str) -> list[int]:
+def _numbers(field: str, text: str, least: int) -> list[int]:
+    """Different whole numbers in their order. Raises ConfigError for anything else."""
     try:
-        sizes = [int(size) for size in text.split(",")]
+        numbers = [int(number) for number in text.split(",")]
     except ValueError:
-        sizes = []
-    if not sizes or min(sizes) < 2:
-        raise ConfigError(f"batch_sizes is {text!r}; valid: whole numbers above 1, separated by commas")
-    return list(dict.fromkeys(sizes))
+        numbers = []
+    if not numbers or min(numbers) < least:
+        raise ConfigError(f"{field} is {text!r}; valid: whole numbers above {least - 1}, separated by commas")
+    return list(dict.fromkeys(numbers))
 
 
 def _devices(name: str) -> list[str]:
@@ -118,7 +127,8 @@ def estimate(plan: Plan) -> Estimate:
             throughput += config.repeats * (warm_up + max(config.seconds, MIN_BATCHES * step))
     target = 0.0
     images = len(plan.data.train) + EVALUATION_SHARE * len(plan.data.val)
-    for device, model, precision in plan.target_trainings():
-        seconds = plan.recipes[model].epochs * images * cost[device, model, precision]
-        target += min(seconds, config.budget_seconds) if config.budget_seconds else seconds
+    for way in plan.target_ways():
+        for length in way.lengths:
+            seconds = length * images * cost[way.device, way.model, way.precision]
+            target += config.target_seeds * (min(seconds, config.budget_seconds) if config.budget_seconds else seconds)
     return Estimate(throughput, target)

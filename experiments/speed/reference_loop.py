@@ -1,7 +1,7 @@
-"""The plain training loop that tutorials show, as the yardstick of `benchmark`: nothing here is used to train.
+"""The plain training loop that tutorials show, as the yardstick of `benchmark`: no training of the project uses it.
 
-Images go one by one through torchvision's transforms (the same random shifts and flips as ours), a DataLoader stacks
-them, the network runs in fp32 and contiguous memory, and the loss is read at every step.
+Images go one by one through torchvision's transforms (random shifts and flips), a DataLoader stacks them, the network
+runs in fp32 and contiguous memory, and the loss is read at every step.
 """
 
 from collections.abc import Callable, Iterable
@@ -43,12 +43,13 @@ def reference_loader(dataset: PictureDataset, batch_size: int, workers: int) -> 
     )
 
 
-def reference_loop(network: nn.Module, device: str, learning_rate: float) -> Callable[[Iterable[Any]], None]:
-    """A function that trains `network` on every batch it is given, (images, labels) on the CPU."""
-    network = network.to(device).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=0.9)
+def reference_loop(
+    network: nn.Module, device: str, optimizer: torch.optim.Optimizer
+) -> Callable[[Iterable[Any]], None]:
+    """A function that trains `network`, on `device`, on every batch it is given: (images, labels) on the CPU."""
 
     def train(batches: Iterable[Any]) -> None:
+        network.train()
         for images, labels in batches:
             optimizer.zero_grad()
             loss = F.cross_entropy(network(images.to(device)), labels.to(device))

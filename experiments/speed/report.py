@@ -10,12 +10,13 @@ import torch
 
 from experiments.config import BenchmarkConfig
 from experiments.reports.page import Section, Table, render
-from experiments.reports.tables import to_csv, to_text
+from experiments.reports.tables import to_text
+from experiments.reports.text import shown
+from experiments.speed.targets import TARGET_COLUMNS, target_lines, target_name, target_rows
 from experiments.speed.throughput import LoopVariant, Throughput
 from experiments.speed.time_to_accuracy import TargetRun
 from experiments.training.speed_trial import Setting
 
-CURVE_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_f1", "learning_rate")
 # What of the numbers is shown, and under which titles.
 THROUGHPUT_COLUMNS = {
     "batch_size": "batch",
@@ -24,13 +25,6 @@ THROUGHPUT_COLUMNS = {
     "highest": "to",
     "to_plain_same_threads": "same threads",
     "to_plain_best": "best plain",
-}
-TARGET_COLUMNS = {
-    "epochs": "epochs",
-    "train_seconds": "training s",
-    "seconds": "with eval. s",
-    "best_val_accuracy": "best",
-    "outcome": "outcome",
 }
 
 
@@ -48,9 +42,8 @@ class BenchmarkResult:
         """The result for a terminal."""
         lines = list(map(to_text, _tables(self)))
         if self.targets:
-            first = self.targets[0]
-            lines.insert(1, f"\ntraining to validation accuracy {first.target:g}, seed {first.seed}")
-        return "\n".join([*lines, "", *_notes(self.config), *auto_lines(self)])
+            lines.insert(1, f"\ntraining to validation accuracy {self.targets[0].target:g}")
+        return "\n".join([*lines, "", *_notes(self.config), *target_lines(self.targets), *auto_lines(self)])
 
 
 def best_batch_sizes(measured: Iterable[Throughput]) -> list[Throughput]:
@@ -93,13 +86,6 @@ def auto_lines(result: BenchmarkResult) -> list[str]:
     return said
 
 
-def shown(value: object) -> str:
-    """A number with the digits that matter: 12,345 but 12.3 and 1.23."""
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
-    return "–" if value is None else str(value)
-
-
 def throughput_rows(measured: Sequence[Throughput]) -> list[dict[str, Any]]:
     """Every setting, also at batch sizes that are not its best; `measurements` are in the order they were taken."""
     best = best_batch_sizes(measured)
@@ -124,48 +110,6 @@ def throughput_rows(measured: Sequence[Throughput]) -> list[dict[str, Any]]:
     return rows
 
 
-def target_rows(runs: Sequence[TargetRun]) -> list[dict[str, Any]]:
-    """Every training; `epochs` and the seconds are until the target was reached or the training ended."""
-    rows = []
-    for run in runs:
-        last = run.curve[-1] if run.curve else None
-        numbers = {
-            **_identity(run),
-            "target_accuracy": run.target,
-            "reached": run.reached,
-            "outcome": run.outcome,
-            "epochs": last.number if last else 0,
-            "images": last.images if last else 0,
-            "train_seconds": last and last.train_seconds,
-            "seconds": last and last.seconds,
-            "best_val_accuracy": run.best and run.best.val_accuracy,
-            "best_epoch": run.best and run.best.number,
-        }
-        rows.append(numbers)
-    return rows
-
-
-def curves_csv(runs: Sequence[TargetRun]) -> str:
-    """One row an epoch of every training; seconds count from its start."""
-    rows = [
-        {
-            **_identity(run),
-            "epoch": epoch.number,
-            "images": epoch.images,
-            "train_seconds": epoch.train_seconds,
-            "seconds": epoch.seconds,
-            **{name: epoch.metrics[name] for name in CURVE_METRICS},
-        }
-        for run in runs
-        for epoch in run.curve
-    ]
-    return to_csv(rows, () if rows else ("device", "model"))
-
-
-def _identity(run: TargetRun) -> dict[str, object]:
-    return {"device": run.device, "model": run.model, "precision": run.precision, "seed": run.seed}
-
-
 def _tables(result: BenchmarkResult) -> list[list[dict[str, str]]]:
     """What is shown: each variant at its best batch size, then the trainings to the target, if there are any."""
     measured, runs = result.throughput, result.targets
@@ -175,9 +119,7 @@ def _tables(result: BenchmarkResult) -> list[list[dict[str, str]]]:
         for one, row in zip(measured, throughput_rows(measured), strict=True)
         if one in best
     ]
-    trained = [
-        (f"{run.model}, {run.device}, {run.precision}", row) for run, row in zip(runs, target_rows(runs), strict=True)
-    ]
+    trained = [(target_name(run), row) for run, row in zip(runs, target_rows(runs), strict=True)]
     return [
         [{"": name, **{title: shown(row[key]) for key, title in columns.items()}} for name, row in rows]
         for rows, columns in ((variants, THROUGHPUT_COLUMNS), (trained, TARGET_COLUMNS))
@@ -201,5 +143,5 @@ def _notes(config: BenchmarkConfig) -> list[str]:
         f"images/s: median of {config.repeats} x {config.seconds:g} s in turns, on {threads}; each variant at its own "
         f"best batch size of {config.batch_sizes}",
         "same threads, best plain: times the speed of the plain loop without workers, and of it at its best",
-        "time to accuracy: one training each, in seconds; loading data and building the network do not count",
+        "time to accuracy: in seconds, a training each; loading data and building the network do not count",
     ]

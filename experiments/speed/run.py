@@ -4,6 +4,7 @@ import gc
 import re
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,11 +15,11 @@ from experiments.data.images import kept_in_memory
 from experiments.reports.tables import to_csv
 from experiments.reports.text import format_duration
 from experiments.speed import figures as plots
-from experiments.speed import report
+from experiments.speed import report, targets
 from experiments.speed.plan import Plan, estimate, make_plan
 from experiments.speed.report import BenchmarkResult
 from experiments.speed.throughput import LoopVariant, Throughput, measure_model, variant_of
-from experiments.speed.time_to_accuracy import TargetRun, target_config, train_to_target
+from experiments.speed.time_to_accuracy import USUAL, TargetRun, Way, target_config, train_to_target
 from experiments.tracking.run import Tracker, git_commit, tracked_run
 from experiments.training import autotune, devices
 
@@ -52,14 +53,26 @@ def _benchmark(config: BenchmarkConfig) -> BenchmarkResult:
                 _log(plan, result, tracker, _speeds(new))
                 seconds = format_duration(time.perf_counter() - started)
                 print(f"{model}, {device}: {len(new)} settings measured, {seconds}", flush=True)
-        for device, model, precision in plan.target_trainings():
-            gc.collect()
-            run = train_to_target(config, model, device, precision)
-            result.targets.append(run)
-            _log(plan, result, tracker, _reached(run))
-            seconds = format_duration(run.curve[-1].seconds) if run.curve else "no epoch"
-            print(f"{model}, {device}, {run.precision}: {run.outcome}, {seconds}", flush=True)
+        for way in plan.target_ways():
+            for run in _towards_target(config, way):
+                result.targets.append(run)
+                _log(plan, result, tracker, _reached(result))
+                seconds = format_duration(run.curve[-1].seconds) if run.curve else "no epoch"
+                print(f"{targets.target_name(run)}: {run.outcome}, {seconds}", flush=True)
         return result
+
+
+def _towards_target(config: BenchmarkConfig, way: Way) -> Iterator[TargetRun]:
+    """Trainings with longer and longer schedules, until every seed reaches the target with one."""
+    for length in way.lengths:
+        for seed in range(config.seed, config.seed + config.target_seeds):
+            gc.collect()
+            run = train_to_target(config, way, length, seed)
+            yield run
+            if not run.reached:
+                break
+        else:
+            return
 
 
 def _chosen_by_auto(config: BenchmarkConfig, model: str, device: str) -> LoopVariant:
@@ -114,8 +127,8 @@ def _log(plan: Plan, result: BenchmarkResult, tracker: Tracker, metrics: dict[st
         (folder / "throughput.csv").write_text(to_csv(report.throughput_rows(result.throughput)))
         plots.save_throughput(figures["Training throughput"], result.throughput, f"training throughput: {plan.title}")
         if result.targets:
-            (folder / "time_to_accuracy.csv").write_text(to_csv(report.target_rows(result.targets)))
-            (folder / "curves.csv").write_text(report.curves_csv(result.targets))
+            (folder / "time_to_accuracy.csv").write_text(to_csv(targets.target_rows(result.targets)))
+            (folder / "curves.csv").write_text(targets.curves_csv(result.targets))
             name = f"Training to validation accuracy {plan.config.target_accuracy:g}"
             figures[name] = folder / "time_to_accuracy.png"
             plots.save_targets(figures[name], result.targets, f"{name}: {plan.title}")
@@ -134,9 +147,15 @@ def _speeds(measured: list[Throughput]) -> dict[str, float]:
     }
 
 
-def _reached(run: TargetRun) -> dict[str, float]:
-    where = f"{run.device}/{run.model}/{run.precision}"
-    found = {f"seconds_to_accuracy/{where}": run.curve[-1].train_seconds} if run.reached else {}
+def _reached(result: BenchmarkResult) -> dict[str, float]:
+    """The metrics of the newest way to train to the target, over all of its seeds."""
+    run = result.targets[-1]
+    where = f"{run.device}/{run.model}/{USUAL if run.recipe == USUAL else run.precision}"
+    found = {
+        f"seconds_to_accuracy/{where}": to.median
+        for to in targets.times_to_accuracy(result.targets)
+        if (to.device, to.model, to.precision, to.recipe) == (run.device, run.model, run.precision, run.recipe)
+    }
     if run.best is not None:
         found[f"best_val_accuracy/{where}"] = run.best.val_accuracy
     return found

@@ -25,7 +25,7 @@ from experiments.speed.reference_loop import PictureDataset, reference_loader, r
 from experiments.training import autotune, devices
 from experiments.training.loop import fit
 from experiments.training.speed_trial import Setting
-from experiments.training.state import StepResult, make_state
+from experiments.training.state import MOMENTUM, StepResult, make_state
 
 WARM_UP_BATCHES, MIN_BATCHES = 3, 3
 # So low that no network diverges; how long a step takes does not depend on it.
@@ -165,7 +165,8 @@ def _settings(recipe: CnnConfig, data: ImageData, device: str, sizes: list[int])
     for variant in variants(recipe, device):
         network = _network(recipe, data)
         if variant.loop == "plain":
-            train = reference_loop(network, device, LEARNING_RATE)
+            optimizer = torch.optim.SGD(network.to(device).parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+            train = reference_loop(network, device, optimizer)
         else:
             train = _OurLoop(recipe, network, device, variant)
         for size in sizes:

@@ -18,7 +18,6 @@ from experiments.speed import report, run, throughput
 from experiments.speed.plan import Estimate, make_plan
 from experiments.speed.report import BenchmarkResult, best_batch_sizes
 from experiments.speed.throughput import MIN_BATCHES, LoopVariant, Throughput, speed_of, variants
-from experiments.speed.time_to_accuracy import train_to_target
 from experiments.training import devices
 from experiments.training.state import StepResult
 from tests.support.runs import all_runs, artifacts, only_run, table
@@ -187,37 +186,6 @@ def test_table_and_csv_compare_medians_at_each_way_s_best_batch_size() -> None:
     lines = list(csv.DictReader(to_csv(report.throughput_rows(everything)).splitlines()))
     assert [row["best_batch_size"] for row in lines] == ["true", "false", "true", "false", "true", "true"]
     assert float(lines[3]["to_plain_same_threads"]) == 3 and float(lines[5]["to_plain_best"]) == 1
-
-
-def training(**options: Any) -> BenchmarkConfig:
-    return BenchmarkConfig(**{"threads": 1, "train_size": 300, "batch_sizes": "32", **options})
-
-
-def test_training_stops_at_the_first_epoch_that_reaches_the_target() -> None:
-    run = train_to_target(training(target_accuracy=0.5), "lenet5", "cpu", "fp32")
-    assert run.reached and run.outcome == "reached"
-    accuracies = [epoch.val_accuracy for epoch in run.curve]
-    assert accuracies[-1] >= 0.5 and all(accuracy < 0.5 for accuracy in accuracies[:-1])
-    assert [epoch.number for epoch in run.curve] == list(range(1, len(run.curve) + 1))
-    assert 1 < len(run.curve) < 30
-    assert all(0 < epoch.train_seconds < epoch.seconds for epoch in run.curve)
-    evaluating = [epoch.seconds - epoch.train_seconds for epoch in run.curve]
-    assert evaluating == sorted(evaluating)
-    again = train_to_target(training(target_accuracy=0.5), "lenet5", "cpu", "fp32")
-    assert [epoch.metrics["val_loss"] for epoch in again.curve] == [epoch.metrics["val_loss"] for epoch in run.curve]
-
-
-def test_a_target_that_is_not_reached_leaves_the_best_epoch() -> None:
-    run = train_to_target(training(target_accuracy=1.0, train_size=128), "lenet5", "cpu", "fp32")
-    assert run.outcome == "epochs over" and not run.reached
-    assert len(run.curve) == 30 and run.curve[-1].images == 30 * 128
-    assert run.best is not None and run.best.val_accuracy == max(epoch.val_accuracy for epoch in run.curve) < 1
-
-
-def test_a_budget_cuts_a_training_within_an_epoch() -> None:
-    run = train_to_target(training(target_accuracy=1.0, budget_seconds=1e-6), "lenet5", "cpu", "fp32")
-    assert run.outcome == "budget of 1e-06 s spent"
-    assert [(epoch.number, epoch.images) for epoch in run.curve] == [(1, 128)]
 
 
 def test_a_training_that_diverges_is_reported_and_does_not_end_the_benchmark(

@@ -34,8 +34,26 @@ def test_all_devices_are_the_cpu_and_the_gpu_where_there_is_one(monkeypatch: pyt
 def test_all_precisions_of_a_device_are_trained_to_the_target_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "precisions", lambda device: ["fp32", "bf16"])
     asked = training(target_accuracy=0.9, target_precision="all", device="cpu")
-    assert make_plan(asked).target_trainings() == [("cpu", "lenet5", "fp32"), ("cpu", "lenet5", "bf16")]
-    assert make_plan(training(target_accuracy=0.0)).target_trainings() == []
+    assert make_plan(asked).target_ways() == [
+        ("cpu", "lenet5", "fp32", "own", (30,)),
+        ("cpu", "lenet5", "bf16", "own", (30,)),
+    ]
+    assert make_plan(training(target_accuracy=0.0)).target_ways() == []
+
+
+def test_the_usual_recipe_is_trained_beside_the_own_with_schedules_of_several_lengths() -> None:
+    asked = training(target_accuracy=0.9, target_recipe="both", target_epochs="4,6", target_seeds=2, device="cpu")
+    assert make_plan(asked).target_ways() == [
+        ("cpu", "lenet5", "auto", "own", (4, 6)),
+        ("cpu", "lenet5", "fp32", "usual", (10, 15, 20, 30)),
+    ]
+
+
+def test_the_estimate_is_of_all_lengths_and_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "seconds_per_image", lambda *_: 1.0)
+    once = plan.estimate(make_plan(training(target_accuracy=0.9, target_epochs="2"))).target
+    often = training(target_accuracy=0.9, target_epochs="2,4", target_seeds=3)
+    assert plan.estimate(make_plan(often)).target == pytest.approx(3 * (1 + 2) * once)
 
 
 def test_the_estimate_allows_for_slow_networks_and_for_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +74,10 @@ def test_the_estimate_allows_for_slow_networks_and_for_the_budget(monkeypatch: p
         (["--batch_sizes", ""], "batch_sizes is ''; valid: whole numbers above 1"),
         (["--batch_sizes", "64,x"], "batch_sizes is '64,x'; valid: whole numbers above 1"),
         (["--batch_sizes", "64,1"], "valid: whole numbers above 1"),
+        (["--target_epochs", "4,0"], "target_epochs is '4,0'; valid: whole numbers above 0, separated by commas"),
+        (["--target_epochs", "few"], "target_epochs is 'few'; valid: whole numbers above 0"),
+        (["--target_recipe", "mine"], "target_recipe is 'mine'; valid: own, usual, both"),
+        (["--target_seeds", "0"], "target_seeds is 0; valid: a whole number from 1 to 1000"),
         (["--batch_sizes", "5000"], "batch_sizes has 5000; valid: at most 1258, the training images"),
         (["--model", "lenet5,resnet19"], "model names 'resnet19'; did you mean 'resnet18'. valid: small, full, lenet5"),
         (["--model", ","], "model is ',', which names nothing; valid: small, full, lenet5"),
