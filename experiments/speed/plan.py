@@ -12,7 +12,7 @@ from experiments.cnn.recipes import resolve
 from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError, names_in
 from experiments.data.images import ImageData, load_images
 from experiments.speed.throughput import MIN_BATCHES, seconds_per_image, variants
-from experiments.speed.time_to_accuracy import OWN, USUAL, USUAL_BATCH, USUAL_EPOCHS, Way, target_config
+from experiments.speed.time_to_accuracy import OWN, USUAL, USUAL_BATCH, USUAL_EPOCHS, Candidate, target_config
 from experiments.training import devices
 
 EVALUATION_SHARE = 1 / 3  # forward only, against forward and backward
@@ -46,20 +46,20 @@ class Plan:
         """The data with its training images on a device; the others are not needed for measuring throughput."""
         return dataclasses.replace(self.data, train=self.data.train.to(device))
 
-    def target_ways(self) -> list[Way]:
-        """Every way to train to the target accuracy; none without a target."""
+    def target_candidates(self) -> list[Candidate]:
+        """All that is trained to the target accuracy; none without a target."""
         config = self.config
         if not config.target_accuracy:
             return []
-        ways = []
+        candidates = []
         for device, model in itertools.product(self.devices, self.models):
             if config.target_recipe != USUAL:
                 lengths = self.lengths or (self.recipes[model].epochs,)
                 chosen = devices.precisions(device) if config.target_precision == "all" else [config.target_precision]
-                ways += [Way(device, model, precision, OWN, lengths) for precision in chosen]
+                candidates += [Candidate(device, model, precision, OWN, lengths) for precision in chosen]
             if config.target_recipe != OWN:
-                ways.append(Way(device, model, "fp32", USUAL, USUAL_EPOCHS))
-        return ways
+                candidates.append(Candidate(device, model, "fp32", USUAL, USUAL_EPOCHS))
+        return candidates
 
 
 def make_plan(config: BenchmarkConfig) -> Plan:
@@ -127,8 +127,8 @@ def estimate(plan: Plan) -> Estimate:
             throughput += config.repeats * (warm_up + max(config.seconds, MIN_BATCHES * step))
     target = 0.0
     images = len(plan.data.train) + EVALUATION_SHARE * len(plan.data.val)
-    for way in plan.target_ways():
-        for length in way.lengths:
-            seconds = length * images * cost[way.device, way.model, way.precision]
+    for candidate in plan.target_candidates():
+        for length in candidate.lengths:
+            seconds = length * images * cost[candidate.device, candidate.model, candidate.precision]
             target += config.target_seeds * (min(seconds, config.budget_seconds) if config.budget_seconds else seconds)
     return Estimate(throughput, target)

@@ -19,7 +19,7 @@ from experiments.speed import report, targets
 from experiments.speed.plan import Plan, estimate, make_plan
 from experiments.speed.report import BenchmarkResult
 from experiments.speed.throughput import LoopVariant, Throughput, measure_model, variant_of
-from experiments.speed.time_to_accuracy import USUAL, TargetRun, Way, target_config, train_to_target
+from experiments.speed.time_to_accuracy import USUAL, Candidate, TargetRun, target_config, train_to_target
 from experiments.tracking.run import Tracker, git_commit, tracked_run
 from experiments.training import autotune, devices
 
@@ -53,8 +53,8 @@ def _benchmark(config: BenchmarkConfig) -> BenchmarkResult:
                 _log(plan, result, tracker, _speeds(new))
                 seconds = format_duration(time.perf_counter() - started)
                 print(f"{model}, {device}: {len(new)} settings measured, {seconds}", flush=True)
-        for way in plan.target_ways():
-            for run in _towards_target(config, way):
+        for candidate in plan.target_candidates():
+            for run in _towards_target(config, candidate):
                 result.targets.append(run)
                 _log(plan, result, tracker, _reached(result))
                 seconds = format_duration(run.curve[-1].seconds) if run.curve else "no epoch"
@@ -62,12 +62,12 @@ def _benchmark(config: BenchmarkConfig) -> BenchmarkResult:
         return result
 
 
-def _towards_target(config: BenchmarkConfig, way: Way) -> Iterator[TargetRun]:
+def _towards_target(config: BenchmarkConfig, candidate: Candidate) -> Iterator[TargetRun]:
     """Trainings with longer and longer schedules, until every seed reaches the target with one."""
-    for length in way.lengths:
+    for length in candidate.lengths:
         for seed in range(config.seed, config.seed + config.target_seeds):
             gc.collect()
-            run = train_to_target(config, way, length, seed)
+            run = train_to_target(config, candidate, length, seed)
             yield run
             if not run.reached:
                 break
@@ -148,7 +148,7 @@ def _speeds(measured: list[Throughput]) -> dict[str, float]:
 
 
 def _reached(result: BenchmarkResult) -> dict[str, float]:
-    """The metrics of the newest way to train to the target, over all of its seeds."""
+    """The metrics of the newest candidate, over all of its seeds."""
     run = result.targets[-1]
     where = f"{run.device}/{run.model}/{USUAL if run.recipe == USUAL else run.precision}"
     found = {

@@ -43,8 +43,11 @@ class Epoch(NamedTuple):
         return self.metrics["val_accuracy"]
 
 
-class Way(NamedTuple):
-    """A way to train towards the target: with schedules of `lengths` epochs in turn, until every seed gets there."""
+class Candidate(NamedTuple):
+    """A model on a device, and the recipe by which it is trained towards the target.
+
+    Schedules of `lengths` epochs are tried in turn, until every seed gets there.
+    """
 
     device: str
     model: str
@@ -135,18 +138,20 @@ class _Stopwatch:
         return f"budget of {self.budget:g} s spent" if self.spent else "epochs over"
 
 
-def train_to_target(config: BenchmarkConfig, way: Way, length: int, seed: int) -> TargetRun:
+def train_to_target(config: BenchmarkConfig, candidate: Candidate, length: int, seed: int) -> TargetRun:
     """Train until validation accuracy reaches the target, the epochs are over or the budget is spent.
 
     Loading data and building the network do not count. A loss that is not finite ends the training, not the benchmark.
     """
-    cnn = target_config(config, way.model, way.device, way.precision).replace(epochs=length, seed=seed)
-    if way.recipe == USUAL:
+    cnn = target_config(config, candidate.model, candidate.device, candidate.precision).replace(
+        epochs=length, seed=seed
+    )
+    if candidate.recipe == USUAL:
         cnn = CNN.decide(cnn.replace(precision="fp32", memory_format="contiguous", threads=torch.get_num_threads()))
     else:
         cnn, _ = autotune.settle(CNN, CNN.decide(cnn))
-    training = CNN.prepare(cnn, devices.make_accelerator(way.device, cnn.precision))
-    train = _train_usually if way.recipe == USUAL else _train
+    training = CNN.prepare(cnn, devices.make_accelerator(candidate.device, cnn.precision))
+    train = _train_usually if candidate.recipe == USUAL else _train
     watch = _Stopwatch(config.target_accuracy, config.budget_seconds)
     test_accuracy = None
     try:
@@ -157,7 +162,7 @@ def train_to_target(config: BenchmarkConfig, way: Way, length: int, seed: int) -
     except DivergedError as error:
         outcome = f"diverged: {error}"
     return TargetRun(
-        *(way.device, way.model, cnn.precision, way.recipe, length, seed),
+        *(candidate.device, candidate.model, cnn.precision, candidate.recipe, length, seed),
         *(config.target_accuracy, outcome, tuple(watch.curve), test_accuracy),
     )
 

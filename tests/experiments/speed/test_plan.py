@@ -34,16 +34,16 @@ def test_all_devices_are_the_cpu_and_the_gpu_where_there_is_one(monkeypatch: pyt
 def test_all_precisions_of_a_device_are_trained_to_the_target_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "precisions", lambda device: ["fp32", "bf16"])
     asked = training(target_accuracy=0.9, target_precision="all", device="cpu")
-    assert make_plan(asked).target_ways() == [
+    assert make_plan(asked).target_candidates() == [
         ("cpu", "lenet5", "fp32", "own", (30,)),
         ("cpu", "lenet5", "bf16", "own", (30,)),
     ]
-    assert make_plan(training(target_accuracy=0.0)).target_ways() == []
+    assert make_plan(training(target_accuracy=0.0)).target_candidates() == []
 
 
 def test_the_usual_recipe_is_trained_beside_the_own_with_schedules_of_several_lengths() -> None:
     asked = training(target_accuracy=0.9, target_recipe="both", target_epochs="4,6", target_seeds=2, device="cpu")
-    assert make_plan(asked).target_ways() == [
+    assert make_plan(asked).target_candidates() == [
         ("cpu", "lenet5", "auto", "own", (4, 6)),
         ("cpu", "lenet5", "fp32", "usual", (10, 15, 20, 30)),
     ]

@@ -9,7 +9,7 @@ from torch import nn
 
 from experiments.config import BenchmarkConfig
 from experiments.speed import run, targets, time_to_accuracy
-from experiments.speed.time_to_accuracy import OWN, USUAL, Epoch, TargetRun, Way
+from experiments.speed.time_to_accuracy import OWN, USUAL, Candidate, Epoch, TargetRun
 
 
 def training(**options: Any) -> BenchmarkConfig:
@@ -17,7 +17,9 @@ def training(**options: Any) -> BenchmarkConfig:
 
 
 def train_to_target(config: BenchmarkConfig, recipe: str = OWN, length: int = 30) -> TargetRun:
-    return time_to_accuracy.train_to_target(config, Way("cpu", "lenet5", "fp32", recipe, (length,)), length, seed=0)
+    return time_to_accuracy.train_to_target(
+        config, Candidate("cpu", "lenet5", "fp32", recipe, (length,)), length, seed=0
+    )
 
 
 def test_training_stops_at_the_first_epoch_that_reaches_the_target() -> None:
@@ -89,28 +91,28 @@ def test_the_usual_recipe_stops_at_the_target_and_is_tested_on_the_test_set() ->
     assert usual.curve[-1].metrics["val_accuracy"] != usual.test_accuracy
 
 
-def ended(way: Way, length: int, seed: int, seconds: float, reached: bool) -> TargetRun:
+def ended(candidate: Candidate, length: int, seed: int, seconds: float, reached: bool) -> TargetRun:
     curve = (Epoch(length, 100, seconds, seconds + 1, {"val_accuracy": 0.9 if reached else 0.5}),)
     outcome = "reached" if reached else "epochs over"
-    return TargetRun(*way[:4], length, seed, 0.85, outcome, curve, 0.84 if reached else None)
+    return TargetRun(*candidate[:4], length, seed, 0.85, outcome, curve, 0.84 if reached else None)
 
 
 def test_longer_schedules_are_tried_until_every_seed_gets_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seed 1 fails with 4 epochs: all seeds train with 6, and 8 is not tried."""
 
-    def pretend(config: BenchmarkConfig, way: Way, length: int, seed: int) -> TargetRun:
-        return ended(way, length, seed, 1.0, reached=(length, seed) != (4, 8))
+    def pretend(config: BenchmarkConfig, candidate: Candidate, length: int, seed: int) -> TargetRun:
+        return ended(candidate, length, seed, 1.0, reached=(length, seed) != (4, 8))
 
     monkeypatch.setattr(run, "train_to_target", pretend)
-    way = Way("cpu", "lenet5", "fp32", OWN, (4, 6, 8))
-    tried = list(run._towards_target(training(target_accuracy=0.85, target_seeds=3, seed=7), way))
+    candidate = Candidate("cpu", "lenet5", "fp32", OWN, (4, 6, 8))
+    tried = list(run._towards_target(training(target_accuracy=0.85, target_seeds=3, seed=7), candidate))
     assert [(one.length, one.seed) for one in tried] == [(4, 7), (4, 8), (6, 7), (6, 8), (6, 9)]
     (time,) = targets.times_to_accuracy(tried)
     assert time.length == 6 and len(time.seconds) == 3
 
 
 def test_the_usual_recipe_is_told_as_a_ratio_of_medians() -> None:
-    own, usual = Way("cpu", "resnet20", "bf16", OWN, (8,)), Way("cpu", "resnet20", "fp32", USUAL, (10,))
+    own, usual = Candidate("cpu", "resnet20", "bf16", OWN, (8,)), Candidate("cpu", "resnet20", "fp32", USUAL, (10,))
     runs = [ended(own, 8, seed, seconds, True) for seed, seconds in enumerate((300.0, 310.0, 350.0))]
     runs += [ended(usual, 10, 0, 900.0, False), ended(usual, 15, 0, 1550.0, True)]
     assert targets.target_lines(runs) == [
