@@ -8,6 +8,7 @@ from experiments.config.names import (
     ATTENTIONS,
     CELLS,
     CNN_MODELS,
+    CNN_OPTIMIZERS,
     DEVICES,
     FINETUNED_TASKS,
     IMAGE_DATASETS,
@@ -77,6 +78,9 @@ class TrainConfig(Config):
 class CnnConfig(TrainConfig):
     """Train one convolutional network on one image data set."""
 
+    optimizer: str = option(
+        None, "sgd (Nesterov momentum 0.9), adamw, or muon (SGD with orthogonalized steps)", choices=CNN_OPTIMIZERS
+    )
     model: str = option("lenet5", "architecture", choices=CNN_MODELS)
     dataset: str = option("digits", DATASET_HELP, suggestions=IMAGE_DATASETS)
     image_size: int = image_size_option()

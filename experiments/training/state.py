@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from experiments.config import TrainConfig
+from experiments.training.muon import OTHERS_RATE, Muon, orthogonalized_parameters
 
 MOMENTUM = 0.9
 History = list[dict[str, float]]
@@ -34,18 +35,26 @@ NONE_SLOWER = Slower()
 def make_optimizer(
     name: str, model: nn.Module, learning_rate: float, weight_decay: float, slower: Slower = NONE_SLOWER
 ) -> torch.optim.Optimizer:
-    """`sgd` (Nesterov, momentum 0.9) or `adamw`, fused; vectors (biases, norm weights) are not decayed.
+    """`sgd` (Nesterov, momentum 0.9), `adamw` or `muon`, fused; vectors (biases, norm weights) are not decayed.
 
-    The slower parameters come last: the first group has the learning rate that is logged.
+    The slower parameters come last: the first group has the learning rate that is logged. With Muon that is the rate of
+    the matrices which it orthogonalizes; all others have a multiple of it.
     """
+    orthogonal = {id(parameter) for parameter in orthogonalized_parameters(model)} if name == "muon" else set()
+    others = OTHERS_RATE if name == "muon" else 1.0
     slow = {id(parameter) for parameter in slower.parameters}
     quick = [parameter for parameter in model.parameters() if id(parameter) not in slow]
     groups = []
     for parameters, rate in ((quick, learning_rate), (slower.parameters, learning_rate * slower.fraction)):
-        matrices, vectors = ([p for p in parameters if (p.ndim > 1) == is_matrix] for is_matrix in (True, False))
-        groups.append({"params": matrices, "weight_decay": weight_decay, "lr": rate})
-        groups.append({"params": vectors, "weight_decay": 0.0, "lr": rate})
+        updated = [p for p in parameters if id(p) in orthogonal]
+        matrices = [p for p in parameters if p.ndim > 1 and id(p) not in orthogonal]
+        vectors = [p for p in parameters if p.ndim <= 1]
+        groups.append({"params": updated, "weight_decay": weight_decay, "lr": rate, "orthogonal": True})
+        groups.append({"params": matrices, "weight_decay": weight_decay, "lr": others * rate})
+        groups.append({"params": vectors, "weight_decay": 0.0, "lr": others * rate})
     groups = [group for group in groups if group["params"]]
+    if name == "muon":
+        return Muon(groups, lr=learning_rate, momentum=MOMENTUM)
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
     return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, nesterov=True, fused=True)

@@ -56,7 +56,7 @@ SPACES: dict[str, Space] = {
         "learning_rate": between(1e-3, 0.1, log=True),
         "weight_decay": between(1e-5, 0.1, log=True),
         "batch_size": CategoricalDistribution((32, 64, 128, 256)),
-        "optimizer": CategoricalDistribution(("sgd", "adamw")),
+        "optimizer": CategoricalDistribution(("sgd", "adamw", "muon")),
         "label_smoothing": between(0.0, 0.2),
         "crop": between(0, 4),
         "flip": CategoricalDistribution((False, True)),

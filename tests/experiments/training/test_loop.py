@@ -83,7 +83,7 @@ def run(
     return seen
 
 
-@pytest.mark.parametrize(("optimizer", "learning_rate"), [("sgd", 0.05), ("adamw", 0.02)])
+@pytest.mark.parametrize(("optimizer", "learning_rate"), [("sgd", 0.05), ("adamw", 0.02), ("muon", 0.02)])
 def test_a_tiny_batch_is_overfitted(optimizer: str, learning_rate: float, accelerator: Accelerator) -> None:
     state = state_of(network(), accelerator, optimizer=optimizer, learning_rate=learning_rate)
     seen = run(state, 60, batches=lambda _: iter(data()))
@@ -216,7 +216,7 @@ def test_learning_rate_is_that_of_the_last_step_of_the_epoch(accelerator: Accele
     assert rates == pytest.approx([0.1 * 3 / 4, 0.1 * 1 / 4])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "constant"])
 @pytest.mark.parametrize("ema_decay", [0.0, 0.8])
 @pytest.mark.parametrize("sizes", [(4, 4, 2), (6,)])

@@ -74,7 +74,7 @@ def test_a_state_can_be_taken_apart_before_its_first_step(accelerator: Accelerat
     assert_same(one, other)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
 def test_matrices_decay_and_vectors_do_not(name: str) -> None:
     network = Toy()
     with torch.no_grad():

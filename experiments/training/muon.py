@@ -1,0 +1,69 @@
+"""Muon: SGD in which the update of a weight matrix is orthogonalized (Jordan et al. 2024).
+
+Source: <https://kellerjordan.github.io/posts/muon/>; for convolutions as in Jordan's `airbench`, where a filter bank is
+the matrix of its flattened filters. `torch.optim.Muon` takes matrices only, not filters.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+# Coefficients of the quintic Newton-Schulz iteration, and how often it is applied; after five times all singular values
+# lie between about 0.7 and 1.2.
+COEFFICIENTS, ITERATIONS = (3.4445, -4.7750, 2.0315), 5
+OTHERS_RATE = 5.0  # learning rate of what is not orthogonalized, as a multiple
+
+
+def orthogonalized_parameters(model: nn.Module) -> list[torch.Tensor]:
+    """Filters and matrices of hidden layers; not the last layer's, nor filters of one channel (depthwise, gray)."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    return [layer.weight for layer in layers[:-1] if isinstance(layer, nn.Linear) or layer.weight.shape[1] > 1]
+
+
+class Muon(torch.optim.SGD):
+    """SGD with Nesterov momentum; in groups with `orthogonal=True` the step of each matrix is orthogonalized.
+
+    Such a step does not depend on the size of the gradient. Its weight decay, as a fraction of the learning rate, is not
+    part of the momentum.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, momentum: float) -> None:
+        super().__init__(groups, lr=lr, momentum=momentum, nesterov=True, fused=True)
+        self.momentum = momentum
+        for group in self.param_groups:
+            if group.setdefault("orthogonal", False):
+                group.update(momentum=0.0, nesterov=False)  # it is applied before orthogonalizing
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One step; the gradients of orthogonalized matrices are replaced by their update."""
+        for group in self.param_groups:
+            for parameter in group["params"] if group["orthogonal"] else ():
+                if parameter.grad is not None:
+                    state = self.state[parameter]
+                    if "momentum_buffer" not in state:
+                        state["momentum_buffer"] = torch.zeros_like(parameter)
+                    state["momentum_buffer"].mul_(self.momentum).add_(parameter.grad)
+                    parameter.grad.add_(state["momentum_buffer"], alpha=self.momentum)
+                    parameter.grad.copy_(orthogonalized(parameter.grad))
+        return super().step(closure)
+
+
+def orthogonalized(update: torch.Tensor) -> torch.Tensor:
+    """A matrix with the same singular vectors and singular values near 1, or near sqrt(rows / columns) if it is tall.
+
+    Filters `(n, channels, height, width)` are a matrix of n rows. In bf16 on a GPU, where fp32 would take as long as
+    the network's own step.
+    """
+    matrix = update.flatten(1).to(torch.bfloat16 if update.is_cuda else torch.float32)
+    rows, columns = matrix.shape
+    tall = rows > columns
+    matrix = matrix.T if tall else matrix
+    matrix = matrix / matrix.norm().clamp(min=1e-7)
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        gram = matrix @ matrix.T
+        matrix = torch.addmm(matrix, torch.addmm(gram, gram, gram, beta=b, alpha=c), matrix, beta=a)
+    return (matrix.T if tall else matrix).reshape(update.shape) * max(1.0, rows / columns) ** 0.5
