@@ -25,8 +25,8 @@ def orthogonalized_parameters(model: nn.Module) -> list[torch.Tensor]:
 class Muon(torch.optim.SGD):
     """SGD with Nesterov momentum; in groups with `orthogonal=True` the step of each matrix is orthogonalized.
 
-    Such a step does not depend on the size of the gradient. Its weight decay, as a fraction of the learning rate, is not
-    part of the momentum.
+    Such a step does not depend on the size of the gradient; its weight decay, as a fraction of the learning rate, is
+    not part of the momentum.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, momentum: float) -> None:
