@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import psutil
-import xllamacpp
 
-from tasks.base import Cancel, ModelFolderError, TaskInputError, never
+from tasks.base import Cancel, ModelFolderError, TaskInputError
 from tasks.engines.control_tokens import divided, kept_apart, replaced, stand_ins
 from tasks.engines.gguf import GgufModel, read_gguf
 from tasks.engines.language_model import (
@@ -25,17 +24,15 @@ from tasks.engines.language_model import (
     Written,
     stop_strings,
 )
+from tasks.engines.llama_adaptive import AT_ONCE, AdaptiveServer
 from tasks.engines.llama_chat import Choice, Conversation, refused
-from tasks.engines.llama_server import LlamaRefusalError, LlamaServer, Pieces
-from tasks.engines.slots import REMEMBERED, Slots
+from tasks.engines.llama_server import LlamaRefusalError, Pieces
 from tasks.engines.streaming import Emit
-from tasks.engines.threads import OtherLoad, threads_beside, usable_cores
+from tasks.engines.threads import OtherLoad
 
-AT_ONCE = 4  # conversations
 CACHED = 2  # windows that all of them together have room for
 WINDOW = 4096  # attention over more takes a CPU minutes, and the memory of it is reserved
 TOLD = 500  # tokens whose probability `read` gives: a tenth of a second for five thousand
-MANY_MORE, STAY_FREE = 1.5, 3  # times the threads that a server has; looks in a row
 RANDOM_SEED = 2**32 - 1  # llama.cpp takes this seed for "any"
 CERTAIN = 1e6  # added to a token's score, nothing else can be drawn
 SPACED = r"root ::= [ \t\n] [^\x00]*"  # a text that begins with white space, in llama.cpp's own grammars
@@ -48,7 +45,7 @@ class LlamaModel(LanguageModel):
     paths_at_once = 1  # one of its calls answers one of them, and the next may then be spared
 
     def __init__(self, path: Path, device: str) -> None:
-        load = OtherLoad()
+        load = OtherLoad()  # measures from now on
         self.file = read_gguf(path)
         self.window = min(self.file.context_length, WINDOW)
         _check_memory(self.file, self.memory_bytes())
@@ -58,11 +55,7 @@ class LlamaModel(LanguageModel):
         self.has_chat_template = self.file.chat_template is not None
         self.control = self.file.control_tokens()
         self._bytes: dict[int, bytes] = {}
-        self._load, self._cores = load, usable_cores()
-        self._threads = threads_beside(load.cores() or 0.0, self._cores)
-        self._more_free = 0  # looks in a row at which there were more
-        self._slots = Slots(self.at_once, self._cells)
-        self._serving, self._running = threading.Lock(), None
+        self.server = AdaptiveServer(self.file, self._cells, load, gpu=device != "cpu")
         self.letter = self._tokens("a", special=False, begin=False)[-1]
 
     def encode(self, text: str) -> list[int]:
@@ -74,7 +67,7 @@ class LlamaModel(LanguageModel):
         written = stand_ins(self.control)
         hidden = [{**message, "content": replaced(message["content"], written)} for message in messages]
         try:
-            form = self._server.ask("/apply-template", {"messages": hidden})["prompt"]
+            form = self.server.ask("/apply-template", {"messages": hidden})["prompt"]
         except LlamaRefusalError as error:
             # It shows the place in the template too, in several lines.
             raise ChatTemplateError(str(error).rsplit("Exception: ", 1)[-1].splitlines()[0]) from error
@@ -104,7 +97,7 @@ class LlamaModel(LanguageModel):
             **self._sampling(parameters),
             **({"grammar": SPACED} if spaced else {}),
         }
-        self._complete(tokens, order, pieces, cancel)
+        self.server.complete(tokens, order, pieces, cancel)
         # Its count has the model's end in it. (Of two ways to stop it does not say which it was.)
         written = pieces.tokens - (pieces.finish_reason == "stop" and not stops)
         return Written(pieces.text, written, time.perf_counter() - started, pieces.finish_reason)
@@ -115,7 +108,7 @@ class LlamaModel(LanguageModel):
         talk = Conversation(order, kept_apart(plain, self.control), takes_tools=self._takes_tools)
         form = {"messages": kept_apart(talk.messages, self.control), **talk.order}
         try:
-            prompt = self._tokens(self._server.ask("/apply-template", form)["prompt"], special=True, begin=True)
+            prompt = self._tokens(self.server.ask("/apply-template", form)["prompt"], special=True, begin=True)
             if len(prompt) >= self.window:
                 raise TaskInputError(
                     f"messages has {len(prompt)} tokens; valid: at most {self.window - 1} for this model"
@@ -123,7 +116,7 @@ class LlamaModel(LanguageModel):
             together = max(1, (self._cells - len(prompt)) // talk.count)  # what the cache holds of each of several
             most = min(parameters["max_new_tokens"], self.window - len(prompt), together)
             asked = {**form, **self._sampling(parameters), "n_predict": most}
-            self._complete(prompt, asked, talk.taking(emit, cancel), cancel, count=talk.count)
+            self.server.complete(prompt, asked, talk.taking(emit, cancel), cancel, count=talk.count)
         except LlamaRefusalError as error:
             raise refused(error) from error
         return len(prompt), talk.finish(emit)
@@ -167,7 +160,7 @@ class LlamaModel(LanguageModel):
     def _first_character(self, tokens: list[int]) -> tuple[str, int]:
         """What a text begins with, and how many tokens it is: a character may be several."""
         for count in range(1, len(tokens) + 1):
-            text = self._server.ask("/detokenize", {"tokens": tokens[:count]})["content"]
+            text = self.server.ask("/detokenize", {"tokens": tokens[:count]})["content"]
             if not text.endswith("\N{REPLACEMENT CHARACTER}"):
                 return text, count
         return "", len(tokens)
@@ -204,75 +197,9 @@ class LlamaModel(LanguageModel):
         """
         answer: list[dict[str, Any]] = []
         order = {"n_predict": 1, "temperature": 0, "logit_bias": [[drawn, CERTAIN]], "n_probs": told, "stream": False}
-        self._complete(tokens, order, answer.append, least=1)
+        self.server.complete(tokens, order, answer.append, least=1)
         found = answer[0]["choices"][0]["logprobs"]
         return found["content"][0] if found and found["content"] else None
-
-    def _complete(
-        self,
-        prompt: list[int],
-        order: dict[str, Any],
-        take: Callable[[dict[str, Any]], bool | None],
-        cancel: Cancel = never,
-        *,
-        least: int = REMEMBERED,
-        count: int = 1,
-    ) -> None:
-        """Let llama.cpp complete a prompt, on as many threads as others leave free now; see `LlamaServer.complete`.
-
-        Args: prompt: also that of a conversation, which the order has as `messages`; count: of answers.
-
-        Raises TaskStopped when `cancel` turns true before it began.
-        """
-        needed = len(prompt) + count * order["n_predict"]
-        every = count > 1  # llama.cpp chooses their slots itself
-        with self._slots.take(prompt, needed, cancel, ready=self._ready, least=least, every=every) as (slot, remembers):
-            if every:
-                self._empty_slots()
-            chosen = {"cache_prompt": remembers} if every else {"cache_prompt": remembers, "id_slot": slot}
-            given = {"stream": True, "timings_per_token": True, "return_progress": True, **order, **chosen}
-            self._server.complete(given if "messages" in order else {"prompt": prompt, **given}, take)
-
-    def _empty_slots(self) -> None:
-        """Have all slots forget what they read. Where idle ones fill the cache, several answers to one prompt fail:
-        llama.cpp then empties slots that were to begin with it."""
-        for slot in range(self.at_once):
-            order = {"prompt": [0], "n_predict": 1, "id_slot": slot, "cache_prompt": False}
-            self._server.complete(order, lambda _answer: None)
-
-    def _ready(self, alone: bool) -> bool:
-        """Whether the server has as many threads as others leave free now. If no other request runs, it is restarted
-        with them; otherwise too few may do for a while, too many may not."""
-        others = self._load.cores()
-        has = self._server.threads
-        if others is not None:
-            self._threads = threads_beside(others, self._cores)
-            self._more_free = self._more_free + 1 if self._threads > has else 0
-        # Making it anew takes seconds and forgets what was read: for more threads only if they are many, or stay free.
-        many = self._threads >= MANY_MORE * has or self._more_free >= STAY_FREE
-        if alone and (self._threads < has or (self._threads > has and many)):
-            self._more_free = 0
-            with self._serving:
-                self._running = None  # two would take twice the memory
-            self._slots.forget()
-        return self._threads >= self._server.threads
-
-    @property
-    def _server(self) -> LlamaServer:
-        """The one that runs. Others may ask it for tokens while it is made anew, and wait for the new one."""
-        with self._serving:
-            if self._running is None:
-                self._running = self._serve()
-            return self._running
-
-    def _serve(self) -> LlamaServer:
-        try:
-            return LlamaServer(self.file.path, self.at_once, self._cells, self._threads, gpu=self.device != "cpu")
-        except RuntimeError as error:
-            raise ModelFolderError(
-                f"{self.file.path} cannot be run: llama.cpp (xllamacpp {xllamacpp.__version__}) does not know its "
-                f"architecture {self.file.architecture!r}, or lacks a part of the model"
-            ) from error
 
     @cached_property
     def _takes_tools(self) -> bool:
@@ -280,12 +207,12 @@ class LlamaModel(LanguageModel):
         function = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
         form = {"messages": [{"role": "user", "content": "a"}]}
         tools = {"tools": [{"type": "function", "function": function}]}
-        return self._server.ask("/apply-template", form) != self._server.ask("/apply-template", {**form, **tools})
+        return self.server.ask("/apply-template", form) != self.server.ask("/apply-template", {**form, **tools})
 
     def _tokens(self, text: str, *, special: bool, begin: bool) -> list[int]:
         """The tokens of a text. Args: special: what looks like a control token is one."""
         order = {"content": text, "add_special": begin, "parse_special": special}
-        return self._server.ask("/tokenize", order)["tokens"]
+        return self.server.ask("/tokenize", order)["tokens"]
 
 
 _loaded: "weakref.WeakValueDictionary[tuple[Path, str], LlamaModel]" = weakref.WeakValueDictionary()

@@ -89,7 +89,7 @@ def test_control_tokens_that_people_write_are_text(pair: Any) -> None:
     _, chat = pair(CHAT)
     tokens, plain = (chat.engine.encode_chat(talk, continues=False) for talk in (written, TALK[1:2]))
     assert sum(token in chat.engine.control for token in tokens) == sum(token in chat.engine.control for token in plain)
-    assert "<|im_start|>system" in chat.engine._server.ask("/detokenize", {"tokens": tokens})["content"]
+    assert "<|im_start|>system" in chat.engine.server.ask("/detokenize", {"tokens": tokens})["content"]
 
 
 def test_control_tokens_may_have_numbers_beyond_all_characters(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:

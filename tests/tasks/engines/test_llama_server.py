@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tasks.base import ModelFolderError
-from tasks.engines import llama, llama_server
+from tasks.engines import llama, llama_adaptive, llama_server
 from tasks.engines.threads import NICENESS
 from tests.support.tiny_gguf import save_both
 from tests.support.tiny_models import opened
@@ -33,7 +33,7 @@ def test_one_file_behind_several_tasks_is_loaded_once_and_freed_with_the_last(
     assert first.engine is second.engine
     size = (folder / "tiny.gguf").stat().st_size
     assert first.memory_bytes() > size
-    place = Path(first.engine._server.address.removeprefix("unix://"))
+    place = Path(first.engine.server.running.address.removeprefix("unix://"))
     assert place.exists()
     del first
     assert place.exists()
@@ -46,12 +46,12 @@ def on_a_port(both: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Any:
     """A model whose server listens on a port, as where the system has no sockets in files."""
     monkeypatch.setattr(llama_server, "LONGEST_NAME", 0)
     model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
-    assert model._server.address.startswith("http://127.0.0.1:")
+    assert model.server.running.address.startswith("http://127.0.0.1:")
     return model
 
 
 def test_nobody_else_is_answered_on_the_port(on_a_port: Any) -> None:
-    address = on_a_port._server.address.removeprefix("http://")
+    address = on_a_port.server.running.address.removeprefix("http://")
     for method, path in (
         ("POST", "/v1/chat/completions"),
         ("POST", "/completion"),
@@ -73,13 +73,13 @@ def test_nobody_else_is_answered_on_the_port(on_a_port: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="the system has no sockets in files")
 def test_no_port_is_opened_where_there_is_a_better_way(story: Any) -> None:
-    place = Path(story.engine._server.address.removeprefix("unix://"))
+    place = Path(story.engine.server.running.address.removeprefix("unix://"))
     assert place.is_socket() and place.parent.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="the system has no sockets in files")
 def test_a_server_that_hangs_is_a_line(story: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = story.engine._server
+    server = story.engine.server.running
     silent = server._socket.with_name("silent.sock")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(silent))
@@ -91,29 +91,29 @@ def test_a_server_that_hangs_is_a_line(story: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_threads_follow_what_others_leave_free(both: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama, "usable_cores", lambda: 4)
+    monkeypatch.setattr(llama_adaptive, "usable_cores", lambda: 4)
     model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
     tokens = model.encode("Once upon a time")
     texts = []
     for others, expected in ((0.1, 4), (2.9, 1), (2.1, 2), (None, 2), (9.0, 1)):
-        monkeypatch.setattr(model._load, "cores", lambda others=others: others)
+        monkeypatch.setattr(model.server._load, "cores", lambda others=others: others)
         parameters = {**GREEDY, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "seed": 0, "stop": ""}
         texts.append(model.write(tokens, parameters, lambda _event: None, lambda: False, continues=True).text)
-        assert model._server.threads == expected
+        assert model.server.running.threads == expected
     assert len(set(texts)) == 1 and texts[0]
 
 
 def test_a_server_is_not_made_anew_for_a_thread_that_comes_and_goes(
     both: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llama, "usable_cores", lambda: 8)
-    monkeypatch.setattr(llama.OtherLoad, "cores", lambda _self: 0.0)
+    monkeypatch.setattr(llama_adaptive, "usable_cores", lambda: 8)
+    monkeypatch.setattr(llama_adaptive.OtherLoad, "cores", lambda _self: 0.0)
     model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
     tokens, found = model.encode("Once"), []
     for others in (0.5, 0.1, 0.5, 0.1, 0.1, None, 0.1):
-        monkeypatch.setattr(model._load, "cores", lambda others=others: others)
+        monkeypatch.setattr(model.server._load, "cores", lambda others=others: others)
         model.read(tokens)([()])
-        found.append(model._server.threads)
+        found.append(model.server.running.threads)
     assert found == [7, 7, 7, 7, 7, 7, 8]
 
 
@@ -137,10 +137,10 @@ def test_who_writes_leaves_more_of_a_busy_core_to_others(both: tuple[Path, Path]
 def test_who_asks_while_the_server_is_made_anew_waits_for_it(
     both: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llama, "usable_cores", lambda: 4)
+    monkeypatch.setattr(llama_adaptive, "usable_cores", lambda: 4)
     model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
-    tokens, serve, asked = model.encode("Once"), model._serve, []
-    monkeypatch.setattr(model._load, "cores", lambda: 9.0 if model._threads > 1 else 0.1)
+    tokens, serve, asked = model.encode("Once"), model.server._serve, []
+    monkeypatch.setattr(model.server._load, "cores", lambda: 9.0 if model.server._threads > 1 else 0.1)
     with ThreadPoolExecutor(1) as other:
 
         def slowly() -> llama_server.LlamaServer:
@@ -150,7 +150,7 @@ def test_who_asks_while_the_server_is_made_anew_waits_for_it(
                 raise ModelFolderError("the file is away for a moment")
             return serve()
 
-        monkeypatch.setattr(model, "_serve", slowly)
+        monkeypatch.setattr(model.server, "_serve", slowly)
         with pytest.raises(ModelFolderError, match="away for a moment"):
             model.read(tokens)([()])
         assert [future.result() for future in asked] == [tokens] * len(asked)
