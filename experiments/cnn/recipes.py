@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from experiments.cnn.pretrained import CATALOG
-from experiments.config import IMAGE_SIZE, RANDOM, CnnConfig, check_image_size, check_weights, is_own
+from experiments.config import IMAGE_SIZE, RANDOM, CnnConfig, ConfigError, check_image_size, check_weights, is_own
 from experiments.data.folders import count_training
 
 
@@ -23,6 +23,7 @@ class Recipe:
     grad_clip: float = 0.0
     ema_decay: float = 0.0
     crop: int | None = None  # on cifar10, where it differs from AUGMENTATION
+    small_size: int = 0  # on data sets of the table
 
 
 def epochs(digits: int, mnist: int, fashion_mnist: int, cifar10: int) -> dict[str, int]:
@@ -65,6 +66,7 @@ LEAST_STEPS, LEAST_BATCH = 8, 8  # in an epoch on own pictures
 # Pretrained weights are spoiled by the learning rates that random ones need.
 PRETRAINED_RATE, TRUNK_FRACTION, FROZEN_FRACTION = 0.02, 0.1, 5
 FROM_RANDOM = {"freeze_epochs": 0, "trunk_learning_rate": 1.0}
+SMALL_FRACTION = 0.5  # of the epochs, on small images
 
 
 def resolve(config: CnnConfig) -> CnnConfig:
@@ -82,7 +84,15 @@ def resolve(config: CnnConfig) -> CnnConfig:
     values = {**dataclasses.asdict(recipe), **AUGMENTATION[config.dataset], "epochs": epochs, **FROM_RANDOM}
     if config.dataset == "cifar10" and recipe.crop is not None:
         values["crop"] = recipe.crop
-    return config.filled(values)
+    return config.filled(values | _small(config, recipe.small_size, epochs))
+
+
+def _small(config: CnnConfig, size: int, epochs: int) -> dict[str, int]:
+    """How large images are in the first epochs, and in how many. Raises ConfigError for epochs without a size."""
+    size = size if config.small_size is None else config.small_size
+    if not size and config.small_epochs:
+        raise ConfigError(f"small_epochs is {config.small_epochs}, which needs a small_size; valid: 0, or a small_size")
+    return {"small_size": size, "small_epochs": round(SMALL_FRACTION * (config.epochs or epochs)) if size else 0}
 
 
 def _resolve_own(config: CnnConfig, recipe: Recipe) -> CnnConfig:
@@ -98,6 +108,7 @@ def _resolve_own(config: CnnConfig, recipe: Recipe) -> CnnConfig:
         "epochs": recipe.epochs["digits" if count < LARGE else "cifar10"],
         "batch_size": max(2, min(batch_size, count // 2)),
     }
+    values |= _small(config, 0, values["epochs"])
     if config.weights == RANDOM:
         return config.filled(values | FROM_RANDOM)
     epochs = config.epochs or values["epochs"]

@@ -18,6 +18,7 @@ from experiments.reports.classification import Predictions, classification_metri
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Training
 from experiments.training.state import NONE_SLOWER, Metrics, StepResult, starting_state
+from tasks.base import first_line
 
 TASK = "image-classification"
 
@@ -93,6 +94,23 @@ def build_for(model: str, data: ImageData) -> nn.Module:
     return models.build(model, len(data.classes), data.channels, stem)
 
 
+def _check_small(config: CnnConfig, data: ImageData) -> None:
+    """Raise ConfigError if the network cannot be trained on images of `small_size`."""
+    size = config.small_size
+    try:
+        if size >= data.size:
+            raise ValueError(f"the images are {data.size} px")
+        if models.ARCHITECTURES[config.model].fixed:
+            raise ValueError("its layers are made for one size")
+        with torch.device("meta"):
+            build_for(config.model, data)(torch.empty(2, data.channels, size, size))
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"small_size is {size}, which {config.model} cannot be trained on ({first_line(error)}); valid: 0, or "
+            f"another size below {data.size}"
+        ) from error
+
+
 def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
     """Load the data and set up network, optimizer and batches. Raises UserError for what does not fit together."""
     device = accelerator.device
@@ -111,6 +129,8 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
         raise ConfigError(
             f"batch_size is {config.batch_size}; valid: at least {accelerator.num_processes}, one a process"
         )
+    if config.small_epochs:
+        _check_small(config, data)
     config = config.replace(val_size=len(data.val))
     weights = None if config.weights == RANDOM else pretrained.located(config)
     mean, std = (data.mean, data.std) if weights is None else pretrained.normalization(data.channels)
@@ -118,7 +138,7 @@ def prepare(config: CnnConfig, accelerator: Accelerator) -> CnnTraining:
     batches = TrainingBatches(
         data.train,
         normalize,
-        Augmentation(config.crop, config.flip, config.cutout),
+        Augmentation(config.crop, config.flip, config.cutout, config.small_size, config.small_epochs),
         config.batch_size,
         seed=config.seed,
         rank=accelerator.process_index,

@@ -101,6 +101,10 @@ class CnnConfig(TrainConfig):
     crop: int = option(None, "random shift in pixels, both ways; 0 = off", ge=0, le=16)
     flip: bool = option(None, "mirror every image in every other epoch")
     cutout: int = option(None, "side of a random square set to zero; 0 = off", ge=0, le=224)
+    small_size: int = option(
+        None, "side in pixels to which training images are shrunk in the first small_epochs; 0 = off", ge=0, le=224
+    )
+    small_epochs: int = option(None, "first epochs, trained on images of small_size", ge=0)
     train_size: int = option(0, "number of training images; 0 = all", ge=0)
     val_size: int = option(None, "validation images; auto = 10 % of the training data, at least 200", ge=1)
     split_seed: int = option(0, "seed of the train/validation split, apart from `seed`", ge=0, lt=2**31)

@@ -21,7 +21,7 @@ from experiments.training.trial_cache import read_entry, write_entry
 _IRRELEVANT = {
     *("seed", "split_seed", "epochs", "learning_rate", "weight_decay", "schedule", "warmup", "resume", "register"),
     *("data_dir", "train_size", "val_size", "test_size", "probe_size", "stop_at", "beam_width", "label_smoothing"),
-    *("weights", "revision", "freeze_epochs", "trunk_learning_rate"),
+    *("weights", "revision", "freeze_epochs", "trunk_learning_rate", "small_size", "small_epochs"),
 }
 # Those of this process: one choice holds for all seeds of a comparison, also where the trial was cut short.
 _chosen: dict[str, Choice] = {}

@@ -14,7 +14,14 @@ OPEN = {"precision": "auto", "memory_format": "auto", "threads": 0}
 FREE_TO_CHANGE = {"device", "data_dir", "data", "resume", "register", "champion", *OPEN}
 
 # Fields that came later: with these values a training is what it was before.
-CAME_LATER = {"image_size": IMAGE_SIZE, "weights": RANDOM, "freeze_epochs": 0, "trunk_learning_rate": 1.0}
+CAME_LATER = {
+    "image_size": IMAGE_SIZE,
+    "weights": RANDOM,
+    "freeze_epochs": 0,
+    "trunk_learning_rate": 1.0,
+    "small_size": 0,
+    "small_epochs": 0,
+}
 
 
 def deciding(config: TrainConfig) -> dict[str, Any]:

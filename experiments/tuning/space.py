@@ -79,6 +79,7 @@ ON_REQUEST: dict[str, Space] = {
         "warmup": between(0.0, 0.5),
         "grad_clip": between(0.1, 10.0, log=True),
         "ema_decay": CategoricalDistribution((0.0, 0.99, 0.999)),
+        "small_size": CategoricalDistribution((0, 20, 24, 28)),
         "freeze_epochs": between(0, 10),
         "trunk_learning_rate": between(0.01, 1.0, log=True),
     },
