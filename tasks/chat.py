@@ -20,8 +20,6 @@ VALID = (
     f"a list of messages, each with role ({', '.join(ROLES)}) and content (text), the last one the user's, "
     "or the beginning of a reply"
 )
-# Tokens of the window that are kept for the reply, before messages are left out; half of it in a small one.
-RESERVED = 256
 PROBED = 4  # system messages of which is looked whether the template drops them
 
 Messages = list[dict[str, str]]
@@ -148,9 +146,8 @@ class Chatbot(WritingTask, LanguageTask):
 
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         messages = [*self._own(row["messages"]), *row["messages"]]
-        most = parameters["max_new_tokens"]
-        tokens, dropped = self._fit(messages, self.window - min(most, RESERVED, self.window // 2))
-        fitting = {**parameters, "max_new_tokens": min(most, self.window - len(tokens))}
+        tokens, dropped = self._fit(messages, self.room(parameters))
+        fitting = self.fitted(parameters, tokens)
         if begins_reply(messages):
             written = self.write_on(messages[-1]["content"], tokens, fitting, emit, cancel)
         else:

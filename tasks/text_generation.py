@@ -28,6 +28,7 @@ class StoryCompletion(WritingTask, LanguageTask):
     """Continues a story.
 
     Spaces at the end of the text are not read: a word's own token brings them along. A word then follows, not a comma.
+    The story ends where the model's window does, also before `max_new_tokens`.
 
     Output: `completion` (what follows the text, beginning with a space where one belongs), `finish_reason`,
     `truncated` (whether only the end of the text fitted into the model's window), `prompt_tokens`, `tokens`.
@@ -42,7 +43,7 @@ class StoryCompletion(WritingTask, LanguageTask):
     def write(self, row: dict[str, Any], parameters: dict[str, Any], emit: Emit, cancel: Cancel) -> dict[str, Any]:
         text = row["text"]
         tokens, truncated = end_of(text.rstrip(SPACES), self.engine, self.room(parameters))
-        written = self.write_on(text, tokens, parameters, emit, cancel)
+        written = self.write_on(text, tokens, self.fitted(parameters, tokens), emit, cancel)
         facts = {"prompt_tokens": len(tokens), "truncated": truncated}
         return {"completion": written.text, **written.facts(), **facts}
 

@@ -4,21 +4,19 @@ The samples are six to ten lines each, written for this project: they show that 
 good models is better.
 """
 
-import ast
 import csv
 import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from experiments.evaluation import text_metrics as metrics
+from experiments.evaluation.right_answers import right_answers
 from tasks.base import Task
 from tasks.csv_files import read_integers
-from tasks.json_files import parse_json
 
 SAMPLES = Path(__file__).with_name("samples")
 NEXT_WORDS = 5
@@ -189,27 +187,6 @@ def _texts(metric: Callable[[str, str], dict[str, float]]) -> Measure:
         return Evaluation(totals, scores, tuple(said))
 
     return measure
-
-
-def right_answers(row: Mapping[str, Any], label: str) -> list[str]:
-    """All right answers of a labeled row; an empty one alone, if there is none (SQuAD 2.0 counts likewise).
-
-    A cell holds one, or several as JSON or as pandas writes a list: texts, numbers, or the `text` of an object (SQuAD).
-    """
-    cells = [row[label], *(text for column, text in row.items() if re.fullmatch(rf"{label}_\d+", column))]
-    return [text for cell in cells for text in _listed(cell) if text.strip()] or [""]
-
-
-def _listed(cell: str) -> list[str]:
-    listed: Any = None
-    for read in (parse_json, ast.literal_eval):
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            listed = read(cell)
-            break
-    if isinstance(listed, dict):
-        listed = listed.get("text")
-    plain = isinstance(listed, list) and all(isinstance(one, (str, int, float)) for one in listed)
-    return [str(one) for one in listed] if plain else [cell]
 
 
 def _next_words(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.base import Cancel, TaskInputError, each_row
+from tasks.base import Cancel, each_row
 from tasks.engines.language_model import LanguageModel, Written
 from tasks.engines.pretrained import PretrainedTask
 from tasks.engines.streaming import Emit, Event, follow
@@ -17,6 +17,8 @@ from tasks.hub.source import read_source, runs_on_llama, weights
 from tasks.parameters import Parameters, option
 
 MAX_NEW_TOKENS = 4096
+# Tokens of the window that are kept for what is written, before some of the prompt is left out; half of a small window.
+RESERVED = 256
 SPACES = " \t"
 TEMPERATURE_HELP = "higher surprises more; 0 always takes the most probable token"
 
@@ -114,12 +116,12 @@ class LanguageTask(PretrainedTask):
         return self.window - 1
 
     def room(self, parameters: dict[str, Any]) -> int:
-        """How many tokens of a prompt the window has room for. Raises TaskInputError if the text to write fills it."""
-        most = self.longest
-        if parameters["max_new_tokens"] > most:
-            given = parameters["max_new_tokens"]
-            raise TaskInputError(f"max_new_tokens is {given}; valid: a whole number from 1 to {most} for this model")
-        return self.window - parameters["max_new_tokens"]
+        """How many tokens a prompt may have before some of it is left out."""
+        return self.window - min(parameters["max_new_tokens"], RESERVED, self.window // 2)
+
+    def fitted(self, parameters: dict[str, Any], tokens: list[int]) -> dict[str, Any]:
+        """The parameters, with no more tokens to write than a prompt leaves of the window."""
+        return {**parameters, "max_new_tokens": min(parameters["max_new_tokens"], self.window - len(tokens))}
 
 
 def open_language_model(folder: Path, device: str) -> LanguageModel:

@@ -62,6 +62,9 @@ class Conversation:
         """
         self.order = {name: order[name] for name in PASSED_ON if order.get(name) is not None}
         self.messages: list[Message] = order["messages"]
+        self.alternatives = self.order.get("top_logprobs", 0)
+        if "logprobs" in self.order:  # llama.cpp tells twenty where it is not asked, and nothing of any token for 0
+            self.order["top_logprobs"] = max(1, self.alternatives)
         self.count = self.order.get("n", 1)
         tools, wanted = self.order.get("tools", []), self.order.get("tool_choice", "auto")
         if isinstance(wanted, dict):
@@ -97,6 +100,8 @@ class Conversation:
             if "prompt_progress" in chunk:  # nothing is written yet
                 return cancel()
             for choice in chunk["choices"]:
+                for token in (choice.get("logprobs") or {}).get("content") or ():
+                    token["top_logprobs"] = token["top_logprobs"][: self.alternatives]
                 mine = self.choices[choice["index"]]
                 mine.add(choice)
                 mine.tokens = chunk.get("timings", {}).get("predicted_n", mine.tokens)

@@ -13,8 +13,8 @@ from tasks.serve.errors import ApiError
 from tasks.serve.responses import AnswerFormat, is_output, sent_event
 
 # Fields of a row that clients of OpenAI get too where they say more than this: words that the model does not know,
-# messages that the window had no room for, a system message that the chat template drops.
-KNOWN: Mapping[str, Any] = {"unknown": None, "dropped_messages": 0, "system_seen": True}
+# messages or a beginning that the window had no room for, a system message that the chat template drops.
+KNOWN: Mapping[str, Any] = {"unknown": None, "dropped_messages": 0, "system_seen": True, "truncated": False}
 DONE = format_sse_event(data_str="[DONE]")
 
 

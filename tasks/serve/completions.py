@@ -33,6 +33,17 @@ NATIVE: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "logit_bias": ({},),
 }
+# What other servers (llama.cpp, vLLM) hold an answer to. Ignored, it would be an answer of another kind.
+FORMS: dict[str, tuple[Any, ...]] = {
+    "grammar": ("",),
+    "json_schema": ({},),
+    "structured_outputs": ({},),
+    "guided_json": ({}, ""),
+    "guided_regex": ("",),
+    "guided_choice": ([],),
+    "guided_grammar": ("",),
+}
+UNLIMITED = -1  # how llama.cpp and vLLM write it
 
 
 class TextPart(BaseModel):
@@ -90,7 +101,7 @@ class CompletionBody(BaseModel):
     neutral: ClassVar[dict[str, tuple[Any, ...]]]  # of fields that cannot be honored, the values that change nothing
 
     model: Reference = None
-    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_tokens: Annotated[Whole, Field(ge=UNLIMITED)] | None = None
     temperature: float | None = None
     top_p: float | None = None
     seed: Whole | None = None
@@ -107,13 +118,18 @@ class CompletionBody(BaseModel):
 
     def settings(self, most: int | None) -> dict[str, Any]:
         """The task's parameters. Raises ApiError for a field that cannot be honored. Args: most: tokens to write."""
+        for name in ("max_completion_tokens", "max_tokens"):
+            if getattr(self, name, None) == 0:
+                raise invalid(f"{name} is 0; valid: 1 or more, or {UNLIMITED} for what the window leaves", name)
         for name, neutral in self.neutral.items():
             value = (self.model_extra or {}).get(name)
             if value is not None and value not in neutral:
                 raise invalid(f"{name} is {short(value)}; valid: {short(neutral[0])}, or leave it out", name)
         parameters = self.model_dump(include={"temperature", "top_p", "top_k", "repetition_penalty"}, exclude_none=True)
+        if parameters.get("top_k") == UNLIMITED:
+            parameters["top_k"] = 0
         if most is not None:
-            parameters["max_new_tokens"] = min(most, MAX_NEW_TOKENS)
+            parameters["max_new_tokens"] = MAX_NEW_TOKENS if most == UNLIMITED else min(most, MAX_NEW_TOKENS)
         if self.seed is not None:
             parameters["seed"] = self.seed % SEEDS if self.seed >= 0 else secrets.randbelow(SEEDS)
         if not all(self.stops):
@@ -138,10 +154,10 @@ class ChatBody(CompletionBody):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"model": CHATBOT, "messages": [{"role": "user", "content": "Hello!"}]}]}
     )
-    neutral = {"functions": ([],), "function_call": ("none", "auto"), "modalities": (["text"],)}
+    neutral = {**FORMS, "functions": ([],), "function_call": ("none", "auto"), "modalities": (["text"],)}
 
     messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS)]
-    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[Whole, Field(ge=UNLIMITED)] | None = None
     tools: Tools | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -192,6 +208,7 @@ class TextBody(CompletionBody):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"model": STORY, "prompt": "Once upon a time"}]})
     neutral = {
+        **FORMS,
         "n": (1,),
         "best_of": (1,),
         "logprobs": (0,),

@@ -157,6 +157,18 @@ def test_rows_of_pixels_are_one_picture(models: dict[str, Any], served: dict[str
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_pictures_as_one_list_each_are_not_taken_for_one_picture(
+    models: dict[str, Any], served: dict[str, Any]
+) -> None:
+    flat = [{"image": [place % 256 for place in range(784)]}] * 3
+    says = r"^row 1 of 3: image has shape .*784.*; valid: \(height, width\) gray"
+    with pytest.raises(MlflowException, match=says):
+        models["image-classification"].predict(flat)
+    status, body = asked(served["image-classification"], {"dataframe_records": flat})
+    assert status == 400 and "row 1 of 3: image has shape" in body["message"]
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_row_without_anything_is_named(models: dict[str, Any], served: dict[str, Any]) -> None:
     for nothing in (None, float("nan"), pd.NA):
         with pytest.raises(MlflowException, match=r"^row 2 of 3: text is empty .None.; sentiment-analysis takes text"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tasks.base import TaskInputError
+from tasks.engines.generation import MAX_NEW_TOKENS
 from tests.support.tiny_models import LINES
 
 MODELS = ("gpt2", "llama")
@@ -197,8 +198,11 @@ def test_of_a_text_past_the_window_the_end_counts(story: Any) -> None:
     assert other["completion"] == row["completion"]
 
 
-def test_more_than_the_window_cannot_be_asked_for(story: Any) -> None:
-    most = story.window - 1
-    assert story.run([{"text": PROMPT}], {**GREEDY, "max_new_tokens": most})[0]["tokens"] <= most
-    with pytest.raises(TaskInputError, match=f"max_new_tokens is {most + 1}; valid: .* 1 to {most} for this model"):
-        story.run([{"text": PROMPT}], {**GREEDY, "max_new_tokens": most + 1})
+def test_half_a_window_of_text_is_read_whole_however_much_may_be_written(story: Any) -> None:
+    text = "The dog ran home. " * 2 + PROMPT
+    read = story.run([{"text": text}], GREEDY)[0]["prompt_tokens"]
+    for most in (story.window - 1, MAX_NEW_TOKENS):
+        [row] = story.run([{"text": text}], {**GREEDY, "max_new_tokens": most})
+        assert (row["prompt_tokens"], row["truncated"]) == (read, False)
+        assert row["tokens"] <= story.window - read
+    assert story.limits() == {"max_new_tokens": story.window - 1}

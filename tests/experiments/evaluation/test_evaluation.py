@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from experiments import config
 from experiments.config import TrainingError
 from experiments.evaluation.labeled_csv import read_rows
+from experiments.evaluation.right_answers import right_answers
 from experiments.evaluation.tasks import TASK_METRICS, evaluate, examine, sample_rows
 from tasks import registry
 from tests.support.evaluating import children, evaluated, reports, runs, written
@@ -207,6 +208,22 @@ def test_of_several_right_answers_the_best_counts(shelf: Path) -> None:
     summaries = Said("summarization", "summary", "the dog ran", "yes")
     found = examine(summaries, read_rows("summarization", path).rows)  # pyright: ignore[reportArgumentType]
     assert found.scores["rougeL"].values == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (str({"text": np.array(["Ada", "Ada L"], dtype=object), "start": np.array([4, 0])}), ["Ada", "Ada L"]),
+        (str(np.array(["Ada", "Ada's own"], dtype=object)), ["Ada", "Ada's own"]),
+        (str(np.array(["a long answer " * 3] * 3, dtype=object)), ["a long answer " * 3] * 3),
+        (str(np.array([], dtype=object)), [""]),
+        ("array(Ada)", ["array(Ada)"]),
+        ("(the first", ["(the first"]),
+        ("'Ada' 'Bo'", ["'Ada' 'Bo'"]),
+    ],
+)
+def test_several_right_answers_may_be_an_array_as_pandas_writes_it(cell: str, expected: list[str]) -> None:
+    assert right_answers({"answer": cell}, "answer") == expected
 
 
 def test_names_of_judged_tasks_agree() -> None:

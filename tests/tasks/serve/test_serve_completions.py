@@ -58,8 +58,8 @@ def test_a_stream_has_a_chunk_a_piece_and_ends_with_done(client: TestClient) -> 
 
 def test_an_answer_tells_what_the_model_did_not_see() -> None:
     row = {"reply": "Yes.", "finish_reason": "stop", "prompt_tokens": 3, "tokens": 2, "model": "m", "seconds": 0.1}
-    usual = {"dropped_messages": 0, "system_seen": True}
-    missed = {"unknown": ["😀"], "dropped_messages": 2, "system_seen": False}
+    usual = {"dropped_messages": 0, "system_seen": True, "truncated": False}
+    missed = {"unknown": ["😀"], "dropped_messages": 2, "system_seen": False, "truncated": True}
     answers = ChatFormat("m")
     assert not answers.whole({**row, **usual}).keys() & missed.keys()
     assert answers.whole({**row, **missed}).items() >= missed.items()
@@ -106,6 +106,9 @@ def test_settings_reach_the_task_under_its_own_names(client: TestClient) -> None
         ({}, "max_new_tokens", [MAX_NEW_TOKENS]),  # what the window leaves: the task writes no more
         ({"max_tokens": 10**9}, "max_new_tokens", [MAX_NEW_TOKENS]),
         ({"max_completion_tokens": 10**9, "max_tokens": 3}, "max_new_tokens", [MAX_NEW_TOKENS]),
+        ({"max_tokens": -1}, "max_new_tokens", [MAX_NEW_TOKENS]),
+        ({"max_completion_tokens": -1}, "max_new_tokens", [MAX_NEW_TOKENS]),
+        ({"top_k": -1}, "top_k", [0]),
         ({"seed": -1}, "seed", range(2**32)),
         ({"seed": 2**40 + 7}, "seed", [7]),
     ],
@@ -167,7 +170,9 @@ def test_a_reply_that_has_begun_is_continued_unless_it_has_no_text(client: TestC
 @pytest.mark.parametrize(
     ("fields", "status", "param", "expected"),
     [
-        ({"max_tokens": 0}, 400, "max_tokens", "max_tokens is 0; valid: greater than or equal to 1"),
+        ({"max_tokens": 0}, 400, "max_tokens", "max_tokens is 0; valid: 1 or more, or -1 for what the window leaves"),
+        ({"max_tokens": -2}, 400, "max_tokens", "max_tokens is -2; valid: greater than or equal to -1"),
+        ({"top_k": -2}, 400, "top_k", "top_k is -2; valid: a whole number from 0"),
         ({"max_completion_tokens": "x" * 99}, 400, "max_completion_tokens", "max_completion_tokens is 'xxx"),
         ({"messages": [{"role": "user", "content": "broken"}]}, 400, "messages", "messages has 9 tokens; valid:"),
         ({"temperature": 9}, 400, "temperature", "temperature is 9"),
@@ -186,6 +191,9 @@ def test_a_reply_that_has_begun_is_continued_unless_it_has_no_text(client: TestC
             "response_format.json_schema is missing",
         ),
         ({"functions": [{}]}, 400, "functions", "functions is [{}]; valid: [], or leave it out"),
+        ({"grammar": "root ::= [ab]"}, 400, "grammar", "grammar is 'root ::= [ab]'; valid: '', or leave it out"),
+        ({"guided_choice": ["a", "b"]}, 400, "guided_choice", "guided_choice is ['a', 'b']; valid: [], or leave it"),
+        ({"structured_outputs": {"regex": "a"}}, 400, "structured_outputs", "is {'regex': 'a'}; valid: {}, or leave"),
         ({"messages": []}, 400, "messages", "messages is []; valid: a list of at least 1"),
         ({"messages": "hello"}, 400, "messages", "messages is 'hello'; valid: a list"),
         ({"messages": [3]}, 400, "messages", "messages[0] is 3; valid: an object"),

@@ -104,6 +104,17 @@ def test_log_probabilities_come_with_each_token(client: TestClient) -> None:
         assert token["logprob"] <= 0 and token["top_logprobs"][0]["token"] == token["token"]
 
 
+@pytest.mark.parametrize("fields", [{}, {"top_logprobs": 0}])
+@pytest.mark.parametrize("tools", [{}, {"tools": TOOLS, "tool_choice": "required"}])
+def test_no_other_tokens_are_told_than_were_asked_for(
+    client: TestClient, fields: dict[str, Any], tools: dict[str, Any]
+) -> None:
+    answer = chat(client, logprobs=True, max_tokens=60, **fields, **tools)
+    content = answer["choices"][0]["logprobs"]["content"]
+    assert content and [token["top_logprobs"] for token in content] == [[]] * len(content)
+    assert all(token["logprob"] <= 0 for token in content)
+
+
 def test_several_answers_come_at_once(client: TestClient) -> None:
     answer = client.post(CHATS, json={"messages": HELLO, "max_tokens": 8, "temperature": 1.5, "n": 4}).json()
     assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
