@@ -147,7 +147,8 @@ def seconds_per_example(training: Training) -> float:
     """What a training step takes for each example, by a few steps after the first."""
     state, seconds, examples = training.state, 0.0, 0
     state.model.train()
-    for number, batch in enumerate(itertools.islice(training.batches.epoch(1), STEPS)):
+    last = training.config.epochs  # images of earlier ones may be smaller
+    for number, batch in enumerate(itertools.islice(training.batches.epoch(last), STEPS)):
         started = time.perf_counter()
         with state.accelerator.autocast():
             result = training.step(state.model, batch)

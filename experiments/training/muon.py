@@ -13,7 +13,8 @@ from torch import nn
 # Coefficients of the quintic Newton-Schulz iteration, and how often it is applied; after five times all singular values
 # lie between about 0.7 and 1.2.
 COEFFICIENTS, ITERATIONS = (3.4445, -4.7750, 2.0315), 5
-OTHERS_RATE = 5.0  # learning rate of what is not orthogonalized, as a multiple
+# What is not orthogonalized: its learning rate, and its weight decay, which passes through the momentum, as multiples.
+OTHERS_RATE, OTHERS_DECAY = 2.0, 0.005
 
 
 def orthogonalized_parameters(model: nn.Module) -> list[torch.Tensor]:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from experiments.config import TrainConfig
-from experiments.training.muon import OTHERS_RATE, Muon, orthogonalized_parameters
+from experiments.training.muon import OTHERS_DECAY, OTHERS_RATE, Muon, orthogonalized_parameters
 
 MOMENTUM = 0.9
 History = list[dict[str, float]]
@@ -38,10 +38,10 @@ def make_optimizer(
     """`sgd` (Nesterov, momentum 0.9), `adamw` or `muon`, fused; vectors (biases, norm weights) are not decayed.
 
     The slower parameters come last: the first group has the learning rate that is logged. With Muon that is the rate of
-    the matrices which it orthogonalizes; all others have a multiple of it.
+    the matrices which it orthogonalizes, and the weight decay is theirs; all others have multiples of both.
     """
     orthogonal = {id(parameter) for parameter in orthogonalized_parameters(model)} if name == "muon" else set()
-    others = OTHERS_RATE if name == "muon" else 1.0
+    others, decay = (OTHERS_RATE, OTHERS_DECAY * weight_decay) if name == "muon" else (1.0, weight_decay)
     slow = {id(parameter) for parameter in slower.parameters}
     quick = [parameter for parameter in model.parameters() if id(parameter) not in slow]
     groups = []
@@ -50,7 +50,7 @@ def make_optimizer(
         matrices = [p for p in parameters if p.ndim > 1 and id(p) not in orthogonal]
         vectors = [p for p in parameters if p.ndim <= 1]
         groups.append({"params": updated, "weight_decay": weight_decay, "lr": rate, "orthogonal": True})
-        groups.append({"params": matrices, "weight_decay": weight_decay, "lr": others * rate})
+        groups.append({"params": matrices, "weight_decay": decay, "lr": others * rate})
         groups.append({"params": vectors, "weight_decay": 0.0, "lr": others * rate})
     groups = [group for group in groups if group["params"]]
     if name == "muon":
