@@ -8,7 +8,7 @@ import json
 import secrets
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tasks.base import MAX_ROWS, short
 from tasks.engines.generation import MAX_NEW_TOKENS
@@ -22,6 +22,9 @@ SEEDS = 2**32
 MOST_ANSWERS = 4
 # JSON has one kind of number, and clients send 3.0 for 3.
 Whole = Annotated[int, Field(strict=False)]
+# -1 is how llama.cpp and LM Studio are told of no limit.
+Most = Annotated[Annotated[Whole, Field(ge=1)] | None, BeforeValidator(lambda given: None if given == -1 else given)]
+TopK = Annotated[Whole | None, BeforeValidator(lambda given: 0 if given == -1 else given)]
 # Fields of a chat that only llama.cpp can honor, and the values that change nothing.
 NATIVE: dict[str, tuple[Any, ...]] = {
     "tools": ([],),
@@ -55,13 +58,18 @@ class Message(BaseModel):
         """Whether it calls functions, or says what one gave."""
         return self.role == "tool" or bool(self.tool_calls)
 
+    @property
+    def is_system(self) -> bool:
+        """Whether it is for the model alone: `developer` is a newer name for `system`."""
+        return self.role in ("system", "developer")
+
     def text(self) -> str:
         """Its content as one text."""
         content = self.content or ""
         return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
     def row(self) -> dict[str, str]:
-        """The message as the task takes it, with words only: `developer` is a newer name for `system`."""
+        """The message as the task takes it, with words only."""
         if self.role == "tool":
             return {"role": "user", "content": f"The function gave: {self.text()}"}
         calls = [
@@ -69,14 +77,13 @@ class Message(BaseModel):
             for call in self.tool_calls or ()
         ]
         text = "\n".join([self.text(), *calls]) if calls else self.text()
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+        return {"role": "system" if self.is_system else self.role, "content": text}
 
     def whole(self) -> dict[str, Any]:
         """The message as llama.cpp takes it, with its calls."""
         calls = {"tool_calls": [call.model_dump() for call in self.tool_calls]} if self.tool_calls else {}
         given = {"tool_call_id": self.tool_call_id} if self.tool_call_id else {}
-        role = "system" if self.role == "developer" else self.role
-        return {"role": role, "content": self.text(), **calls, **given}
+        return {"role": "system" if self.is_system else self.role, "content": self.text(), **calls, **given}
 
 
 class StreamOptions(BaseModel):
@@ -90,12 +97,12 @@ class CompletionBody(BaseModel):
     neutral: ClassVar[dict[str, tuple[Any, ...]]]  # of fields that cannot be honored, the values that change nothing
 
     model: Reference = None
-    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_tokens: Most = None
     temperature: float | None = None
     top_p: float | None = None
     seed: Whole | None = None
     stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
-    top_k: Whole | None = None
+    top_k: TopK = None
     repetition_penalty: float | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -141,7 +148,7 @@ class ChatBody(CompletionBody):
     neutral = {"functions": ([],), "function_call": ("none", "auto"), "modalities": (["text"],)}
 
     messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS)]
-    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_completion_tokens: Most = None
     tools: Tools | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -184,7 +191,8 @@ class ChatBody(CompletionBody):
             return None
         if self.stops:
             order["stop"] = self.stops
-        return {**order, "messages": [message.whole() for message in self.messages]}
+        said = [message for message in self.messages if not (message.is_system and not message.text().strip())]
+        return {**order, "messages": [message.whole() for message in said]}
 
 
 class TextBody(CompletionBody):

@@ -106,6 +106,9 @@ def test_settings_reach_the_task_under_its_own_names(client: TestClient) -> None
         ({}, "max_new_tokens", [MAX_NEW_TOKENS]),  # what the window leaves: the task writes no more
         ({"max_tokens": 10**9}, "max_new_tokens", [MAX_NEW_TOKENS]),
         ({"max_completion_tokens": 10**9, "max_tokens": 3}, "max_new_tokens", [MAX_NEW_TOKENS]),
+        ({"max_tokens": -1}, "max_new_tokens", [MAX_NEW_TOKENS]),
+        ({"max_completion_tokens": -1, "max_tokens": 3}, "max_new_tokens", [3]),
+        ({"top_k": -1}, "top_k", [0]),
         ({"seed": -1}, "seed", range(2**32)),
         ({"seed": 2**40 + 7}, "seed", [7]),
     ],
@@ -154,6 +157,17 @@ def test_messages_come_in_all_shapes_of_the_api(
     Parrot.asked.clear()
     assert client.post(PATH, json={"messages": [message, HELLO]}).status_code == 200
     assert Parrot.asked[0][0] == [expected, HELLO]
+
+
+@pytest.mark.parametrize("content", ["", " \n", None, []])
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_system_message_without_text_is_left_out(client: TestClient, role: str, content: Any) -> None:
+    Parrot.asked.clear()
+    messages = [{"role": role, "content": content}, HELLO]
+    assert client.post(PATH, json={"messages": messages}).status_code == 200
+    assert Parrot.asked[0][0] == [HELLO]
+    request = ChatBody.model_validate({"messages": messages, "n": 2}).request()
+    assert request.order is not None and request.order["messages"] == [HELLO]
 
 
 def test_a_reply_that_has_begun_is_continued_unless_it_has_no_text(client: TestClient) -> None:
