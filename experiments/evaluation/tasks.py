@@ -22,6 +22,10 @@ from tasks.json_files import parse_json
 
 SAMPLES = Path(__file__).with_name("samples")
 NEXT_WORDS = 5
+# A text with white space before the next one, or what NumPy writes around a list.
+NUMPY = re.compile(
+    r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s+(?=['"]))?|\barray\((?=\[)|(?:,\s*dtype=[^(),]*)?\)""", re.DOTALL
+)
 IMAGES_AT_ONCE = 256  # those of a large file would not fit into memory together
 
 # Columns hold text; of images also the path of a file.
@@ -194,22 +198,35 @@ def _texts(metric: Callable[[str, str], dict[str, float]]) -> Measure:
 def right_answers(row: Mapping[str, Any], label: str) -> list[str]:
     """All right answers of a labeled row; an empty one alone, if there is none (SQuAD 2.0 counts likewise).
 
-    A cell holds one, or several as JSON or as pandas writes a list: texts, numbers, or the `text` of an object (SQuAD).
+    A cell holds one, or several as JSON, pandas or NumPy write lists: texts, numbers, or the `text` of objects (SQuAD).
     """
     cells = [row[label], *(text for column, text in row.items() if re.fullmatch(rf"{label}_\d+", column))]
     return [text for cell in cells for text in _listed(cell) if text.strip()] or [""]
 
 
 def _listed(cell: str) -> list[str]:
-    listed: Any = None
-    for read in (parse_json, ast.literal_eval):
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            listed = read(cell)
-            break
-    if isinstance(listed, dict):
-        listed = listed.get("text")
-    plain = isinstance(listed, list) and all(isinstance(one, (str, int, float)) for one in listed)
-    return [str(one) for one in listed] if plain else [cell]
+    """The texts of a cell: those of a list or object in it, else the cell itself."""
+    if cell.lstrip().startswith(("[", "{", "array(")):
+        for read in (parse_json, _python):
+            with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+                return _texts_in(read(cell))
+    return [cell]
+
+
+def _python(cell: str) -> Any:
+    """What Python writes, and NumPy: `array([...], dtype=object)`, and no commas between texts."""
+    return ast.literal_eval(NUMPY.sub(lambda found: (found[1] or "") + (", " if found[2] else ""), cell.strip()))
+
+
+def _texts_in(value: Any) -> list[str]:
+    """Raises TypeError for what has none."""
+    if isinstance(value, dict) and "text" in value:
+        return _texts_in(value["text"])
+    if isinstance(value, list):
+        return [text for one in value if one is not None for text in _texts_in(one)]
+    if isinstance(value, (str, int, float)):
+        return [str(value)]
+    raise TypeError(type(value).__name__)
 
 
 def _next_words(task: Task, rows: Rows, parameters: Parameters) -> Evaluation:

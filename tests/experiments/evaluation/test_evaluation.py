@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from experiments import config
 from experiments.config import TrainingError
 from experiments.evaluation.labeled_csv import read_rows
-from experiments.evaluation.tasks import TASK_METRICS, evaluate, examine, sample_rows
+from experiments.evaluation.tasks import TASK_METRICS, evaluate, examine, right_answers, sample_rows
 from tasks import registry
 from tests.support.evaluating import children, evaluated, reports, runs, written
 from tests.support.runs import table
@@ -207,6 +207,25 @@ def test_of_several_right_answers_the_best_counts(shelf: Path) -> None:
     summaries = Said("summarization", "summary", "the dog ran", "yes")
     found = examine(summaries, read_rows("summarization", path).rows)  # pyright: ignore[reportArgumentType]
     assert found.scores["rougeL"].values == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "right"),
+    [
+        (str(np.array(["New York", "it's", "L.A. (the city)"])), ["New York", "it's", "L.A. (the city)"]),
+        (str({"text": np.array(["Ada"], dtype=object), "answer_start": np.array([3], dtype=np.int32)}), ["Ada"]),
+        ("{'text': array([], dtype=object), 'answer_start': array([], dtype=int32)}", [""]),
+        ('[{"text": "a", "answer_start": 1}, {"text": "b", "answer_start": 1}]', ["a", "b"]),
+        ('{"text": "a", "answer_start": 3}', ["a"]),
+        ('["a", null]', ["a"]),
+        ('{"a": 1}', ['{"a": 1}']),
+        ("[sic] a", ["[sic] a"]),
+        ('"a"', ['"a"']),
+        ("[" + ", dtype=" * 1000, ["[" + ", dtype=" * 1000]),
+    ],
+)
+def test_lists_of_right_answers_come_as_programs_write_them(cell: str, right: list[str]) -> None:
+    assert right_answers({"answer": cell}, "answer") == right
 
 
 def test_names_of_judged_tasks_agree() -> None:
