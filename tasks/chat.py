@@ -50,7 +50,8 @@ def check_messages(value: Any) -> Messages:
         value = value.tolist()
     if not isinstance(value, (list, tuple)) or not value:
         raise TaskInputError(f"messages is {short(value)}; valid: {VALID}")
-    messages = _merged([_check_message(f"messages[{index}]", message) for index, message in enumerate(value)])
+    checked = [_check_message(f"messages[{index}]", message) for index, message in enumerate(value)]
+    messages = _merged([message for message in checked if message["role"] != "system" or message["content"]])
     while messages and is_blank(messages[-1]):  # the beginning of a reply that has not begun
         messages.pop()
     if not messages or messages[-1]["role"] == "system":
@@ -70,6 +71,8 @@ def _check_message(field: str, message: Any) -> dict[str, str]:
     content = message.get("content")
     if role == "assistant" and (content is None or is_blank({"role": role, "content": content})):
         return {"role": role, "content": content or ""}  # it had nothing to say; clients send that back so, or as null
+    if role == "system" and (content is None or (isinstance(content, str) and not content.strip())):
+        return {"role": role, "content": ""}  # what clients send of a field for it that is empty
     return {"role": role, "content": check_text(f"{field}.content", content)}
 
 

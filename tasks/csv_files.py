@@ -3,12 +3,17 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 MAX_COLUMNS = 500
-SEPARATORS = ",;\t"
-INDEX = "index"  # what the unnamed first column is called that pandas and R write
+SEPARATORS = ",;\t|"
+# The separator that the first line declares, as Excel reads it: `sep=;`, perhaps with that of other cells behind it.
+DECLARED = re.compile(r"\s*[\"']?sep= *(\\t|[^\w\r\n\"' ])\1*[\"']? *(?:\r\n?|\n|\Z)", re.IGNORECASE)
+INDEX = "index"  # what unnamed first columns are called that pandas and R write
+UNSEEN = "\ufeff\u200b"  # marks that were at the beginning of a file once
 
 
 class TableError(ValueError):
@@ -49,9 +54,9 @@ class Table:
 def read_table(content: bytes, wanted: Collection[str], *, max_rows: int, max_bytes: int) -> Table:
     """The table in a CSV file with a header.
 
-    It is UTF-8, or UTF-16 with its mark, with commas, semicolons or tabs between cells; a first line `sep=;` decides,
-    else the header does. Rows may lack cells at their end, and have blank ones too many. An unnamed first column is
-    called `index`.
+    It is UTF-8, or UTF-16 with its mark, with commas, semicolons, tabs or bars between cells; a first line `sep=;`
+    decides, else the header does, also whether blanks follow them. Rows may lack cells at their end, and have blank
+    ones too many. Unnamed first columns are called `index`.
 
     Args: wanted: columns that are looked for; others may have the same name twice.
 
@@ -61,25 +66,23 @@ def read_table(content: bytes, wanted: Collection[str], *, max_rows: int, max_by
         raise TableError(f"the file has {len(content) / 2**20:.0f} MB; valid: at most {max_bytes // 2**20} MB")
     text = _text(content)
     lines = io.StringIO(text, newline="")
-    separator = _declared(text)
-    skipped = 0
-    if separator:
-        lines.readline()
-        skipped = 1
-    else:
-        separator = _separator(text, wanted)
+    declared = DECLARED.match(text)
+    begin = declared.end() if declared else 0
+    separator = declared[1].replace("\\t", "\t") if declared else _separator(text, wanted)
+    skipped = len(re.findall(r"\r\n?|\n", text[:begin]))
+    lines.seek(begin)
+    form = {"delimiter": separator, "skipinitialspace": _spaced(text[begin:], separator)}
     # Cells with texts and pictures are longer than what Python allows by itself. (The limit is one for all threads.)
     csv.field_size_limit(max(csv.field_size_limit(), max_bytes))
-    begin = lines.tell()
     try:
-        return _read(lines, separator, True, wanted, max_rows, skipped)
+        return _read(lines, {**form, "quoting": csv.QUOTE_MINIMAL}, wanted, max_rows, skipped)
     except _NoCsvError as error:
         if separator != "\t":
             raise
         # Programs that write tabs mostly leave quotes as they are.
         lines.seek(begin)
         try:
-            return _read(lines, separator, False, wanted, max_rows, skipped)
+            return _read(lines, {**form, "quoting": csv.QUOTE_NONE}, wanted, max_rows, skipped)
         except _NoCsvError:
             raise error from None
 
@@ -103,35 +106,39 @@ def _text(content: bytes) -> str:
     return text
 
 
-def _declared(text: str) -> str:
-    """The separator that the first line declares, as Excel reads it: `sep=;`."""
-    first = text[:20].splitlines()[0].strip().strip('"').replace("\\t", "\t")
-    return first[4] if len(first) == 5 and first[:4].casefold() == "sep=" else ""
-
-
 def _separator(text: str, wanted: Collection[str]) -> str:
     """The separator that divides the first line into most of the columns that are looked for, else into most cells."""
-    first = text.strip("\r\n ").splitlines()[0]
+    first = _first_line(text)
     names = {name.casefold() for name in wanted}
 
     def found(separator: str) -> tuple[int, int]:
-        cells = [cell.strip().strip('"').strip().casefold() for cell in first.split(separator)]
+        cells = [_name(cell.strip().strip('"')).casefold() for cell in first.split(separator)]
         return len(set(cells) & names), len(cells)
 
     return max(SEPARATORS, key=found)
 
 
-def _read(
-    lines: io.StringIO, separator: str, quotes: bool, wanted: Collection[str], max_rows: int, skipped: int
-) -> Table:
-    reader = csv.reader(
-        lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE, strict=True
-    )
+def _first_line(text: str) -> str:
+    return next(iter(text.strip("\r\n ").splitlines()), "")
+
+
+def _spaced(text: str, separator: str) -> bool:
+    """Whether a blank follows every separator of the header: quotes may begin behind it then."""
+    first = _first_line(text)
+    return 0 < first.count(separator) == first.count(f"{separator} ")
+
+
+def _name(cell: str) -> str:
+    return cell.strip().strip(UNSEEN).strip()
+
+
+def _read(lines: io.StringIO, form: Mapping[str, Any], wanted: Collection[str], max_rows: int, skipped: int) -> Table:
+    reader = csv.reader(lines, strict=True, **form)
     header: tuple[str, ...] = ()
     rows = []
     try:
         for cells in reader:
-            if not any(cell.strip() for cell in cells):
+            if not any(_name(cell) for cell in cells):
                 continue
             if not header:
                 header = _header(cells, wanted)
@@ -159,13 +166,14 @@ def _row(cells: list[str], width: int, line: int) -> tuple[str, ...]:
 
 
 def _header(cells: Sequence[str], wanted: Collection[str]) -> tuple[str, ...]:
-    header = [cell.strip() for cell in cells]
+    header = [_name(cell) for cell in cells]
     while not header[-1]:  # spreadsheets leave empty columns at the end
         header.pop()
     if len(header) > MAX_COLUMNS:
         raise TableError(f"the file has {len(header)} columns; valid: at most {MAX_COLUMNS}")
     needed = {name.casefold() for name in wanted}
-    header[0] = header[0] or INDEX
+    named = next(place for place, name in enumerate(header) if name)
+    header[:named] = [INDEX] * named
     names: list[str] = []
     for place, name in enumerate(header, 1):
         if not name:

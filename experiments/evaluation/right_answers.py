@@ -22,16 +22,24 @@ def right_answers(row: Mapping[str, Any], label: str) -> list[str]:
 
 
 def _listed(cell: str) -> list[str]:
-    listed: Any = None
-    readers: tuple[Callable[[str], Any], ...] = (parse_json, _as_pandas_writes)
-    for read in readers:
-        with suppress(ValueError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
-            listed = read(cell)
-            break
-    if isinstance(listed, dict):
-        listed = listed.get("text")
-    plain = isinstance(listed, list) and all(isinstance(one, (str, int, float)) for one in listed)
-    return [str(one) for one in listed] if plain else [cell]
+    """The texts of a cell: those of a list or object in it, else the cell itself."""
+    if cell.lstrip().startswith(("[", "{", "array(")):
+        readers: tuple[Callable[[str], Any], ...] = (parse_json, _as_pandas_writes)
+        for read in readers:
+            with suppress(ValueError, SyntaxError, TypeError, tokenize.TokenError, RecursionError, MemoryError):
+                return _texts(read(cell))
+    return [cell]
+
+
+def _texts(value: Any) -> list[str]:
+    """Raises TypeError for what has none."""
+    if isinstance(value, dict) and "text" in value:
+        return _texts(value["text"])
+    if isinstance(value, list):
+        return [text for one in value if one is not None for text in _texts(one)]
+    if isinstance(value, (str, int, float)):
+        return [str(value)]
+    raise TypeError(type(value).__name__)
 
 
 def _as_pandas_writes(cell: str) -> Any:

@@ -20,6 +20,9 @@ from tasks.disk import full_disk
 PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 DATABASES = ("postgresql", "mysql", "mssql")
 DATABASE_S = 5.0  # for a database server to take a connection
+# Of what SQLAlchemy and drivers say: names with passwords, statements, links.
+UNSAID = re.compile(r"[^\s'\"/]+@|\s+LINE \d+:(?s:.)*|\[SQL:(?s:.)*|\(Background on this error at: \S+\)")
+SECRET = re.compile(r"(?i)([?&](?:\w*password|passwd|pwd|\w*token|\w*secret)=)[^&]*")
 _reached: set[str] = set()  # database servers that have answered this process
 # MLflow retries for minutes while a server is down; a training may wait, a user at a page should not.
 IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
@@ -49,7 +52,7 @@ def readable_errors() -> Iterator[None]:
 def _unreachable(error: BaseException) -> StoreUnreachableError:
     uri = mlflow.get_tracking_uri()
     # Without names and passwords, also where the error repeats the address, or the part that it took for the host.
-    said = re.sub(r"[^\s'\"/]+@|\(Background on this error at: \S+\)", "", str(error).replace(uri, address(uri)))
+    said = UNSAID.sub("", str(error).replace(uri, address(uri)))
     reason = full_disk(error) or " ".join(said.split())[:300]
     if isinstance(error, ImportError):
         reason = f"the driver for its database is not installed ({reason})"
@@ -59,12 +62,12 @@ def _unreachable(error: BaseException) -> StoreUnreachableError:
 
 
 def address(uri: str) -> str:
-    """A store's address without the name and password in it."""
+    """A store's address without a password, nor the name beside it."""
     scheme, mark, rest = uri.partition("://")
     if scheme == "sqlite":
         return uri
     # A password may have any character, an at sign and a slash among them.
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+    return SECRET.sub(r"\1***", f"{scheme}{mark}{rest.rpartition('@')[2]}")
 
 
 def open_store() -> MlflowClient:

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-# What torch, oneDNN, cuBLAS and the C++ library say.
+# What torch, oneDNN, the libraries of CUDA, Metal and the C++ library say.
 FULL = (
     "DefaultCPUAllocator",
     "MPS backend out of memory",
     "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
+    "Invalid buffer size",  # Metal, for one larger than it takes
+    "_ALLOC_FAILED",  # cuBLAS, cuDNN, cuFFT
     "could not create a primitive",
     "could not create a memory object",
     "std::bad_alloc",

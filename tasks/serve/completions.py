@@ -8,7 +8,7 @@ import json
 import secrets
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tasks.base import MAX_ROWS, short
 from tasks.engines.generation import MAX_NEW_TOKENS
@@ -22,6 +22,8 @@ SEEDS = 2**32
 MOST_ANSWERS = 4
 # JSON has one kind of number, and clients send 3.0 for 3.
 Whole = Annotated[int, Field(strict=False)]
+UNLIMITED = -1  # how llama.cpp and vLLM write it
+TopK = Annotated[Whole | None, BeforeValidator(lambda given: 0 if given == UNLIMITED else given)]
 # Fields of a chat that only llama.cpp can honor, and the values that change nothing.
 NATIVE: dict[str, tuple[Any, ...]] = {
     "tools": ([],),
@@ -43,7 +45,6 @@ FORMS: dict[str, tuple[Any, ...]] = {
     "guided_choice": ([],),
     "guided_grammar": ("",),
 }
-UNLIMITED = -1  # how llama.cpp and vLLM write it
 
 
 class TextPart(BaseModel):
@@ -66,13 +67,18 @@ class Message(BaseModel):
         """Whether it calls functions, or says what one gave."""
         return self.role == "tool" or bool(self.tool_calls)
 
+    @property
+    def is_system(self) -> bool:
+        """Whether it is for the model alone: `developer` is a newer name for `system`."""
+        return self.role in ("system", "developer")
+
     def text(self) -> str:
         """Its content as one text."""
         content = self.content or ""
         return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
     def row(self) -> dict[str, str]:
-        """The message as the task takes it, with words only: `developer` is a newer name for `system`."""
+        """The message as the task takes it, with words only."""
         if self.role == "tool":
             return {"role": "user", "content": f"The function gave: {self.text()}"}
         calls = [
@@ -80,14 +86,13 @@ class Message(BaseModel):
             for call in self.tool_calls or ()
         ]
         text = "\n".join([self.text(), *calls]) if calls else self.text()
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+        return {"role": "system" if self.is_system else self.role, "content": text}
 
     def whole(self) -> dict[str, Any]:
         """The message as llama.cpp takes it, with its calls."""
         calls = {"tool_calls": [call.model_dump() for call in self.tool_calls]} if self.tool_calls else {}
         given = {"tool_call_id": self.tool_call_id} if self.tool_call_id else {}
-        role = "system" if self.role == "developer" else self.role
-        return {"role": role, "content": self.text(), **calls, **given}
+        return {"role": "system" if self.is_system else self.role, "content": self.text(), **calls, **given}
 
 
 class StreamOptions(BaseModel):
@@ -106,7 +111,7 @@ class CompletionBody(BaseModel):
     top_p: float | None = None
     seed: Whole | None = None
     stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
-    top_k: Whole | None = None
+    top_k: TopK = None
     repetition_penalty: float | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -126,8 +131,6 @@ class CompletionBody(BaseModel):
             if value is not None and value not in neutral:
                 raise invalid(f"{name} is {short(value)}; valid: {short(neutral[0])}, or leave it out", name)
         parameters = self.model_dump(include={"temperature", "top_p", "top_k", "repetition_penalty"}, exclude_none=True)
-        if parameters.get("top_k") == UNLIMITED:
-            parameters["top_k"] = 0
         if most is not None:
             parameters["max_new_tokens"] = MAX_NEW_TOKENS if most == UNLIMITED else min(most, MAX_NEW_TOKENS)
         if self.seed is not None:
@@ -200,7 +203,8 @@ class ChatBody(CompletionBody):
             return None
         if self.stops:
             order["stop"] = self.stops
-        return {**order, "messages": [message.whole() for message in self.messages]}
+        said = [message for message in self.messages if not (message.is_system and not message.text().strip())]
+        return {**order, "messages": [message.whole() for message in said]}
 
 
 class TextBody(CompletionBody):

@@ -75,9 +75,10 @@ def test_a_reply_is_what_generate_writes_after_the_models_form(chat: Any, settin
         json.dumps(TALK),
         [{**message, "name": "ignored"} for message in TALK],
         [*TALK, {"role": "assistant", "content": " "}, {"role": "assistant"}],
+        [{"role": "system", "content": ""}, *TALK, {"role": "system"}],
         [pd.Series(message) for message in TALK],
     ],
-    ids=["tuple", "array", "table", "json", "more fields", "an empty reply", "series"],
+    ids=["tuple", "array", "table", "json", "more fields", "an empty reply", "an empty prompt", "series"],
 )
 def test_messages_come_as_any_list(given: Any) -> None:
     if isinstance(given, list) and isinstance(given[0], pd.Series):

@@ -40,9 +40,18 @@ def column(content: str | bytes, name: str = "text") -> list[str]:
         "SEP=,\r\nid,text\r\n1,a\r\n2,b\r\n",
         '"sep=\t"\nid\ttext\n1\ta\n2\tb\n',
         "sep=|\nid|text\n1|a\n2|b\n",
+        "sep=\t\nid\ttext\n1\ta\n2\tb\n",
+        "sep=;;;\r\nid;text;note\r\n1;a;\r\n2;b;\r\n",
+        "\n\nsep= ;\nid;text\n1;a\n2;b\n",
+        "sep=;\n\ufefftext;id\na;1\nb;2\n",
+        "\u200btext,id\na,1\nb,2\n",
+        "id|text\n1|a\n2|b\n",
+        "id, text\n1, a\n2, b\n",
         "id\ttext\n1\ta\n2\tb\n".encode("utf-16"),
         REVIEWS.to_csv(),
         REVIEWS.to_csv(sep="\t"),
+        REVIEWS.to_csv(sep="|"),
+        REVIEWS.set_index([REVIEWS.index, REVIEWS.index]).to_csv(),
         REVIEWS.to_csv(sep=";", index=False),
         "note,text,note\n1,a,2\n1,b,2\n",
     ],
@@ -54,6 +63,8 @@ def test_files_as_programs_write_them(content: str | bytes) -> None:
 def test_cells_keep_separators_quotes_and_lines() -> None:
     content = 'id,text\n1,"He said ""me"".\nTwice, truly; yes."\n'
     assert column(content) == ['He said "me".\nTwice, truly; yes.']
+    assert column('id, text\n1, "He said ""me"", twice"\n') == ['He said "me", twice']
+    assert column('id,text\n1, "me"\n') == [' "me"']
     # As programs write tabs that know of no quotes.
     assert column('text\tlabel\n"Great" film\tgood\nand 5" long\tbad\n') == ['"Great" film', 'and 5" long']
     assert column('text\tlabel\n"Great\tfilm"\tgood\n') == ["Great\tfilm"]
@@ -63,6 +74,8 @@ def test_an_index_has_a_name_and_the_lines_have_their_numbers() -> None:
     table = read('sep=;\n;text;;\n7;a;;\n\n8;"b\nb";;\n')
     assert table.header == ("index", "text")
     assert table.rows == ((3, ("7", "a")), (6, ("8", "b\nb")))
+    assert read(",,text\n0,7,a\n").header == ("index", "index 2", "text")
+    assert read("\n\nsep=;\n\ntext\na\n").rows == ((6, ("a",)),)
     assert read("note,text,Note\n1,a,2\n").header == ("note", "text", "Note 2")
 
 
@@ -75,6 +88,8 @@ def test_an_index_has_a_name_and_the_lines_have_their_numbers() -> None:
         ("\u00a0".encode(), "the file is empty"),
         (b"text\n", "a header but no rows"),
         (b"text\n\n \n", "a header but no rows"),
+        ("\u200b,\u200b\ntext\n".encode(), "a header but no rows"),
+        (b"sep=ab\ntext\n", "column 'text' is missing; the file has sep=ab"),
         (b"sep=;\n", "a header but no rows"),
         (b"words\na\n", "column 'text' is missing; the file has words, needed: text"),
         (b"a\tb\n1\t2\n", "column 'text' is missing; the file has a, b, needed: text"),

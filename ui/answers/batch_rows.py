@@ -61,7 +61,7 @@ def draw_upload(task: str) -> Given | None:
     required = [f"`{name}`" for name, needed in columns_of(task, inputs).items() if needed]
     st.write(
         f"Upload a CSV with the column{'s' if len(required) > 1 else ''} {', '.join(required)}: "
-        f"up to {MAX_ROWS:,} rows and {MAX_MB} MB, UTF-8, with commas, semicolons or tabs. "
+        f"up to {MAX_ROWS:,} rows and {MAX_MB} MB, UTF-8, with commas, semicolons, tabs or bars. "
         f"Where a column has another name, you can choose it. Other columns come back with the results. "
         f"{HINTS.get(task, '')}"
     )

@@ -226,5 +226,24 @@ def test_several_right_answers_may_be_an_array_as_pandas_writes_it(cell: str, ex
     assert right_answers({"answer": cell}, "answer") == expected
 
 
+@pytest.mark.parametrize(
+    ("cell", "right"),
+    [
+        (str(np.array(["New York", "it's", "L.A. (the city)"])), ["New York", "it's", "L.A. (the city)"]),
+        (str({"text": np.array(["Ada"], dtype=object), "answer_start": np.array([3], dtype=np.int32)}), ["Ada"]),
+        ("{'text': array([], dtype=object), 'answer_start': array([], dtype=int32)}", [""]),
+        ('[{"text": "a", "answer_start": 1}, {"text": "b", "answer_start": 1}]', ["a", "b"]),
+        ('{"text": "a", "answer_start": 3}', ["a"]),
+        ('["a", null]', ["a"]),
+        ('{"a": 1}', ['{"a": 1}']),
+        ("[sic] a", ["[sic] a"]),
+        ('"a"', ['"a"']),
+        ("[" + ", dtype=" * 1000, ["[" + ", dtype=" * 1000]),
+    ],
+)
+def test_lists_of_right_answers_come_as_programs_write_them(cell: str, right: list[str]) -> None:
+    assert right_answers({"answer": cell}, "answer") == right
+
+
 def test_names_of_judged_tasks_agree() -> None:
     assert set(config.EVALUATED_TASKS) == set(TASK_METRICS)

@@ -7,7 +7,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from experiments.config import RunUnavailableError
+from experiments import setup
+from experiments.config import ConfigError, RunUnavailableError
+from experiments.tracking import store as store_module
 from experiments.tracking.run import abandon_run, end_shared_run, shared_run, tracked_run
 
 
@@ -63,3 +65,15 @@ def test_an_experiment_that_a_run_makes_is_marked_too(store: Path) -> None:
     with tracked_run("register", system_metrics=False) as tracker:
         experiment = MlflowClient().get_experiment(MlflowClient().get_run(tracker.run_id).info.experiment_id)
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_no_message_tells_the_password_of_the_store(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mlflow.get_tracking_uri", lambda: "postgresql://me:secret@host/runs")
+    monkeypatch.setattr(store_module, "known_run", lambda _: None)
+    with pytest.raises(ConfigError, match="there is no such run in postgresql://host/runs"):
+        store_module.named_run("0123")
+    monkeypatch.setattr("tasks.runs.open_store", lambda: None)
+    setup.main()
+    assert capsys.readouterr().out == "tracking store: postgresql://host/runs\n"

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 from tasks.runs import StoreUnreachableError, open_store, readable_errors
 from tasks.runs import store as stores
+from tests.support.postgresql import USER, postgresql
 
 PROGRAMS = 3
 
@@ -96,6 +97,42 @@ def test_a_database_server_that_is_gone_is_said_in_a_line(store: Path) -> None:
     with pytest.raises(StoreUnreachableError, match="does not answer: ") as caught:
         open_store()
     assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://h/runs?user=me&password=secret", "postgresql://h/runs?user=me&password=***"),
+        ("postgresql://me:s?password=@h/runs?sslpassword=secret&a=1", "postgresql://h/runs?sslpassword=***&a=1"),
+        ("https://me:secret@h/?access_token=secret", "https://h/?access_token=***"),
+        ("sqlite:////home/me@home/mlflow.db", "sqlite:////home/me@home/mlflow.db"),
+    ],
+)
+def test_a_password_is_left_out_wherever_an_address_has_it(uri: str, shown: str) -> None:
+    assert stores.address(uri) == shown
+
+
+def test_a_postgresql_that_refuses_is_said_in_a_line(store: Path) -> None:
+    """By a real server: no such database, no such user, nothing may be written, no connection left."""
+    psycopg = pytest.importorskip("psycopg")
+    with postgresql() as server:
+        with psycopg.connect(user=USER, dbname="postgres", host=str(server.folder), autocommit=True) as admin:
+            admin.execute("CREATE ROLE guest LOGIN")
+            admin.execute("CREATE DATABASE frozen")
+            admin.execute("ALTER DATABASE frozen SET default_transaction_read_only = on")
+            admin.execute("CREATE DATABASE crowded CONNECTION LIMIT 0")
+        guest = server.url().replace(USER, "guest:secret")
+        for uri, reason in {
+            server.url("nowhere"): 'database "nowhere" does not exist$',
+            server.url().replace(USER, "stranger:secret"): 'role "stranger" does not exist$',
+            guest: "permission denied for schema public$",
+            server.url("frozen"): "cannot execute CREATE TABLE in a read-only transaction$",
+            guest.replace("/postgres?", "/crowded?"): 'too many connections for database "crowded"$',
+        }.items():
+            mlflow.set_tracking_uri(uri)
+            with pytest.raises(StoreUnreachableError, match=reason) as caught, readable_errors():
+                open_store()
+            assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
 
 
 def test_the_folder_that_mlflow_makes_beside_one_with_blanks_is_removed(

@@ -113,3 +113,10 @@ def test_the_budget_is_half_of_the_memory_unless_it_is_set(monkeypatch: pytest.M
     with pytest.raises(ValueError, match=f"{MEMORY_SWITCH} is '-1'; valid: a number of gigabytes above 0"):
         memory_budget()
     assert memory_budget("2") == 2 * 10**9
+
+
+def test_without_docstrings_the_gateway_says_that_it_cannot_work() -> None:
+    command = [sys.executable, "-OO", "-m", "tasks.serve", "--port", "0"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_ROOT, check=False, timeout=240)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: python -OO ") and len(result.stderr.splitlines()) == 1

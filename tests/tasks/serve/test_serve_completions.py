@@ -159,6 +159,17 @@ def test_messages_come_in_all_shapes_of_the_api(
     assert Parrot.asked[0][0] == [expected, HELLO]
 
 
+@pytest.mark.parametrize("content", ["", " \n", None, []])
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_system_message_without_text_is_left_out(client: TestClient, role: str, content: Any) -> None:
+    Parrot.asked.clear()
+    messages = [{"role": role, "content": content}, HELLO]
+    assert client.post(PATH, json={"messages": messages}).status_code == 200
+    assert Parrot.asked[0][0] == [HELLO]
+    request = ChatBody.model_validate({"messages": messages, "n": 2}).request()
+    assert request.order is not None and request.order["messages"] == [HELLO]
+
+
 def test_a_reply_that_has_begun_is_continued_unless_it_has_no_text(client: TestClient) -> None:
     Parrot.asked.clear()
     for content in ("Once", " "):
