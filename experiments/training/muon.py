@@ -55,16 +55,21 @@ class Muon(torch.optim.SGD):
 def orthogonalized(update: torch.Tensor) -> torch.Tensor:
     """A matrix with the same singular vectors and singular values near 1, or near sqrt(rows / columns) if it is tall.
 
-    Filters `(n, channels, height, width)` are a matrix of n rows. In bf16 on a GPU, where fp32 would take as long as
-    the network's own step.
+    Filters `(n, channels, height, width)` are a matrix of n rows. Each iteration multiplies it by a polynomial of its
+    inner products; these polynomials are smaller than the matrix, and multiplied with each other first.
     """
-    matrix = update.flatten(1).to(torch.bfloat16 if update.is_cuda else torch.float32)
+    matrix = update.flatten(1).float()
     rows, columns = matrix.shape
     tall = rows > columns
     matrix = matrix.T if tall else matrix
     matrix = matrix / matrix.norm().clamp(min=1e-7)
+    inner = matrix @ matrix.T
+    product = torch.eye(len(inner), device=inner.device)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
-        gram = matrix @ matrix.T
-        matrix = torch.addmm(matrix, torch.addmm(gram, gram, gram, beta=b, alpha=c), matrix, beta=a)
+        polynomial = torch.addmm(inner, inner, inner, beta=b, alpha=c)
+        polynomial.diagonal().add_(a)
+        product = polynomial @ product
+        inner = polynomial @ inner @ polynomial
+    matrix = product @ matrix
     return (matrix.T if tall else matrix).reshape(update.shape) * max(1.0, rows / columns) ** 0.5
