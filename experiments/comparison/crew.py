@@ -13,6 +13,7 @@ from experiments.comparison.kind import Cell
 from experiments.config import ConfigError
 from experiments.reports.text import format_duration
 from experiments.training import devices
+from experiments.training.continuation import RESUMING
 from experiments.training.family import Result
 from experiments.training.progress import one_of_many
 
@@ -46,13 +47,19 @@ class Crew(ABC):
             return True
         self.failures.pop(cell, None)
         self.clock.forget(finished)
-        started, total = time.perf_counter(), len(self.grid.cells)
+        started, total, out = time.perf_counter(), len(self.grid.cells), sys.stdout
         done = len(finished) + len(self.failures)
         with tqdm(
             total=total, initial=done, desc=name, unit="run", disable=not sys.stderr.isatty(), leave=False
         ) as bar:
+
+            def show(line: str) -> None:
+                if line.startswith(RESUMING):
+                    tqdm.write(f"{name}: {line}", file=out)
+                bar.set_postfix_str(line)
+
             try:
-                with one_of_many(bar.set_postfix_str):
+                with one_of_many(show):
                     result, whole = self.run(cell)
                 seconds = time.perf_counter() - started
                 self.clock.done(cell, seconds if whole else None)

@@ -11,18 +11,19 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from experiments.comparison.grid import Grid, cells_of, cut_epochs, differences
 from experiments.comparison.kind import Cell, Shape, kind_of
 from experiments.comparison.packed import Packed, checked, parts
 from experiments.config import CompareConfig, ConfigError
+from experiments.tracking.locks import file_lock
 from experiments.tracking.recorder import Recorder
 from tasks.base import first_line
 from tasks.disk import write_whole
@@ -123,19 +124,9 @@ class ResultsFolder:
         )
         write_whole(self.path / GRID, plan.model_dump_json(indent=1).encode())
 
-    @contextmanager
-    def claimed(self, cell: Cell) -> Iterator[bool]:
+    def claimed(self, cell: Cell) -> AbstractContextManager[bool]:
         """Hold the right to train a cell if no other process does; yields whether it is held."""
-        lock = FileLock(self.path / UNFINISHED / f"{file_name(cell)}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        return file_lock(self.path / UNFINISHED / f"{file_name(cell)}.lock", wait=False)
 
     def recorder(self, cell: Cell) -> Recorder:
         """Takes what the training of a cell logs, from where it was cut off."""

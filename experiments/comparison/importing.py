@@ -1,11 +1,12 @@
 """Bringing a folder of results into MLflow: the runs that `compare` would have made where they were trained."""
 
+import hashlib
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from experiments.comparison.folder import Packed, ResultsFolder
+from experiments.comparison.folder import Packed, Plan, ResultsFolder
 from experiments.comparison.grid import Grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult, read_cell
@@ -17,13 +18,15 @@ from experiments.comparison.tracked import (
     log_report,
     nested,
 )
-from experiments.config import CompareConfig, ConfigError
+from experiments.config import CompareConfig, ConfigError, RunUnavailableError
+from experiments.tracking.locks import file_lock
 from experiments.tracking.recorder import FILES, MODEL, NOT_REGISTERED, Record
 from experiments.tracking.run import tracked_run
-from experiments.tracking.store import opened_store
+from experiments.tracking.store import opened_store, store_folder
 from experiments.training import resume
 from experiments.training.progress import one_of_many
-from tasks.base import first_line
+from tasks import task_class
+from tasks.base import ModelFolderError, first_line
 from tasks.runs import tagged_runs
 
 RESULTS = "results"  # the tag with the id of the folder that a comparison was imported from
@@ -37,6 +40,16 @@ def import_results(config: CompareConfig) -> CompareResult | None:
     """
     folder = ResultsFolder(Path(config.import_results))
     plan = folder.plan("import_results")
+    digest = hashlib.sha256(plan.id.encode()).hexdigest()
+    with file_lock(store_folder() / f".import-{digest[:16]}.lock", wait=False) as mine:
+        if not mine:
+            raise RunUnavailableError(
+                f"{folder.path} is being imported by another process; wait for it or stop it first"
+            )
+        return _import_folder(config, folder, plan)
+
+
+def _import_folder(config: CompareConfig, folder: ResultsFolder, plan: Plan) -> CompareResult | None:
     grid = folder.grid(plan)
     for fault in folder.faults(grid):
         print(f"warning: {fault}; left out", file=sys.stderr)
@@ -85,12 +98,25 @@ def import_results(config: CompareConfig) -> CompareResult | None:
 
 
 def _can_be_reported(grid: Grid, cell: Cell, packed: Packed) -> bool:
-    """Whether the report can be made from a training; said on stderr if not, before anything of it is logged."""
+    """Whether the report can be made from a training, and its model, if there is one, be loaded.
+
+    What is wrong is said on stderr, before anything of it is logged.
+    """
     try:
         read_cell(grid, cell, packed.left_behind())
     except (OSError, ValueError, LookupError) as error:
         print(f"warning: {packed.file} has no usable predictions: {first_line(error)}; left out", file=sys.stderr)
         return False
+    model = packed.record.model
+    with packed.unpacked() as folder:
+        if model is None or not (folder / MODEL).is_dir():
+            return True
+        try:
+            task_class(model.task)(folder / MODEL, model.name, "cpu").load()
+        except (ModelFolderError, ValueError) as error:
+            why = first_line(error).replace(str(folder / MODEL), MODEL)
+            print(f"warning: {packed.file} has a damaged model: {why}; left out", file=sys.stderr)
+            return False
     return True
 
 

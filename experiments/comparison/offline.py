@@ -37,8 +37,9 @@ def compare_offline(config: CompareConfig) -> CompareResult | None:
         try:
             busy = crew.work()
         except KeyboardInterrupt as stopped:
-            _report(grid, folder, {})
-            stopped.add_note(f"{folder.path} has what is finished; the same command resumes")
+            done = _report(grid, folder, {}) is not None
+            has = "has what is finished" if done else "has no finished training yet"
+            stopped.add_note(f"{folder.path} {has}; the same command resumes")
             raise
         if busy:
             print(f"another worker trains {busy[0]}, and the last one writes the report")

@@ -13,7 +13,8 @@ from experiments.comparison.grid import Grid
 from experiments.comparison.kind import Cell, FinishedRun
 from experiments.tracking.recorder import FILES, MODEL, RECORD, Record
 
-UNPACKED_BYTES = 2**28  # of one training: a file that would be larger is none of this program
+# Of one training, as it is and unpacked, and its files: what has more is none of this program.
+PACKED_BYTES, UNPACKED_BYTES, MOST_FILES = 2**25, 2**28, 1000
 OPTIONAL = "reports/test_mistakes.npz"
 
 
@@ -63,10 +64,14 @@ def checked(grid: Grid, cell: Cell, file: Path, of_grid: str) -> Packed | str:
     `of_grid` is the digest that the file has as its comment.
     """
     damaged = f"{file} is damaged or half there"
+    strange = f"{file} is no file of this program"
     try:
+        if file.stat().st_size > PACKED_BYTES:  # before its table of contents is read
+            return strange
         with zipfile.ZipFile(file) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > UNPACKED_BYTES:
-                return f"{file} is no file of this program"
+            entries = archive.infolist()
+            if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > UNPACKED_BYTES:
+                return strange
             if archive.testzip() is not None:
                 return damaged
             record, same_grid = Record.model_validate_json(archive.read(RECORD)), archive.comment == of_grid.encode()

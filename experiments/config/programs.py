@@ -87,6 +87,7 @@ _TRAINING_FIELDS = (
     *("seeds", "epochs", "train_size", "image_size", "weights", "data_dir", "precision", "storage", "confirm"),
     *("resume", "register", "tracking", "out", "minutes", "import_results"),
 )
+_IMAGE_FIELDS = ("image_size", "weights", "data_dir")
 _OFFLINE_FIELDS = ("out", "minutes")
 _TRACKED_FIELDS = ("resume", "storage", "import_results")
 
@@ -96,12 +97,15 @@ def check_kind(config: CompareConfig) -> None:
 
     (`mlflow run` passes on the declared parameters whether the user gave them or not.)
     """
-    evaluation = config.kind == "task"
     defaults = CompareConfig()
-    for name in _TRAINING_FIELDS if evaluation else _EVALUATION_FIELDS:
+    foreign, why = {
+        "task": (_TRAINING_FIELDS, "nothing is trained"),
+        "cnn": (_EVALUATION_FIELDS, "networks are trained"),
+        "seq2seq": ((*_EVALUATION_FIELDS, *_IMAGE_FIELDS), "networks are trained on sequences that the program makes"),
+    }[config.kind]
+    for name in foreign:
         if getattr(config, name) != getattr(defaults, name):
             default = typed(getattr(defaults, name))
-            why = "nothing is trained" if evaluation else "networks are trained"
             raise ConfigError(
                 f"{name} is {getattr(config, name)!r}, which has no meaning for kind={config.kind}, where {why}; "
                 f"valid: {default}, or leave it out"

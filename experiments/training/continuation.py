@@ -10,6 +10,7 @@ from tasks.base import first_line
 
 # Settled by a trial unless they are given, with the value that leaves them open.
 OPEN = {"precision": "auto", "memory_format": "auto", "threads": 0}
+RESUMING = "resuming after epoch"
 # May differ between a run and its continuation; every other field decides what is trained.
 FREE_TO_CHANGE = {"device", "data_dir", "data", "resume", "register", "champion", *OPEN}
 
@@ -47,4 +48,4 @@ def restore(state: TrainState, checkpoint: Checkpoint, here: dict[str, Any]) -> 
     if differences:
         print(f"warning: not bit-exact with an uninterrupted run: {', '.join(differences)}", file=sys.stderr)
     if state.accelerator.is_main_process:
-        print(f"resuming after epoch {checkpoint.epoch}")
+        print(f"{RESUMING} {checkpoint.epoch}")

@@ -26,7 +26,7 @@ def resumed_config(config: Config, given: frozenset[str]) -> Config:
     field contradicts it. Started by `mlflow run`, which always passes the declared defaults, a field counts as given
     only if it differs from its default.
     """
-    _, written = resumable_run(config.resume)
+    run, written = resumable_run(config.resume)
     try:
         # A field that came later: its default keeps the behavior that the run was started with, but for this one.
         stored = type(config)(**{"memory_format": "channels_last", **written})
@@ -47,10 +47,21 @@ def resumed_config(config: Config, given: frozenset[str]) -> Config:
     if device == stored.device:  # what was settled for it once stays
         stored = stored.replace(threads=stored.threads or devices.ALL_THREADS)
         given -= {name for name, value in OPEN.items() if getattr(config, name) == value}
+        if _processes(run) not in (None, int(os.environ.get("WORLD_SIZE", "1"))):  # they shared the cores differently
+            stored = stored.replace(threads=devices.ALL_THREADS)
     else:
         given |= set(OPEN)
     free = FREE_TO_CHANGE & (given | {"resume"}) & set(type(config).model_fields)
     return stored.replace(**{name: getattr(config, name) for name in free})
+
+
+def _processes(run: Any) -> int | None:
+    """How many trained up to the newest checkpoint of a run that can be used; None without one."""
+    try:
+        newest = checkpoint_store(run).load_newest(needs=lambda checkpoint: checkpoint.epoch, warn=lambda _: None)
+        return newest and newest.values["environment"]["processes"]
+    except (CheckpointError, LookupError, TypeError):  # `find_checkpoint` says what is wrong
+        return None
 
 
 def claim(run_id: str) -> BaseFileLock:

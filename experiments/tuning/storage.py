@@ -6,7 +6,6 @@ from pathlib import Path
 
 import optuna
 import sqlalchemy
-from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
@@ -16,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from experiments.config import ConfigError, TrainingError
+from experiments.tracking.locks import file_lock
 
 DATABASES = ("sqlite", "postgresql")
 # Seconds between two signs of life of a trial, and without one until it counts as dead.
@@ -143,16 +143,8 @@ def study_lock(url: URL, name: str, wait: bool = True) -> Iterator[bool]:
     Without `wait` it yields False, at once, if another process has it.
     """
     if url.get_backend_name() == "sqlite":
-        lock = FileLock(f"{url.database}.{name}.lock")
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with file_lock(f"{url.database}.{name}.lock", wait=wait) as held:
+            yield held
         return
     take = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
     query = sqlalchemy.text(f"SELECT {take}(hashtextextended(:name, 0))")

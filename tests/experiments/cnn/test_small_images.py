@@ -38,7 +38,10 @@ def configuration(**values: object) -> CnnConfig:
 
 
 def test_a_size_alone_is_for_a_fraction_of_the_epochs() -> None:
-    assert resolve(configuration(small_size=24, epochs=10)).small_epochs == 5
+    assert resolve(configuration(small_size=20, epochs=10)).small_epochs == 6
+    assert resolve(configuration(epochs=10)).small_epochs == 0
+    of_recipe = resolve(configuration(epochs=10, dataset="cifar10"))
+    assert (of_recipe.small_size, of_recipe.small_epochs) == (24, 6)
     assert resolve(configuration(small_size=24, epochs=10, small_epochs=3)).small_epochs == 3
     off = resolve(configuration(small_size=0, epochs=10))
     assert (off.small_size, off.small_epochs) == (0, 0)

@@ -200,6 +200,13 @@ def test_when_all_cells_fail_the_parent_is_failed(store: Path, monkeypatch: pyte
         (["--resume", "0123"], ConfigError, "resume is '0123', and there is no such run"),
         (["--kind", "seq2seq", "--models", "gru-dott"], ConfigError, "models names 'gru-dott'; did you mean 'gru-dot'"),
         (["--kind", "seq2seq"], ConfigError, "models names 'lenet5'; .*valid: attention, transformer, gru-none"),
+        (
+            [*GRU, "--weights", "pretrained"],
+            ConfigError,
+            "weights is 'pretrained', which has no meaning for kind=seq2seq",
+        ),
+        ([*GRU, "--image_size", "64"], ConfigError, "image_size is 64, .*kind=seq2seq, where .*valid: 32, or leave it"),
+        ([*GRU, "--data_dir", "here"], ConfigError, "data_dir is 'here', which has no meaning for kind=seq2seq"),
         ([*GRU, "--datasets", "mnist"], ConfigError, "datasets names 'mnist'; valid: reversal"),
         ([*GRU, "--train_size", "10"], ConfigError, "train_size is 10; valid: at least 64, the batch size of gru-none"),
         (["--seeds", "1000", "--epochs", "1000"], ConfigError, r"1000 trainings would take about .* days; .*confirm"),

@@ -22,6 +22,7 @@ from experiments.comparison import grid as grids
 from experiments.comparison.folder import Packed, ResultsFolder
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
+from experiments.comparison.packed import MOST_FILES, PACKED_BYTES, checked
 from experiments.comparison.report import CompareResult
 from experiments.config import CompareConfig, ConfigError, RunUnavailableError
 from experiments.training import resume
@@ -193,6 +194,47 @@ def test_altered_files_are_named_before_anything_of_them_is_logged(
     )
 
 
+def test_a_damaged_model_and_a_file_of_very_many_parts_are_named_before_anything_is_logged(
+    store: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lenet, resnet = (results / "cells" / f"{model}_digits_seed0.zip" for model in ("lenet5", "resnet20"))
+    rewrite(lenet, "model/model.safetensors", lambda content: content[: len(content) // 2])
+    with zipfile.ZipFile(resnet, "a") as archive:
+        for number in range(MOST_FILES):
+            archive.writestr(f"files/{number}", b"")
+    with pytest.raises(ConfigError, match="no training in it is finished and whole"):
+        compare.main(["--import_results", str(results)])
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith(f"warning: {lenet} has a damaged model: model")]
+    assert f"warning: {resnet} is no file of this program; left out" in said and not all_runs()
+
+
+def test_a_large_file_is_refused_before_its_contents_are_listed(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = results / "cells" / "lenet5_digits_seed0.zip"
+    with file.open("ab") as content:
+        content.truncate(PACKED_BYTES + 1)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("it was opened"))
+    folder = ResultsFolder(results)
+    grid = folder.grid(folder.plan("import_results"))
+    assert checked(grid, LENET, file, "") == f"{file} is no file of this program"
+
+
+def test_a_folder_that_another_process_imports_is_left_alone(store: Path, results: Path) -> None:
+    program = (
+        "import sys\nfrom experiments import compare\nfrom experiments.comparison import importing\n"
+        "def wait(*_): print('claimed', flush=True); sys.stdin.readline(); sys.exit()\n"
+        "importing._import_folder = wait\ncompare.main(['--import_results', sys.argv[1]])"
+    )
+    command = [sys.executable, "-c", program, str(results)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout and other.stdout.readline() == "claimed\n"
+        with pytest.raises(RunUnavailableError, match="is being imported by another process; wait for it"):
+            compare.main(["--import_results", str(results)])
+        other.communicate("\n")
+    assert not all_runs()
+    assert isinstance(compare.main(["--import_results", str(results)]), CompareResult)
+
+
 def rewrite(file: Path, name: str, change: Callable[[bytes], bytes]) -> None:
     """Change one part of a packed training, so that all checksums are right."""
     with zipfile.ZipFile(file) as archive:
@@ -229,8 +271,20 @@ def test_the_warnings_of_a_data_set_are_given_once(
         assert capfd.readouterr().err.count("warning: digits are odd") == 1
 
 
+def test_a_grid_that_is_stopped_before_anything_is_finished_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "save_checkpoint", stop)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        offline(tmp_path / "out")
+    assert stopped.value.__notes__ == [f"{tmp_path / 'out'} has no finished training yet; the same command resumes"]
+
+
 def test_an_interrupted_grid_has_what_is_finished_and_is_resumed(
-    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, honest, saved = tmp_path / "out", training.save_checkpoint, []
 
@@ -245,7 +299,9 @@ def test_an_interrupted_grid_has_what_is_finished_and_is_resumed(
         offline(out)
     assert stopped.value.__notes__ == [f"{out} has what is finished; the same command resumes"]
     assert [row["model"] for row in table(out / "reports" / "leaderboard.csv")] == ["lenet5"]
+    capsys.readouterr()
     assert not offline(out).failures
+    assert f"{RESNET}: resuming after epoch 1\n" in capsys.readouterr().out
     assert saved == [("lenet5", 1), ("lenet5", 2), ("resnet20", 1), ("resnet20", 2)]
     assert not (out / "unfinished").exists()
     resumed, whole = (packed(folder)[RESNET].record for folder in (out, finished))

@@ -12,10 +12,12 @@ from experiments.cnn.report import CNN
 from experiments.cnn.setup import CnnTraining
 from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig
 from experiments.seq2seq.report import SEQ2SEQ
+from experiments.tracking.store import checkpoint_store
 from experiments.training import autotune, devices, speed_trial, trial_cache
 from experiments.training.resume import resumed_config
 from experiments.training.speed_trial import Setting, Trial
 from experiments.training.state import StepResult
+from tests.support import checkpoints
 
 
 @pytest.fixture(autouse=True)
@@ -220,6 +222,23 @@ def test_a_resumed_run_keeps_its_choice_unless_another_is_given(store: Path) -> 
     before_trials = {name: value for name, value in first.model_dump().items() if name != "memory_format"}
     client.log_dict(run_id, {**before_trials, "threads": 0}, "config.json")
     assert resumed(set()) == ("bf16", "channels_last", devices.ALL_THREADS)
+
+
+@pytest.mark.parametrize(("processes", "expected"), [(1, 1), (2, 2)])
+def test_threads_chosen_for_another_number_of_processes_do_not_stay(
+    store: Path, monkeypatch: pytest.MonkeyPatch, processes: int, expected: int
+) -> None:
+    client = MlflowClient()
+    run = client.create_run("0", tags={"entry_point": "cnn"})
+    client.log_dict(run.info.run_id, decided(threads=1).model_dump(), "config.json")
+    environment = {"environment": {"processes": processes}}
+    checkpoint_store(run).save(1, checkpoints.tensors(1), {**checkpoints.values(1), **environment})
+    config = CnnConfig(resume=run.info.run_id, device="cpu")
+    assert resumed_config(config, frozenset({"resume"})).threads == expected
+    given = resumed_config(config.replace(threads=1), frozenset({"resume", "threads"}))
+    assert given.threads == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert resumed_config(config, frozenset({"resume"})).threads == 3 - expected
 
 
 def test_fp16_is_refused_without_a_gpu() -> None:
