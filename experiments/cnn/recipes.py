@@ -1,7 +1,8 @@
 """How each convolutional network is trained by default: one table."""
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.cnn.pretrained import CATALOG
@@ -23,8 +24,7 @@ class Recipe:
     label_smoothing: float = 0.1
     grad_clip: float = 0.0
     ema_decay: float = 0.0
-    crop: int | None = None  # on cifar10, where it differs from AUGMENTATION
-    small_size: int = 0  # on cifar10; not tried on others
+    cifar10: Mapping[str, Any] = field(default_factory=dict)  # what differs there
 
 
 def epochs(digits: int, mnist: int, fashion_mnist: int, cifar10: int) -> dict[str, int]:
@@ -32,22 +32,29 @@ def epochs(digits: int, mnist: int, fashion_mnist: int, cifar10: int) -> dict[st
     return {"digits": digits, "mnist": mnist, "fashion_mnist": fashion_mnist, "cifar10": cifar10}
 
 
-def small(epochs: dict[str, int], **values: Any) -> Recipe:
-    """Of networks for a laptop: docs/results/recipes.md has what it was chosen from."""
-    return Recipe(epochs, optimizer="muon", learning_rate=0.05, weight_decay=0.1, crop=2, **values)
-
-
-RESNET20 = small(epochs(15, 3, 6, 8), small_size=24)
+# Found on CIFAR-10 (docs/results/recipes.md): steps that are orthogonalized, smaller images in the first epochs, and
+# shifts that are not as large as for long trainings.
+MUON = {"optimizer": "muon", "learning_rate": 0.05, "weight_decay": 0.1}
+FIXED_SIZE = {**MUON, "crop": 2}
+ANY_SIZE = {**FIXED_SIZE, "small_size": 24}
+RESNET20 = Recipe(epochs(15, 3, 6, 8), cifar10=ANY_SIZE)
 VGG = Recipe(epochs(20, 15, 30, 60), learning_rate=0.02, grad_clip=5.0)
 BATCH_NORM = Recipe(epochs(20, 15, 30, 60))
 RECIPES: dict[str, Recipe] = {
     # For a laptop: epochs that two CPU cores finish in ten minutes, too few for shifts as large as long trainings need.
-    "lenet5": small(epochs(30, 10, 20, 60), label_smoothing=0.0),
-    "alexnet_small": small(epochs(15, 6, 10, 15)),
-    "vgg_small": small(epochs(15, 4, 8, 10), small_size=24),
+    "lenet5": Recipe(
+        epochs(30, 10, 20, 60),
+        optimizer="adamw",
+        learning_rate=0.004,
+        weight_decay=0.01,
+        label_smoothing=0.0,
+        cifar10=MUON,
+    ),
+    "alexnet_small": Recipe(epochs(15, 6, 10, 15), cifar10=FIXED_SIZE),
+    "vgg_small": Recipe(epochs(15, 4, 8, 10), cifar10=ANY_SIZE),
     "resnet20": RESNET20,
-    "seresnet20": small(epochs(15, 3, 5, 7), small_size=24),
-    "xception_small": small(epochs(15, 4, 8, 13), small_size=24),
+    "seresnet20": Recipe(epochs(15, 3, 5, 7), cifar10=ANY_SIZE),
+    "xception_small": Recipe(epochs(15, 4, 8, 13), cifar10=ANY_SIZE),
     "resnet56": RESNET20,
     # For one data-center GPU.
     "alexnet": Recipe(epochs(20, 20, 40, 100), learning_rate=0.02, grad_clip=5.0),
@@ -86,10 +93,9 @@ def resolve(config: CnnConfig) -> CnnConfig:
         return _resolve_own(config, recipe)
     epochs = recipe.epochs[config.dataset]
     values = {**dataclasses.asdict(recipe), **AUGMENTATION[config.dataset], "epochs": epochs, **FROM_RANDOM}
-    if config.dataset == "cifar10" and recipe.crop is not None:
-        values["crop"] = recipe.crop
-    size = recipe.small_size if config.dataset == "cifar10" else 0
-    return config.filled(values | _small(config, size, epochs))
+    if config.dataset == "cifar10":
+        values |= recipe.cifar10
+    return config.filled(values | _small(config, values.get("small_size", 0), epochs))
 
 
 def _small(config: CnnConfig, size: int, epochs: int) -> dict[str, int]:
