@@ -107,6 +107,8 @@ def save(pictures: Path) -> Save:
         if height:
             page.set_viewport_size({"width": page.viewport_size["width"], "height": height})
             page.wait_for_timeout(1000)
+            # The page has followed its answer; in this window it may be seen from its title on.
+            page.get_by_test_id("stMain").evaluate("main => main.scrollTo(0, 0)")
         page.screenshot(path=pictures / f"{name}.png")
         assert (pictures / f"{name}.png").stat().st_size > 10_000
 
@@ -284,6 +286,7 @@ def test_a_film_shows_a_chat_a_drawn_digit_and_a_comparison(open_page: Open, pic
     draw_seven(page, film.take)
     film.take(page, 2500)
     page.get_by_role("link", name="Compare CNNs").click()
+    page.get_by_role("heading", name="Leaderboard").wait_for()
     drawn(page)
     film.take(page, 2500)
     film.save(pictures / "tool.gif")
