@@ -1,4 +1,4 @@
-"""What `make install` and `make setup` do where something is missing, with a Python that only notes how it is called."""
+"""What `make install` and `make setup` do where something is missing; the Python here only notes how it is called."""
 
 import os
 import shutil
