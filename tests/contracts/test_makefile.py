@@ -1,6 +1,7 @@
 """What `make install` and `make setup` do where something is missing; the Python here only notes how it is called."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,7 +36,10 @@ def checkout(tmp_path: Path) -> Path:
     folder.mkdir()
     for tool in TOOLS:
         (programs / tool).symlink_to(str(shutil.which(tool)))
-    for name in ("Makefile", "requirements.lock", "requirements-weights.txt"):
+    # The files of which the container makes its environment, and no others.
+    copied = re.search(r"^COPY \S+ (.+) \./$", (PROJECT_ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert copied is not None
+    for name in copied[1].split():
         shutil.copy(PROJECT_ROOT / name, folder)
     return folder
 
