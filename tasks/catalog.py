@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tasks import TASKS
 from tasks.hub.package import PackageSource
 
 CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
@@ -30,15 +31,8 @@ PACKAGED = {
 }
 OPTIONAL_FIELDS = ("default", "note", "system")
 TASK_FIELDS = {"starter", "starter_note", "models"}
-PRETRAINED_TASKS = (
-    "sentiment-analysis",
-    "summarization",
-    "next-word-prediction",
-    "story-completion",
-    "question-answering",
-    "chatbot",
-    "image-generation",
-)
+TRAINED_HERE = ("image-classification", "sequence-reversal")
+PRETRAINED_TASKS = tuple(task for task in TASKS if task not in TRAINED_HERE)
 
 
 class CatalogError(Exception):

@@ -27,7 +27,7 @@ class Beams:
         self.scores = torch.full((batch, width), NEVER, device=device)  # (n, W) log probabilities, the best first
         self.scores[:, 0] = 0.0
         self.finished = torch.zeros(batch, dtype=torch.int64, device=device)  # (n,) how many have ended
-        self.best = torch.full((batch,), NEVER, device=device)  # (b,) score of the best that has ended, penalised
+        self.best = torch.full((batch,), NEVER, device=device)  # (b,) score of the best that has ended, penalized
         self.total = torch.zeros(batch, device=device)  # (b,) its log probability
         self.answer = torch.full((batch, max_steps), PAD, device=device)  # (b, max_steps) its tokens
 

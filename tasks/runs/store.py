@@ -58,6 +58,8 @@ def _unreachable(error: BaseException) -> StoreUnreachableError:
         reason = f"the driver for its database is not installed ({reason})"
     if "Max retries exceeded" in reason:  # what urllib3 has to say about it is long, and says no more
         reason = "nothing answers at that address"
+    if "_alembic_tmp_" in said:  # a table that a migration makes and renames
+        reason = "its migration was killed; move mlflow.db away if nothing is in it yet, or else put a copy of it back"
     return StoreUnreachableError(f"MLflow's store at {address(uri)} does not answer: {reason}")
 
 

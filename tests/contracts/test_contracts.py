@@ -15,6 +15,12 @@ import models
 from experiments import config
 from experiments.cnn.recipes import AUGMENTATION, RECIPES
 from experiments.data.sources import READERS
+from experiments.evaluation.examples import INPUT_EXAMPLES
+from tasks import TASKS
+from tasks.catalog import catalog
+from tasks.hub.architectures import MAPPINGS, PIPELINE_TAGS
+from ui.home_page import PURPOSES
+from ui.networks.ideas import IDEAS
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("models", "experiments", "tasks", "ui")
@@ -100,6 +106,14 @@ def test_names_of_models_and_data_sets_agree_everywhere() -> None:
     assert set(config.CNN_MODELS) == set(models.ARCHITECTURES) == set(RECIPES)
     assert set(config.IMAGE_DATASETS) == set(READERS) == set(AUGMENTATION)
     assert all(set(recipe.epochs) == set(config.IMAGE_DATASETS) for recipe in RECIPES.values())
+    assert {architecture.family for architecture in models.ARCHITECTURES.values()} == set(IDEAS)
+
+
+def test_names_of_tasks_agree_everywhere() -> None:
+    pretrained = set(config.PRETRAINED_TASKS)
+    assert set(catalog()) == set(INPUT_EXAMPLES) == set(PIPELINE_TAGS) == pretrained
+    assert set(MAPPINGS) | {"image-generation"} == pretrained  # which diffusers runs
+    assert set(PURPOSES) == set(TASKS)
 
 
 ENTRY_POINTS = {
@@ -168,6 +182,12 @@ def test_the_lock_has_the_pins_of_requirements() -> None:
 def test_pyproject_ranges_name_what_requirements_pin() -> None:
     import tomllib
 
-    ranges = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    pinned = pins((ROOT / "requirements.txt").read_text().splitlines())
-    assert {re.split("[><=]", entry)[0] for entry in ranges} == {entry.split("==")[0] for entry in pinned}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ranges = {re.split("[><=]", entry)[0] for entry in project["dependencies"]}
+    extra = {re.split("[><=]", entry)[0] for entries in project["optional-dependencies"].values() for entry in entries}
+    pinned, for_developers = (
+        {entry.split("==")[0] for entry in pins((ROOT / name).read_text().splitlines())}
+        for name in ("requirements.txt", "requirements-dev.txt")
+    )
+    assert ranges == pinned
+    assert extra - {"boto3", "mlflow[auth]"} == for_developers  # which a server needs, and no test

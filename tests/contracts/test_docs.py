@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.config import cli
+from experiments.config import CNN_MODELS, cli
 from tasks.version import __version__
 from tests.conftest import PROJECT_ROOT
 from tests.contracts.test_contracts import ENTRY_POINTS
@@ -64,6 +64,10 @@ def test_programs_understand_their_commands(document: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((PROJECT_ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_readme_counts_the_networks() -> None:
+    assert f" {len(CNN_MODELS)} architectures" in (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import PROJECT_ROOT
 from tests.support.browsing import ANSWER_MS, NARROW, WIDE, drawn, tool_running
-from tests.support.clicking import draw_seven, run, type_text
+from tests.support.clicking import draw_seven, run, say, type_text
 from tests.support.documents import pdf, word
 from tests.support.film import Film
 from ui.panels.summarization import BRIDGE
@@ -107,6 +107,8 @@ def save(pictures: Path) -> Save:
         if height:
             page.set_viewport_size({"width": page.viewport_size["width"], "height": height})
             page.wait_for_timeout(1000)
+            # The page has followed its answer; in this window it may be seen from its title on.
+            page.get_by_test_id("stMain").evaluate("main => main.scrollTo(0, 0)")
         page.screenshot(path=pictures / f"{name}.png")
         assert (pictures / f"{name}.png").stat().st_size > 10_000
 
@@ -154,7 +156,14 @@ def test_every_task_is_answered_by_its_starter(open_page: Open, save: Save, task
     drawn(page)
     composer = page.get_by_test_id("stBaseButton-primary").bounding_box()
     assert composer["y"] + composer["height"] <= page.viewport_size["height"]
-    save(page, f"task-{task}", 1250)
+    save(page, f"task-{task}", 1400)
+
+
+def test_a_question_is_answered_in_chat(open_page: Open, save: Save) -> None:
+    page = open_page("chat")
+    say(page, QUESTION)
+    assert "Paris" in page.get_by_test_id("stChatMessage").last.inner_text()
+    save(page, "task-chatbot")
 
 
 def test_two_models_answer_side_by_side(open_page: Open, save: Save) -> None:
@@ -284,6 +293,7 @@ def test_a_film_shows_a_chat_a_drawn_digit_and_a_comparison(open_page: Open, pic
     draw_seven(page, film.take)
     film.take(page, 2500)
     page.get_by_role("link", name="Compare CNNs").click()
+    page.get_by_role("heading", name="Leaderboard").wait_for()
     drawn(page)
     film.take(page, 2500)
     film.save(pictures / "tool.gif")

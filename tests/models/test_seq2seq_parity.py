@@ -196,7 +196,7 @@ def copy_rest(
     theirs: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer,
     sublayers: list[nn.Module],
 ) -> None:
-    """Feed-forward network and layer norms, which are randomised first, for a fresh norm does nothing but normalize."""
+    """Feed-forward network and layer norms, which are randomized first, for a fresh norm does nothing but normalize."""
     for number, sublayer in enumerate(sublayers, start=1):
         norm = theirs.get_submodule(f"norm{number}")
         nn.init.normal_(norm.weight, mean=1.0)

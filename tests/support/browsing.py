@@ -83,9 +83,11 @@ def browser() -> Iterator[Any]:
 
 
 def drawn(page: Any, timeout_ms: float = ANSWER_MS) -> None:
-    """Wait until the page has its title and nothing of it is still at work."""
+    """Wait until the page has its title, nothing of it is still at work, and tables and charts are there."""
     page.locator("h1").first.wait_for(timeout=timeout_ms)
     page.wait_for_function(
         "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'", timeout=timeout_ms
     )
+    # Where a table or a chart will be while its code is being loaded.
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=timeout_ms)
     page.wait_for_timeout(300)

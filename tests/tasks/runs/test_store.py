@@ -148,3 +148,9 @@ def test_the_folder_that_mlflow_makes_beside_one_with_blanks_is_removed(
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
     open_store()
     assert not (store / quote(folder.name)).exists()
+
+
+def test_a_store_whose_migration_was_killed_says_what_to_do() -> None:
+    said = "(sqlite3.OperationalError) table _alembic_tmp_experiments already exists\n[SQL: CREATE TABLE ...]"
+    with pytest.raises(StoreUnreachableError, match=r"move mlflow\.db away"), readable_errors():
+        raise mlflow.MlflowException(said)
