@@ -37,24 +37,24 @@ def epochs(digits: int, mnist: int, fashion_mnist: int, cifar10: int) -> dict[st
 MUON = {"optimizer": "muon", "learning_rate": 0.05, "weight_decay": 0.1}
 FIXED_SIZE = {**MUON, "crop": 2}
 ANY_SIZE = {**FIXED_SIZE, "small_size": 24}
-RESNET20 = Recipe(epochs(15, 3, 6, 8), cifar10=ANY_SIZE)
+RESNET20 = Recipe(epochs(15, 3, 6, 10), cifar10=ANY_SIZE)
 VGG = Recipe(epochs(20, 15, 30, 60), learning_rate=0.02, grad_clip=5.0)
 BATCH_NORM = Recipe(epochs(20, 15, 30, 60))
 RECIPES: dict[str, Recipe] = {
     # For a laptop: epochs that two CPU cores finish in ten minutes, too few for shifts as large as long trainings need.
     "lenet5": Recipe(
-        epochs(30, 10, 20, 60),
+        epochs(30, 10, 20, 80),
         optimizer="adamw",
         learning_rate=0.004,
         weight_decay=0.01,
         label_smoothing=0.0,
         cifar10=MUON,
     ),
-    "alexnet_small": Recipe(epochs(15, 6, 10, 15), cifar10=FIXED_SIZE),
-    "vgg_small": Recipe(epochs(15, 4, 8, 10), cifar10=ANY_SIZE),
+    "alexnet_small": Recipe(epochs(15, 6, 10, 17), cifar10=FIXED_SIZE),
+    "vgg_small": Recipe(epochs(15, 4, 8, 12), cifar10=ANY_SIZE),
     "resnet20": RESNET20,
-    "seresnet20": Recipe(epochs(15, 3, 5, 7), cifar10=ANY_SIZE),
-    "xception_small": Recipe(epochs(15, 4, 8, 13), cifar10=ANY_SIZE),
+    "seresnet20": Recipe(epochs(15, 3, 5, 9), cifar10=ANY_SIZE),
+    "xception_small": Recipe(epochs(15, 4, 8, 15), cifar10=ANY_SIZE),
     "resnet56": RESNET20,
     # For one data-center GPU.
     "alexnet": Recipe(epochs(20, 20, 40, 100), learning_rate=0.02, grad_clip=5.0),
