@@ -32,6 +32,7 @@ class Muon(torch.optim.SGD):
 
     def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, momentum: float) -> None:
         super().__init__(groups, lr=lr, momentum=momentum, nesterov=True, fused=True)
+        self._step_supports_amp_scaling = False  # infinite gradients must not get into the momentum
         self.momentum = momentum
         for group in self.param_groups:
             if group.setdefault("orthogonal", False):

@@ -90,3 +90,18 @@ def test_frozen_layers_stay_as_they_are() -> None:
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     optimizer.step()
     assert all(torch.equal(parameter, before[name]) for name, parameter in network.named_parameters())
+
+
+def test_a_step_whose_scaled_gradients_are_infinite_is_left_out() -> None:
+    """As it happens in fp16: momentum must not remember it."""
+    weight = nn.Parameter(torch.ones(4, 3))
+    optimizer = Muon([{"params": [weight], "orthogonal": True}], lr=0.1, momentum=0.9)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
+    for factor in (1.0, 1e9, 1.0):
+        optimizer.zero_grad()
+        scaler.scale((factor * weight).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    momentum = optimizer.state[weight]["momentum_buffer"]
+    torch.testing.assert_close(momentum, torch.full((4, 3), 1.9))
+    assert torch.isfinite(weight).all() and not torch.equal(weight, torch.ones(4, 3))
