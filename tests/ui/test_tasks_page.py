@@ -66,16 +66,16 @@ def test_wrong_input_is_said_by_the_field_before_any_model_is_asked_and_nothing_
 
 
 def test_what_only_the_model_can_refuse_is_said_there_too(tool, page) -> None:
-    app = opened(page, "story-completion")
-    field = "tasks-story-completion-set-max_new_tokens"
-    app.number_input(key=field).set_value(4097).run()
-    assert "from 1 to 4096" in words(app)  # before anything is asked
-    app.number_input(key=field).set_value(4000).run()
+    app = opened(page, "summarization")
+    field = "tasks-summarization-set-max_length"
+    app.number_input(key=field).set_value(1025).run()
+    assert "from 1 to 1024" in words(app)  # before anything is asked
+    app.number_input(key=field).set_value(1000).run()
     assert ":red[" not in words(app)
-    app.button(key="tasks-story-completion-example-0").click().run()
+    app.button(key="tasks-summarization-example-0").click().run()
     press(app, "Run")
-    assert "is 4000; valid" in app.error[0].value and len(app.error) == 1
-    limit = services().worker.limits("story-completion/2")["max_new_tokens"]
+    assert "is 1000; valid" in app.error[0].value and len(app.error) == 1
+    limit = services().worker.limits("summarization/2")["max_length"]
     assert f":red[:material/error: Valid\\: a whole number from 1 to {limit}]" in words(app)
 
 
