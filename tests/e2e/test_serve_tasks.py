@@ -55,7 +55,7 @@ def test_a_registered_text_model_answers_over_http(server: str) -> None:
     [
         ({"inputs": [{"text": " "}], "params": {"max_new_tokens": 6}}, "text is only white space"),
         ({"inputs": [{"text": "a"}], "params": {"max_new_tokens": 0}}, "max_new_tokens is 0; valid: a whole number"),
-        ({"inputs": [{"text": "a"}], "params": {"max_new_tokens": 4000}}, "valid: a whole number from 1 to 63"),
+        ({"inputs": [{"text": "a"}], "params": {"max_new_tokens": 5000}}, "valid: a whole number from 1 to 4096"),
         ({"inputs": [{"words": "a"}]}, "missing inputs ['text']"),
     ],
 )
