@@ -3,9 +3,9 @@
 A file appears under its name only when it is whole, so that who finds it can read it without asking for a lock.
 """
 
-import getpass
 import hashlib
 import http.client
+import os
 import shutil
 import socket
 import sys
@@ -32,10 +32,9 @@ def downloading(wanted: Path, data_dir: Path) -> Iterator[Path]:
     What was missing may be there by then. Raises one DataError for whatever a download raises, also when the server
     says nothing for half a minute.
     """
-    made = [folder for folder in (wanted.parent, *wanted.parent.parents) if not folder.exists()]
     try:
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(wanted.parent):
+        # Within the lock: else a process that failed would take away the folder of one that waits.
+        with _alone(wanted.parent), _made(wanted.parent):
             aside = wanted.parent / ".downloading"
             shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
             aside.mkdir()
@@ -47,9 +46,6 @@ def downloading(wanted: Path, data_dir: Path) -> Iterator[Path]:
                 socket.setdefaulttimeout(previous)
                 shutil.rmtree(aside, ignore_errors=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        with suppress(OSError):  # of a name that was mistyped nothing shall stay; what is not empty stays
-            for folder in made:
-                folder.rmdir()
         raise DataError(
             f"{wanted} is not there and could not be downloaded ({_first_line(error)}). "
             f"Put the files under {data_dir} (data_dir=...), or use dataset=digits, which needs no download"
@@ -57,10 +53,25 @@ def downloading(wanted: Path, data_dir: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Have a folder, which goes away again if that was in vain: of a name that was mistyped nothing shall stay."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):  # what is not empty stays
+            for one in missing:
+                one.rmdir()
+        raise
+
+
+@contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     # Not in the folder, where it would stay: a lock cannot be removed safely while others may wait for it.
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"project-dl-{getpass.getuser()}-{name}.lock")
+    # Users by number: those of a container may have no name.
+    lock = FileLock(Path(tempfile.gettempdir()) / f"project-dl-{os.getuid()}-{name}.lock")
     try:
         lock.acquire(timeout=1)
     except Timeout:

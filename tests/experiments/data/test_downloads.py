@@ -140,3 +140,36 @@ def test_a_folder_that_was_only_mistyped_is_not_made(tmp_path: Path, monkeypatch
     with pytest.raises(DataError, match="could not be downloaded"):
         load_raw("mnist", tmp_path / "dtaa" / "deep")
     assert not list(tmp_path.iterdir())
+
+
+def test_two_that_fail_at_once_both_say_why_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, data_dir = Download(monkeypatch), tmp_path / "data"
+
+    def away(*_: Any, **__: Any) -> NoReturn:
+        state.stop_halfway()
+        raise RuntimeError("the server is away")
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", away)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(load_raw, "mnist", data_dir)
+        assert state.half.wait(60)
+        with pytest.raises(DataError, match="the server is away"):
+            load_raw("mnist", data_dir)
+        with pytest.raises(DataError, match="the server is away"):
+            first.result()
+    assert state.begun == 2 and not list(tmp_path.iterdir())
+
+
+def test_a_user_without_a_name_gets_the_same_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> NoReturn:
+        raise RuntimeError("the server is away")
+
+    def nobody(_: int) -> NoReturn:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", away)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(DataError, match="the server is away"):
+        load_raw("mnist", tmp_path)
