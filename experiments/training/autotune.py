@@ -66,6 +66,7 @@ def _facts(config: Any, options: list[Setting]) -> dict[str, Any]:
         "config": config.model_dump(exclude=_IRRELEVANT),
         "settings": [str(option) for option in options],
         "device": devices.describe(config.device)["device_name"],
+        "cpu": devices.cpu_features(),
         "threads": devices.ALL_THREADS,
         "torch": torch.__version__,
     }

@@ -1,6 +1,7 @@
 """Where, in which precision and on how many processes to train: what was asked for, and what the machine has."""
 
 import contextlib
+import hashlib
 import os
 import platform
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tasks.engines.devices import pick_device
 # `auto` where nothing is trained yet.
 MIXED_PRECISION = {"auto": "no", "fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 ALL_THREADS = torch.get_num_threads()  # before any training asked for fewer
+CPU_INFO = Path("/proc/cpuinfo")
 FIRST = "project-dl/first-failure"
 PATIENCE = timedelta(seconds=10)
 Config = TypeVar("Config", bound=TrainConfig)
@@ -53,6 +55,12 @@ def precisions(device: str) -> list[str]:
 def cpu_runs_bf16() -> bool:
     """Whether all layers run in bf16 on this CPU, fast or not: oneDNN's LSTM needs at least AVX-512."""
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def cpu_features() -> str:
+    """A digest of what this CPU is said to be capable of: virtual machines give different ones the same name."""
+    features = _cpu_fact("flags") or _cpu_fact("Features")  # of x86, of ARM
+    return hashlib.sha256(features.encode()).hexdigest()[:16]
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
@@ -90,12 +98,16 @@ def describe(device: str) -> dict[str, str]:
 
 
 def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
+    return _cpu_fact("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_fact(name: str) -> str:
+    """What Linux says of the first core; empty where it does not."""
+    if CPU_INFO.exists():
+        for line in CPU_INFO.read_text().splitlines():
+            if line.startswith(name):
                 return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return ""
 
 
 @contextmanager

@@ -108,7 +108,8 @@ class Trial:
         best = max(speeds, key=lambda setting: speeds[setting], default=default)
         why = "".join(f"; {setting} {reason}" for setting, reason in broken.items())
         if default not in speeds or (len(speeds) < 2 and not broken):
-            return Choice(default, {}, f"the default, as there was no time for a trial{why}")
+            lacking = "memory" if default in broken else "time"
+            return Choice(default, {}, f"the default, as there was no {lacking} for a trial{why}")
         named = {str(setting): speed for setting, speed in speeds.items()}
         why += "" if self.quiet else "; others were at work, so that the next training tries again"
         if speeds[best] > (MARGIN if self.quiet else DISTURBED_MARGIN) * speeds[default]:
@@ -131,6 +132,7 @@ class Trial:
                     raise
                 most = self._part = self._part // 2
                 if not most:
+                    self.failed[default] = "is out of memory"
                     return 0.0
                 continue
             whole = seconds * self._items / self._part
@@ -217,9 +219,9 @@ class Trial:
 
     def _endless(self) -> Iterator[Any]:
         """Batches of one size; the last one of an epoch may be smaller."""
-        for epoch in itertools.count(1):
-            count = max(1, len(self.training.batches) - 1)
-            yield from itertools.islice(self.training.batches.epoch(epoch), count)
+        count = max(1, len(self.training.batches) - 1)
+        while True:  # of the last epoch: images of earlier ones may be smaller
+            yield from itertools.islice(self.training.batches.epoch(self.training.config.epochs), count)
 
 
 def _preemptions() -> int:

@@ -88,7 +88,7 @@ def test_while_others_disturb_the_default_stays_and_nothing_is_remembered(monkey
 
 
 def test_a_choice_is_remembered_for_other_seeds_and_survives_a_damaged_or_foreign_file(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ran = steps_take(monkeypatch, fp32=0.01, bf16=0.001)
     first = autotune.settle(CNN, decided())
@@ -110,6 +110,12 @@ def test_a_choice_is_remembered_for_other_seeds_and_survives_a_damaged_or_foreig
         tried = len(ran)
     again(batch_size=16)
     assert len(ran) > tried
+    for features in ("avx2", "avx2 avx512_bf16"):  # two machines with one name, as virtual ones have
+        (tmp_path / "cpuinfo").write_text(f"model name\t: AMD EPYC\nflags\t\t: {features}\n")
+        monkeypatch.setattr(devices, "CPU_INFO", tmp_path / "cpuinfo")
+        tried = len(ran)
+        again()
+        assert len(ran) > tried
     monkeypatch.setattr(torch, "__version__", "9.9")
     tried = len(ran)
     again()
@@ -170,7 +176,23 @@ def test_without_memory_for_a_single_image_the_training_itself_may_try(monkeypat
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
     monkeypatch.setattr(CnnTraining, "step", full)
-    assert autotune.settle(CNN, decided())[1].setting == Setting("fp32", "channels_last", 2)
+    _, choice = autotune.settle(CNN, decided())
+    assert choice.setting == Setting("fp32", "channels_last", 2)
+    assert str(choice).startswith("the default, as there was no memory for a trial; ")
+
+
+def test_a_trial_is_of_whole_images_also_where_the_first_epochs_are_of_small_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step, sizes = CnnTraining.step, set()
+
+    def noted(training: CnnTraining, model: Any, batch: Any) -> StepResult:
+        sizes.add(batch.images.shape[-1])
+        return step(training, model, batch)
+
+    monkeypatch.setattr(CnnTraining, "step", noted)
+    autotune.settle(CNN, decided(model="resnet20", epochs=2, small_size=24))
+    assert sizes == {32}
 
 
 def test_a_training_shorter_than_its_trial_takes_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
