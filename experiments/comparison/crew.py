@@ -13,7 +13,7 @@ from experiments.comparison.kind import Cell
 from experiments.config import ConfigError
 from experiments.reports.text import format_duration
 from experiments.training import devices
-from experiments.training.continuation import RESUMING
+from experiments.training.continuation import OPEN, RESUMING
 from experiments.training.family import Result
 from experiments.training.progress import one_of_many
 
@@ -75,18 +75,19 @@ class Crew(ABC):
 
 
 def settled_as(config: Any, others: Iterable[tuple[Mapping[str, str], str]]) -> Any:
-    """A configuration in the precision and format of the first of other trainings that has them for the same device.
+    """A configuration with what it leaves open as the first of other trainings on the same device has it.
 
-    `others` are parameters and hardware; a number of threads holds for the same hardware only.
+    `others` are parameters and hardware; a number of threads holds for the same hardware only. Nothing is taken from a
+    training in another precision than the one that is asked for.
     """
-    if config.precision != "auto":
-        return config
     for known, hardware in others:
-        if known.get("device") == config.device and "precision" in known:
+        precision = known.get("precision")
+        if known.get("device") == config.device and precision and config.precision in ("auto", precision):
             same = hardware == devices.describe(config.device)["hardware"]
-            threads = int(known["threads"]) if same else config.threads
             form = known.get("memory_format", "channels_last")
-            return config.replace(precision=known["precision"], memory_format=form, threads=threads)
+            found = {"precision": precision, "memory_format": form, "threads": int(known["threads"]) if same else 0}
+            left_open = {name for name, value in OPEN.items() if getattr(config, name) == value}
+            return config.replace(**{name: found[name] for name in left_open})
     return config
 
 

@@ -50,3 +50,13 @@ def test_other_seeds_take_the_choice_of_the_first_finished_or_not(monkeypatch: p
 def test_threads_hold_for_the_same_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     here = devices.describe("cpu")["hardware"]
     assert trained_with(monkeypatch, [run(0, "bf16", "RUNNING", here)])[0].threads == 7
+
+
+def test_what_is_given_stays_and_what_is_open_is_as_in_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [run(0, "bf16", "RUNNING", devices.describe("cpu")["hardware"])]
+    config, _ = trained_with(monkeypatch, others, precision="bf16")
+    assert (config.memory_format, config.threads) == ("contiguous", 7)
+    config, _ = trained_with(monkeypatch, others, threads=1)
+    assert (config.precision, config.threads) == ("bf16", 1)
+    config, _ = trained_with(monkeypatch, others, precision="fp32")  # those of bf16 say nothing
+    assert (config.memory_format, config.threads) == ("auto", 0)
