@@ -98,13 +98,17 @@ class ResultsFolder:
         if plan.digest != grid.digest():
             reasons = "; ".join(differences(grid.config.model_dump(), plan.config))
             raise ConfigError(f"{where}, which has results of another grid: {reasons}")
-        for name, shape in plan.data.items():
+        try:
+            data, epochs = {name: plan.data[name] for name in grid.data}, _epochs(plan, grid.cells)
+        except KeyError as error:
+            raise ConfigError(f"{self.path / GRID} is damaged or of another version: {first_line(error)}") from error
+        for name, shape in data.items():
             if shape.sha256 != grid.data[name].sha256:
                 raise ConfigError(
                     f"{where}, whose {name} had the SHA-256 {shape.sha256[:12]}..., and here it is "
                     f"{grid.data[name].sha256[:12]}...; valid: the data that it was begun with"
                 )
-        return dataclasses.replace(grid, epochs=_epochs(plan, grid.cells))
+        return dataclasses.replace(grid, epochs=epochs)
 
     def _write_plan(self, grid: Grid) -> None:
         needed = sum(4 * grid.data[cell.dataset].test * len(grid.data[cell.dataset].classes) for cell in grid.cells)

@@ -28,8 +28,13 @@ def train_offline(family: Family[Config, Prepared], config: Config, recorder: Re
     try:
         run_epochs(training, recorder)
         return finish(family, training, recorder, promote=True), checkpoint is None
-    except BaseException:  # whatever it was, a signal too, may be resumed from
-        recorder.checkpoints.flush()
+    except BaseException as stopped:  # whatever it was, a signal too, may be resumed from
+        try:
+            recorder.checkpoints.flush()
+        except CheckpointError as error:
+            if isinstance(stopped, Exception):
+                raise
+            stopped.add_note(str(error))  # Ctrl-C stops the other trainings, too
         raise
 
 

@@ -1,5 +1,6 @@
 """`compare` without MLflow: the folder of results, its resumption and its limits."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from experiments.comparison import grid as grids
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.grid import make_grid
 from experiments.config import CompareConfig, ConfigError
+from experiments.tracking.checkpoint import CheckpointError
+from experiments.tracking.recorder import LateCheckpoints
 from experiments.training import run as training
 from tests.conftest import PROJECT_ROOT
 from tests.support.offline_grids import LENET, RESNET, TIMED, TINY, offline, packed
@@ -61,6 +64,28 @@ def test_a_grid_that_is_stopped_before_anything_is_finished_says_so(
     with pytest.raises(KeyboardInterrupt) as stopped:
         offline(tmp_path / "out")
     assert stopped.value.__notes__ == [f"{tmp_path / 'out'} has no finished training yet; the same command resumes"]
+
+
+def test_ctrl_c_stops_all_trainings_also_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def full(_: LateCheckpoints) -> None:
+        raise CheckpointError("no space left")
+
+    monkeypatch.setattr(training, "save_checkpoint", stop)
+    monkeypatch.setattr(LateCheckpoints, "flush", full)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        offline(tmp_path / "out")
+    assert stopped.value.__notes__[0] == "no space left"
+
+
+@pytest.mark.parametrize("edited", [{"epochs": {"vgg11_digits_seed0": 3}}, {"data": {}}])
+def test_an_edited_plan_is_named(results: Path, edited: dict[str, Any]) -> None:
+    plan = json.loads((results / "grid.json").read_text())
+    (results / "grid.json").write_text(json.dumps({**plan, **edited}))
+    with pytest.raises(ConfigError, match=r"grid\.json is damaged or of another version: '.*digits"):
+        offline(results)
 
 
 def test_an_interrupted_grid_has_what_is_finished_and_is_resumed(
