@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from experiments.config import UserError
+from tasks.base import first_line
 
 DOWNLOAD_TIMEOUT_SECONDS = 30
 
@@ -51,7 +52,7 @@ def downloading(wanted: Path, data_dir: Path) -> Iterator[Path]:
             for folder in made:
                 folder.rmdir()
         raise DataError(
-            f"{wanted} is not there and could not be downloaded ({_first_line(error)}). "
+            f"{wanted} is not there and could not be downloaded ({first_line(error)}). "
             f"Put the files under {data_dir} (data_dir=...), or use dataset=digits, which needs no download"
         ) from error
 
@@ -70,7 +71,3 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

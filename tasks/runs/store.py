@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from tasks.deadline import within
 from tasks.disk import full_disk
 
 # A model whose pickle was slipped into the store must not run code when it is loaded. Ours have none.
@@ -126,22 +126,15 @@ def _reach_database(uri: str) -> None:
     """Raise StoreUnreachableError for a database server that does not answer: MLflow tries for most of an hour."""
     if uri in _reached or not uri.startswith(DATABASES):
         return
-    found: list[BaseException | None] = []
 
     def connect() -> None:
         import sqlalchemy
 
-        try:
-            with sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect():
-                found.append(None)
-        except Exception as error:  # what a driver raises is its own
-            found.append(error)
+        sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
 
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(DATABASE_S)
-    error = found[0] if found else TimeoutError(f"no connection within {DATABASE_S:.0f} s")
-    if error is not None:
+    try:
+        within(DATABASE_S, connect)
+    except Exception as error:  # what a driver raises is its own
         raise _unreachable(error) from error
     _reached.add(uri)
 
