@@ -11,6 +11,7 @@ from urllib.parse import quote
 import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from tasks.deadline import within
@@ -158,3 +159,16 @@ def sqlite_file(uri: str) -> Path | None:
     # In a URL blanks and other letters may be percent-encoded.
     database = make_url(uri).database if uri.startswith("sqlite:///") else None
     return Path(database) if database else None
+
+
+def made_experiment(client: MlflowClient, name: str) -> Experiment:
+    """An experiment by its name, made if need be; it may be a deleted one."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.get_experiment(client.create_experiment(name))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return found
