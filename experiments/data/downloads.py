@@ -48,7 +48,7 @@ def downloading(wanted: Path, data_dir: Path) -> Iterator[Path]:
                 socket.setdefaulttimeout(previous)
                 shutil.rmtree(aside, ignore_errors=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        with suppress(OSError):  # of a name that was mistyped nothing shall stay; what is not empty stays
+        with suppress(OSError):  # of a mistyped name nothing should stay; what is not empty stays
             for folder in made:
                 folder.rmdir()
         raise DataError(

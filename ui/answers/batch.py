@@ -16,7 +16,8 @@ from tasks.registry import ModelNotFoundError
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.jobs import Job, JobCancelled, QueueFullError
 from tasks.runtime.loaded import ModelTooLargeError
-from tasks.runtime.memory import DeviceFullError
+from tasks.runtime.worker import USER_FACING_ERRORS
+from ui.answers.asking import STOPPED
 from ui.answers.batch_file import Line
 from ui.answers.history import size
 from ui.answers.tables import as_csv, as_json
@@ -24,10 +25,8 @@ from ui.answers.tables import as_csv, as_json
 logger = logging.getLogger(__name__)
 
 MAX_RESULT_BYTES = 200 * 10**6
-STOPPED = "stopped by you"
 # What no other row of the batch could escape either.
 FATAL = (ModelFolderError, ModelNotFoundError, ModelTooLargeError, StoreUnreachableError)
-USER_FACING_ERRORS = (TaskInputError, JobCancelled, DeviceFullError)
 TOGETHER = 16  # rows in one job: other visitors wait no longer than that takes
 Submit = Callable[[str, Any, Mapping[str, Any]], Job]
 
