@@ -30,28 +30,3 @@ from tasks.runs.store import (
     readable_errors,
     sqlite_file,
 )
-
-__all__ = [
-    "IMPATIENCE",
-    "StoreUnreachableError",
-    "address",
-    "all_pages",
-    "artifact_file",
-    "checkpoint_folder",
-    "claim_file",
-    "database_answers",
-    "end_abandoned",
-    "find_run",
-    "give_up_soon",
-    "is_absent",
-    "local_artifacts",
-    "local_path",
-    "logged_steps",
-    "made_experiment",
-    "metric_values",
-    "nested_runs",
-    "open_store",
-    "readable_errors",
-    "sqlite_file",
-    "tagged_runs",
-]
