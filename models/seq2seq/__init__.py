@@ -14,6 +14,24 @@ POSITIONS = ("none", "sinusoidal", "learned", "rotary", "relative")
 LAYERS = {"gru": 1, "lstm": 1, "transformer": 2}
 """Layers of encoder and decoder each, where the caller does not say."""
 
+__all__ = [
+    "ATTENTIONS",
+    "BOS",
+    "CELLS",
+    "EOS",
+    "LAYERS",
+    "PAD",
+    "POSITIONS",
+    "SPECIALS",
+    "Decoded",
+    "Output",
+    "Seq2Seq",
+    "State",
+    "beam",
+    "build",
+    "greedy",
+]
+
 
 def build(
     cell: str,
