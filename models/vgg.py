@@ -73,8 +73,14 @@ def _vgg(depth: int, batch_norm: bool, num_classes: int, in_channels: int, stem:
     return VGG(_stages(depth, in_channels, batch_norm), _classifier(num_classes, stem))
 
 
-vgg11, vgg13, vgg16, vgg19 = (partial(_vgg, depth, False) for depth in STAGES)
-vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn = (partial(_vgg, depth, True) for depth in STAGES)
+vgg11 = partial(_vgg, 11, False)
+vgg13 = partial(_vgg, 13, False)
+vgg16 = partial(_vgg, 16, False)
+vgg19 = partial(_vgg, 19, False)
+vgg11_bn = partial(_vgg, 11, True)
+vgg13_bn = partial(_vgg, 13, True)
+vgg16_bn = partial(_vgg, 16, True)
+vgg19_bn = partial(_vgg, 19, True)
 
 
 def vgg_small(num_classes: int, in_channels: int, _stem: str) -> nn.Module:
