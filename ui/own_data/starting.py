@@ -25,7 +25,7 @@ def draw_start(entry: str, typed: Mapping[str, str], key: str, estimate: Callabl
     except UserError as error:  # a path with invisible characters, say
         st.error(escaped(str(error)), icon=":material/error:")
         return
-    note = f"{key}-note"
+    note = f"{key}-training-note"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Train", key=f"{key}-train", type="primary", icon=":material/play_arrow:", on_click=launch,
