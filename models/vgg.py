@@ -13,6 +13,8 @@ the fan-in: over the fan-out the signal shrinks wherever channels double, and pl
 CIFAR-10 after 60 steps, where this one was past 25 %. The paper's own (section 3.1) starts from a trained shallow net.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -71,44 +73,14 @@ def _vgg(depth: int, batch_norm: bool, num_classes: int, in_channels: int, stem:
     return VGG(_stages(depth, in_channels, batch_norm), _classifier(num_classes, stem))
 
 
-def vgg11(num_classes: int, in_channels: int, stem: str) -> nn.Module:
-    """Column A."""
-    return _vgg(11, False, num_classes, in_channels, stem)
-
-
-def vgg13(num_classes: int, in_channels: int, stem: str) -> nn.Module:
-    """Column B."""
-    return _vgg(13, False, num_classes, in_channels, stem)
-
-
-def vgg16(num_classes: int, in_channels: int, stem: str) -> nn.Module:
-    """Column D."""
-    return _vgg(16, False, num_classes, in_channels, stem)
-
-
-def vgg19(num_classes: int, in_channels: int, stem: str) -> nn.Module:
-    """Column E."""
-    return _vgg(19, False, num_classes, in_channels, stem)
-
-
-def vgg11_bn(num_classes: int, in_channels: int, stem: str) -> nn.Module:
-    """Column A with batch norm."""
-    return _vgg(11, True, num_classes, in_channels, stem)
-
-
-def vgg13_bn(num_classes: int, in_channels: int, stem: str) -> nn.Module:
-    """Column B with batch norm."""
-    return _vgg(13, True, num_classes, in_channels, stem)
-
-
-def vgg16_bn(num_classes: int, in_channels: int, stem: str) -> nn.Module:
-    """Column D with batch norm."""
-    return _vgg(16, True, num_classes, in_channels, stem)
-
-
-def vgg19_bn(num_classes: int, in_channels: int, stem: str) -> nn.Module:
-    """Column E with batch norm."""
-    return _vgg(19, True, num_classes, in_channels, stem)
+vgg11 = partial(_vgg, 11, False)
+vgg13 = partial(_vgg, 13, False)
+vgg16 = partial(_vgg, 16, False)
+vgg19 = partial(_vgg, 19, False)
+vgg11_bn = partial(_vgg, 11, True)
+vgg13_bn = partial(_vgg, 13, True)
+vgg16_bn = partial(_vgg, 16, True)
+vgg19_bn = partial(_vgg, 19, True)
 
 
 def vgg_small(num_classes: int, in_channels: int, _stem: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What all tasks share: typed parameters with bounds, checked inputs, one way to run, errors that speak to the person.
+"""What all tasks share: typed parameters with bounds, checked inputs, one way to run, errors that speak to the user.
 
 This module and the tasks know nothing of MLflow; `tasks.pyfunc` wraps any of them as a registered model.
 """

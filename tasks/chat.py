@@ -110,7 +110,7 @@ def _own_system(folder: Path) -> str:
 
 
 class ReplyParameters(Sampling):
-    """Of the chatbot, whose replies may be longer, and shall keep to the facts."""
+    """Of the chatbot, whose replies may be longer, and should keep to the facts."""
 
     max_new_tokens: int = option(256, "most tokens to write", ge=1, le=MAX_NEW_TOKENS)
     temperature: float = option(0.0, TEMPERATURE_HELP, ge=0, le=5)

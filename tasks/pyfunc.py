@@ -38,12 +38,12 @@ class _TaskModel:
         self.task.load()
 
     def predict(self, context, model_input, params=None):  # noqa: ARG002
-        with _spoken_errors():
+        with _readable_errors():
             return self.task.run(_rows(model_input), params)
 
     def predict_stream(self, context, model_input, params=None) -> Iterator[dict[str, Any]]:  # noqa: ARG002
         """One row in; out come its pieces or steps, where the task has such, and last the row as `predict` gives it."""
-        with _spoken_errors():
+        with _readable_errors():
             rows = _rows(model_input)
             if len(rows) != 1:
                 raise TaskInputError(f"{len(rows)} rows to stream; valid: 1")
@@ -102,7 +102,7 @@ def _is_pixels(value: Any) -> bool:
 
 
 @contextmanager
-def _spoken_errors() -> Iterator[None]:
+def _readable_errors() -> Iterator[None]:
     try:
         yield
     except TaskInputError as error:

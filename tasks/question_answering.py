@@ -35,19 +35,13 @@ class QuestionAnswering(PretrainedTask):
 
         super().load()
         self.tokenizer.padding_side = "right"  # the question comes first
-        self.pipeline = ExtractiveAnswers(
-            model=self.model,
-            tokenizer=self.tokenizer,
-            device=self.model.device,
-            task=self.name,
-            window=min(self.window, USUAL_WINDOW),
-        )
+        self.pipeline = ExtractiveAnswers(self.model, self.tokenizer, min(self.window, USUAL_WINDOW))
 
     def answer(self, rows: list[dict[str, Any]], parameters: dict[str, Any], cancel: Cancel) -> list[dict[str, Any]]:
         results: list[dict[str, Any]] = []
         for group in read_together(rows, lambda row: len(row["question"]) + len(row["context"])):
             stop_if(cancel)
             with self.lock, naming_part(len(results) + 1, len(rows)):
-                found = self.pipeline.several(group, parameters["top_k"], cancel)
+                found = self.pipeline(group, parameters["top_k"], cancel)
             results += [{**one["answers"][0], **one} for one in found]
         return results

@@ -76,9 +76,7 @@ class Summarization(WritingTask):
                 f"{self.folder} tells {self.model.config.num_labels} classes of tokens apart; valid: a model that "
                 "writes summaries, or one with a single class that scores sentences"
             )
-        self.pipeline = Extracts(
-            model=self.model, tokenizer=self.tokenizer, device=self.model.device, task=self.name, window=self.window
-        )
+        self.pipeline = Extracts(self.model, self.tokenizer, self.window)
 
     def _load_writer(self) -> None:
         from tasks.engines.loading import prepare_writing
@@ -91,14 +89,7 @@ class Summarization(WritingTask):
         own = {name: suggested[name] for name in OWN_SETTINGS if name in suggested}
         self.model.generation_config.update(**own)
         prefix = suggested.get("prefix", "summarize: " if config.model_type in ("t5", "mt5", "longt5") else "")
-        self.pipeline = Summaries(
-            model=self.model,
-            tokenizer=self.tokenizer,
-            device=self.model.device,
-            task=self.name,
-            window=self.window,
-            prefix=prefix,
-        )
+        self.pipeline = Summaries(self.model, self.tokenizer, self.window, prefix)
 
     def limits(self) -> dict[str, int]:
         return {} if self.takes_sentences else {"max_length": self.window - 2}
@@ -110,7 +101,7 @@ class Summarization(WritingTask):
             raise TaskInputError(f"max_length is {given}; valid: a whole number from 1 to {most} for this model")
         lengths = {"max_new_tokens": parameters["max_length"], "min_new_tokens": parameters["min_length"]}
         beams = {} if self.takes_sentences else {"num_beams": parameters["num_beams"]}
-        result: Any = self.pipeline(row["text"], emit=emit, cancel=cancel, **lengths, **beams)
+        result = self.pipeline(row["text"], emit, cancel, **lengths, **beams)
         return {**result, "compression": count_words(result["summary"]) / max(1, count_words(row["text"]))}
 
 

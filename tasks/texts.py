@@ -24,7 +24,7 @@ WORD_OR_SYMBOL = re.compile(rf"{WORD.pattern}|[\u2190-\u2bff\U0001f000-\U0001faf
 
 
 def text_fault(text: str) -> str | None:
-    """Why no model shall see this text, as the rest of a sentence about it; None if it can be used.
+    """Why no model should see this text, as the rest of a sentence about it; None if it can be used.
 
     NUL ends strings in many libraries, and half of a surrogate pair has no UTF-8, which every tokenizer works on.
     """

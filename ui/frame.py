@@ -1,4 +1,4 @@
-"""A page within what all pages share: what is at work in the browser's tab, and failures said in words."""
+"""A page within what all pages share: what is at work in the browser's tab, and failures told in plain words."""
 
 import logging
 from typing import Any
@@ -14,7 +14,7 @@ logger = logging.getLogger("ui")
 
 
 def draw(page: Any, title: str) -> None:
-    """Draw a page of Streamlit's navigation; whatever fails on it is said in words and logged whole.
+    """Draw a page of Streamlit's navigation; whatever fails on it is told in plain words and logged in full.
 
     Args: title: for the browser's tab; empty for the first page.
     """

@@ -9,9 +9,8 @@ import re
 import socket
 from collections.abc import Collection, Iterable
 from functools import lru_cache
-from typing import Any
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -53,7 +52,8 @@ class OwnOrigin:
 
     def _fault(self, scope: Scope) -> str | None:
         scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"]) or scope["scheme"]
-        hosts, origins = _headers(scope, b"host"), _headers(scope, b"origin")
+        headers = Headers(scope=scope)
+        hosts, origins = ([value.lower() for value in headers.getlist(name)] for name in ("host", "origin"))
         own = read_place(hosts[0], scheme) if len(hosts) == 1 else None
         if own is None or not self._is_own_name(own[1]):
             return f"the tool does not answer as {short(', '.join(hosts))}; {HELP}"
@@ -120,11 +120,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _headers(scope: Scope, name: bytes) -> list[str]:
-    pairs: Any = scope["headers"]
-    return [value.decode("latin-1").lower() for key, value in pairs if key == name]
 
 
 @lru_cache(maxsize=100)  # a page that is refused tries again every second

@@ -17,7 +17,7 @@ from tasks.runtime.memory import DeviceFullError
 from ui.plain import escaped
 from ui.services import Services, registered
 
-# Errors whose text is meant for the person who typed.
+# Errors whose text is meant for the user who typed.
 USER_FACING_ERRORS = (
     TaskInputError,
     ModelFolderError,

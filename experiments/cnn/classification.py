@@ -41,11 +41,11 @@ def predict(model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator
     return Predictions(all_labels.cpu().numpy(), all_logits.softmax(dim=1).cpu().numpy(), loss)
 
 
-def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Expected calibration error (Guo et al. 2017, arXiv:1706.04599, eq. 3): mean of |accuracy - confidence| over
     equally wide bins of confidence, weighted by the images in them."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    which = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     gaps = [abs(right[which == k].mean() - confidence[which == k].mean()) * (which == k).mean() for k in set(which)]
     return float(sum(gaps))

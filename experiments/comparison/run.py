@@ -141,7 +141,7 @@ def _start(grid: Grid, tracker: Tracker, storage: str) -> None:
 def _abandon_unbegun(parent: str) -> None:
     for run in nested(parent):
         if run.info.status != FINISHED and cell_of(run) is None:
-            abandon_run(run.info.run_id, "cut off before it had begun; the comparison went on without it")
+            abandon_run(run.info.run_id, "cut off before it had begun; the comparison continued without it")
 
 
 class TrackedCrew(Crew):

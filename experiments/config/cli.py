@@ -51,7 +51,7 @@ def run(main: Callable[[], object]) -> None:
         print("error: python -OO takes the docstrings away, which MLflow needs; valid: without it", file=sys.stderr)
         raise SystemExit(2)
     interrupts.install()
-    # Threads that wait for each other shall spin for a fraction of a millisecond only, then sleep: beside any other
+    # Threads that wait for each other should spin for a fraction of a millisecond only, then sleep: beside any other
     # load on the machine, endless spinning made training several times slower. Read when torch is loaded, hence here.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:

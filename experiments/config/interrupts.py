@@ -97,7 +97,7 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 
 def _watch(parent: int) -> None:
-    """MLflow's command line dies of SIGTERM without a word to the program that it started."""
+    """MLflow's command line dies of SIGTERM without telling the program that it started."""
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_S)
     if not _came:  # else it is asked to end already, and this would count as a second signal

@@ -1,5 +1,6 @@
 """Parameters of the programs around trainings: compare, tune, benchmark, register, starter, evaluate."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from experiments.config.names import (
@@ -97,40 +98,30 @@ def check_kind(config: CompareConfig) -> None:
 
     (`mlflow run` passes on the declared parameters whether the user gave them or not.)
     """
-    defaults = CompareConfig()
     foreign, why = {
         "task": (_TRAINING_FIELDS, "nothing is trained"),
         "cnn": (_EVALUATION_FIELDS, "networks are trained"),
         "seq2seq": ((*_EVALUATION_FIELDS, *_IMAGE_FIELDS), "networks are trained on sequences that the program makes"),
     }[config.kind]
-    for name in foreign:
-        if getattr(config, name) != getattr(defaults, name):
-            default = typed(getattr(defaults, name))
-            raise ConfigError(
-                f"{name} is {getattr(config, name)!r}, which has no meaning for kind={config.kind}, where {why}; "
-                f"valid: {default}, or leave it out"
-            )
-    _check_tracking(config, defaults)
-
-
-def _check_tracking(config: CompareConfig, defaults: CompareConfig) -> None:
-    """Raise ConfigError for a field that means nothing with, or without, MLflow."""
+    _refuse(config, foreign, f"kind={config.kind}, where {why}")
     offline = config.tracking == "none"
-    for name in _TRACKED_FIELDS if offline else _OFFLINE_FIELDS:
-        if getattr(config, name) != getattr(defaults, name):
-            raise ConfigError(
-                f"{name} is {getattr(config, name)!r}, which has no meaning for tracking={config.tracking}; valid: "
-                f"{typed(getattr(defaults, name))}, or leave it out"
-            )
+    _refuse(config, _TRACKED_FIELDS if offline else _OFFLINE_FIELDS, f"tracking={config.tracking}")
     if config.import_results != "none":
-        for name in CompareConfig.model_fields:
-            if name not in ("import_results", "register") and getattr(config, name) != getattr(defaults, name):
-                raise ConfigError(
-                    f"{name} is {getattr(config, name)!r}, which has no meaning for import_results, where the folder "
-                    "says what was compared; valid: leave it out"
-                )
+        others = [name for name in CompareConfig.model_fields if name not in ("import_results", "register")]
+        _refuse(config, others, "import_results, where the folder says what was compared")
     if offline and config.out == "none":
         raise ConfigError("out is 'none'; valid with tracking=none: a folder for the results, such as out=results")
+
+
+def _refuse(config: CompareConfig, names: Iterable[str], where: str) -> None:
+    """Raise ConfigError for a field with another value than its default where it means nothing."""
+    defaults = CompareConfig()
+    for name in names:
+        value, default = getattr(config, name), getattr(defaults, name)
+        if value != default:
+            raise ConfigError(
+                f"{name} is {value!r}, which has no meaning for {where}; valid: {typed(default)}, or leave it out"
+            )
 
 
 class TuneConfig(Config):

@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from experiments.config import UserError
+from tasks.base import first_line
 
 DOWNLOAD_TIMEOUT_SECONDS = 30
 
@@ -47,14 +48,14 @@ def downloading(wanted: Path, data_dir: Path) -> Iterator[Path]:
                 shutil.rmtree(aside, ignore_errors=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise DataError(
-            f"{wanted} is not there and could not be downloaded ({_first_line(error)}). "
+            f"{wanted} is not there and could not be downloaded ({first_line(error)}). "
             f"Put the files under {data_dir} (data_dir=...), or use dataset=digits, which needs no download"
         ) from error
 
 
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Have a folder, which goes away again if that was in vain: of a name that was mistyped nothing shall stay."""
+    """Have a folder, which goes away again if that was in vain: of a mistyped name nothing should stay."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,3 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

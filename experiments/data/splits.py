@@ -1,6 +1,7 @@
 """Which images are for training, validation and test: stratified by class, a function of the labels and a seed."""
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -106,4 +107,13 @@ def split_digest(*parts: np.ndarray) -> str:
     sha = hashlib.sha256()
     for part in parts:
         sha.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
+    return sha.hexdigest()
+
+
+def text_digest(texts: Iterable[str]) -> str:
+    """SHA-256 of a sequence of texts: another order or another cut is another digest."""
+    sha = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode()
+        sha.update(len(encoded).to_bytes(8, "little") + encoded)
     return sha.hexdigest()

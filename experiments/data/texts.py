@@ -1,7 +1,6 @@
 """Labeled texts of the user's own: checked, split once and for all, with digests and a report. Knows no torch."""
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.config import ConfigError, FinetuneConfig
-from experiments.data.splits import TEST_SHARE, VALIDATION_SHARE, check_size, split_digest, take_of_each
+from experiments.data.splits import TEST_SHARE, VALIDATION_SHARE, check_size, split_digest, take_of_each, text_digest
 from experiments.data.text_files import TextFile, read_text_file
 from experiments.data.text_report import NAMED, describe_texts, left_out
 from tasks.base import short
@@ -99,7 +98,7 @@ def load_texts(config: FinetuneConfig) -> TextData:
         labels=labels,
         classes=classes,
         parts=parts,
-        sha256=_digest(text for row in zip(texts, names, strict=True) for text in row),
+        sha256=text_digest(text for row in zip(texts, names, strict=True) for text in row),
         split_sha256=split_digest(*(parts[name] for name in PARTS)),
         report={"file": file.path.name, "columns": dict(file.columns), **describe_texts(table, PARTS, skipped)},
     )
@@ -212,12 +211,3 @@ def _cut(train: np.ndarray, labels: np.ndarray, size: int, seed: int, classes: i
     # The first of every class, then by how far each is among those of its class.
     order = np.lexsort((shuffled.to_numpy(), (place + 0.5) / count, place > 0))
     return np.sort(shuffled.to_numpy()[order[:size]])
-
-
-def _digest(texts: Iterator[str]) -> str:
-    """The sha256 of texts in their order: another order or another cut is another digest."""
-    total = hashlib.sha256()
-    for text in texts:
-        encoded = text.encode()
-        total.update(len(encoded).to_bytes(8, "little") + encoded)
-    return total.hexdigest()

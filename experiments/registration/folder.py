@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import metadata_load
 
 from experiments.registration.choice import Choice
 from experiments.registration.download import downloaded
@@ -135,8 +136,6 @@ def _copy_parts(first: Path, folder: Path) -> None:
 def front_matter(folder: Path) -> dict[str, Any]:
     """The metadata of a folder's card; empty where it has none that can be read."""
     try:
-        text = (folder / "README.md").read_text(encoding="utf-8")
-        found = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else None
-    except (OSError, ValueError, IndexError, yaml.YAMLError):
+        return metadata_load(folder / "README.md") or {}
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return found if isinstance(found, dict) else {}

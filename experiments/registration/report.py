@@ -48,12 +48,10 @@ class RegisterResult:
 
     def table(self) -> str:
         """The outcomes for a terminal; below them, why some did not become champion."""
-        lines = [HEADER, *(outcome.columns() for outcome in self.outcomes)]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER) - 1)]
         others = [outcome.decision for outcome in self.outcomes if outcome.decision and not outcome.champion]
         done = [outcome.task for outcome in self.outcomes if not outcome.failure]
         last = [f"{len(done)} of {len(self.outcomes)} tasks registered"] if len(self.outcomes) > 1 else []
-        return "\n".join([*(_line(line, widths) for line in lines), *others, *last])
+        return "\n".join([aligned([HEADER, *(one.columns() for one in self.outcomes)]), *others, *last])
 
     def check(self) -> None:
         """Raise TrainingError, naming them, if some tasks failed."""
@@ -63,6 +61,7 @@ class RegisterResult:
             raise TrainingError(f"{len(failed)} of {len(self.outcomes)} tasks failed: {names}")
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
-    return "  ".join([*padded, cells[-1]]).rstrip()
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as a table for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -68,7 +68,7 @@ def _words(choice: Choice) -> str:
 
 
 def _outcome(task: str, choice: Choice, config: RegisterConfig, parent: str | None) -> Outcome:
-    """Register one task; whatever hinders it is said in a line and kept in its run, which is FAILED."""
+    """Register one task; whatever prevents it is reported in one line and kept in its run, which is FAILED."""
     started = time.perf_counter()
     try:
         with tracked_run(EXPERIMENT, parent=parent) as tracker:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from experiments.config import ConfigError, RegisterConfig
+from experiments.registration.report import aligned
 from tasks.base import ModelFolderError
 from tasks.hub.failures import HubUnreachableError
 from tasks.hub.memory import memory_there_is
@@ -37,11 +38,7 @@ def print_search(config: RegisterConfig) -> list[Offer]:
 def table(offers: Sequence[Offer]) -> str:
     """The models for a terminal, a line each."""
     room = memory_there_is()
-    lines = [HEADER, *(cells(offer, room) for offer in offers)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    return aligned([HEADER, *(cells(offer, room) for offer in offers)])
 
 
 def cells(offer: Offer, room: int) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
 """The public texts that starters are trained on: where they lie, what they are, which of them are held out."""
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.config import UserError
+from experiments.data.splits import text_digest
 
 
 class Corpus(NamedTuple):
@@ -21,7 +21,7 @@ class Corpus(NamedTuple):
 
     def digest(self) -> str:
         """The SHA-256 of everything."""
-        return digest(text for example in self.train + self.val + self.test for text in example.key)
+        return text_digest(text for example in self.train + self.val + self.test for text in example.key)
 
     def held_out_digest(self) -> str:
         """That of what is not trained on."""
@@ -34,16 +34,6 @@ def text_file(data_dir: Path | str, name: str) -> Path:
     if not path.exists():
         raise UserError(f"{path} does not exist, and holds data of this model; docs/starters.md says where to get it")
     return path
-
-
-def digest(texts: Iterable[str]) -> str:
-    """The sha256, in hex, of a sequence of texts: another order or another cut is another digest."""
-    total = hashlib.sha256()
-    for text in texts:
-        encoded = text.encode()
-        total.update(len(encoded).to_bytes(8, "little"))
-        total.update(encoded)
-    return total.hexdigest()
 
 
 def held_out(title: str, fraction: float, salt: str = "") -> bool:

@@ -31,7 +31,7 @@ from experiments.tracking.store import (
 )
 from experiments.tracking.tracker import Tracker, now
 from tasks.disk import full_disk
-from tasks.runs import StoreUnreachableError, logged_steps, open_store, readable_errors
+from tasks.runs import StoreUnreachableError, logged_steps, made_experiment, open_store, readable_errors
 
 __all__ = [
     "Tracker",
@@ -150,14 +150,7 @@ def _experiment(client: MlflowClient, name: str) -> str:
     Raises ConfigError if it has been deleted.
     """
     number, name = os.environ.get("MLFLOW_EXPERIMENT_ID"), os.environ.get("MLFLOW_EXPERIMENT_NAME") or name
-    found = client.get_experiment(number) if number else client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return client.create_experiment(name)
-        except MlflowException:  # another process was faster
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
+    found = client.get_experiment(number) if number else made_experiment(client, name)
     if found.lifecycle_stage != LifecycleStage.ACTIVE:
         raise ConfigError(
             f"the experiment {found.name!r} is deleted; valid: another one (MLFLOW_EXPERIMENT_NAME), or this one "

@@ -1,10 +1,9 @@
 """What programs ask about runs, and where things of a run are: all that needs no more than a client of the store."""
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from mlflow.utils.rest_utils import http_request
 from experiments.config import ConfigError, RunUnavailableError
 from experiments.tracking.checkpoint import CheckpointStore
 from experiments.tracking.record import CONFIG_FILE, ROOT, SPEED_TRIAL
+from tasks.deadline import within
 from tasks.disk import full_disk
 from tasks.json_files import read_json
 from tasks.runs import (
@@ -42,18 +42,16 @@ _patient = ContextVar("patient", default=False)
 
 def answers(server: str) -> bool:
     """Whether a server answers within PROBE_S, be it with a refusal; asked from a thread, as names may be slow too."""
-    found: list[bool] = []
 
-    def ask() -> None:
-        with suppress(MlflowException, OSError):
-            creds = get_default_host_creds(server)
-            response = http_request(creds, "/health", "GET", max_retries=0, timeout=PROBE_S, raise_on_status=False)
-            found.append(response is not None and response.status_code < 500)
+    def ask() -> bool:
+        creds = get_default_host_creds(server)
+        response = http_request(creds, "/health", "GET", max_retries=0, timeout=PROBE_S, raise_on_status=False)
+        return response is not None and response.status_code < 500
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(PROBE_S)
-    return found == [True]
+    try:
+        return within(PROBE_S, ask)
+    except (MlflowException, OSError):  # a TimeoutError is one
+        return False
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 
-from experiments.tuning.storage import open_storage, shown, storage_answers, storage_url, study_lock
+from experiments.tuning.storage import fail_dead_trials, open_storage, shown, storage_answers, storage_url, study_lock
 
 CELL = "cell"
 POLL_SECONDS = 1.0
@@ -46,10 +46,7 @@ class CellQueue:
     def offer(self, cells: Iterable[str]) -> None:
         """Queue cells that are not queued or being trained; whoever has died no longer trains his."""
         with study_lock(self._url, f"{self._name}-queue"):
-            optuna.storages.fail_stale_trials(self._study)
-            for trial in self._in_state(TrialState.RUNNING):
-                # Optuna never misses a trial that died before its first sign of life. With this one it will.
-                self._storage.record_heartbeat(trial._trial_id)
+            fail_dead_trials(self._study, self._storage)
             there = {trial.user_attrs[CELL] for trial in self._in_state(TrialState.WAITING, TrialState.RUNNING)}
             for cell in cells:
                 if cell not in there:

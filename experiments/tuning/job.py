@@ -68,6 +68,11 @@ class Job:
     entry_point: str
     registered_name: str
 
+    @property
+    def metric_name(self) -> str:
+        """The metric as reports write it: `accuracy`, `sequence accuracy`."""
+        return self.metric.removeprefix("val_").replace("_", " ")
+
     def trial_config(self, values: Mapping[str, Any]) -> Any:
         """The training of a trial."""
         return self.base.replace(**values, register=False)

@@ -67,7 +67,10 @@ class TuneResult:
         if self.recipe is not None:
             lines.append(f"the recipe's settings (trial {self.recipe.number}): {_reached(self.recipe)}")
         if self.trainings:
-            val, test = (_mean([getattr(one, part) for one in self.trainings]) for part in ("val", "test"))
+            val, test = (
+                t_interval([getattr(one, part) for one in self.trainings]).format(lambda it: f"{min(1.0, it):.4f}")
+                for part in ("val", "test")
+            )
             seeds = ", ".join(str(one.seed) for one in self.trainings)
             lines.append(f"retrained with seeds {seeds}: validation {metric} {val}; test {metric} {test}")
         lines.append(f"registry: {self.promotion}")
@@ -89,11 +92,6 @@ def _reached(trial: FrozenTrial) -> str:
     return f"{trial.value:.4f}{' when it was pruned' if trial.state == TrialState.PRUNED else ''}"
 
 
-def _mean(values: Sequence[float]) -> str:
-    interval = t_interval(values)
-    return f"{interval.mean:.4f}" + (f" [{interval.low:.4f}, {min(1.0, interval.high):.4f}]" if interval.known else "")
-
-
 def report(
     study: Study, tracker: Tracker, best: FrozenTrial, trainings: Sequence[Retrained], promotion: str, tracking: float
 ) -> TuneResult:
@@ -101,12 +99,11 @@ def report(
     job = study.job
     trials = study.trials()
     recipe = next((one for one in trials if one.user_attrs.get("recipe") and one.state in FINISHED), None)
-    metric = job.metric.removeprefix("val_").replace("_", " ")
     result = TuneResult(
         tracker.run_id,
         job.config.study,
         study.counts(),
-        metric,
+        job.metric_name,
         best,
         recipe,
         tuple(trainings),
@@ -118,7 +115,7 @@ def report(
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        figures = draw(folder / "plots", trials, job.config.study, f"validation {metric}")
+        figures = draw(folder / "plots", trials, job.config.study, f"validation {job.metric_name}")
         (folder / "reports").mkdir()
         (folder / "reports" / "trials.csv").write_text(trials_csv(job, trials))
         chosen = {"trial": best.number, job.metric: best.value, "settings": best.params, "command": result.command}

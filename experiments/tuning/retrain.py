@@ -42,16 +42,9 @@ def retrain(job: Job, trial: FrozenTrial, parent: str) -> list[Retrained]:
         done = [run for run in mine if run.info.status == FINISHED]
         run_id = done[0].info.run_id if done else _train(job, trial, seed, parent, [run.info.run_id for run in mine])
         found.append(_read(job, seed, opened_store().get_run(run_id)))
-        metric = _metric_name(job)
-        print(
-            f"retrained with seed {seed}: validation {metric} {found[-1].val:.4f}, test {found[-1].test:.4f}",
-            flush=True,
-        )
+        reached = f"validation {job.metric_name} {found[-1].val:.4f}, test {found[-1].test:.4f}"
+        print(f"retrained with seed {seed}: {reached}", flush=True)
     return found
-
-
-def _metric_name(job: Job) -> str:
-    return job.metric.removeprefix("val_").replace("_", " ")
 
 
 def _train(job: Job, trial: FrozenTrial, seed: int, parent: str, cut_off: Sequence[str]) -> str:

@@ -183,3 +183,11 @@ def reason(error: BaseException) -> str:
     cause = getattr(error, "orig", None) or error.__cause__ or error
     cause = getattr(cause, "orig", None) or cause
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:300]
+
+
+def fail_dead_trials(study: optuna.Study, storage: RDBStorage) -> None:
+    """Mark trials whose workers have died as failed, and queue them again, unless that was so too often."""
+    optuna.storages.fail_stale_trials(study)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        # Optuna never misses a trial that died before its first sign of life. With this one it will.
+        storage.record_heartbeat(trial._trial_id)

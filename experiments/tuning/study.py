@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 
 from experiments.config import ConfigError, TuneConfig
 from experiments.tuning.job import Job
-from experiments.tuning.storage import shown
+from experiments.tuning.storage import fail_dead_trials, shown
 
 IDENTITY, PARENT = "search", "parent_run"
 # What a finished trial notes besides its value: validation loss, epoch that is kept, run.
@@ -63,11 +63,8 @@ class Study:
         return max(complete, key=rank) if complete else None
 
     def fail_dead_trials(self) -> None:
-        """Mark trials whose workers have died as failed, and queue them again, unless that was so too often."""
-        optuna.storages.fail_stale_trials(self.study)
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            # Optuna never misses a trial that died before its first sign of life. With this one it will.
-            self.storage.record_heartbeat(trial._trial_id)
+        """Fail the trials of workers that have died."""
+        fail_dead_trials(self.study, self.storage)
 
 
 def rank(trial: FrozenTrial) -> tuple[float, float, int]:

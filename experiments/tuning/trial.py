@@ -136,7 +136,7 @@ def _try_out(study: Study, trial: optuna.Trial, config: Any, tracker: Tracker) -
     name = f"trial {trial.number}: {study.job.config.model} on {study.job.data.name}"
     try:
         best, _ = try_out(study.job.family, config, tracker, name, watch)
-    except DivergedError as error:  # no accident: these settings do not work, and the sampler shall know it
+    except DivergedError as error:  # no accident: these settings do not work, and the sampler has to know it
         best = 1 + max(range(len(seen)), key=lambda epoch: seen[epoch][metric], default=-1)
         reason = str(error)
     return best, seen, reason

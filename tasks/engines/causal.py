@@ -61,7 +61,7 @@ class CausalModel(LanguageModel):
 
     def encode_chat(self, messages: Sequence[dict[str, str]], *, continues: bool) -> list[int]:
         if not self.has_chat_template:
-            # Without special tokens in what people write: it shall not end its own message.
+            # Without special tokens in what people write: it must not end its own message.
             options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
             texts = [self.tokenizer(message["content"], **options)["input_ids"] for message in messages]
             tokens = [token for text in texts for token in (*text, self.tokenizer.eos_token_id)]

@@ -112,16 +112,11 @@ def _stopped_within(networks: Iterable[Any], cancel: Callable[[], bool]) -> Iter
 
     with ExitStack() as undone:
         for network in networks:
-            undone.callback(_cast, network, network.dtype)
+            undone.callback(network.to, network.dtype)
             for module in network.modules():
                 if isinstance(module, torch.nn.Conv2d):
                     undone.enter_context(module.register_forward_pre_hook(look))
         yield
-
-
-def _cast(network: Any, dtype: torch.dtype) -> None:
-    if network.dtype != dtype:
-        network.to(dtype)
 
 
 def load_pipelines(folder: Path, device: torch.device, dtype: torch.dtype) -> Pipelines:

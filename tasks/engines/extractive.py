@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import Pipeline
 
 from tasks.base import Cancel, TaskInputError, each_row, never, stop_if
 
@@ -16,7 +15,8 @@ OVERLAP = 128  # tokens that neighboring windows share
 MAX_ANSWER_TOKENS = 30
 
 
-class ExtractiveAnswers(Pipeline):
+@dataclass
+class ExtractiveAnswers:
     """Spans of a context that answer a question, or "no answer". Devlin et al., "BERT", 2018, section 4.3.
 
     A long context is read in overlapping windows; each start of a span counts in the one window that shows most around
@@ -24,38 +24,37 @@ class ExtractiveAnswers(Pipeline):
     of "no answer", which is the first token's score in the window where it is lowest.
     """
 
-    def several(self, rows: Sequence[dict[str, str]], top_k: int, cancel: Cancel) -> list[dict[str, Any]]:
-        """The answers of several rows with `question` and `context`, whose windows are read in the same batches."""
-        prepared = each_row(rows, lambda row: self.preprocess(row, **self._preprocess_params))
-        windows = [window for one in prepared for window in one["windows"]]
+    model: Any
+    tokenizer: Any
+    window: int
+
+    def __call__(self, rows: Sequence[dict[str, str]], top_k: int = 1, cancel: Cancel = never) -> list[dict[str, Any]]:
+        """The answers of rows with `question` and `context`, whose windows are read in the same batches.
+
+        `answers` are the best ones that do not overlap, with `answer`, `score`, `start`, `end`; the best one first.
+        """
+        texts = each_row(rows, self.divide)
+        windows = [window for text in texts for window in text["windows"]]
         # Windows of like length side by side need the least padding.
         order = sorted(range(len(windows)), key=lambda place: len(windows[place].ids))
-        read: Any = self.forward({"windows": [windows[place] for place in order]}, cancel=cancel)
-        scores = dict(zip(order, zip(read["starts"], read["ends"], strict=True), strict=True))
+        scores = dict(zip(order, self.read([windows[place] for place in order], cancel), strict=True))
         results, first = [], 0
-        for one in prepared:
-            own = [scores[place] for place in range(first, first + len(one["windows"]))]
+        for text in texts:
+            own = [scores[place] for place in range(first, first + len(text["windows"]))]
             first += len(own)
-            starts, ends = ([pair[side] for pair in own] for side in (0, 1))
-            results.append(self.postprocess({**one, "starts": starts, "ends": ends}, top_k, cancel))
+            results.append(self.best({**text, "scores": own}, top_k, cancel))
         return results
 
-    def _sanitize_parameters(self, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        def given(*names: str) -> dict[str, Any]:
-            return {name: parameters[name] for name in names if name in parameters}
-
-        return given("window"), given("cancel"), given("top_k", "cancel")
-
-    def preprocess(self, input_: dict[str, str], window: int) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Windows of at most `window` tokens. Raises TaskInputError for a question that leaves too little room."""
-        tokenizer: Any = self.tokenizer
-        asked = len(tokenizer(input_["question"], verbose=False)["input_ids"])
+    def divide(self, row: dict[str, str]) -> dict[str, Any]:
+        """A row's windows. Raises TaskInputError for a question that leaves too little room."""
+        window = self.window
+        asked = len(self.tokenizer(row["question"], verbose=False)["input_ids"])
         if asked > window // 2:
             raise TaskInputError(f"question has {asked} tokens; valid: at most {window // 2} for this model")
         overlap = min(OVERLAP, (window - asked) // 3)
-        encoded = tokenizer(
-            input_["question"],
-            input_["context"],
+        encoded = self.tokenizer(
+            row["question"],
+            row["context"],
             truncation="only_second",
             max_length=window,
             stride=overlap,
@@ -65,35 +64,35 @@ class ExtractiveAnswers(Pipeline):
             most = MAX_WINDOWS * (window - asked - overlap)
             raise TaskInputError(f"context has more than {most} tokens; valid: at most {most}")
         tokens = sum(len(window.ids) for window in encoded.encodings)
-        return {"windows": encoded.encodings, "overlap": overlap, "context": input_["context"], "tokens": tokens}
+        return {"windows": encoded.encodings, "overlap": overlap, "context": row["context"], "tokens": tokens}
 
-    def _forward(self, input_tensors: dict[str, Any], cancel: Cancel = never, **_: Any) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        tokenizer: Any = self.tokenizer
+    @torch.no_grad()
+    def read(self, windows: Sequence[Any], cancel: Cancel = never) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each window the logits of its tokens to begin an answer, and to end it."""
         fields = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
-        wanted = {name: field for name, field in fields.items() if name in tokenizer.model_input_names}
-        starts, ends = [], []
-        for first in range(0, len(input_tensors["windows"]), BATCH_SIZE):
+        wanted = {name: field for name, field in fields.items() if name in self.tokenizer.model_input_names}
+        scores: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for first in range(0, len(windows), BATCH_SIZE):
             stop_if(cancel)
-            windows = input_tensors["windows"][first : first + BATCH_SIZE]
-            rows = {name: [getattr(window, field) for window in windows] for name, field in wanted.items()}
-            output = self.model(**tokenizer.pad(rows, return_tensors="pt").to(self.device))
-            starts += output.start_logits.float().cpu()
-            ends += output.end_logits.float().cpu()
-        return {**input_tensors, "starts": starts, "ends": ends}
+            batch = windows[first : first + BATCH_SIZE]
+            rows = {name: [getattr(window, field) for window in batch] for name, field in wanted.items()}
+            output = self.model(**self.tokenizer.pad(rows, return_tensors="pt").to(self.model.device))
+            starts, ends = output.start_logits.float().cpu(), output.end_logits.float().cpu()
+            scores += zip(starts, ends, strict=True)
+        return scores
 
-    def postprocess(self, model_outputs: dict[str, Any], top_k: int = 1, cancel: Cancel = never) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """`answers`: the best ones that do not overlap, with `answer`, `score`, `start`, `end`; the best one first."""
-        windows, context = model_outputs["windows"], model_outputs["context"]
+    def best(self, read: dict[str, Any], top_k: int, cancel: Cancel) -> dict[str, Any]:
+        """The best answers of a text whose windows have `scores`."""
+        windows, context = read["windows"], read["context"]
         spans = []
         for index in range(len(windows)):
             stop_if(cancel)
-            spans.append(_Spans.of(model_outputs, index))
+            spans.append(_Spans.of(read, index))
         logits = torch.cat([span.logits for span in spans])
-        tokenizer: Any = self.tokenizer
-        nothing = math.inf if tokenizer.cls_token_id is not None else -math.inf
-        for window, start, end in zip(windows, model_outputs["starts"], model_outputs["ends"], strict=True):
+        nothing = math.inf if self.tokenizer.cls_token_id is not None else -math.inf
+        for window, (start, end) in zip(windows, read["scores"], strict=True):
             if nothing > -math.inf:
-                first = window.ids.index(tokenizer.cls_token_id)
+                first = window.ids.index(self.tokenizer.cls_token_id)
                 nothing = min(nothing, float(start[first] + end[first]))
         total = float(torch.cat([logits, torch.tensor([nothing])]).logsumexp(dim=0))
         answers = [{"answer": "", "score": math.exp(nothing - total), "start": 0, "end": 0}]
@@ -108,7 +107,7 @@ class ExtractiveAnswers(Pipeline):
             overlapping[best] = True
             logits = logits.masked_fill(overlapping, -math.inf)
         best_first = sorted(answers, key=lambda answer: -answer["score"])[:top_k]
-        return {"answers": best_first, "windows": len(windows), "tokens": model_outputs["tokens"]}
+        return {"answers": best_first, "windows": len(windows), "tokens": read["tokens"]}
 
 
 @dataclass(frozen=True)
@@ -120,17 +119,17 @@ class _Spans:
     ends: torch.Tensor
 
     @classmethod
-    def of(cls, outputs: dict[str, Any], index: int) -> "_Spans":
-        window, overlap = outputs["windows"][index], outputs["overlap"]
+    def of(cls, read: dict[str, Any], index: int) -> "_Spans":
+        window, overlap = read["windows"][index], read["overlap"]
         places = [place for place, sequence in enumerate(window.sequence_ids) if sequence == 1]
         own_from = 0 if index == 0 else overlap // 2
-        own_to = len(places) - (0 if index == len(outputs["windows"]) - 1 else overlap - overlap // 2)
+        own_to = len(places) - (0 if index == len(read["windows"]) - 1 else overlap - overlap // 2)
         firsts = torch.arange(own_from, own_to)[:, None]
         lasts = firsts + torch.arange(MAX_ANSWER_TOKENS)
         inside = lasts < len(places)
         lasts = lasts.clamp_max(len(places) - 1)
         offsets = torch.tensor([window.offsets[place] for place in places]).reshape(-1, 2)
-        start, end = (outputs[name][index][places] for name in ("starts", "ends"))
+        start, end = (side[places] for side in read["scores"][index])
         begins, ends = offsets[:, 0][firsts].expand_as(lasts), offsets[:, 1][lasts]
         possible = inside & (ends > begins)
         return cls((start[firsts] + end[lasts])[possible], begins[possible], ends[possible])

@@ -15,7 +15,7 @@ WORD = re.compile(rf"{UNSPACED}+|(?:{LETTER})+(?:['’](?:{LETTER})+)*")
 # What may still become part of the word: the first bytes of a character, or an apostrophe before more letters.
 OPEN_END = re.compile(rf"['’]?{UNFINISHED}*")
 SPACE = re.compile(r"\s")
-GOES_ON = re.compile(rf"{LETTER}|{UNFINISHED}|['’](?:\w|$)")
+CONTINUES = re.compile(rf"{LETTER}|{UNFINISHED}|['’](?:\w|$)")
 STARTS_WORD = re.compile(rf"\w|{UNFINISHED}")
 NEEDS_NO_SPACE = re.compile(rf"{UNSPACED}|{UNFINISHED}")
 
@@ -40,7 +40,7 @@ class WordSearch:
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
         # What each token is as the continuation of a text, learned when it is first met: bool `(vocabulary,)`.
-        self.met, self.space, self.starts_word, self.goes_on, self.needs_no_space = np.zeros(
+        self.met, self.space, self.starts_word, self.continues, self.needs_no_space = np.zeros(
             (5, model.vocabulary_size), dtype=bool
         )
 
@@ -79,8 +79,8 @@ class WordSearch:
         """Count the word that ends at a path; returns the path with what may belong to its word."""
         tokens, shares = following.tokens, following.probabilities
         self._meet(tokens)
-        beam.end(path, 1 - float((shares * self.goes_on[tokens]).sum()))
-        possible = self.goes_on if path.text.strip() else self.space | self.starts_word
+        beam.end(path, 1 - float((shares * self.continues[tokens]).sum()))
+        possible = self.continues if path.text.strip() else self.space | self.starts_word
         return path, tokens, shares * possible[tokens]
 
     def _meet(self, tokens: np.ndarray) -> None:
@@ -92,7 +92,7 @@ class WordSearch:
         for kind, pattern in (
             (self.space, SPACE),
             (self.starts_word, STARTS_WORD),
-            (self.goes_on, GOES_ON),
+            (self.continues, CONTINUES),
             (self.needs_no_space, NEEDS_NO_SPACE),
         ):
             kind[new] = [pattern.match(text) is not None for text in texts]

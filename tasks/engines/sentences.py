@@ -4,11 +4,11 @@ import re
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import torch
-from transformers import Pipeline
 
 from tasks.base import Cancel
 from tasks.engines.language_model import Written
@@ -19,37 +19,34 @@ from tasks.segmentation import sentences
 SHARE = 0.25  # of the tokens of each part of a text go into its summary
 
 
-class Extracts(Pipeline):
+@dataclass
+class Extracts:
     """The sentences of a text that say most of it, in the order of the text.
 
     The model is a token classifier with a single class: the score of a sentence is the mean over its tokens. Of each
     part of the text (one window) the best sentences are taken, until they make up about a quarter of it; one at least.
     """
 
-    def _sanitize_parameters(self, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        preprocess = {name: parameters.pop(name) for name in ("window",) if name in parameters}
-        return preprocess, parameters, {}
+    model: Any
+    tokenizer: Any
+    window: int
 
-    def preprocess(self, input_: str, window: int) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The text in parts that fit into the window, each with its sentences and the tokens of each of them."""
-        tokenizer: Any = self.tokenizer
-        parts, start = [], 0
-        for text in parts_of(input_, window - tokenizer.num_special_tokens_to_add(), tokenizer):
-            parts.append(read_part(text, start, tokenizer))
-            start += len(text)
-        return {"text": input_, "parts": [part for part in parts if part["sentences"]]}
-
-    def _forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, input_tensors: dict[str, Any], emit: Emit, cancel: Cancel, max_new_tokens: int, min_new_tokens: int
+    @torch.no_grad()
+    def __call__(
+        self, text: str, emit: Emit, cancel: Cancel, max_new_tokens: int, min_new_tokens: int
     ) -> dict[str, Any]:
+        """`summary`, where its sentences stand in the text, and what it took."""
+        parts = self.parts(text)
         started = time.perf_counter()
         taken: list[dict[str, Any]] = []
+        pieces: list[str] = []
         reason, tokens = "stop", 0
-        for part in input_tensors["parts"]:
+        for part in parts:
             if cancel():
                 reason = "cancelled"
                 break
-            logits = self.model(**part["inputs"]).logits[0, :, 0].float().cpu()
+            inputs = {name: value.to(self.model.device) for name, value in part["inputs"].items()}
+            logits = self.model(**inputs).logits[0, :, 0].float().cpu()
             scores = sentence_scores(logits, part["owners"], len(part["sentences"])).tolist()
             sizes = [len(places) for places in part["tokens"]]
             chosen, short = choose(scores, sizes, max_new_tokens, min_new_tokens)
@@ -59,28 +56,25 @@ class Extracts(Pipeline):
                 if size < sizes[number]:
                     end, size = cut(part, number, size)
                 tokens += size
-                emit({"piece": (" " if taken else "") + unwrapped(input_tensors["text"][start:end])})
+                pieces.append((" " if pieces else "") + unwrapped(text[start:end]))
+                emit({"piece": pieces[-1]})
                 taken.append({"start": start, "end": end, "score": scores[number]})
-        return {
-            **input_tensors,
-            "taken": taken,
-            "reason": reason,
-            "tokens": tokens,
-            "seconds": time.perf_counter() - started,
-        }
-
-    def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """`summary`, where its sentences stand in the text, and what it took."""
-        text, taken, parts = model_outputs["text"], model_outputs["taken"], model_outputs["parts"]
-        summary = " ".join(unwrapped(text[one["start"] : one["end"]]) for one in taken)
-        written = Written(summary, model_outputs["tokens"], model_outputs["seconds"], model_outputs["reason"])
+        summary = "".join(pieces)
         return {
             "summary": summary,
-            **written.facts(),
+            **Written(summary, tokens, time.perf_counter() - started, reason).facts(),
             "prompt_tokens": sum(len(part["owners"]) for part in parts),
             "chunks": len(parts),
             "sentences": taken,
         }
+
+    def parts(self, text: str) -> list[dict[str, Any]]:
+        """The text in parts that fit into the window, as `read_part` gives them; those without sentences left out."""
+        parts, start = [], 0
+        for part in parts_of(text, self.window - self.tokenizer.num_special_tokens_to_add(), self.tokenizer):
+            parts.append(read_part(part, start, self.tokenizer))
+            start += len(part)
+        return [part for part in parts if part["sentences"]]
 
 
 def unwrapped(sentence: str) -> str:

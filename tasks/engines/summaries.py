@@ -1,10 +1,12 @@
 """Summaries of texts of any length: the pipeline that transformers 5 no longer has."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import Pipeline, StoppingCriteria, StoppingCriteriaList
+from transformers import StoppingCriteria, StoppingCriteriaList
 
 from tasks.base import Cancel, TaskInputError
 from tasks.engines.decoding import Reader, write_text
@@ -13,67 +15,62 @@ from tasks.engines.streaming import Emit, Event
 from tasks.segmentation import divide
 
 MAX_PARTS = 64
+INPUTS = ("input_ids", "attention_mask")
 
 
-class Summaries(Pipeline):
+@dataclass
+class Summaries:
     """A summary by an encoder-decoder. What is longer than its window is summarized part by part, and joined."""
 
-    def _sanitize_parameters(self, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        preprocess = {name: parameters.pop(name) for name in ("window", "prefix") if name in parameters}
-        return preprocess, parameters, {}
+    model: Any
+    tokenizer: Any
+    window: int
+    prefix: str = ""  # the model was trained with
 
-    def preprocess(self, input_: str, window: int, prefix: str = "") -> list[dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The tokens of each part of the text, behind the prefix that the model was trained with."""
-        tokenizer: Any = self.tokenizer
-        room = window - len(tokenizer(prefix)["input_ids"])
-
-        texts = [part for part in parts_of(input_, room, tokenizer) if part.strip()]
-        parts = [tokenizer(prefix + text, truncation=True, max_length=window) for text in texts]
-        return [{name: torch.tensor([part[name]]) for name in ("input_ids", "attention_mask")} for part in parts]
-
-    def _forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, input_tensors: list[dict[str, Any]], emit: Emit, cancel: Cancel, num_beams: int, **options: Any
-    ) -> dict[str, Any]:
-        joined, written = _Joined(emit), []
-        for part in input_tensors:
+    @torch.no_grad()
+    def __call__(self, text: str, emit: Emit, cancel: Cancel, num_beams: int, **options: Any) -> dict[str, Any]:
+        """`summary` and what it took; `options` of `generate`."""
+        parts, joined, written = self.parts(text), _Joined(emit), []
+        for part in parts:
             joined.begin_part()
+            inputs = {name: torch.tensor([part[name]]).to(self.model.device) for name in INPUTS}
             if num_beams == 1:
-                written.append(write_text(self.model, part, Reader(self.tokenizer), joined, cancel, **options))
+                written.append(write_text(self.model, inputs, Reader(self.tokenizer), joined, cancel, **options))
             else:
-                written.append(self._beams(part, joined, cancel, num_beams=num_beams, **options))
+                written.append(self._beams(inputs, joined, cancel, num_beams=num_beams, **options))
             if written[-1].finish_reason == "cancelled":
                 break
-        return {"summary": joined.text, "written": written, "parts": input_tensors}
-
-    def _beams(self, part: dict[str, Any], emit: Emit, cancel: Cancel, **options: Any) -> Written:
-        """One part by beam search, whose text is known only at the end."""
-        tokenizer: Any = self.tokenizer
-        model: Any = self.model
-        started = time.perf_counter()
-        if cancel():
-            return Written("", 0, 0.0, "cancelled")
-        halt = _Halt(cancel)
-        tokens = model.generate(**part, do_sample=False, stopping_criteria=StoppingCriteriaList([halt]), **options)[0]
-        text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        emit({"piece": text})
-        # The first token only tells the decoder to start.
-        reason = "cancelled" if halt.halted else "length" if len(tokens) > options["max_new_tokens"] else "stop"
-        special = set(tokenizer.all_special_ids)
-        count = sum(token not in special for token in tokens.tolist())
-        return Written(text, count, time.perf_counter() - started, reason)
-
-    def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """`summary` and what it took."""
-        written, parts = model_outputs["written"], model_outputs["parts"]
         reasons = [part.finish_reason for part in written]
         reason = next((reason for reason in ("cancelled", "length") if reason in reasons), "stop")
         tokens, seconds = sum(part.tokens for part in written), sum(part.seconds for part in written)
         return {
-            "summary": model_outputs["summary"],
-            **Written(model_outputs["summary"], tokens, seconds, reason).facts(),
-            "prompt_tokens": sum(part["input_ids"].shape[-1] for part in parts),
+            "summary": joined.text,
+            **Written(joined.text, tokens, seconds, reason).facts(),
+            "prompt_tokens": sum(len(part["input_ids"]) for part in parts),
             "chunks": len(parts),
         }
+
+    def parts(self, text: str) -> list[Mapping[str, list[int]]]:
+        """The tokens of each part of a text, behind the prefix."""
+        room = self.window - len(self.tokenizer(self.prefix)["input_ids"])
+        texts = [part for part in parts_of(text, room, self.tokenizer) if part.strip()]
+        return [self.tokenizer(self.prefix + part, truncation=True, max_length=self.window) for part in texts]
+
+    def _beams(self, inputs: dict[str, Any], emit: Emit, cancel: Cancel, **options: Any) -> Written:
+        """One part by beam search, whose text is known only at the end."""
+        started = time.perf_counter()
+        if cancel():
+            return Written("", 0, 0.0, "cancelled")
+        halt = _Halt(cancel)
+        criteria = StoppingCriteriaList([halt])
+        tokens = self.model.generate(**inputs, do_sample=False, stopping_criteria=criteria, **options)[0]
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        emit({"piece": text})
+        # The first token only tells the decoder to start.
+        reason = "cancelled" if halt.halted else "length" if len(tokens) > options["max_new_tokens"] else "stop"
+        special = set(self.tokenizer.all_special_ids)
+        count = sum(token not in special for token in tokens.tolist())
+        return Written(text, count, time.perf_counter() - started, reason)
 
 
 def parts_of(text: str, room: int, tokenizer: Any) -> list[str]:

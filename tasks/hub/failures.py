@@ -1,14 +1,11 @@
 """What the Hugging Face Hub refuses, and failures on the way to it, each in one line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 from tasks.base import ModelFolderError, first_line
 from tasks.disk import full_disk
-
-Result = TypeVar("Result")
 
 UNREACHABLE = "the Hub cannot be reached"
 # For what users wait for. The Hub's client retries five times within 23 s, longer if the server asks for it.
@@ -74,27 +71,3 @@ def quiet_client() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(level)
-
-
-def within(seconds: float, ask: Callable[[], Result]) -> Result:
-    """The answer to a question, if it comes in time. Raises TimeoutError, and what the question raises.
-
-    The question is left to its own devices in a thread that ends with the program.
-    """
-    found: list[Result] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            found.append(ask())
-        except BaseException as error:
-            failed.append(error)
-
-    thread = Thread(target=run, daemon=True, name="hub")
-    thread.start()
-    thread.join(seconds)
-    if failed:
-        raise failed[0]
-    if not found:
-        raise TimeoutError(f"no answer within {seconds:.0f} s")
-    return found[0]

@@ -40,7 +40,7 @@ class Progress:
     rate: float
 
     def line(self) -> str:
-        """In words, such as `downloaded 45.1 of 93.2 MB (48 %), 12.0 MB/s, 4 s left`."""
+        """As text, such as `downloaded 45.1 of 93.2 MB (48 %), 12.0 MB/s, 4 s left`."""
         share = self.done / self.total if self.total else 1.0
         parts = [f"downloaded {self.done / MEGABYTE:,.1f} of {self.total / MEGABYTE:,.1f} MB ({share:.0%})"]
         if self.rate > 0 and self.done < self.total:

@@ -16,7 +16,7 @@ NAME = re.compile(
 PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 PROJECTOR = "mmproj"  # of pictures, for the model beside it
 SMALL = 1e9  # parameters
-# What is taken where nothing is said, the best first: small models lose more by coarse weights.
+# What is taken unless the user chooses, the best first: small models lose more by coarse weights.
 DEFAULTS = ("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q4_0", "Q4_1", "Q6_K", "Q8_0")
 DEFAULTS_SMALL = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_1", "Q4_0", "F16", "BF16", "F32")
 # Bits of a parameter, over a whole model: the size where a list of models does not tell it.

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import ModelFolderError
+from tasks.deadline import within
 from tasks.disk import write_whole
 from tasks.hub.checks import GGUF, LOADED, OTHER_WEIGHTS, SKIPPED
-from tasks.hub.failures import LIMIT_S, hub_error, within
+from tasks.hub.failures import LIMIT_S, hub_error
 from tasks.hub.names import Source
 from tasks.hub.quantization import Variant, pick, variants
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import ModelFolderError
+from tasks.deadline import within
 from tasks.hub.architectures import CONVERSATIONAL, LANGUAGE_TASKS, PIPELINE_TAGS, classes, runs_here
 from tasks.hub.checks import GGUF
-from tasks.hub.failures import LIMIT_S, HubUnreachableError, hub_error, quiet_client, within
+from tasks.hub.failures import LIMIT_S, HubUnreachableError, hub_error, quiet_client
 from tasks.hub.quantization import BITS, default_name
 from tasks.hub.repository import BYTES_A_PARAMETER, SAFETENSORS, license_of
 from tasks.json_files import read_json

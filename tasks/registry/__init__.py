@@ -13,22 +13,3 @@ from tasks.registry.registered import (
     version_of_run,
     versions,
 )
-
-__all__ = [
-    "CHAMPION",
-    "ModelNotFoundError",
-    "RegisteredVersion",
-    "champion",
-    "expected",
-    "find",
-    "load",
-    "load_pyfunc",
-    "model_folder",
-    "package",
-    "promote",
-    "promote_if_better",
-    "register",
-    "signature",
-    "version_of_run",
-    "versions",
-]

@@ -8,7 +8,7 @@ import pandas as pd
 from mlflow.entities import Metric, Param
 
 from tasks.runs.store import open_store, readable_errors
-from tasks.runs.traces import find_experiment
+from tasks.runs.traces import experiment_to_write
 
 EXPERIMENT, TABLE = "evaluations", "evaluation.json"
 NOT_IN_NAMES = re.compile(r"[^\w./: -]")  # of metrics
@@ -30,7 +30,7 @@ def log_evaluation(
     with readable_errors():
         client = open_store()
         tags = {"mlflow.runName": name, "task": task, "entry_point": "batch"}
-        run_id = client.create_run(find_experiment(client, EXPERIMENT, create=True) or "", tags=tags).info.run_id
+        run_id = client.create_run(experiment_to_write(client, EXPERIMENT), tags=tags).info.run_id
         try:
             client.log_batch(
                 run_id,

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,8 +11,10 @@ from urllib.parse import quote
 import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
+from tasks.deadline import within
 from tasks.disk import full_disk
 
 # A model whose pickle was slipped into the store must not run code when it is loaded. Ours have none.
@@ -126,22 +127,15 @@ def _reach_database(uri: str) -> None:
     """Raise StoreUnreachableError for a database server that does not answer: MLflow tries for most of an hour."""
     if uri in _reached or not uri.startswith(DATABASES):
         return
-    found: list[BaseException | None] = []
 
     def connect() -> None:
         import sqlalchemy
 
-        try:
-            with sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect():
-                found.append(None)
-        except Exception as error:  # what a driver raises is its own
-            found.append(error)
+        sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
 
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(DATABASE_S)
-    error = found[0] if found else TimeoutError(f"no connection within {DATABASE_S:.0f} s")
-    if error is not None:
+    try:
+        within(DATABASE_S, connect)
+    except Exception as error:  # what a driver raises is its own
         raise _unreachable(error) from error
     _reached.add(uri)
 
@@ -165,3 +159,16 @@ def sqlite_file(uri: str) -> Path | None:
     # In a URL blanks and other letters may be percent-encoded.
     database = make_url(uri).database if uri.startswith("sqlite:///") else None
     return Path(database) if database else None
+
+
+def made_experiment(client: MlflowClient, name: str) -> Experiment:
+    """An experiment by its name, made if need be; it may be a deleted one."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.get_experiment(client.create_experiment(name))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return found

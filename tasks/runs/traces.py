@@ -16,7 +16,7 @@ from mlflow.entities import AssessmentSource, SpanType
 from mlflow.exceptions import MlflowException
 
 from tasks.runs.attachments import packed
-from tasks.runs.store import StoreUnreachableError
+from tasks.runs.store import StoreUnreachableError, made_experiment
 
 PERSON = AssessmentSource(source_type="HUMAN", source_id="visitor")
 ASYNC_SWITCH = "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"
@@ -59,7 +59,7 @@ def write_trace(
         },  # pyright: ignore[reportArgumentType]  # any JSON is taken
         tags={"task": task, **tags},
         metadata={"mlflow.modelId": model_id} if model_id else None,
-        experiment_id=find_experiment(client, experiment, create=True),
+        experiment_id=experiment_to_write(client, experiment),
         start_time_ns=begun,
     )
     span.set_outputs(outputs)
@@ -72,21 +72,16 @@ def write_trace(
     return span.trace_id
 
 
-def find_experiment(client: MlflowClient, name: str, create: bool = False) -> str | None:
-    """The id of an experiment by its name. Raises StoreUnreachableError if it has been put into MLflow's bin."""
+def find_experiment(client: MlflowClient, name: str) -> str | None:
+    """The id of an experiment by its name; None if there is none, or if it has been deleted."""
     found = client.get_experiment_by_name(name)
-    if found is None and create:
-        try:
-            return client.create_experiment(name)
-        except MlflowException:  # another process was faster
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    if found is None:
-        return None
+    return found.experiment_id if found is not None and found.lifecycle_stage == "active" else None
+
+
+def experiment_to_write(client: MlflowClient, name: str) -> str:
+    """The id of an experiment, made if need be. Raises StoreUnreachableError if it has been deleted."""
+    found = made_experiment(client, name)
     if found.lifecycle_stage != "active":
-        if not create:
-            return None
         raise StoreUnreachableError(
             f"MLflow's experiment {name!r} was deleted: restore it (mlflow experiments restore "
             f"--experiment-id {found.experiment_id}), or delete it for good (mlflow gc)"

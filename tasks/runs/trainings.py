@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -134,11 +133,10 @@ def training_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> dict[str,
     else:
         with ThreadPoolExecutor(THREADS) as pool:
             pairs = [(run_id, name) for run_id in run_ids for name in metrics]
-            for (run_id, name), history in zip(
-                pairs, pool.map(lambda pair: _history(client, *pair), pairs), strict=True
-            ):
+            histories = pool.map(lambda pair: client.get_metric_history(*pair), pairs)
+            for (run_id, name), history in zip(pairs, histories, strict=True):
                 if history:
-                    found[run_id][name] = history
+                    found[run_id][name] = {one.step: one.value for one in history}
     return {
         run_id: {name: dict(sorted(curve.items())) for name, curve in mine.items()} for run_id, mine in found.items()
     }
@@ -247,7 +245,3 @@ def _training(run: Run) -> FinishedTraining:
         tags={key: value for key, value in tags.items() if not key.startswith("mlflow.")},
         model_id=logged[-1].model_id if logged else "",
     )
-
-
-def _history(client: MlflowClient, run_id: str, metric: str) -> dict[int, float]:
-    return {one.step: one.value for one in client.get_metric_history(run_id, metric)}

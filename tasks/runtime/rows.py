@@ -113,7 +113,7 @@ def _counted_from(start: int = 0, alone: bool = False) -> Iterator[None]:
 
 
 def check_work(task: type[Task], rows: Sequence[Row], parameters: Mapping[str, Any]) -> None:
-    """Check what can be checked without the model: a request that cannot be answered shall not wait, nor load one.
+    """Check what can be checked without the model: what cannot be answered must not wait for one, nor load it.
 
     Raises TaskInputError; of several rows it names the one.
     """

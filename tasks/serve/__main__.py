@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    # Threads that wait for each other shall spin for a moment only, then sleep. Read when torch is loaded.
+    # Threads that wait for each other should spin for a moment only, then sleep. Read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # A model at work holds Python's lock most of the time; at 5 ms, the default, requests would wait for it so long.
     sys.setswitchinterval(0.0005)

@@ -27,6 +27,8 @@ def task(request: pytest.FixtureRequest, tiny_task: Get) -> Any:
 class Pointer(nn.Module):
     """Stands in for a trained model: it points at one token id, wherever it is, else at the first token."""
 
+    device = torch.device("cpu")
+
     def __init__(self, token: int, sure: float = 10.0, sure_of_none: float = 0.0) -> None:
         super().__init__()
         self.token, self.sure, self.sure_of_none = token, sure, sure_of_none
@@ -136,10 +138,9 @@ def test_windows_without_the_answer_do_not_speak_for_none(task: Any, monkeypatch
 @pytest.mark.parametrize("words", [5, 30, 31, 60, 200])
 def test_every_token_of_the_context_starts_an_answer_in_exactly_one_window(task: Any, words: int) -> None:
     context = " ".join(f"w{number}" for number in range(words))
-    outputs = task.pipeline.forward(
-        task.pipeline.preprocess({"question": QUESTION, "context": context}, window=task.window)
-    )
-    starts = [set(extractive._Spans.of(outputs, index).begins.tolist()) for index in range(len(outputs["windows"]))]
+    text = task.pipeline.divide({"question": QUESTION, "context": context})
+    text["scores"] = task.pipeline.read(text["windows"])
+    starts = [set(extractive._Spans.of(text, index).begins.tolist()) for index in range(len(text["windows"]))]
     expected = {start for start, end in task.tokenizer(context, return_offsets_mapping=True)["offset_mapping"] if end}
     assert set().union(*starts) == expected
     assert sum(map(len, starts)) == len(expected)

@@ -68,8 +68,8 @@ def test_a_long_text_is_summarized_in_parts_that_fit(
 
 def test_parts_end_with_sentences(tiny_task: Get) -> None:
     task = tiny_task("summarization", "bart")
-    parts = task.pipeline.preprocess("One two three four. " * 30, window=task.window)
-    texts = [task.tokenizer.decode(part["input_ids"][0], skip_special_tokens=True) for part in parts]
+    parts = task.pipeline.parts("One two three four. " * 30)
+    texts = [task.tokenizer.decode(part["input_ids"], skip_special_tokens=True) for part in parts]
     assert len(texts) > 3
     assert all(text.startswith("One") and text.rstrip().endswith("four.") for text in texts)
 

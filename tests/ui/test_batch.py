@@ -1,7 +1,6 @@
 """Batches: rows that fail, stopping, other visitors in between, results that cannot act."""
 
 import csv
-import gc
 import io
 import json
 import threading
@@ -18,7 +17,7 @@ from tests.support.batches import Upper, lines
 from tests.support.words import until
 from ui.answers.batch import Batch
 from ui.answers.batch_file import Line
-from ui.answers.batch_panel import progress
+from ui.answers.batch_panel import _stop, progress
 from ui.services import Services
 
 
@@ -154,15 +153,14 @@ def test_a_batch_whose_visitor_has_left_ends(worker, upper) -> None:
     upper.hold = threading.Event()
     batch = started(worker, *("text" for _ in range(100)))
     until(lambda: worker.statistics().running)
-    del batch
-    gc.collect()
+    _stop([batch])  # as Streamlit does at the end of a session
     until(lambda: worker.statistics().running is None)
     time.sleep(0.05)
     assert worker.statistics().queued == 0 and len(upper.answered) <= 1  # the one that was being answered
 
 
 def test_results_of_many_pictures_are_bounded(worker, monkeypatch) -> None:
-    monkeypatch.setattr("ui.answers.batch_work.MAX_RESULT_BYTES", 200)
+    monkeypatch.setattr("ui.answers.batch.MAX_RESULT_BYTES", 200)
     batch = started(worker, *("x" * 50 for _ in range(20)))
     batch.wait(10)
     assert batch.state == "failed" and 0 < batch.done < 20 and "the most that are kept" in batch.reason

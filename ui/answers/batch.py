@@ -1,19 +1,34 @@
 """Many rows, answered by the worker a few at a time, given back as CSV or JSON.
 
-No Streamlit here. A `Batch` is kept in the visitor's session and continues while they look at other pages; it ends with
-the session.
+No Streamlit here. A `Batch` is kept in the visitor's session and continues while they look at other pages.
 """
 
+import logging
 import threading
 import time
 import uuid
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
+from tasks.base import ModelFolderError, Row, TaskInputError
+from tasks.registry import ModelNotFoundError
+from tasks.runs import StoreUnreachableError
+from tasks.runtime.jobs import Job, JobCancelled, QueueFullError
+from tasks.runtime.loaded import ModelTooLargeError
+from tasks.runtime.worker import USER_FACING_ERRORS
+from ui.answers.asking import STOPPED
 from ui.answers.batch_file import Line
-from ui.answers.batch_work import Submit, Work
+from ui.answers.history import size
 from ui.answers.tables import as_csv, as_json
+
+logger = logging.getLogger(__name__)
+
+MAX_RESULT_BYTES = 200 * 10**6
+# What no other row of the batch could escape either.
+FATAL = (ModelFolderError, ModelNotFoundError, ModelTooLargeError, StoreUnreachableError)
+TOGETHER = 16  # rows in one job: other visitors wait no longer than that takes
+Submit = Callable[[str, Any, Mapping[str, Any]], Job]
 
 
 class Batch:
@@ -41,51 +56,39 @@ class Batch:
         """
         self.references = (references,) if isinstance(references, str) else tuple(references)
         self.id = uuid.uuid4().hex
-        self.task, self.lines, self.name = task, lines, name
+        self.task, self.lines, self.parameters, self.name = task, lines, dict(parameters), name
         self.run_id = ""  # in MLflow, once it was logged there
-        self._work = Work(submit, self.references, lines, dict(parameters), together)
-        # A visitor who has left waits for nothing: with their session the batch is forgotten, and ends.
-        weakref.finalize(self, self._work.stop)
-        threading.Thread(target=self._work.run, name="batch", daemon=True).start()
+        self.state = "running"  # then `done`, `stopped` or `failed`
+        self.reason = ""  # why it ended before its last row, unless it was stopped
+        self.failed = 0  # rows that have an error
+        self._submit, self._together = submit, together
+        # One for each line of the first model, then of the next: the output row, or {"error": why}.
+        self._results: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._job: Job | None = None
+        self._stopping = threading.Event()
+        self._started, self._ended = time.monotonic(), 0.0
+        self._thread = threading.Thread(target=self._run, name="batch", daemon=True)
+        self._thread.start()
 
     @property
     def running(self) -> bool:
         """Whether more comes."""
-        return self._work.state == "running"
-
-    @property
-    def state(self) -> str:
-        """`running`, `done`, `stopped` or `failed`; `reason` says why the last."""
-        return self._work.state
-
-    @property
-    def reason(self) -> str:
-        """Why it ended before its last row, unless it was stopped."""
-        return self._work.reason
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """The settings of all rows."""
-        return self._work.parameters
+        return self.state == "running"
 
     @property
     def total(self) -> int:
         """Rows of all models together."""
-        return self._work.total
+        return len(self.references) * len(self.lines)
 
     @property
     def done(self) -> int:
         """Rows that have a result or an error."""
-        return len(self._work.results)
-
-    @property
-    def failed(self) -> int:
-        """Rows that have an error."""
-        return self._work.failed
+        return len(self._results)
 
     def seconds(self) -> float:
         """Since it began, until its end."""
-        return (self._work.ended or time.monotonic()) - self._work.started
+        return (self._ended or time.monotonic()) - self._started
 
     def seconds_left(self) -> float | None:
         """As long as the rows so far took on average, the others will; None before the first."""
@@ -95,13 +98,13 @@ class Batch:
 
     def stop(self) -> None:
         """End before the next row; what is done is kept."""
-        self._work.stop()
+        self._stopping.set()
+        if self._job is not None:
+            self._job.cancel(STOPPED)
 
     def wait(self, timeout: float) -> None:
         """Wait for the end, up to `timeout` seconds."""
-        end = time.monotonic() + timeout
-        while self.running and time.monotonic() < end:
-            time.sleep(0.01)
+        self._thread.join(timeout)
 
     def errors(self) -> list[tuple[int, str]]:
         """The rows that failed, counted from 1, and why."""
@@ -115,7 +118,7 @@ class Batch:
 
     def by_model(self) -> dict[str, list[dict[str, Any]]]:
         """The results so far of each model, in the order of the rows."""
-        results, rows = list(self._work.results), len(self.lines)
+        results, rows = list(self._results), len(self.lines)
         return {one: results[place * rows : (place + 1) * rows] for place, one in enumerate(self.references)}
 
     def table(self) -> list[dict[str, Any]]:
@@ -166,3 +169,85 @@ class Batch:
                 ],
             }
         )
+
+    def _run(self) -> None:
+        try:
+            while self.done < self.total and self._step():
+                pass
+        except Exception as error:
+            logger.exception("a batch for %s failed", ", ".join(self.references))
+            self.reason = f"it failed ({type(error).__name__}); the terminal of the tool says more"
+        self._ended = time.monotonic()
+        whole = self.done == self.total
+        self.state = "done" if whole else "failed" if self.reason else "stopped"
+
+    def _step(self) -> bool:
+        """Answer the next lines; False if the batch ends here."""
+        try:
+            return self._answer_next()
+        except FATAL as error:
+            return self._give_up(error)
+
+    def _answer_next(self) -> bool:
+        """Answer the next lines of a model; False if the batch ends here. Raises what would fail every line."""
+        model, start = divmod(self.done, len(self.lines))
+        reference, lines = self.references[model], self.lines[start : start + self._together]
+        sound = list(takewhile(lambda line: not line.fault, lines))
+        if len(sound) > 1:
+            try:
+                results = self._asked(reference, [line.row for line in sound])
+            except FATAL:
+                raise
+            except Exception as error:  # each for itself says which
+                logger.debug("rows %d to %d of a batch failed together: %r", start + 1, start + len(sound), error)
+            else:
+                return results is not None and all(self._keep(dict(result)) for result in results["rows"])
+        return all(self._answer(reference, line) for line in sound or lines[:1])
+
+    def _answer(self, reference: str, line: Line) -> bool:
+        """Answer a line; False if the batch ends here."""
+        try:
+            if line.fault:
+                raise TaskInputError(line.fault)
+            result = self._asked(reference, line.row)
+        except FATAL:
+            raise
+        except Exception as error:
+            if isinstance(error, JobCancelled) and self._stopping.is_set():
+                return False
+            said = isinstance(error, USER_FACING_ERRORS)
+            if not said:
+                logger.warning("a row of a batch for %s failed: %r", reference, error)
+            result = {"error": str(error) if said else f"failed: {type(error).__name__}"}
+            self.failed += 1
+        return result is not None and self._keep(result)
+
+    def _give_up(self, error: Exception) -> bool:
+        """Answer no more lines of a model: each would wait for a load that fails. False if it is the only model."""
+        if len(self.references) == 1:
+            self.reason = str(error)
+            return False
+        left = len(self.lines) - self.done % len(self.lines)
+        self.failed += left
+        return all(self._keep({"error": str(error)}) for _ in range(left))
+
+    def _keep(self, result: dict[str, Any]) -> bool:
+        self._bytes += size(result)
+        self._results.append(result)
+        if self._bytes > MAX_RESULT_BYTES and self.done < self.total:
+            self.reason = f"the results have {MAX_RESULT_BYTES / 1e6:.0f} MB, the most that are kept"
+            return False
+        return True
+
+    def _asked(self, reference: str, row: Row | list[Row]) -> dict[str, Any] | None:
+        """The output, waited for; None if the batch was stopped before the row was taken."""
+        while not self._stopping.is_set():
+            try:
+                self._job = self._submit(reference, row, self.parameters)
+            except QueueFullError:
+                self._stopping.wait(0.2)  # others are before it
+                continue
+            if self._stopping.is_set():  # between the two
+                self._job.cancel(STOPPED)
+            return dict(self._job.result())
+        return None

@@ -11,10 +11,9 @@ from tasks.csv_files import TableError
 from tasks.registry import RegisteredVersion
 from tasks.runs.evaluations import log_evaluation
 from tasks.texts import format_duration
-from ui.answers.batch import Batch
+from ui.answers.batch import TOGETHER, Batch
 from ui.answers.batch_file import Line, read_lines
 from ui.answers.batch_rows import READ, draw_pictures, draw_typed, draw_upload, typed_columns
-from ui.answers.batch_work import TOGETHER
 from ui.answers.tables import cell
 from ui.plain import escaped, visible
 from ui.results.all_runs import open_link
@@ -100,8 +99,21 @@ def _read(task: str, way: str | None) -> tuple[str, list[Line]] | None:
 def _start(task: str, references: Sequence[str], lines: list[Line], parameters: dict[str, Any], name: str) -> None:
     # What comes in pieces gains nothing in company, and takes long.
     together = 1 if task_class(task)(Path(), "").in_pieces(parameters) else TOGETHER
-    st.session_state[BATCH] = Batch(services().submit, task, references, lines, parameters, name, together)
+    batch = Batch(services().submit, task, references, lines, parameters, name, together)
+    st.session_state[BATCH] = batch
+    _started()[:] = [batch]
     st.session_state.pop(READ, None)
+
+
+def _stop(batches: list[Batch]) -> None:
+    for one in batches:
+        one.stop()
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=_stop)
+def _started() -> list[Batch]:
+    """This visitor's batch, which nobody waits for once they have left."""
+    return []
 
 
 def _draw_preview(lines: list[Line], typed: bool) -> None:

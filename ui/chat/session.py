@@ -183,7 +183,7 @@ def _memory() -> ConversationStore:
 
 
 def _give_up(error: NotKeptError) -> None:
-    """Go on in memory, with the conversation that is open."""
+    """Continue in memory, with the conversation that is open."""
     st.session_state[NOT_KEPT] = str(error)
     conversation: Any = st.session_state.get(OPEN)
     if conversation is not None and conversation.messages:

@@ -140,7 +140,7 @@ def _ask(task: str, hub_id: str) -> None:
 
 
 def _draw_left_over() -> None:
-    """What unfinished downloads keep on the disk, and a button to remove it, unless one goes on with it."""
+    """What unfinished downloads keep on the disk, and a button to remove it, unless a download continues it."""
     named = [(parse(one.values.get("model", "")), one.active) for one in processes() if one.entry == "register"]
     models = {model[0] for model, _ in named if model} - {model[0] for model, active in named if model and active}
     for hub_id in sorted(models):

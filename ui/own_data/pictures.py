@@ -9,17 +9,14 @@ import streamlit as st
 from experiments.config import CNN_GROUPS, CNN_MODELS, PRETRAINED, PRETRAINED_CNNS, PRETRAINED_SIZE, RANDOM, UserError
 from experiments.data.report import PARTS, DataReport, counts_table, examine
 from tasks.texts import format_duration
-from ui.answers.task_page import task_title
 from ui.own_data.choosing import LOOKED_AT, choose_data
 from ui.own_data.estimate import seconds_per_image, training_seconds
+from ui.own_data.starting import draw_results, draw_start
 from ui.pictures.heatmaps import enlarged
 from ui.plain import escaped, inert_cell, visible
-from ui.results.all_runs import open_link
-from ui.running.process_cards import draw_note, draw_processes, launch
-from ui.running.programs import changed, command_line, program
 from ui.session import versions
 
-TASK, ENTRY, NOTE = "image-classification", "cnn", "own-training-note"
+ENTRY = "cnn"
 DATA_DIR = "data"
 SIZES = [32, 64, 96, 128, 224]
 THUMBNAIL = 64
@@ -51,7 +48,8 @@ def draw_pictures() -> None:
             return
         draw_report(report, sample)
     draw_training(path, report)
-    draw_results(report.name)
+    found = [one for one in versions() if one.name == f"cnn-{report.name}"]
+    draw_results(ENTRY, found, "No training of a CNN was started from here yet.")
 
 
 def _looked_at(path: str, size: int) -> Seen:
@@ -144,20 +142,7 @@ def draw_training(path: str, report: DataReport) -> None:
     took = format_duration(training_seconds(step, training, validation, epochs))
     typed = {"model": model, "dataset": path, "image_size": str(report.image_size), "epochs": str(epochs)}
     typed |= {"flip": str(flip).lower(), "weights": weights}
-    try:
-        values = changed(program(ENTRY), typed)
-    except UserError as error:  # a path with invisible characters, say
-        st.error(escaped(str(error)), icon=":material/error:")
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Train", key="own-train", type="primary", icon=":material/play_arrow:", on_click=launch,
-            args=(ENTRY, values, NOTE),
-        )  # fmt: skip
-        st.caption(f"About {took} on this machine's CPU, as busy as it is now.")
-    draw_note(NOTE)
-    with st.expander("The same on the command line"):
-        st.code(command_line(program(ENTRY), values), language=None, wrap_lines=True)
+    draw_start(ENTRY, typed, "own", lambda _: f"About {took} on this machine's CPU, as busy as it is now.")
 
 
 def _choose_weights(model: str, size: int) -> str:
@@ -177,21 +162,3 @@ def _choose_weights(model: str, size: int) -> str:
 @st.cache_data(show_spinner="Timing a few steps of the network")
 def _step(model: str, classes: int, channels: int, size: int) -> float:
     return seconds_per_image(model, classes, channels, size)
-
-
-def draw_results(name: str) -> None:
-    """Trainings that were started here or on the page Runs, and the networks that know this data set."""
-    found = [one for one in versions() if one.name == f"cnn-{name}"]
-    found.sort(key=lambda one: one.version, reverse=True)
-    if found:
-        st.header("Try it")
-        with st.container(horizontal=True):
-            if found[0].run_id:
-                open_link(found[0].run_id, "Run, with its report")
-            st.page_link("views/image.py", label="Draw and classify", icon=":material/draw:")
-            for one in found[:3]:
-                label = f"{task_title(TASK)} with {one.model}, {one.name} v{one.version}"
-                where = {"task": TASK, "model": one.key}
-                st.page_link("views/tasks.py", label=escaped(label), icon=":material/bolt:", query_params=where)
-    st.header("Trainings")
-    draw_processes((ENTRY,), "No training of a CNN was started from here yet.")

@@ -10,16 +10,13 @@ from experiments.data.text_files import columns_in, file_named
 from experiments.data.texts import load_texts
 from tasks.catalog import catalog
 from tasks.texts import format_duration
-from ui.answers.task_page import task_title
 from ui.own_data.estimate import seconds_per_text, training_seconds
 from ui.own_data.keeping import HOME, TEXTS, keep_texts, kept_texts
+from ui.own_data.starting import draw_results, draw_start
 from ui.plain import escaped, inert_cell
-from ui.results.all_runs import open_link
-from ui.running.process_cards import draw_note, draw_processes, launch
-from ui.running.programs import changed, command_line, program
 from ui.session import versions
 
-TASK, ENTRY, NOTE = "sentiment-analysis", "finetune", "own-texts-note"
+TASK, ENTRY = "sentiment-analysis", "finetune"
 PATH = "own-texts-path"  # in the session's state
 MOST_MB = 200
 SHOWN, CHARACTERS = 20, 300
@@ -44,7 +41,8 @@ def draw_texts() -> None:
             return
         _draw_report(report, sample)
     _draw_training(given, report)
-    _draw_results(report["file"])
+    found = [one for one in versions() if one.task == TASK and one.tags.get("dataset") == report["file"]]
+    draw_results(ENTRY, found, "No fine-tuning was started from here yet.")
 
 
 def _choose_file() -> str | None:
@@ -138,20 +136,8 @@ def _draw_training(given: dict[str, Any], report: dict[str, Any]) -> None:
     )
     epochs = second.text_input("Epochs", "auto", key="own-texts-epochs", help="auto: by the number of texts")
     typed = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
-    try:
-        values = changed(program(ENTRY), {**typed, "model": model or "auto", "epochs": epochs})
-    except UserError as error:
-        st.error(escaped(str(error)), icon=":material/error:")
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Train", key="own-texts-train", type="primary", icon=":material/play_arrow:", on_click=launch,
-            args=(ENTRY, values, NOTE),
-        )  # fmt: skip
-        st.caption(_estimate(model or "auto", values.get("epochs"), report))
-    draw_note(NOTE)
-    with st.expander("The same on the command line"):
-        st.code(command_line(program(ENTRY), values), language=None, wrap_lines=True)
+    typed |= {"model": model or "auto", "epochs": epochs}
+    draw_start(ENTRY, typed, "own-texts", lambda values: _estimate(typed["model"], values.get("epochs"), report))
 
 
 def _estimate(model: str, epochs: str | None, report: dict[str, Any]) -> str:
@@ -168,20 +154,3 @@ def _estimate(model: str, epochs: str | None, report: dict[str, Any]) -> str:
 @st.cache_data(show_spinner="Timing a few steps of the model")
 def _step(folder: str, words: float) -> float | None:
     return seconds_per_text(Path(folder), words)
-
-
-def _draw_results(name: str) -> None:
-    """Trainings that were started here, and the versions that know this file."""
-    found = [one for one in versions() if one.task == TASK and one.tags.get("dataset") == name]
-    found.sort(key=lambda one: one.version, reverse=True)
-    if found:
-        st.header("Try it")
-        with st.container(horizontal=True):
-            for one in found[:3]:
-                if one.run_id:
-                    open_link(one.run_id, f"Run of version {one.version}")
-                label = escaped(f"{task_title(TASK)} with {one.model}, version {one.version}")
-                where = {"task": TASK, "model": one.key}
-                st.page_link("views/tasks.py", label=label, icon=":material/bolt:", query_params=where)
-    st.header("Trainings")
-    draw_processes((ENTRY,), "No fine-tuning was started from here yet.")

@@ -24,6 +24,3 @@ def panel(task: str) -> Panel:
         return Panel(task)
     module, class_name = PANELS[task].split(":")
     return getattr(importlib.import_module(module), class_name)(task)
-
-
-__all__ = ["Example", "Panel", "panel"]

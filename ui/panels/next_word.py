@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from tasks.base import Row
+from tasks.texts import UNSPACED
 from ui.panels.base import Example, Panel, text_field
 from ui.plain import escaped, escaped_html
 
@@ -14,7 +15,6 @@ from ui.plain import escaped, escaped_html
 JOINED = re.compile(r"[\s(\[{“‘«¿¡]$")
 TINT = "rgba(61,125,219,0.3)"  # dark and light text can be read on it, on a dark and a light ground
 MUCH = 0.5  # of the probability, that is not among the candidates
-UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 
 class NextWordPanel(Panel):
@@ -74,5 +74,5 @@ def share(probability: float) -> str:
 
 def appended(text: str, word: str) -> str:
     """A text with a word more, and a space between where one belongs."""
-    apart = bool(text) and not JOINED.search(text) and not UNSPACED.match(word)
+    apart = bool(text) and not JOINED.search(text) and not re.match(UNSPACED, word)
     return f"{text}{' ' if apart else ''}{word}"

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 from PIL import Image
@@ -77,34 +78,42 @@ def draw_answers(given: Given, networks: Sequence[RegisteredVersion]) -> None:
         st.rerun()  # without the button
 
 
-def ask(networks: Sequence[RegisteredVersion], rows: Mapping[str, Row]) -> dict[str, Asking]:
-    """What each network was asked: kept where the row is the same, else asked now, and the old question stopped."""
-    before: dict[str, Asking] = st.session_state.get(ASKED, {})
+def ask(
+    networks: Sequence[RegisteredVersion],
+    rows: Mapping[str, Row],
+    parameters: Mapping[str, Any] = EXPLAIN,
+    place: str = ASKED,
+) -> dict[str, Asking]:
+    """What each network was asked: kept where the row is the same, else asked now, and the old question stopped.
+
+    Args: place: where in the session's state.
+    """
+    before: dict[str, Asking] = st.session_state.get(place, {})
     asked = {key: one for key, one in before.items() if one.row == rows.get(key)}
     for key in before.keys() - asked.keys():
         before[key].stop()
-    st.session_state[ASKED] = asked
+    st.session_state[place] = asked
     for network in networks:
         if network.key not in asked:
             row = rows[network.key]
             try:
-                job = services().submit(network.key, row, EXPLAIN)
+                job = services().submit(network.key, row, parameters)
             except QueueFullError:
-                stop()
+                stop(place)
                 raise
-            asked[network.key] = Asking.of(job, network, row, EXPLAIN)
+            asked[network.key] = Asking.of(job, network, row, parameters)
     return asked
 
 
-def stop() -> None:
+def stop(place: str = ASKED) -> None:
     """Stop all that are not over."""
-    for one in st.session_state.get(ASKED, {}).values():
+    for one in st.session_state.get(place, {}).values():
         one.stop()
 
 
-def forget(key: str | None = None) -> None:
+def forget(key: str | None = None, place: str = ASKED) -> None:
     """Ask a network anew at the next look; all of them without a key."""
-    asked: dict[str, Asking] = st.session_state.get(ASKED, {})
+    asked: dict[str, Asking] = st.session_state.get(place, {})
     for name in [key] if key else list(asked):
         asked.pop(name).stop()
 

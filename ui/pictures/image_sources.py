@@ -32,7 +32,7 @@ class Given:
     label: str | None = None
 
     def for_networks_of(self, dataset: str) -> tuple[str, str]:
-        """The picture in base64 as a network trained on this data set gets it, and what was done to it in words."""
+        """The picture in base64 as a network trained on this data set gets it, and a note of what was done to it."""
         if self.digit is None or dataset == self.own:
             return self.image, AS_IT_IS
         pixels, words = framed(self.digit, dataset)

@@ -53,7 +53,7 @@ def reduced(pixels: Pixels, side: int) -> Pixels:
     return np.asarray(picture)
 
 
-def draw_picture_input(label: str, key: str, help: str | None = None) -> str | None:
+def draw_picture_input(label: str, key: str) -> str | None:
     """Draw the box for a file, or the picture that is kept. Returns the picture in base64; None without one."""
     kept: Picture | None = st.session_state.get(key)
     if kept is None:
@@ -64,7 +64,6 @@ def draw_picture_input(label: str, key: str, help: str | None = None) -> str | N
             key=box,
             on_change=_take,
             args=(key, box),
-            help=help,
             max_upload_size=MAX_MEGABYTES,
         )
         if wrong := st.session_state.get(_wrong(key)):

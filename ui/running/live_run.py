@@ -131,7 +131,7 @@ def reason(process: Process, log: str) -> str:
         why = [line for line in lines if line.startswith("not registered: ") or " is registered, but then: " in line]
         if why:
             return "\n".join(why)
-    return lines[-1] if lines else f"it ended without a word (exit code {process.code})"
+    return lines[-1] if lines else f"it ended without a message (exit code {process.code})"
 
 
 def duration(process: Process) -> str:

@@ -135,7 +135,7 @@ def _launch(folder: Path, identifier: str, more: Mapping[str, str]) -> None:
 def _environment(identifier: str) -> dict[str, str]:
     """The tool's environment, made fit for a program that works for hours."""
     environment = dict(os.environ)
-    for name, value in IMPATIENCE.items():  # is for pages; a training shall outlast a restart of its server
+    for name, value in IMPATIENCE.items():  # is for pages; a training should outlast a restart of its server
         if environment.get(name) == value:
             del environment[name]
     environment.pop("MLFLOW_RUN_ID", None)

@@ -10,13 +10,14 @@ from ui.labels import label
 from ui.plain import escaped
 from ui.running.programs import MOST_CHARACTERS, Program, problems
 
+ACROSS = 2  # fields side by side, where there is room
 
-def draw_form(program: Program, key: str, across: int = 2) -> tuple[dict[str, str], dict[str, str]]:
+
+def draw_form(program: Program, key: str) -> tuple[dict[str, str], dict[str, str]]:
     """Draw the headline fields, and the others folded away.
 
     Args:
         key: tells forms of one page apart.
-        across: how many fields stand side by side where there is room.
 
     Returns all values as texts, and what is wrong with them by field ("" for what concerns none alone).
     """
@@ -24,10 +25,10 @@ def draw_form(program: Program, key: str, across: int = 2) -> tuple[dict[str, st
     held = {name: typed(st.session_state.get(f"{key}-{name}", _shown(spec))) for name, spec in program.specs.items()}
     wrong = problems(program, held)
     others = [name for name in program.specs if name not in program.headline]
-    texts = _draw_fields(program, program.headline, wrong, key, across)
+    texts = _draw_fields(program, program.headline, wrong, key)
     hidden = [name for name in others if name in wrong]
     with st.expander(f"All parameters ({len(others)} more)", icon=":material/tune:", key=f"{key}-more"):
-        texts |= _draw_fields(program, others, wrong, key, across)
+        texts |= _draw_fields(program, others, wrong, key)
     if hidden:
         st.error(escaped(f"Under all parameters: {', '.join(map(label, hidden))}"), icon=":material/error:")
     if "" in wrong:
@@ -35,14 +36,12 @@ def draw_form(program: Program, key: str, across: int = 2) -> tuple[dict[str, st
     return texts, wrong
 
 
-def _draw_fields(
-    program: Program, names: Sequence[str], wrong: dict[str, str], key: str, across: int
-) -> dict[str, str]:
+def _draw_fields(program: Program, names: Sequence[str], wrong: dict[str, str], key: str) -> dict[str, str]:
     """Row by row, so that the Tab key goes through them in the order in which they are read."""
     texts = {}
-    for first in range(0, len(names), across):
-        row = names[first : first + across]
-        for place, name in zip(st.columns(across, vertical_alignment="bottom"), row, strict=False):
+    for first in range(0, len(names), ACROSS):
+        row = names[first : first + ACROSS]
+        for place, name in zip(st.columns(ACROSS, vertical_alignment="bottom"), row, strict=False):
             with place:
                 texts[name] = _draw_field(name, program.specs[name], f"{key}-{name}")
         for name in row:

@@ -75,15 +75,9 @@ class QuestionTask(EncoderTask):
     def _answers(self, network: nn.Module, questions: Sequence[Question], accelerator: Accelerator) -> list[str]:
         """What the task would answer with this network."""
         network.eval()
-        pipeline: Any = ExtractiveAnswers(
-            model=network,  # type: ignore[arg-type]
-            tokenizer=self.tokenizer,
-            device=accelerator.device,
-            task=TASK,
-            window=self.size.window,
-        )
+        pipeline = ExtractiveAnswers(network, self.tokenizer, self.size.window)
         with accelerator.autocast():
-            found = [pipeline({"question": one.text, "context": one.context}) for one in questions]
+            found = [pipeline([{"question": one.text, "context": one.context}])[0] for one in questions]
         return [one["answers"][0]["answer"] for one in found]
 
 

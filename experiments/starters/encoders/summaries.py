@@ -67,7 +67,7 @@ def _read(path: Path) -> tuple[Paper, ...]:
 
 
 class SummaryTask(EncoderTask):
-    """Abstracts whose sentences shall be chosen as likely as they resemble, by ROUGE, what people wrote."""
+    """Abstracts whose sentences should be chosen by how much they resemble, in ROUGE, what people wrote."""
 
     task, name, dataset = TASK, TASK, "scitldr-a"
     sha256 = "3e8c8a87d23166c95cb3ffbb97d288a686f72be08cca69959206677d8e329e6f"
@@ -91,7 +91,7 @@ class SummaryTask(EncoderTask):
 
     def encode(self, papers: Sequence[Paper]) -> list[Item]:
         """Abstracts as the network reads them. Targets `(2, length)`: of each token the number of its sentence (from
-        1; 0 has none), and how likely that shall be chosen."""
+        1; 0 has none), and how likely that should be chosen."""
         items = []
         for paper in papers:
             part = read_part(paper.text, 0, self.tokenizer)
@@ -137,7 +137,7 @@ class SummaryTask(EncoderTask):
 
 
 def wanted_fractions(sentences: Sequence[str], summaries: Sequence[str]) -> torch.Tensor:
-    """How likely each sentence shall be chosen, `(sentences,)`: a softmax over its mean ROUGE-1, -2 and -L."""
+    """How likely each sentence should be chosen, `(sentences,)`: a softmax over its mean ROUGE-1, -2 and -L."""
     scores = [sum(scored(sentence, summaries).values()) / 3 for sentence in sentences]
     return (torch.tensor(scores) / TEMPERATURE).softmax(dim=0)
 

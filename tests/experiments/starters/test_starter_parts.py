@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from experiments import evaluate, starter
 from experiments.config import ConfigError, TrainingError, UserError
+from experiments.data.splits import text_digest
 from experiments.registration.folder import front_matter
 from experiments.starters import card, corpora, evaluation, training, weights
 from experiments.starters import starter as starter_module
@@ -29,7 +30,7 @@ def test_titles_are_held_out_in_the_share_asked_for_and_the_same_ones_everywhere
 
 
 def test_a_digest_knows_order_and_cuts() -> None:
-    digests = {corpora.digest(texts) for texts in (["ab", "c"], ["a", "bc"], ["c", "ab"], ["abc"], ["abc", ""])}
+    digests = {text_digest(texts) for texts in (["ab", "c"], ["a", "bc"], ["c", "ab"], ["abc"], ["abc", ""])}
     assert len(digests) == 5
 
 

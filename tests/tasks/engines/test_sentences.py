@@ -53,7 +53,7 @@ def test_a_summary_is_sentences_of_the_text_in_its_order(task: Any) -> None:
 
 
 def parts(task: Any, text: str) -> list[str]:
-    found = task.pipeline.preprocess(text, window=task.window)["parts"]
+    found = task.pipeline.parts(text)
     return [text[part["sentences"][0][0] : part["sentences"][-1][1]] for part in found]
 
 

@@ -13,9 +13,10 @@ import pytest
 from huggingface_hub import scan_cache_dir
 
 from tasks.base import ModelFolderError
+from tasks.deadline import within
 from tasks.hub import fetch as fetching
 from tasks.hub import memory
-from tasks.hub.failures import HubUnreachableError, TokenRefusedError, within
+from tasks.hub.failures import HubUnreachableError, TokenRefusedError
 from tasks.hub.fetch import Progress, discard, fetch, left_over
 from tasks.hub.names import Source
 from tasks.hub.repository import Plan, look_up, repository_folder
