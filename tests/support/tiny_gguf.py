@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import gguf
 import numpy as np
 import torch
 
-from tests.support.tiny_models import qwen2, taught
+from tests.support.tiny_models import CHAT_TEMPLATE, qwen2, taught
 
 NAMES = {
     "input_layernorm": "attn_norm",
@@ -40,19 +41,23 @@ def save_both(
     folder: Path, *, chat_template: bool | str = True, window: int = 160, divided: bool = False
 ) -> tuple[Path, Path]:
     """A Qwen2 that has seen four lines: its folder of safetensors, and its GGUF file, or the first part of it."""
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        model, tokenizer = qwen2()
-        taught(model, tokenizer)
+    model, tokenizer = _taught()
     model.config.max_position_embeddings = window
-    if chat_template is not True:
-        tokenizer.chat_template = chat_template or None
+    tokenizer.chat_template = CHAT_TEMPLATE if chat_template is True else chat_template or None
     model.save_pretrained(folder / "safetensors")
     tokenizer.save_pretrained(folder / "safetensors")
     path = folder / "gguf" / "tiny.gguf"
     path.parent.mkdir()
     _write(model, tokenizer, path, tensors_a_file=8 if divided else 0)
     return folder / "safetensors", min(path.parent.iterdir())
+
+
+@cache
+def _taught() -> tuple[Any, Any]:
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model, tokenizer = qwen2()
+        return taught(model, tokenizer), tokenizer
 
 
 def write_header(path: Path, architecture: str, facts: Mapping[str, Any]) -> None:

@@ -30,12 +30,6 @@ from tests.support.gateway import (
 ADDRESS = "http://127.0.0.1"
 
 
-@pytest.fixture(scope="module")
-def client(no_weights: None) -> Iterator[TestClient]:
-    with TestClient(parts().app, base_url=ADDRESS) as client:
-        yield client
-
-
 @pytest.fixture
 def fresh(no_weights: None) -> Iterator[tuple[Parts, TestClient]]:
     """A gateway that nobody has asked anything."""
