@@ -18,10 +18,10 @@ from tasks.image_generation import ImageGeneration
 from tasks.picture_recipe import read_recipe
 from tasks.runtime.jobs import JobCancelled
 from tasks.runtime.worker import Worker
+from tests.support.pictures import png
 from tests.support.tiny_diffusion import (
     PROMPT,
     encoded,
-    header,
     make,
     opened,
     photo,
@@ -224,7 +224,7 @@ def test_the_recipe_in_the_png_makes_the_picture_again(task: ImageGeneration) ->
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no picture", base64.b64decode(encoded(photo(8, 8))), header(50_000, 50_000), header(12_000, 12_000)],
+    [b"", b"no picture", base64.b64decode(encoded(photo(8, 8))), png(50_000, 50_000), png(12_000, 12_000)],
     ids=["empty", "text", "no recipe", "huge", "large"],
 )
 def test_a_file_without_a_recipe_says_so(content: bytes) -> None:

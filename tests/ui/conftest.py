@@ -11,6 +11,7 @@ import pytest
 from tasks.runtime.worker import Worker
 from tests.conftest import PROJECT_ROOT
 from tests.support.batches import Upper
+from tests.support.processes import a_process
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,6 +53,20 @@ def tool(filled_store: Path, store: Path) -> Iterator[Path]:
     _forget()
     yield store
     _forget()
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What pages start (entry point, values, what is private), in place of starting it."""
+    calls: list[tuple[Any, ...]] = []
+
+    def start(entry: str, values: dict[str, str], *private: Any) -> Any:
+        calls.append((entry, dict(values), *private))
+        return a_process(entry=entry, values=dict(values))
+
+    for module in ("process_cards", "first_start"):
+        monkeypatch.setattr(f"ui.running.{module}.start", start)
+    return calls
 
 
 @pytest.fixture

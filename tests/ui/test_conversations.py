@@ -252,11 +252,7 @@ def test_a_conversation_is_named_by_its_first_line(text: str, name: str) -> None
 
 def test_the_model_is_given_turns_that_take_turns_and_documents_as_far_as_they_are_used() -> None:
     document = {"name": "a.txt", "text": "abcdef", "notes": [], "used": 3}
-    path = [
-        Message("user", "first"),
-        Message("user", "What is it?", documents=(document,)),
-        Message("assistant", "It"),
-    ]
+    path = [Message("user", "first"), Message("user", "What is it?", documents=(document,)), Message("assistant", "It")]
     assert row_of(path, " be brief ") == {
         "messages": [
             {"role": "system", "content": " be brief "},
