@@ -52,6 +52,14 @@ def save_both(
     return folder / "safetensors", min(path.parent.iterdir())
 
 
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write all that it was given."""
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 @cache
 def _taught() -> tuple[Any, Any]:
     with torch.random.fork_rng():
@@ -67,10 +75,7 @@ def write_header(path: Path, architecture: str, facts: Mapping[str, Any]) -> Non
         kind = gguf.GGUFValueType.get_type(value)
         writer.add_key_value(name, value, gguf.GGUFValueType.UINT32 if isinstance(value, int) else kind)
     writer.add_tensor("token_embd.weight", np.ones(1, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 def _write(model: Any, tokenizer: Any, path: Path, tensors_a_file: int) -> None:
@@ -88,10 +93,7 @@ def _write(model: Any, tokenizer: Any, path: Path, tensors_a_file: int) -> None:
     for name, weight in model.state_dict().items():
         if name != "lm_head.weight":  # it is the embedding
             writer.add_tensor(_renamed(name), weight.float().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 def _write_tokenizer(writer: Any, tokenizer: Any) -> None:

@@ -1,5 +1,6 @@
 """What people may ask of image generation: sizes, strengths, prompts and pictures of all kinds; the rest is refused."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,12 @@ from tests.support.tiny_diffusion import (
     opened,
     photo,
     pixels,
-    save,
-    tiny_stable_diffusion,
 )
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> ImageGeneration:
-    return opened(save(tiny_stable_diffusion(), tmp_path_factory.mktemp("model") / "tiny-sd"))
+def task(tiny_sd: Path) -> ImageGeneration:
+    return opened(tiny_sd)
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,10 @@ def empty_tool(store: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def tool(filled_store: Path, store: Path) -> Iterator[Path]:
+def tool(filled_store: Path, empty_tool: Path) -> Path:
     """The tool over a registry with tiny models, which may be changed: each test has its own copy of the store."""
-    (store / "mlflow.db").write_bytes(filled_store.read_bytes())
-    _forget()
-    yield store
-    _forget()
+    (empty_tool / "mlflow.db").write_bytes(filled_store.read_bytes())
+    return empty_tool
 
 
 @pytest.fixture
