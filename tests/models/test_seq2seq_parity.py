@@ -76,10 +76,7 @@ def test_additive_by_hand() -> None:
     with torch.no_grad():
         context, weights = attention(torch.tensor([[[2.0]]]), *attention.prepare(memory), padding)
     # W q = (1, -2); U k + b = (1.1, 1) and (0.1, 2).
-    scores = [
-        3 * math.tanh(1 + 1.1) - 2 * math.tanh(-2 + 1),
-        3 * math.tanh(1 + 0.1) - 2 * math.tanh(-2 + 2),
-    ]
+    scores = [3 * math.tanh(1 + 1.1) - 2 * math.tanh(-2 + 1), 3 * math.tanh(1 + 0.1) - 2 * math.tanh(-2 + 2)]
     first = math.exp(scores[0]) / (math.exp(scores[0]) + math.exp(scores[1]))
     torch.testing.assert_close(weights, torch.tensor([[[first, 1 - first, 0.0]]]))
     torch.testing.assert_close(context, torch.tensor([[[first, 2 - 3 * first]]]))

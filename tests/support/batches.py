@@ -5,30 +5,22 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from tasks.base import Cancel, ModelFolderError, Task, TaskInputError
+from tasks.base import ModelFolderError, TaskInputError
+from tests.support.weightless import Weightless
 from ui.answers.batch_file import Line
 
 
-class Upper(Task):
+class Upper(Weightless):
     """Writes a text in capitals; some words do otherwise."""
 
     name = "upper"
-    inputs = {"text": True}
     answered: list[str] = []
     hold: threading.Event | None = None
 
-    def load(self) -> None:
-        pass
-
-    def answer(
-        self,
-        rows: list[dict[str, Any]],
-        parameters: dict[str, Any],
-        cancel: Cancel,  # noqa: ARG002
-    ) -> list[dict[str, Any]]:
+    def answer(self, rows: Any, parameters: Any, cancel: Any) -> Any:  # noqa: ARG002
         return [{"label": row["text"], **parameters} for row in rows]
 
-    def stream_answer(self, row, parameters, cancel) -> Iterator:
+    def stream_answer(self, row: Any, parameters: Any, cancel: Any) -> Iterator:
         text = row["text"]
         if text == "bad" or parameters:
             raise TaskInputError("text is 'bad'; valid: anything else")

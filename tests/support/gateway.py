@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,8 +14,8 @@ import pytest
 from fastapi import FastAPI
 
 from tasks import TASKS
-from tasks.base import Cancel, Row, Task, TaskInputError, check_text
-from tasks.chat import ReplyParameters
+from tasks.base import Row, Task, TaskInputError, check_text
+from tasks.chat import ReplyParameters, check_messages
 from tasks.parameters import Parameters, option
 from tasks.registry import ModelNotFoundError, RegisteredVersion
 from tasks.runtime.rows import RequestTask
@@ -25,6 +25,7 @@ from tasks.serve.directory import Directory
 from tasks.serve.gateway import Gateway
 from tasks.serve.metrics import Metrics
 from tasks.serve.settings import Settings
+from tests.support.weightless import Weightless
 from tests.support.words import PATIENCE
 
 GIGABYTE = 10**9
@@ -34,29 +35,17 @@ class Plus(Parameters):
     plus: float = option(0.0, "added", ge=-10, le=10)
 
 
-class Lengths(Task):
+class Lengths(Weightless):
     """How long texts are, several at once; remembers how many at once."""
 
     name = "lengths"
-    inputs = {"text": True}
     parameters = Plus
     batches: list[int] = []
-
-    def load(self) -> None:
-        pass
-
-    def memory_bytes(self) -> int:
-        return 10**6
 
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"text": check_text("text", row["text"])}
 
-    def answer(
-        self,
-        rows: list[dict[str, Any]],
-        parameters: dict[str, Any],
-        cancel: Cancel,  # noqa: ARG002
-    ) -> list[dict[str, Any]]:
+    def answer(self, rows: Any, parameters: Any, cancel: Any) -> Any:  # noqa: ARG002
         self.batches.append(len(rows))
         special = {"nan": float("nan"), "half": "\ud83d", "inf": [float("inf"), 1.0]}
         for row in rows:
@@ -69,7 +58,7 @@ class Lengths(Task):
         ]
 
 
-class Parrot(Task):
+class Parrot(Weightless):
     """A chatbot that says the last message again, word by word; the last digit of `seed`: milliseconds before each."""
 
     name = "chatbot"
@@ -78,28 +67,10 @@ class Parrot(Task):
     said: list[str] = []
     asked: list[tuple[Any, dict[str, Any]]] = []
 
-    def load(self) -> None:
-        pass
-
-    def memory_bytes(self) -> int:
-        return 10**6
-
     def check_row(self, row: dict[str, Any]) -> dict[str, Any]:
-        from tasks.chat import check_messages
-
         return {"messages": check_messages(row["messages"])}
 
-    def answer(
-        self,
-        rows: list[dict[str, Any]],
-        parameters: dict[str, Any],
-        cancel: Cancel,  # noqa: ARG002
-    ) -> list[dict[str, Any]]:
-        raise AssertionError(f"{len(rows)} rows with {parameters} that cannot be cancelled")
-
-    def stream_answer(
-        self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel
-    ) -> Generator[dict[str, Any], None, dict[str, Any]]:
+    def stream_answer(self, row: Any, parameters: Any, cancel: Any) -> Any:
         self.asked.append((row["messages"], parameters))
         words = row["messages"][-1]["content"].split(" ")
         if words[0] == "broken":

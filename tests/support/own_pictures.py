@@ -1,12 +1,12 @@
 """Users' own pictures, made up: small files of plain colors with a little noise, in folders and zips."""
 
-import io
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from tests.support.pictures import encoded
 
 COLORS = {"cat": (200, 40, 40), "dog": (40, 200, 40), "owl": (40, 40, 200)}
 
@@ -16,12 +16,6 @@ def picture(label: str, number: int, size: tuple[int, int] = (40, 30), kind: str
     noise = np.random.default_rng(number).integers(0, 40, (size[1], size[0], 3))
     pixels = (np.array(COLORS.get(label, (120, 120, 120))) + noise).astype(np.uint8)
     return encoded(Image.fromarray(pixels), kind)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def files(count: int = 10, labels: tuple[str, ...] = ("cat", "dog"), under: str = "") -> dict[str, bytes]:
@@ -48,13 +42,3 @@ def in_zip(file: Path, contents: dict[str, bytes]) -> str:
         for path, content in contents.items():
             archive.writestr(path, content)
     return str(file)
-
-
-def bomb(side: int = 60_000) -> bytes:
-    """A PNG of some bytes whose header promises gigapixels."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
-
-    header = side.to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,9 @@ def fill(database: Path) -> None:
         add_texts(add)
         add_images(add)
         for dataset, architecture in (("digits", "lenet5"), ("mnist", "alexnet_small")):
-            add(
-                f"cnn-{dataset}",
-                "image-classification",
-                lambda place, architecture=architecture: save_cnn(place, architecture),
-                model=f"{architecture} on {dataset}",
-                dataset=dataset,
-                val_accuracy="0.5",
-            )
-        for attention in ("dot", "none"):
-            add(
-                "seq2seq-reverse",
-                "sequence-reversal",
-                lambda place, attention=attention: save_sequences(place, attention),
-                model=f"gru-{attention}",
-            )
+            save, model = partial(save_cnn, architecture=architecture), f"{architecture} on {dataset}"
+            add(f"cnn-{dataset}", "image-classification", save, model=model, dataset=dataset, val_accuracy="0.5")
+        add_sequences(add)
 
 
 @contextmanager
@@ -82,13 +71,15 @@ def add_texts(add: Add, tasks: Iterable[str] = tiny_models.TASK_MODELS) -> None:
 
 def add_images(add: Add) -> None:
     """A tiny model that makes pictures."""
-    diffusion = tiny_diffusion.tiny_stable_diffusion()
-    add(
-        "image-generation",
-        "image-generation",
-        lambda place: tiny_diffusion.save(diffusion, place),
-        model="tiny diffusion",
-    )
+    save = partial(tiny_diffusion.save, tiny_diffusion.tiny_stable_diffusion())
+    add("image-generation", "image-generation", save, model="tiny diffusion")
+
+
+def add_sequences(add: Add) -> None:
+    """Two untrained networks that reverse sequences, one with attention and one without."""
+    for attention in ("dot", "none"):
+        save = partial(save_sequences, attention=attention)
+        add("seq2seq-reverse", "sequence-reversal", save, model=f"gru-{attention}")
 
 
 def add_long_writer(add: Add) -> None:

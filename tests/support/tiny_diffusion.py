@@ -2,7 +2,6 @@
 
 import base64
 import io
-import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from transformers import (
 )
 
 from tasks.image_generation import ImageGeneration
+from tests.support import pictures
 
 PROMPT = "a red house by the sea"
 WIDTH = 32
@@ -170,14 +170,4 @@ def photo(width: int, height: int) -> Image.Image:
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> str:
     """A picture as the base64 of its file."""
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def header(width: int, height: int) -> bytes:
-    """A PNG whose header claims a size that it does not have."""
-    content = bytearray(base64.b64decode(encoded(Image.new("1", (1, 1)))))
-    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
-    return bytes(content)
+    return base64.b64encode(pictures.encoded(picture, kind, **options)).decode()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import gguf
 import numpy as np
 import torch
 
-from tests.support.tiny_models import qwen2, taught
+from tests.support.tiny_models import CHAT_TEMPLATE, qwen2, taught
 
 NAMES = {
     "input_layernorm": "attn_norm",
@@ -40,19 +41,31 @@ def save_both(
     folder: Path, *, chat_template: bool | str = True, window: int = 160, divided: bool = False
 ) -> tuple[Path, Path]:
     """A Qwen2 that has seen four lines: its folder of safetensors, and its GGUF file, or the first part of it."""
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        model, tokenizer = qwen2()
-        taught(model, tokenizer)
+    model, tokenizer = _taught()
     model.config.max_position_embeddings = window
-    if chat_template is not True:
-        tokenizer.chat_template = chat_template or None
+    tokenizer.chat_template = CHAT_TEMPLATE if chat_template is True else chat_template or None
     model.save_pretrained(folder / "safetensors")
     tokenizer.save_pretrained(folder / "safetensors")
     path = folder / "gguf" / "tiny.gguf"
     path.parent.mkdir()
     _write(model, tokenizer, path, tensors_a_file=8 if divided else 0)
     return folder / "safetensors", min(path.parent.iterdir())
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write all that it was given."""
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@cache
+def _taught() -> tuple[Any, Any]:
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model, tokenizer = qwen2()
+        return taught(model, tokenizer), tokenizer
 
 
 def write_header(path: Path, architecture: str, facts: Mapping[str, Any]) -> None:
@@ -62,10 +75,7 @@ def write_header(path: Path, architecture: str, facts: Mapping[str, Any]) -> Non
         kind = gguf.GGUFValueType.get_type(value)
         writer.add_key_value(name, value, gguf.GGUFValueType.UINT32 if isinstance(value, int) else kind)
     writer.add_tensor("token_embd.weight", np.ones(1, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 def _write(model: Any, tokenizer: Any, path: Path, tensors_a_file: int) -> None:
@@ -83,10 +93,7 @@ def _write(model: Any, tokenizer: Any, path: Path, tensors_a_file: int) -> None:
     for name, weight in model.state_dict().items():
         if name != "lm_head.weight":  # it is the embedding
             writer.add_tensor(_renamed(name), weight.float().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 def _write_tokenizer(writer: Any, tokenizer: Any) -> None:

@@ -4,13 +4,14 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.base import Cancel, ModelFolderError, Task
+from tasks.base import ModelFolderError, Task
 from tasks.parameters import Parameters, option
 from tasks.runtime.jobs import Job
+from tests.support.weightless import Weightless
 
 MB = 10**6
 PATIENCE = 60  # seconds until a test that waits has failed
@@ -20,31 +21,17 @@ class Pause(Parameters):
     pause_ms: int = option(0, "before each word", ge=0, le=10_000)
 
 
-class Words(Task):
+class Words(Weightless):
     """Says its text word by word, each after `pause_ms`; fails or goes wrong where the text says so."""
 
     name = "words"
-    inputs = {"text": True}
     parameters = Pause
     size = 10 * MB
-
-    def load(self) -> None:
-        pass
 
     def memory_bytes(self) -> int:
         return self.size
 
-    def answer(
-        self,
-        rows: list[dict[str, Any]],
-        parameters: dict[str, Any],
-        cancel: Cancel,  # noqa: ARG002
-    ) -> list[dict[str, Any]]:
-        raise AssertionError(f"the worker asks for streams, not for {len(rows)} rows with {parameters}")
-
-    def stream_answer(
-        self, row: dict[str, Any], parameters: dict[str, Any], cancel: Cancel
-    ) -> Generator[dict[str, Any], None, dict[str, Any]]:
+    def stream_answer(self, row: Any, parameters: Any, cancel: Any) -> Any:
         said = []
         for word in row["text"].split():
             time.sleep(parameters["pause_ms"] / 1000)

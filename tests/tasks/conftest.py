@@ -30,6 +30,14 @@ def tiny_task(tiny_folder: Callable[[str], Path], tmp_path_factory: pytest.TempP
     return get
 
 
+@pytest.fixture(scope="session")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny Stable Diffusion; it is not to be changed."""
+    from tests.support.tiny_diffusion import save, tiny_stable_diffusion
+
+    return save(tiny_stable_diffusion(), tmp_path_factory.mktemp("model") / "tiny-sd")
+
+
 @pytest.fixture
 def folder(tiny_folder: Callable[[str], Path], tmp_path: Path) -> Path:
     """A copy of a tiny language model that a test may spoil."""

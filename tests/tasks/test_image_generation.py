@@ -18,10 +18,10 @@ from tasks.image_generation import ImageGeneration
 from tasks.picture_recipe import read_recipe
 from tasks.runtime.jobs import JobCancelled
 from tasks.runtime.worker import Worker
+from tests.support.pictures import png
 from tests.support.tiny_diffusion import (
     PROMPT,
     encoded,
-    header,
     make,
     opened,
     photo,
@@ -33,13 +33,8 @@ from tests.support.tiny_diffusion import (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(tiny_stable_diffusion(), tmp_path_factory.mktemp("model") / "tiny-sd")
-
-
-@pytest.fixture(scope="module")
-def task(folder: Path) -> ImageGeneration:
-    return opened(folder)
+def task(tiny_sd: Path) -> ImageGeneration:
+    return opened(tiny_sd)
 
 
 def plain(cls: type[DiffusionPipeline], folder: Path) -> Any:
@@ -53,7 +48,7 @@ def plain(cls: type[DiffusionPipeline], folder: Path) -> Any:
     [{}, {"width": 64, "height": 96}, {"negative_prompt": "blue", "guidance": 4}, {"guidance": 0}, {"steps": 5}],
     ids=str,
 )
-def test_pictures_are_the_plain_pipelines_own(task: ImageGeneration, folder: Path, parameters: dict[str, Any]) -> None:
+def test_pictures_are_the_plain_pipelines_own(task: ImageGeneration, tiny_sd: Path, parameters: dict[str, Any]) -> None:
     given = {
         "steps": 2,
         "seed": 7,
@@ -63,7 +58,7 @@ def test_pictures_are_the_plain_pipelines_own(task: ImageGeneration, folder: Pat
         "guidance": 7.5,
         **parameters,
     }
-    expected = plain(StableDiffusionPipeline, folder)(
+    expected = plain(StableDiffusionPipeline, tiny_sd)(
         PROMPT,
         num_inference_steps=given["steps"],
         guidance_scale=given["guidance"],
@@ -79,9 +74,9 @@ def test_pictures_are_the_plain_pipelines_own(task: ImageGeneration, folder: Pat
     assert row["seconds"] > 0
 
 
-def test_pictures_from_a_picture_are_the_plain_pipelines_own(task: ImageGeneration, folder: Path) -> None:
+def test_pictures_from_a_picture_are_the_plain_pipelines_own(task: ImageGeneration, tiny_sd: Path) -> None:
     start = photo(96, 64)
-    expected = plain(StableDiffusionImg2ImgPipeline, folder)(
+    expected = plain(StableDiffusionImg2ImgPipeline, tiny_sd)(
         PROMPT, start, strength=0.5, num_inference_steps=4, generator=torch.Generator().manual_seed(3)
     ).images[0]
     row = make(task, image=encoded(start), width=96, height=64, strength=0.5, steps=4, seed=3)
@@ -224,7 +219,7 @@ def test_the_recipe_in_the_png_makes_the_picture_again(task: ImageGeneration) ->
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no picture", base64.b64decode(encoded(photo(8, 8))), header(50_000, 50_000), header(12_000, 12_000)],
+    [b"", b"no picture", base64.b64decode(encoded(photo(8, 8))), png(50_000, 50_000), png(12_000, 12_000)],
     ids=["empty", "text", "no recipe", "huge", "large"],
 )
 def test_a_file_without_a_recipe_says_so(content: bytes) -> None:
@@ -242,18 +237,18 @@ def test_a_safety_checker_is_kept_and_its_finding_told(flags: bool, tmp_path: Pa
     assert "flagged" not in make(task)
 
 
-def test_the_memory_of_a_model_is_that_of_its_tensors(folder: Path, task: ImageGeneration) -> None:
-    files = [safetensors.torch.load_file(path) for path in folder.rglob("*.safetensors")]
+def test_the_memory_of_a_model_is_that_of_its_tensors(tiny_sd: Path, task: ImageGeneration) -> None:
+    files = [safetensors.torch.load_file(path) for path in tiny_sd.rglob("*.safetensors")]
     weights = sum(tensor.nbytes for tensors in files for tensor in tensors.values())
     assert weights <= task.memory_bytes() < weights * 1.01  # and some buffers
-    assert ImageGeneration(folder, "tiny-sd").memory_bytes() == 0
+    assert ImageGeneration(tiny_sd, "tiny-sd").memory_bytes() == 0
 
 
-def test_the_worker_draws_and_stops_it_as_any_other_task(folder: Path, task: ImageGeneration) -> None:
+def test_the_worker_draws_and_stops_it_as_any_other_task(tiny_sd: Path, task: ImageGeneration) -> None:
     with Worker(lambda key: opened(Path(key)), 10**9) as worker:
-        *steps, row = worker.submit(str(folder), {"prompt": PROMPT}, {"steps": 2, "seed": 1}).events(60)
+        *steps, row = worker.submit(str(tiny_sd), {"prompt": PROMPT}, {"steps": 2, "seed": 1}).events(60)
         assert (steps, row["image"]) == ([{"step": 1, "steps": 2}, {"step": 2, "steps": 2}], make(task)["image"])
-        job = worker.submit(str(folder), {"prompt": PROMPT}, {"steps": 150})
+        job = worker.submit(str(tiny_sd), {"prompt": PROMPT}, {"steps": 150})
         next(job.events(60))
         job.cancel()
         with pytest.raises(JobCancelled):

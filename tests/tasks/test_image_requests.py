@@ -1,6 +1,6 @@
 """What people may ask of image generation: sizes, strengths, prompts and pictures of all kinds; the rest is refused."""
 
-import base64
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,16 @@ from tasks.image_generation import ImageGeneration
 from tests.support.tiny_diffusion import (
     PROMPT,
     encoded,
-    header,
     make,
     opened,
     photo,
     pixels,
-    save,
-    tiny_stable_diffusion,
 )
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> ImageGeneration:
-    return opened(save(tiny_stable_diffusion(), tmp_path_factory.mktemp("model") / "tiny-sd"))
+def task(tiny_sd: Path) -> ImageGeneration:
+    return opened(tiny_sd)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +56,6 @@ def test_at_least_one_step_is_always_taken(task: ImageGeneration, strength: floa
         assert steps == few or int((steps - 1) * strength) < 1
 
 
-PICTURE = base64.b64decode(encoded(photo(300, 300)))
 ANIMATED = encoded(photo(64, 64), save_all=True, append_images=[photo(64, 64).rotate(90)])
 
 
@@ -77,13 +73,8 @@ ANIMATED = encoded(photo(64, 64), save_all=True, append_images=[photo(64, 64).ro
         ({"prompt": "a" * 2**20}, "prompt has 1048576 characters; valid: 1 to 10000"),
         ({"prompt": "a" * (2**20 + 1)}, "prompt has 1048577 characters"),
         ({"prompt": "a", "image": "no base64!"}, "image is not valid base64"),
-        ({"prompt": "a", "image": ""}, "image is empty"),
         ({"prompt": "a", "image": b"plain text"}, "image is not a PNG or JPEG"),
-        ({"prompt": "a", "image": PICTURE[: len(PICTURE) // 2]}, "image is damaged or truncated"),
-        ({"prompt": "a", "image": header(50_000, 50_000)}, "image is .*; valid: at most 25 megapixels"),
         ({"prompt": "a", "image": 3}, "image is neither text nor rows of pixels"),
-        ({"prompt": "a", "image": {"x": 1}}, "image is neither text nor rows of pixels"),
-        ({"prompt": "a", "image": [[300]]}, "image has pixels outside 0 to 255"),
     ],
     ids=str,
 )

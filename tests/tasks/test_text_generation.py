@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -74,17 +75,9 @@ def test_threads_do_not_change_each_others_stories(tiny_task: Get) -> None:
     parameters = [{"max_new_tokens": 10, "temperature": 1.5, "seed": seed} for seed in range(4)]
     expected = [story.run([{"text": PROMPT}], each)[0]["completion"] for each in parameters]
     state = torch.get_rng_state()
-    found: dict[int, str] = {}
-
-    def tell(place: int) -> None:
-        found[place] = story.run([{"text": PROMPT}], parameters[place])[0]["completion"]
-
-    threads = [threading.Thread(target=tell, args=(place,)) for place in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [found[place] for place in range(4)] == expected
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda each: story.run([{"text": PROMPT}], each)[0]["completion"], parameters))
+    assert found == expected
     assert len(set(expected)) > 1
     assert torch.equal(torch.get_rng_state(), state)
 

@@ -89,13 +89,6 @@ def test_a_missing_column_is_named(tiny_task: Get, task: str) -> None:
                 model.run([row])
 
 
-@pytest.mark.parametrize("rows", [[], "text", None, 3, [None], ["text"], [["text"]]], ids=str)
-@pytest.mark.parametrize("task", TASK_MODELS)
-def test_what_is_no_list_of_rows_is_refused(tiny_task: Get, task: str, rows: Any) -> None:
-    with pytest.raises(TaskInputError, match="row"):
-        tiny_task(task, TASK_MODELS[task][0]).run(rows)
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_every_number_among_the_parameters_has_bounds(task: str) -> None:
     for name, spec in task_class(task).parameters.specs().items():

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,17 @@ import pytest
 from tasks.runtime.worker import Worker
 from tests.conftest import PROJECT_ROOT
 from tests.support.batches import Upper
+from tests.support.processes import a_process
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scanned_once() -> Iterator[None]:
+    """For each AppTest Streamlit reads the metadata of all installed packages, a second long: here once for all."""
+    from streamlit.components.v2 import manifest_scanner
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +47,24 @@ def empty_tool(store: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def tool(filled_store: Path, store: Path) -> Iterator[Path]:
+def tool(filled_store: Path, empty_tool: Path) -> Path:
     """The tool over a registry with tiny models, which may be changed: each test has its own copy of the store."""
-    (store / "mlflow.db").write_bytes(filled_store.read_bytes())
-    _forget()
-    yield store
-    _forget()
+    (empty_tool / "mlflow.db").write_bytes(filled_store.read_bytes())
+    return empty_tool
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What pages start (entry point, values, what is private), in place of starting it."""
+    calls: list[tuple[Any, ...]] = []
+
+    def start(entry: str, values: dict[str, str], *private: Any) -> Any:
+        calls.append((entry, dict(values), *private))
+        return a_process(entry=entry, values=dict(values))
+
+    for module in ("process_cards", "first_start"):
+        monkeypatch.setattr(f"ui.running.{module}.start", start)
+    return calls
 
 
 @pytest.fixture

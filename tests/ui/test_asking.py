@@ -1,18 +1,20 @@
 """A question on its way: its state in words, what has come, how it ends."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tasks.registry import RegisteredVersion
 from tasks.runtime.worker import Worker
+from tests.support.gateway import version
 from tests.support.words import MB, PATIENCE, Loads, until
 from ui.answers import answering
 from ui.answers import asking as asking_module
 from ui.answers.asking import Asking, in_seconds, ordinal
+
+VERSION = replace(version("words", "story-completion", 2), model="tiny words")
 
 
 @pytest.fixture
@@ -26,15 +28,9 @@ def worker(loads: Loads) -> Iterator[Worker]:
         yield worker
 
 
-def version(name: str = "words") -> RegisteredVersion:
-    return RegisteredVersion(
-        name, 2, "story-completion", "tiny words", True, ("champion",), {}, datetime.now(UTC), "", "", "", ""
-    )
-
-
 def ask(worker: Worker, text: str, pause_ms: int = 0) -> Asking:
     row, parameters = {"text": text}, {"pause_ms": pause_ms}
-    return Asking.of(worker.submit("words/2", row, parameters), version(), row, parameters)
+    return Asking.of(worker.submit("words/2", row, parameters), VERSION, row, parameters)
 
 
 def finished(one: Asking) -> Asking:
@@ -100,13 +96,13 @@ def test_an_error_is_kept_and_told_from_a_stop(worker: Worker) -> None:
     assert isinstance(failed.error, RuntimeError) and not failed.stopped and failed.state() == "failed"
     assert failed.text == "a"  # what came before
     row: dict[str, Any] = {}
-    refused = finished(Asking.of(worker.submit("words/2", row), version(), row, {}))
+    refused = finished(Asking.of(worker.submit("words/2", row), VERSION, row, {}))
     assert "column 'text' is missing" in str(refused.error)
 
 
 def test_a_time_limit_says_so(worker: Worker) -> None:
     row, parameters = {"text": "word " * 1000}, {"pause_ms": 20}
-    one = finished(Asking.of(worker.submit("words/2", row, parameters, timeout_s=0.2), version(), row, parameters))
+    one = finished(Asking.of(worker.submit("words/2", row, parameters, timeout_s=0.2), VERSION, row, parameters))
     assert one.stopped and "its time limit" in str(one.error) and one.text
 
 

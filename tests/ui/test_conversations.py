@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,22 +124,15 @@ def test_two_tabs_write_into_one_conversation_and_nothing_is_lost(store: Convers
 
 def test_many_threads_write_at_once(store: ConversationStore) -> None:
     kept = talk(store, "begin")
-    errors: list[Exception] = []
 
     def write(number: int) -> None:
-        try:
-            own = store.read(ME, kept.id)
-            for turn in range(10):
-                store.add(ME, own, Message("user", f"{number}-{turn}", parent=own.leaf))
-        except Exception as error:
-            errors.append(error)
+        own = store.read(ME, kept.id)
+        for turn in range(10):
+            store.add(ME, own, Message("user", f"{number}-{turn}", parent=own.leaf))
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors and len(store.read(ME, kept.id).messages) == 81
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(8)))
+    assert len(store.read(ME, kept.id).messages) == 81
 
 
 def test_a_tree_with_a_circle_is_still_drawn() -> None:
@@ -252,11 +245,7 @@ def test_a_conversation_is_named_by_its_first_line(text: str, name: str) -> None
 
 def test_the_model_is_given_turns_that_take_turns_and_documents_as_far_as_they_are_used() -> None:
     document = {"name": "a.txt", "text": "abcdef", "notes": [], "used": 3}
-    path = [
-        Message("user", "first"),
-        Message("user", "What is it?", documents=(document,)),
-        Message("assistant", "It"),
-    ]
+    path = [Message("user", "first"), Message("user", "What is it?", documents=(document,)), Message("assistant", "It")]
     assert row_of(path, " be brief ") == {
         "messages": [
             {"role": "system", "content": " be brief "},

@@ -1,6 +1,5 @@
 """The history on the page: listed, opened, rated, logged, taken along; and never another visitor's."""
 
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from tasks.runs import StoreUnreachableError
@@ -31,23 +30,12 @@ def opened(answers: list, *expanded: str, task: str = "sentiment-analysis") -> A
     return app.run()
 
 
-@pytest.fixture
-def quiet(store, monkeypatch):
-    """A fresh store, and nothing left of other tests' caches."""
-    import streamlit as st
-
-    st.cache_data.clear()
-    st.cache_resource.clear()
-    yield store
-    st.cache_resource.clear()
-
-
-def test_an_empty_history_says_so(quiet) -> None:
+def test_an_empty_history_says_so(empty_tool) -> None:
     app = opened([])
     assert not app.exception and "Nothing has been asked in this session yet." in texts(app)
 
 
-def test_answers_are_listed_with_what_matters_and_inert(quiet) -> None:
+def test_answers_are_listed_with_what_matters_and_inert(empty_tool) -> None:
     hostile = "<script>alert(1)</script> [x](javascript:alert(1)) $x$ :red[y]"
     app = opened([asked(0, row={"text": hostile}, rating=1), asked(1, task="chatbot")])
     (entry,) = app.expander
@@ -56,7 +44,7 @@ def test_answers_are_listed_with_what_matters_and_inert(quiet) -> None:
     assert not app.exception and [one.label for one in app.get("download_button")] == ["Download JSON", "Download CSV"]
 
 
-def test_an_opened_answer_is_whole_and_can_be_used_again(quiet) -> None:
+def test_an_opened_answer_is_whole_and_can_be_used_again(empty_tool) -> None:
     app = opened([asked(7, row={"text": "once more"})], "history-session-7")
     assert not app.exception and "once more" in texts(app) and "sentiment-analysis/1" in texts(app)
     press(app, "Use this input again")
@@ -77,35 +65,35 @@ def test_a_download_from_mlflow_has_what_mlflow_keeps_apart(monkeypatch) -> None
     assert history_panel._all_whole([asked(1, row={"text": "a reference"}), asked(2)]) == [whole]
 
 
-def test_a_text_that_only_begins_like_a_picture_is_no_failure(quiet) -> None:
+def test_a_text_that_only_begins_like_a_picture_is_no_failure(empty_tool) -> None:
     app = opened([asked(7, row={"text": "iVBORw0KGgo="})], "history-session-7")
     assert not app.exception and "8 bytes that are no picture" in texts(app)
 
 
-def test_a_stopped_answer_shows_what_there_was(quiet) -> None:
+def test_a_stopped_answer_shows_what_there_was(empty_tool) -> None:
     app = opened([asked(7, stopped=True, result={"partial": "Once upon *a*"})], "history-session-7")
     assert "Once upon *a*" in [one.value for one in app.text] and "\\(stopped\\)" in app.expander[0].label
 
 
-def test_a_result_that_the_panel_cannot_draw_is_still_shown(quiet) -> None:
+def test_a_result_that_the_panel_cannot_draw_is_still_shown(empty_tool) -> None:
     app = opened([asked(7, result={"odd": 1})], "history-session-7")
     assert not app.exception
 
 
-def test_long_histories_have_pages(quiet) -> None:
+def test_long_histories_have_pages(empty_tool) -> None:
     app = opened([asked(number) for number in range(25)])
     assert len(app.expander) == 10
     app.get("pagination")[0].set_value(3).run()
     assert len(app.expander) == 5 and "text 24" in app.expander[-1].label
 
 
-def test_clearing_forgets_this_tasks_answers_only(quiet) -> None:
+def test_clearing_forgets_this_tasks_answers_only(empty_tool) -> None:
     app = opened([asked(0), asked(1, task="chatbot")])
     press(app, "Clear them")
     assert [one.task for one in app.session_state["history"]] == ["chatbot"]
 
 
-def test_a_rating_and_a_comment_are_kept_and_logged_on_request(quiet) -> None:
+def test_a_rating_and_a_comment_are_kept_and_logged_on_request(empty_tool) -> None:
     app = opened([asked(7)], "history-session-7")
     app.get("feedback")[0].set_value(0).run()
     app.text_input[0].set_value("  wrong  ").run()
@@ -124,7 +112,7 @@ def test_a_rating_and_a_comment_are_kept_and_logged_on_request(quiet) -> None:
     assert recent_answers() == [] and len(app.session_state["history"]) == 1
 
 
-def test_logged_answers_are_opened_in_a_new_session(quiet) -> None:
+def test_logged_answers_are_opened_in_a_new_session(empty_tool) -> None:
     answer_id = log_answer(asked(row={"text": "from long ago"}, model="<b>"))
     log_answer(asked(task="chatbot", row={"messages": []}))
     app = opened([])
@@ -137,7 +125,7 @@ def test_logged_answers_are_opened_in_a_new_session(quiet) -> None:
     assert app.session_state["reused"] == {"text": "from long ago"}
 
 
-def test_a_store_that_is_down_is_said_and_the_session_stays(quiet, monkeypatch) -> None:
+def test_a_store_that_is_down_is_said_and_the_session_stays(empty_tool, monkeypatch) -> None:
     def down(*_):
         raise StoreUnreachableError("MLflow's store at x does not answer")
 
@@ -165,7 +153,7 @@ def remembering_page(text: str) -> None:
     draw_history("sentiment-analysis", lambda one: None)
 
 
-def test_two_visitors_never_see_each_others_history(quiet) -> None:
+def test_two_visitors_never_see_each_others_history(empty_tool) -> None:
     mine, yours = (
         AppTest.from_function(remembering_page, args=(text,), default_timeout=60) for text in ("mine", "yours")
     )
@@ -176,7 +164,7 @@ def test_two_visitors_never_see_each_others_history(quiet) -> None:
     assert recent_answers() == []
 
 
-def test_with_the_switch_on_each_new_answer_is_logged_once(quiet) -> None:
+def test_with_the_switch_on_each_new_answer_is_logged_once(empty_tool) -> None:
     app = AppTest.from_function(remembering_page, args=("hello",), default_timeout=60).run()
     assert "Everyone who uses this MLflow" not in texts(app)
     app.toggle[0].set_value(True).run()

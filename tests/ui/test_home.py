@@ -4,53 +4,46 @@ import time
 
 import pytest
 
-from tests.support.pages import words
-from ui.running import first_start, processes
-from ui.running.processes import RUNNING, WAITING, Process
+from tests.support.pages import fine, words
+from tests.support.processes import ID, a_process, noted
+from ui.running.processes import RUNNING, WAITING
 from ui.services import registered
 from ui.session import forget_versions
 
 
 def test_every_task_that_has_a_model_has_a_card(tool, page) -> None:
-    app = page("home")
-    assert not app.exception and not app.error and not app.info
+    app = fine(page("home"))
+    assert not app.info
     assert "lenet5 on digits" in words(app) and "tiny diffusion" in words(app)
     assert not [button for button in app.button if button.key == "home-first-start"]
 
 
-def test_an_empty_registry_is_said_and_one_button_starts_what_can_be_made(
-    empty_tool, page, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    monkeypatch.setattr(first_start, "start", lambda entry, values: asked.append(entry))
+def test_an_empty_registry_is_said_and_one_button_starts_what_can_be_made(empty_tool, page, started: list) -> None:
     app = page("home")
     assert "Nothing is registered yet" in words(app) and "LeNet\\-5" in words(app)
     app.button(key="home-first-start").click().run()
-    assert asked[0] == "register" and asked[-2:] == ["cnn", "seq2seq"] and not app.exception
+    entries = [entry for entry, _ in started]
+    assert entries[0] == "register" and entries[-2:] == ["cnn", "seq2seq"]
 
 
-def test_a_registry_that_has_only_a_training_is_offered_the_rest(tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(first_start, "start", lambda entry, values: asked.append(entry))
+def test_a_registry_that_has_only_a_training_is_offered_the_rest(
+    tool, page, started: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
     only = [one for one in registered() if one.task == "image-classification"]
     monkeypatch.setattr("ui.session.registered", lambda: only)
     app = page("home")
     assert "What you can do now" in words(app) and "One click adds what else works offline" in words(app)
     assert "LeNet\\-5, trained" not in words(app)
     app.button(key="home-first-start").click().run()
-    assert asked[0] == "register" and asked[-1] == "seq2seq" and "cnn" not in asked and not app.exception
+    entries = [entry for entry, _ in started]
+    assert entries[0] == "register" and entries[-1] == "seq2seq" and "cnn" not in entries
 
 
 def test_while_the_first_start_works_its_steps_are_shown_and_what_is_ready_opens(
     tool, page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = time.time() - 30
-    states = {"cnn": RUNNING, "seq2seq": WAITING}
-    listed = [
-        Process(id=f"20260101-120000-0123abc{number}", entry=entry, values={}, command=(), pid=1, state=state,
-                started=begun, began=begun if state == RUNNING else None, ended=None, code=None, stopping=False)
-        for number, (entry, state) in enumerate(states.items())
-    ]  # fmt: skip
+    listed = [a_process(RUNNING, started=begun, began=begun), a_process(WAITING, "seq2seq", id=f"{ID}0", began=None)]
     for module in ("ui.home_page", "ui.running.first_start"):
         monkeypatch.setattr(f"{module}.processes", lambda: listed)
     monkeypatch.setattr("ui.home_page.log_tail", lambda *_: "epoch 1/4\n/lib/x.py:1: UserWarning: old")
@@ -72,9 +65,6 @@ def test_tasks_without_a_model_are_named_with_what_they_need(empty_tool, page) -
 
 
 def test_what_is_at_work_is_shown_and_what_failed_says_why(empty_tool, page) -> None:
-    process = processes.start("cnn", {"epochs": "2", "batch_size": "100000", "register": "false"})
-    end = time.monotonic() + 120
-    while processes.find(process.id).active and time.monotonic() < end:
-        time.sleep(0.5)
+    noted(empty_tool, code=1, log="epoch 1/3\nerror: batch_size is 100000")
     app = page("home")
-    assert any("batch" in element.value for element in app.error), words(app)
+    assert ["batch" in element.value for element in app.error] == [True], words(app)

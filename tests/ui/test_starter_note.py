@@ -2,19 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from mlflow import MlflowClient
 
 from tasks.catalog import catalog
-from ui.running import process_cards
 from ui.session import forget_versions
 
 
 def test_a_starter_says_what_it_is_and_offers_the_hubs_model(
-    tool: Path, page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tool: Path, page: Callable[..., Any], started: list
 ) -> None:
     app = page("tasks")
     key = f"starter-get-{app.selectbox(key='tasks-task').value}"
@@ -23,13 +20,6 @@ def test_a_starter_says_what_it_is_and_offers_the_hubs_model(
     name, number = app.selectbox(key=f"tasks-model-{task}").value.split("/")
     MlflowClient().set_model_version_tag(name, number, "starter", "true")
     forget_versions()
-    started = []
-
-    def start(*asked: Any) -> SimpleNamespace:
-        started.append(asked)
-        return SimpleNamespace(title="register")
-
-    monkeypatch.setattr(process_cards, "start", start)
     app = page("tasks")
     better = catalog()[task].default
     [button] = [button for button in app.button if button.key == key]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.comparison import grid as grids
 from tests.support.offline_grids import offline
 
 
@@ -20,3 +21,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(finished: Path, tmp_path: Path) -> Path:
     """A copy of it."""
     return shutil.copytree(finished, tmp_path / "results")
+
+
+@pytest.fixture
+def no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimate of what a grid takes has tests of its own."""
+    monkeypatch.setattr(grids, "seconds_per_example", lambda _: 1e-4)

@@ -9,7 +9,6 @@ from mlflow import MlflowClient
 
 from experiments import compare
 from experiments.comparison import crew
-from experiments.comparison import grid as grids
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult
@@ -33,10 +32,7 @@ def compared(arguments: list[str]) -> CompareResult:
     return result
 
 
-@pytest.fixture(autouse=True)
-def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The estimate has tests of its own."""
-    monkeypatch.setattr(grids, "seconds_per_example", lambda _: 1e-4)
+pytestmark = pytest.mark.usefixtures("no_measuring")
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, model: str = "resnet20") -> None:

@@ -14,10 +14,7 @@ from tests.support.runs import children, reports, table
 SEQ2SEQ = ["--kind", "seq2seq", "--epochs", "1", "--train_size", "128", "--threads", "1", "--register", "no"]
 
 
-@pytest.fixture(autouse=True)
-def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The estimate has tests of its own."""
-    monkeypatch.setattr(grids, "seconds_per_example", lambda _: 1e-4)
+pytestmark = pytest.mark.usefixtures("no_measuring")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,8 @@ def test_two_workers_never_take_one_cell(queues: list[CellQueue]) -> None:
         together.wait()
         queue.work(lambda cell: not trained.append(cell))
 
-    threads = [threading.Thread(target=work, args=(queue,)) for queue in queues]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(queues)) as threads:
+        list(threads.map(work, queues))
     assert sorted(trained) == sorted(CELLS)
     assert queues[0].others_are_done() and not queues[0]._in_state(TrialState.RUNNING, TrialState.WAITING)
 

@@ -12,7 +12,6 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import compare
-from experiments.comparison import grid as grids
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.packed import MOST_FILES, PACKED_BYTES, checked
 from experiments.comparison.report import CompareResult
@@ -21,10 +20,7 @@ from experiments.training import resume
 from tests.support.offline_grids import LENET, RESNET, TIMED, TINY, offline, packed
 from tests.support.runs import all_runs, artifacts, children, reports
 
-
-@pytest.fixture(autouse=True)
-def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grids, "seconds_per_example", lambda _: 1e-4)
+pytestmark = pytest.mark.usefixtures("no_measuring")
 
 
 def test_an_import_makes_the_runs_that_compare_would_have_made(

@@ -14,7 +14,6 @@ import pytest
 from experiments import compare
 from experiments.cnn.setup import CnnTraining
 from experiments.comparison import folder as folders
-from experiments.comparison import grid as grids
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.grid import make_grid
 from experiments.config import CompareConfig, ConfigError
@@ -25,10 +24,7 @@ from tests.conftest import PROJECT_ROOT
 from tests.support.offline_grids import LENET, RESNET, TIMED, TINY, offline, packed
 from tests.support.runs import all_runs, table
 
-
-@pytest.fixture(autouse=True)
-def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grids, "seconds_per_example", lambda _: 1e-4)
+pytestmark = pytest.mark.usefixtures("no_measuring")
 
 
 def test_the_folder_has_tables_curves_times_and_predictions(finished: Path) -> None:

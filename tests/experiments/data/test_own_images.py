@@ -19,7 +19,8 @@ from experiments.data.own_images import OwnImages, load_own
 from experiments.data.report import data_report
 from experiments.data.splits import split_own
 from tasks.images import decode_image, to_image_size
-from tests.support.own_pictures import bomb, encoded, files, in_folder, in_zip, picture
+from tests.support.own_pictures import files, in_folder, in_zip, picture
+from tests.support.pictures import encoded, png
 
 SPLIT = {**files(6, under="Train/"), **files(3, under="val/"), **files(4, under="test/")}
 
@@ -165,7 +166,7 @@ def test_what_cannot_be_read_is_listed_and_skipped(tmp_path: Path, monkeypatch: 
     bad = {
         "cat/notes.txt": b"hello",
         "cat/empty.png": b"",
-        "cat/bomb.png": bomb(12_000),
+        "cat/bomb.png": png(12_000, 12_000, color_type=2),
         "cat/torn.jpg": jpeg[: len(jpeg) // 2],
         "cat/large.png": picture("cat", 6, (100, 100)),
         "cat/li\nne.png": b"",

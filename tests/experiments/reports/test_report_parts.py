@@ -35,10 +35,7 @@ def test_paired_tests_are_shown_smallest_p_first_and_bold_where_they_differ() ->
         Pair("a", "c", 9, 0, 0.004, True, adjusted_p=0.008),
     ]
     table = pairs_table(pairs, "images", str)
-    assert table.rows == [
-        ["a – c", "9", "0", "0.004", "0.008", "0"],
-        ["a – b", "3", "4", "0.9", "0.9", "1"],
-    ]
+    assert table.rows == [["a – c", "9", "0", "0.004", "0.008", "0"], ["a – b", "3", "4", "0.9", "0.9", "1"]]
     assert table.marks == {0: "strong"} and len(table.head) == 6
     with_difference = pairs_table([Pair("a", "b", 3, 4, 0.9, False, "flips", 0.9, Interval(0.1))], "rows", str)
     assert with_difference.rows == [["a – b", "0.1", "3", "4", "0.9", "0.9", "flips"]]
@@ -46,13 +43,7 @@ def test_paired_tests_are_shown_smallest_p_first_and_bold_where_they_differ() ->
 
 def test_csv_has_six_digits_and_nothing_that_a_spreadsheet_runs() -> None:
     row = {"text": "=1+1", "number": 1 / 3, "none": None, "nan": float("nan"), "count": 1234567, "flag": True}
-    [line] = csv.DictReader(
-        to_csv(
-            [
-                row,
-            ]
-        ).splitlines()
-    )
+    [line] = csv.DictReader(to_csv([row]).splitlines())
     assert line == {"text": "'=1+1", "number": "0.333333", "none": "", "nan": "", "count": "1234567", "flag": "true"}
     assert to_csv([], ["a", "b"]) == "a,b\n"
     assert to_csv([{"@x": -1.5}]) == "'@x\n-1.5\n"

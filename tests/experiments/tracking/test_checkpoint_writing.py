@@ -32,12 +32,7 @@ MOMENTS = [(Path, "mkdir", 0), *((os, "fsync", call) for call in range(4)), (Pat
 @pytest.mark.parametrize(("target", "name", "call"), MOMENTS)
 @pytest.mark.parametrize("error", [DISK_FULL, KeyboardInterrupt()], ids=["disk full", "interrupted"])
 def test_a_save_cut_off_at_any_moment_leaves_the_earlier_checkpoints(
-    three: CheckpointStore,
-    target: Any,
-    name: str,
-    call: int,
-    error: BaseException,
-    monkeypatch: pytest.MonkeyPatch,
+    three: CheckpointStore, target: Any, name: str, call: int, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         fail_at(patch, target, name, call, error)

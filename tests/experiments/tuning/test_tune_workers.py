@@ -76,12 +76,7 @@ def assert_complete(asked: int, cut_off: int, storage: str = SQLITE, workers: in
 
 @pytest.mark.parametrize("storage", BOTH, indirect=True)
 @pytest.mark.parametrize(
-    ("where", "dies_in"),
-    [
-        ("in an epoch", (3, 2)),
-        ("drawing settings", (3, 0)),
-        ("before telling", (3, 0)),
-    ],
+    ("where", "dies_in"), [("in an epoch", (3, 2)), ("drawing settings", (3, 0)), ("before telling", (3, 0))]
 )
 def test_a_killed_study_resumes_to_exactly_the_trials_asked_for(
     where: str, dies_in: tuple[int, int], storage: str, store: Path

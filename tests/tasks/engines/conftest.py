@@ -1,5 +1,7 @@
 """One language model for both engines."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,13 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return safetensors, file.parent
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def pair(both: tuple[Path, Path]) -> Callable[[str], tuple[Any, Any]]:
+    """A function that gives a task on transformers and on llama.cpp: each is opened once."""
+    return cache(lambda task: tuple(opened(folder, task) for folder in both))
+
+
+@pytest.fixture(scope="module")
 def story(both: tuple[Path, Path]) -> Any:
     """Story completion on llama.cpp."""
     return opened(both[1], "story-completion")

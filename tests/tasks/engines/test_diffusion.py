@@ -14,15 +14,10 @@ from tasks.base import ModelFolderError
 from tests.support.tiny_diffusion import make, opened, pixels, save, tiny_stable_diffusion
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(tiny_stable_diffusion(), tmp_path_factory.mktemp("model") / "tiny-sd")
-
-
 @pytest.fixture
-def copy(folder: Path, tmp_path: Path) -> Path:
+def copy(tiny_sd: Path, tmp_path: Path) -> Path:
     """A folder that a test may spoil."""
-    return Path(shutil.copytree(folder, tmp_path / "copy"))
+    return Path(shutil.copytree(tiny_sd, tmp_path / "copy"))
 
 
 def rewrite(path: Path, **changes: Any) -> None:

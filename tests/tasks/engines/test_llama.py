@@ -28,12 +28,6 @@ GREEDY = {"temperature": 0, "max_new_tokens": 20}
 NOT_REPEATED = {"seconds", "tokens_per_second"}
 
 
-@pytest.fixture
-def pair(both: tuple[Path, Path]) -> Any:
-    """A function that gives a task on transformers and on llama.cpp."""
-    return lambda task: tuple(opened(folder, task) for folder in both)
-
-
 def lasting(row: dict[str, Any]) -> dict[str, Any]:
     """Without times, and without the bytes of a character that is not whole, which llama.cpp does not show."""
     kept = {name: value for name, value in row.items() if name not in NOT_REPEATED}

@@ -94,11 +94,11 @@ def test_threads_follow_what_others_leave_free(both: tuple[Path, Path], monkeypa
     monkeypatch.setattr(llama_adaptive, "usable_cores", lambda: 4)
     model = llama.LlamaModel(both[1] / "tiny.gguf", "cpu")
     tokens = model.encode("Once upon a time")
-    texts = []
+    texts, parameters = [], {**GREEDY, "max_new_tokens": 4, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
     for others, expected in ((0.1, 4), (2.9, 1), (2.1, 2), (None, 2), (9.0, 1)):
         monkeypatch.setattr(model.server._load, "cores", lambda others=others: others)
-        parameters = {**GREEDY, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "seed": 0, "stop": ""}
-        texts.append(model.write(tokens, parameters, lambda _event: None, lambda: False, continues=True).text)
+        order = {**parameters, "seed": 0, "stop": ""}
+        texts.append(model.write(tokens, order, lambda _event: None, lambda: False, continues=True).text)
         assert model.server.running.threads == expected
     assert len(set(texts)) == 1 and texts[0]
 
@@ -158,14 +158,8 @@ def test_who_asks_while_the_server_is_made_anew_waits_for_it(
 
 def test_several_threads_may_ask_at_once(story: Any) -> None:
     expected = story.run([PROMPT], GREEDY)[0]["completion"]
-    found: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(story.run([PROMPT], GREEDY)[0]["completion"])) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda row: story.run([row], GREEDY)[0]["completion"], [PROMPT] * 4))
     assert found == [expected] * 4
 
 

@@ -103,13 +103,6 @@ def test_what_the_hub_does_not_give_is_said(
     assert sentence(error).startswith(words)
 
 
-def test_a_model_with_pickles_only_is_refused(hub: LocalHub, tmp_path: Path) -> None:
-    change(hub, **{"model.safetensors": None})
-    with pytest.raises(ModelFolderError) as error:
-        weights_folder(reference(tmp_path))
-    assert sentence(error) == "someone/tiny has no weights as safetensors; pickles are not loaded"
-
-
 @pytest.mark.parametrize("name", ["weights.txt", "../out.safetensors"])
 def test_an_index_of_the_hub_that_names_a_pickle_or_a_file_elsewhere_is_refused(
     hub: LocalHub, tmp_path: Path, name: str

@@ -33,9 +33,7 @@ def registered(store: Path):
     def register(val_accuracy: float, data: str = "d", split: str = "s") -> tuple[str, str]:
         folder = store / "model"
         save_network(
-            folder,
-            models.build("lenet5", 10, 1),
-            ClassifierConfig("lenet5", "small", 1, CLASSES, (0.1,), (0.3,)),
+            folder, models.build("lenet5", 10, 1), ClassifierConfig("lenet5", "small", 1, CLASSES, (0.1,), (0.3,))
         )
         with mlflow.start_run(experiment_id=experiment):
             info = registry.package("model", "image-classification", folder, "lenet5 on digits")

@@ -1,6 +1,5 @@
 """Jobs in the worker's queue: order, streams, cancelling in every state, time limits, errors."""
 
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -55,19 +54,14 @@ def test_events_may_be_read_again_and_by_several(worker: Worker) -> None:
 
 def test_jobs_are_served_in_order_whatever_model_they_ask_for(worker: Worker, loads: Loads) -> None:
     loads.gate.clear()
-    ended: list[int] = []
     jobs = [worker.submit("ab"[number % 2], {"text": str(number)}) for number in range(8)]
     until(lambda: jobs[0].state == "loading")
     assert [job.position for job in jobs] == [None, *range(1, 8)]
     assert (worker.statistics().queued, worker.statistics().running) == (7, "a")
-    readers = [threading.Thread(target=lambda n=n: (jobs[n].result(PATIENCE), ended.append(n))) for n in range(8)]
-    for reader in readers:
-        reader.start()
-    loads.gate.set()
-    for reader in readers:
-        reader.join(PATIENCE)
-    times = [job.result()["text"] for job in jobs]
-    assert times == [str(number) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        read = threads.map(lambda job: job.result(PATIENCE)["text"], jobs)
+        loads.gate.set()
+        assert list(read) == [str(number) for number in range(8)]
     assert loads.keys == ["a", "b"]
     until(lambda: worker.statistics().running is None)
     assert worker.statistics().loaded == {"a": 10 * MB, "b": 10 * MB}

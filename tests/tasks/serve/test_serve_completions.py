@@ -1,6 +1,5 @@
 """OpenAI's chat completions: what is asked reaches the chatbot, what it says comes back in the API's shapes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,16 +11,10 @@ from tasks.serve.bodies import task_body
 from tasks.serve.completion_formats import ChatFormat
 from tasks.serve.completions import NATIVE, ChatBody, TextBody
 from tasks.serve.errors import ApiError
-from tests.support.gateway import Parrot, parts, sent_events
+from tests.support.gateway import Parrot, sent_events
 
 ADDRESS = "http://127.0.0.1"
 PATH = "/v1/chat/completions"
-
-
-@pytest.fixture(scope="module")
-def client(no_weights: None) -> Iterator[TestClient]:
-    with TestClient(parts().app, base_url=ADDRESS) as client:
-        yield client
 
 
 def chat(text: str = "one two three", **fields: Any) -> dict[str, Any]:

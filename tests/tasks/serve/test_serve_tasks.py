@@ -15,25 +15,9 @@ from tasks.runs import StoreUnreachableError
 from tasks.runtime.loaded import ModelTooLargeError
 from tasks.runtime.memory import DeviceFullError
 from tasks.runtime.rows import ROWS_AT_ONCE, RequestTask, work
-from tests.support.gateway import (
-    Client,
-    Lengths,
-    Parrot,
-    Parts,
-    parts,
-    running,
-    sent_events,
-    version,
-    words,
-)
+from tests.support.gateway import Client, Lengths, Parrot, Parts, parts, running, sent_events, version, words
 
 ADDRESS = "http://127.0.0.1"
-
-
-@pytest.fixture(scope="module")
-def client(no_weights: None) -> Iterator[TestClient]:
-    with TestClient(parts().app, base_url=ADDRESS) as client:
-        yield client
 
 
 @pytest.fixture
@@ -209,11 +193,7 @@ def test_other_addresses_and_methods(client: TestClient) -> None:
     ],
 )
 def test_what_this_machine_lacks_is_told_without_its_paths(
-    no_weights: None,
-    caplog: pytest.LogCaptureFixture,
-    error: Exception,
-    status: int,
-    code: str,
+    no_weights: None, caplog: pytest.LogCaptureFixture, error: Exception, status: int, code: str
 ) -> None:
     def loads(_: str) -> Any:
         raise error
