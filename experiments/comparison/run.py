@@ -11,6 +11,7 @@ from experiments.comparison.tracked import (
     EXPERIMENT,
     FINISHED,
     cell_of,
+    errors_among,
     finished_among,
     is_complete,
     log_report,
@@ -82,8 +83,9 @@ def _lead(grid: Grid, parent: str | None, queue_of: Callable[[str], CellQueue], 
         while not queue.others_are_done():
             queue.work(crew.train)
         _abandon_unbegun(tracker.run_id)
-        finished = finished_among(nested(tracker.run_id))
-        failures = {cell: crew.failures.get(cell, "no finished run") for cell in grid.cells if cell not in finished}
+        runs = nested(tracker.run_id)
+        finished, reasons = finished_among(runs), {**errors_among(runs), **crew.failures}
+        failures = {cell: reasons.get(cell, "no finished run") for cell in grid.cells if cell not in finished}
         if not finished:
             raise TrainingError(f"every training failed ({len(failures)}); the first: {next(iter(failures.values()))}")
         return log_report(grid, tracker, finished, failures)

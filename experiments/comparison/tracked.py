@@ -33,6 +33,15 @@ def finished_among(runs: Iterable[Any]) -> dict[Cell, Any]:
     return {cell: run for run in runs if run.info.status == FINISHED and (cell := cell_of(run))}
 
 
+def errors_among(runs: Iterable[Any]) -> dict[Cell, str]:
+    """What the newest failed ones of some nested runs died of, by cell, whichever worker trained it."""
+    errors: dict[Cell, str] = {}
+    for run in runs:
+        if "error" in run.data.tags and (cell := cell_of(run)):
+            errors.setdefault(cell, run.data.tags["error"])
+    return errors
+
+
 def is_complete(run: Any) -> bool:
     """Whether a comparison went to its end with no failed cell; one with failed cells can be resumed."""
     return run.info.status == FINISHED and run.data.tags.get("cells_failed") == "0"

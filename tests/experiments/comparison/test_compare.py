@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import compare
-from experiments.comparison import crew
+from experiments.comparison import crew, run
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult
@@ -97,6 +97,22 @@ def test_a_failing_cell_does_not_stop_the_rest_and_is_resumed(
     assert second.run_id == first.run_id and not second.failures
     assert [run.info.status for run in children(first.run_id)] == [FINISHED, FINISHED]
     assert "out of memory" not in Path(second.page_uri).read_text()
+
+
+def test_the_report_says_why_a_cell_of_another_worker_failed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OthersCrew(run.TrackedCrew):
+        """What fails is not known to this process."""
+
+        def train(self, name: str) -> bool:
+            succeeded = super().train(name)
+            self.failures.clear()
+            return succeeded
+
+    monkeypatch.setattr(run, "TrackedCrew", OthersCrew)
+    failing(monkeypatch, RuntimeError("out of memory"), model="lenet5")
+    result = compared(TINY)
+    assert list(result.failures) == [Cell("lenet5", "digits", 0)]
+    assert "out of memory" in result.failures[Cell("lenet5", "digits", 0)]
 
 
 def test_an_interrupted_grid_started_again_trains_only_what_is_missing(
