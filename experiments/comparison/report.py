@@ -143,6 +143,8 @@ def text_table(findings: Findings) -> list[str]:
     lines = []
     for row in findings.rows:
         line = {"": f"{'= ' if row.model in tied else '  '}{row.model}"}
+        if len({one.seeds for one in findings.rows}) > 1:  # some are missing
+            line["seeds"] = " ".join(map(str, row.seeds))
         line[_title(main)] = row.values[main].format(partial(shown, main))
         for metric in findings.metrics[1:]:
             if metric not in LEFT_OUT and any(not math.isnan(one.values[metric].mean) for one in findings.rows):
@@ -165,6 +167,8 @@ def _facts(grid: Grid, runs: Mapping[Cell, FinishedRun]) -> dict[str, str]:
         "precision": of_runs("params", "precision"),
         "epochs": _epochs(grid),
     }
+    if missing := [str(cell) for cell in grid.cells if cell not in runs]:
+        facts["missing"] = f"{len(missing)} of {len(grid.cells)} trainings: {'; '.join(missing)}"
     for name, data in grid.data.items():
         sizes = f"{data.train:,} training, {data.val:,} validation, {data.test:,} test {grid.kind.items}"
         facts[name] = f"{sizes}; SHA-256 {of_runs('tags', 'data_sha256', name)}"

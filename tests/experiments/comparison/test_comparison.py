@@ -83,6 +83,12 @@ def test_nothing_is_ranked_inside_an_interval() -> None:
     assert [line[:3] for line in text_table(found)[1].splitlines()[1:]] == ["  c", "= a", "= b"]
 
 
+def test_seeds_that_some_lack_are_shown() -> None:
+    lacking = text_table(findings(cell("a", 0, 30), cell("a", 1, 31), cell("b", 1, 30)))[1]
+    assert "seeds" in lacking and " 0 1 " in lacking
+    assert "seeds" not in text_table(findings(cell("a", 0, 30), cell("b", 0, 31)))[1]
+
+
 def test_what_lies_outside_the_interval_is_said_to_be_behind() -> None:
     text = " ".join(findings(cell("a", 0, 30), cell("b", 0, 32), cell("c", 0, 300)).analysis)
     assert "overlapping intervals: b (0.9680). Behind it: c (0.7000)." in text

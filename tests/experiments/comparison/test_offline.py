@@ -16,6 +16,7 @@ from experiments.cnn.setup import CnnTraining
 from experiments.comparison import folder as folders
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.grid import make_grid
+from experiments.comparison.report import PAGE
 from experiments.config import CompareConfig, ConfigError
 from experiments.tracking.checkpoint import CheckpointError
 from experiments.tracking.recorder import LateCheckpoints
@@ -100,8 +101,10 @@ def test_an_interrupted_grid_has_what_is_finished_and_is_resumed(
         offline(out)
     assert stopped.value.__notes__ == [f"{out} has what is finished; the same command resumes"]
     assert [row["model"] for row in table(out / "reports" / "leaderboard.csv")] == ["lenet5"]
+    assert f"1 of 2 trainings: {RESNET}" in (page := out / PAGE).read_text()
     capsys.readouterr()
     assert not offline(out).failures
+    assert "of 2 trainings" not in page.read_text()
     assert f"{RESNET}: resuming after epoch 1\n" in capsys.readouterr().out
     assert saved == [("lenet5", 1), ("lenet5", 2), ("resnet20", 1), ("resnet20", 2)]
     assert not (out / "unfinished").exists()
