@@ -70,7 +70,7 @@ demo: setup ## train a first network on data that needs no download, in under a 
 	@echo "Look at the run:        make mlflow-ui   (http://127.0.0.1:5000)"
 	@echo "Serve the model:        make serve       (http://127.0.0.1:5001/invocations)"
 
-starters: setup ## register the small models that come with the project, one for each task; needs no network
+starters: setup ## register the small models that come with the project, one for each task; works offline
 	@source $(BIN)/activate && mlflow run . -e register --env-manager local --experiment-name register
 
 ADDRESS ?= 127.0.0.1

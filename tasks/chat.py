@@ -112,10 +112,10 @@ def _own_system(folder: Path) -> str:
 class ReplyParameters(Sampling):
     """Of the chatbot, whose replies may be longer, and should keep to the facts."""
 
-    max_new_tokens: int = option(256, "most tokens to write", ge=1, le=MAX_NEW_TOKENS)
+    max_new_tokens: int = option(256, "maximum number of new tokens", ge=1, le=MAX_NEW_TOKENS)
     temperature: float = option(0.0, TEMPERATURE_HELP, ge=0, le=5)
     # Small models say the same thing again and again without it.
-    repetition_penalty: float = option(1.1, "above 1 avoids tokens that were there before", ge=0.5, le=2)
+    repetition_penalty: float = option(1.1, "above 1 penalizes tokens that occurred before", ge=0.5, le=2)
 
 
 class Chatbot(WritingTask, LanguageTask):

@@ -21,9 +21,9 @@ SENTENCE_SCORER = "ForTokenClassification"  # how transformers calls networks wi
 class SummaryParameters(Parameters):
     """Of summarization."""
 
-    max_length: int = option(142, "most tokens in the summary of each part of the text", ge=1, le=1024)
-    min_length: int = option(0, "fewest tokens in the summary of each part of the text", ge=0, le=1024)
-    num_beams: int = option(4, "how many summaries are pursued at once; 1 is fastest and streams", ge=1, le=8)
+    max_length: int = option(142, "maximum number of tokens in the summary of each part of the text", ge=1, le=1024)
+    min_length: int = option(0, "minimum number of tokens in the summary of each part of the text", ge=0, le=1024)
+    num_beams: int = option(4, "beam width: summaries pursued at once; 1 is fastest and streams", ge=1, le=8)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -156,8 +156,8 @@ class TuneConfig(Config):
         "ranges instead of the standard ones, such as learning_rate=1e-4:1e-2,optimizer=sgd|adamw,cutout=0; name=auto "
         "leaves a parameter to the recipe",
     )
-    sampler: str = option("tpe", "how settings are proposed", choices=SAMPLERS)
-    pruner: str = option("asha", "how hopeless trials are ended early", choices=PRUNERS)
+    sampler: str = option("tpe", "Optuna's sampler, which proposes settings", choices=SAMPLERS)
+    pruner: str = option("asha", "Optuna's pruner, which ends unpromising trials early", choices=PRUNERS)
     seeds: int = option(
         3, "seeds with which the best settings are trained anew and tested; 0 = not at all", ge=0, le=1000
     )
@@ -241,7 +241,7 @@ class StarterConfig(TrainConfig):
 
 
 class EvaluateConfig(Config):
-    """Measure the starters on held-out data: the figures of their model cards."""
+    """Measure the starters on held-out data, for their cards; for registered models see compare with kind=task."""
 
     task: str = option("all", "whose starter is measured", choices=("all", *STARTER_TASKS))
     data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")

@@ -154,9 +154,9 @@ def check_weights(config: CnnConfig) -> None:
 class Seq2SeqConfig(TrainConfig):
     """Train one encoder-decoder with attention to reverse sequences of integers."""
 
-    attention: str = option("dot", "how a recurrent decoder looks at the source", choices=ATTENTIONS)
-    cell: str = option("gru", "what encoder and decoder are made of", choices=CELLS)
-    positions: str = option("sinusoidal", "how a Transformer knows positions", choices=POSITIONS)
+    attention: str = option("dot", "attention mechanism of a recurrent decoder", choices=ATTENTIONS)
+    cell: str = option("gru", "layers of encoder and decoder", choices=CELLS)
+    positions: str = option("sinusoidal", "positional encoding of a Transformer", choices=POSITIONS)
     vocab_size: int = option(50, "number of symbols", ge=2, le=100_000)
     min_length: int = option(1, "shortest sequence", ge=1, le=1000)
     max_length: int = option(20, "longest sequence in training", ge=1, le=1000)

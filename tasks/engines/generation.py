@@ -20,17 +20,17 @@ MAX_NEW_TOKENS = 4096
 # Tokens of the window that are kept for what is written, before some of the prompt is left out; half of a small window.
 RESERVED = 256
 SPACES = " \t"
-TEMPERATURE_HELP = "higher surprises more; 0 always takes the most probable token"
+TEMPERATURE_HELP = "higher is more random; 0 always takes the most probable token"
 
 
 class Sampling(Parameters):
     """Of the tasks that write on from a text."""
 
-    max_new_tokens: int = option(100, "most tokens to write", ge=1, le=MAX_NEW_TOKENS)
+    max_new_tokens: int = option(100, "maximum number of new tokens", ge=1, le=MAX_NEW_TOKENS)
     temperature: float = option(0.7, TEMPERATURE_HELP, ge=0, le=5)
     top_p: float = option(0.95, "draw among the likeliest tokens that together have this probability", ge=0, le=1)
     top_k: int = option(50, "draw among this number of the likeliest tokens; 0 among all", ge=0, le=1000)
-    repetition_penalty: float = option(1.0, "above 1 avoids tokens that were there before", ge=0.5, le=2)
+    repetition_penalty: float = option(1.0, "above 1 penalizes tokens that occurred before", ge=0.5, le=2)
     seed: int = option(0, "the same seed gives the same text", ge=0, le=2**32 - 1)
     stop: str = option("", r"end before this text; several: one a line; \n stands for a line break", max_length=1000)
 

@@ -5,7 +5,7 @@
 | `POST /tasks/<task>` | `{"inputs": row or [rows], "params": {...}, "model": reference, "stream": true}` |
 | `GET /tasks` | tasks with their columns, parameters and registered models |
 | `POST /v1/chat/completions`, `/v1/completions`, `GET /v1/models` | chats and stories, as OpenAI's clients ask |
-| `GET /healthz`, `/metrics`, `/openapi.json` | that it lives; numbers for Prometheus; all of this, for programs |
+| `GET /healthz`, `/metrics`, `/openapi.json` | health check; metrics for Prometheus; schema of all routes |
 """
 
 import asyncio

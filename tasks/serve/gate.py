@@ -71,7 +71,7 @@ class Gate:
             self.metrics.count(route, status if complete else LEFT, time.perf_counter() - started)
 
     async def _admit(self, request: Request) -> None:
-        """Raises ApiError for whom is not answered, or what is not taken, whatever the body."""
+        """Raises ApiError for a host, token or content type that is not accepted, whatever the body."""
         hosts = [value for key, value in request.headers.raw if key == b"host"]
         if self.names_checked and not (len(hosts) == 1 and is_loopback(host_name(hosts[0]))):
             raise ApiError(
