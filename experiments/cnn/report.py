@@ -41,7 +41,7 @@ def test(training: CnnTraining, network: nn.Module, best: int, folder: Path) -> 
     """Run the kept network over the test images, and write figures and reports of what it said."""
     predictions = training.predict(network, training.data.test)
     write_report(folder, training, predictions, best)
-    look_inside(folder / "plots", training, network, predictions)
+    save_diagnostics(folder / "plots", training, network, predictions)
     metrics = {f"test_{name}": value for name, value in classification_metrics(predictions).items()}
     return {**metrics, "test_ece": calibration_error(predictions.labels, predictions.probabilities)}
 
@@ -51,7 +51,7 @@ def write_report(folder: Path, training: CnnTraining, predictions: Predictions, 
     data, labels = training.data, predictions.labels
     title = f"{training.config.model} on {data.name}"
     write_classification(folder, predictions, data.classes, title, training.state.history, best)
-    wrong = surest_mistakes(labels, predictions.probabilities, PICTURE_BYTES // (data.channels * data.size**2))
+    wrong = most_confident_errors(labels, predictions.probabilities, PICTURE_BYTES // (data.channels * data.size**2))
     kept: dict[str, Any] = {"index": wrong, "pixels": pixels_of(data.test, wrong)}
     if data.test_files:
         kept["files"] = np.array(data.test_files)[wrong]
@@ -71,7 +71,7 @@ def pixels_of(part: Subset, index: Sequence[int] | np.ndarray) -> np.ndarray:
     return part.take(chosen).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
+def most_confident_errors(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
     """Indices of at most `most` wrong answers, up to PICTURES_A_CELL of each cell of the confusion matrix.
 
     First the surest of every cell, then its second, so that where there are too many every cell has some.
@@ -86,7 +86,7 @@ def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) ->
     return places[places < PICTURES_A_CELL].sort_values(kind="stable").index[:most].to_numpy()
 
 
-def look_inside(figures: Path, training: CnnTraining, network: nn.Module, predictions: Predictions) -> None:
+def save_diagnostics(figures: Path, training: CnnTraining, network: nn.Module, predictions: Predictions) -> None:
     """Figures of what the network looks at: Grad-CAM, first-layer filters, calibration."""
     data, name = training.data, f"{training.config.model} on {training.data.name}"
     ece = calibration_error(predictions.labels, predictions.probabilities)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import models
 from experiments.cnn.report import CNN
 from experiments.comparison import figures as plots
-from experiments.comparison.kind import NOTES, Drawn, FinishedRun, Kind, Shape
+from experiments.comparison.kind import NOTES, FigureSpec, FinishedRun, Kind, Shape
 from experiments.comparison.results import ClassifierResult, Findings
 from experiments.config import CNN_GROUPS, CNN_MODELS, IMAGE_DATASETS, IMAGE_SIZE
 
@@ -54,7 +54,7 @@ class CnnKind(Kind):
     def flops(self, model: str, data: Shape) -> int:
         return network_flops(model, len(data.classes), data.channels, data.size)
 
-    def figures(self, findings: Findings, data: Shape, cells: Sequence[Any]) -> list[Drawn]:
+    def figures(self, findings: Findings, data: Shape, cells: Sequence[Any]) -> list[FigureSpec]:
         over, order = findings.over, [row.model for row in findings.rows]
         curves = partial(plots.save_curves, cells=cells)
         title = f"test images of {over}"
@@ -62,13 +62,13 @@ class CnnKind(Kind):
         matrices = partial(plots.save_confusions, cells=by_rank, classes=data.classes, title=title)
         loss = "Loss by epoch and by time; training loss may include label smoothing, validation loss does not"
         return [
-            Drawn(
+            FigureSpec(
                 "accuracy",
                 "Accuracy by epoch and by time",
                 partial(curves, metric="accuracy", title=f"accuracy on {over}"),
             ),
-            Drawn("loss", loss, partial(curves, metric="loss", title=f"loss on {over}")),
-            Drawn("confusion", "Confusion matrices, added up over seeds; mistakes in red", matrices),
+            FigureSpec("loss", loss, partial(curves, metric="loss", title=f"loss on {over}")),
+            FigureSpec("confusion", "Confusion matrices, added up over seeds; mistakes in red", matrices),
         ]
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
 from experiments.comparison.results import (
-    SHARES,
+    FRACTIONS,
     CellResult,
     ClassifierResult,
     Findings,
@@ -71,7 +71,7 @@ def _curve(axes: Any, x: np.ndarray, cells: Sequence[CellResult], metric: str, s
 
 def _limit(axes: Any, cells: Sequence[CellResult], metric: str) -> None:
     """Give room to where the curves end: the first wild epochs would press the rest together."""
-    if metric not in SHARES:
+    if metric not in FRACTIONS:
         values = np.concatenate([cell.history[f"{part}_loss"] for cell in cells for part in ("val", "train")])
         if values.max() > 4 * np.median(values):
             axes.set_yscale("log")
@@ -91,7 +91,7 @@ def save_bars(path: Path, findings: Findings, models: Sequence[str]) -> None:
         values = [row.values[metric] for row in rows]
         if metric not in LEFT_OUT and not all(np.isnan(value.mean) for value in values):
             name = metric.upper() if metric == "ece" else metric.replace("_", " ")
-            highest = 1.0001 if metric in SHARES else np.inf
+            highest = 1.0001 if metric in FRACTIONS else np.inf
             bars.append(Bars(name, values, partial(shown, metric), metric in FROM_ZERO, highest))
     title = f"mean test metrics, with 95 % intervals where known: {findings.over}"
     figures.save_bars(path, [row.model for row in rows], bars, styles(models), title)

@@ -137,7 +137,7 @@ def _import(grid: Grid, packed: Packed, parent: str, cut_off: str, register: boo
         registry = "not registered: its weights are not among the results"
         if record.model is not None and (folder / MODEL).is_dir():
             wanted = record.registration if register else None
-            _, registry = tracker.deliver(record.model, folder / MODEL, record.test, record.best_epoch, wanted)
+            _, registry = tracker.log_and_register(record.model, folder / MODEL, record.test, record.best_epoch, wanted)
         tracker.log_final(record.test, record.best_epoch)  # those that did not come with a model
         tracker.describe(record.description.replace(NOT_REGISTERED, registry))
 

@@ -65,7 +65,7 @@ class FinishedRun:
     file: Callable[[str], AbstractContextManager[Path]]
 
 
-class Drawn(NamedTuple):
+class FigureSpec(NamedTuple):
     """A figure: the end of its file's name, its caption, and what writes it to a path."""
 
     name: str
@@ -113,7 +113,7 @@ class Kind(ABC):
         return None
 
     @abstractmethod
-    def figures(self, findings: Findings, data: Shape, cells: Sequence[Any]) -> list[Drawn]:
+    def figures(self, findings: Findings, data: Shape, cells: Sequence[Any]) -> list[FigureSpec]:
         """The figures of one data set, besides those of metrics and costs."""
 
     def extra(self, cells: Sequence[Any]) -> Mapping[str, Extra]:  # noqa: ARG002

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from experiments.comparison.crew import Crew, announced, settled_as
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.grid import Clock, Grid, make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import PAGE, CompareResult, write_report
+from experiments.comparison.runner import GridRunner, announced, settled_as
 from experiments.config import CompareConfig, TrainingError
 from experiments.data.images import kept_in_memory
 from experiments.training.family import Result
@@ -33,9 +33,9 @@ def compare_offline(config: CompareConfig) -> CompareResult | None:
             print(f"warning: {fault}", file=sys.stderr)
         there = folder.finished(grid)
         clock = announced(grid, [cell for cell in grid.cells if cell not in there])
-        crew = OfflineCrew(grid, clock, folder)
+        runner = OfflineRunner(grid, clock, folder)
         try:
-            busy = crew.work()
+            busy = runner.work()
         except KeyboardInterrupt as stopped:
             done = _report(grid, folder, {}) is not None
             has = "has what is finished" if done else "has no finished training yet"
@@ -45,7 +45,7 @@ def compare_offline(config: CompareConfig) -> CompareResult | None:
             print(f"another worker trains {busy[0]}, and the last one writes the report")
             return None
         there = folder.finished(grid)
-        failures = {cell: crew.failures.get(cell, "no finished training") for cell in grid.cells if cell not in there}
+        failures = {cell: runner.failures.get(cell, "no finished training") for cell in grid.cells if cell not in there}
         result = _report(grid, folder, failures)
         if result is None:
             raise TrainingError(f"every training failed ({len(failures)}); the first: {next(iter(failures.values()))}")
@@ -65,7 +65,7 @@ def _report(grid: Grid, folder: ResultsFolder, failures: Mapping[Cell, str]) -> 
     return CompareResult("", findings, failures, str(folder.path / PAGE))
 
 
-class OfflineCrew(Crew):
+class OfflineRunner(GridRunner):
     """Trains cells into a folder of results."""
 
     def __init__(self, grid: Grid, clock: Clock, folder: ResultsFolder) -> None:
@@ -94,7 +94,7 @@ class OfflineCrew(Crew):
         alike = [other for other in self.grid.cells if other[:2] == cell[:2] and other != cell]
         others = [there[one].record if one in there else self.folder.recorder(one).record for one in alike]
         others.sort(key=lambda record: record.started)
-        # As in `run.TrackedCrew`: as it began itself, else as the first of the other seeds.
+        # As in `run.TrackedRunner`: as it began itself, else as the first of the other seeds.
         known = [(record.params, record.tags.get("hardware", "")) for record in (recorder.record, *others)]
         config = settled_as(self.grid.cell_config(cell), known)
         result, whole = train_offline(self.grid.kind.family, config, recorder)

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.comparison.figures import save_bars, save_costs
 from experiments.comparison.grid import Grid
-from experiments.comparison.kind import Cell, Drawn, FinishedRun, Shape
+from experiments.comparison.kind import Cell, FigureSpec, FinishedRun, Shape
 from experiments.comparison.results import CellResult, Findings, Row, find, models_of, shown
 from experiments.reports.page import RANKED, Section, Table, failures, number, pairs_table, render
 from experiments.reports.statistics import leading
@@ -90,8 +90,8 @@ def _draw(
     names = models_of(cells)
     figures = [
         *grid.kind.figures(findings, data, cells),
-        Drawn("metrics", "Test metrics", partial(save_bars, findings=findings, models=names)),
-        Drawn(
+        FigureSpec("metrics", "Test metrics", partial(save_bars, findings=findings, models=names)),
+        FigureSpec(
             "cost", "Accuracy against cost: up and left is better", partial(save_costs, findings=findings, models=names)
         ),
     ]

@@ -15,7 +15,7 @@ from experiments.reports.text import differences, listed, ranking
 
 # Fractions of right test items, for which the items tell how far chance may have moved them.
 ACCURACIES = {"accuracy", "sequence_accuracy"}
-SHARES = {*ACCURACIES, "precision", "recall", "f1", "ece", "token_accuracy", "alignment"}
+FRACTIONS = {*ACCURACIES, "precision", "recall", "f1", "ece", "token_accuracy", "alignment"}
 LOSS_RISE = 1.2  # over-fitting is worth a sentence from here on: validation loss at the end over its lowest
 
 
@@ -104,7 +104,7 @@ class Findings:
 
 def shown(metric: str, value: float) -> str:
     """A metric with the digits that matter."""
-    places = 4 if metric in SHARES or metric == "loss" else 1 if metric == "seconds" else 0
+    places = 4 if metric in FRACTIONS or metric == "loss" else 1 if metric == "seconds" else 0
     return "–" if math.isnan(value) else f"{value:,.{places}f}"
 
 
@@ -147,7 +147,7 @@ def interval(metric: str, values: Sequence[float], test_size: int) -> Interval:
     found = t_interval(values)
     if not found.known:
         return wilson_interval(found.mean, test_size) if metric in ACCURACIES else found
-    high = min(1.0, found.high) if metric in SHARES else found.high
+    high = min(1.0, found.high) if metric in FRACTIONS else found.high
     return Interval(found.mean, max(0.0, found.low), high, found.method)
 
 

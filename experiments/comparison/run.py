@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from experiments.comparison.crew import Crew, announced, settled_as
 from experiments.comparison.grid import Clock, Grid, differences, make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult
+from experiments.comparison.runner import GridRunner, announced, settled_as
 from experiments.comparison.tracked import (
     EXPERIMENT,
     FINISHED,
@@ -78,13 +78,13 @@ def _lead(grid: Grid, parent: str | None, queue_of: Callable[[str], CellQueue], 
         _start(grid, tracker, queue.place)
         queue.offer([str(cell) for cell in missing])
         beginning.close()
-        crew = TrackedCrew(grid, tracker.run_id, clock)
-        queue.work(crew.train)
+        runner = TrackedRunner(grid, tracker.run_id, clock)
+        queue.work(runner.train)
         while not queue.others_are_done():
-            queue.work(crew.train)
+            queue.work(runner.train)
         _abandon_unbegun(tracker.run_id)
         runs = nested(tracker.run_id)
-        finished, reasons = finished_among(runs), {**errors_among(runs), **crew.failures}
+        finished, reasons = finished_among(runs), {**errors_among(runs), **runner.failures}
         failures = {cell: reasons.get(cell, "no finished run") for cell in grid.cells if cell not in finished}
         if not finished:
             raise TrainingError(f"every training failed ({len(failures)}); the first: {next(iter(failures.values()))}")
@@ -94,7 +94,7 @@ def _lead(grid: Grid, parent: str | None, queue_of: Callable[[str], CellQueue], 
 def _help(grid: Grid, parent: str, queue: CellQueue) -> None:
     """Train cells of a comparison that another worker leads."""
     clock = announced(grid, _missing(grid, parent))
-    queue.work(TrackedCrew(grid, parent, clock).train)
+    queue.work(TrackedRunner(grid, parent, clock).train)
 
 
 def _missing(grid: Grid, parent: str | None) -> list[Cell]:
@@ -146,7 +146,7 @@ def _abandon_unbegun(parent: str) -> None:
             abandon_run(run.info.run_id, "cut off before it had begun; the comparison continued without it")
 
 
-class TrackedCrew(Crew):
+class TrackedRunner(GridRunner):
     """Trains cells as runs under the comparison's parent run."""
 
     def __init__(self, grid: Grid, parent: str, clock: Clock) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.comparison import figures as plots
-from experiments.comparison.kind import NOTES, Drawn, FinishedRun, Kind, Shape
+from experiments.comparison.kind import NOTES, FigureSpec, FinishedRun, Kind, Shape
 from experiments.comparison.results import CellResult, Extra, Findings, interval, models_of
 from experiments.config import SEQ2SEQ_DATASETS, SEQ2SEQ_GROUPS, SEQ2SEQ_MODELS, Seq2SeqConfig
 from experiments.reports.page import Table
@@ -94,12 +94,14 @@ class Seq2SeqKind(Kind):
     def extra(self, cells: Sequence[ReverserResult]) -> Mapping[str, Extra]:
         return {"by_length": _length_table(by_length(cells))}
 
-    def figures(self, findings: Findings, data: Shape, cells: Sequence[Any]) -> list[Drawn]:  # noqa: ARG002
+    def figures(self, findings: Findings, data: Shape, cells: Sequence[Any]) -> list[FigureSpec]:  # noqa: ARG002
         over = findings.over
 
-        def curves(metric: str, caption: str, shown: Sequence[Any] = cells, **more: str) -> Drawn:
+        def curves(metric: str, caption: str, shown: Sequence[Any] = cells, **more: str) -> FigureSpec:
             title = f"{metric.replace('_', ' ')} on {over}"
-            return Drawn(metric, caption, partial(plots.save_curves, cells=shown, metric=metric, title=title, **more))
+            return FigureSpec(
+                metric, caption, partial(plots.save_curves, cells=shown, metric=metric, title=title, **more)
+            )
 
         lengths = partial(
             save_lengths,
@@ -114,13 +116,13 @@ class Seq2SeqKind(Kind):
                 "Loss by epoch and by time, with the true tokens given",
                 training="on the same kind of input",
             ),
-            Drawn("lengths", "Accuracy by length; the dotted line is the longest length in training", lengths),
+            FigureSpec("lengths", "Accuracy by length; the dotted line is the longest length in training", lengths),
         ]
         if with_attention := [cell for cell in cells if cell.attention is not None]:
             same = "Attention of every variant over the same validation sequence, first seed"
             maps = partial(save_attention_maps, cells=with_attention)
             alignment = "Alignment score on validation sequences, by epoch and by time"
-            drawn += [curves("alignment", alignment, with_attention), Drawn("attention", same, maps)]
+            drawn += [curves("alignment", alignment, with_attention), FigureSpec("attention", same, maps)]
         return drawn
 
 

@@ -103,7 +103,7 @@ class Recorder:
         """Keep tags."""
         self._update(tags={**self.record.tags, **tags})
 
-    def deliver(
+    def log_and_register(
         self, model: SavedModel, folder: Path, tested: Mapping[str, float], step: int, wanted: Registration | None
     ) -> tuple[str, str]:
         """Keep the trained model, its test metrics, and how it is to be registered."""

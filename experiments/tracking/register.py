@@ -23,7 +23,7 @@ def active(run_id: str) -> Iterator[None]:
         mlflow.end_run("RUNNING")
 
 
-def deliver(
+def log_and_register(
     run_id: str, model: SavedModel, folder: Path, wanted: Registration | None, log_tested: Callable[[str], None]
 ) -> tuple[str, str]:
     """Log a model's folder and register it if `wanted`; what an earlier try got done is found, and not done twice.

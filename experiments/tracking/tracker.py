@@ -13,7 +13,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 from experiments.tracking.calls import Calls, Result
 from experiments.tracking.record import CONFIG_FILE, SNAPSHOTS, SPEED_TRIAL, Registration, SavedModel
-from experiments.tracking.register import active, deliver
+from experiments.tracking.register import active, log_and_register
 from experiments.tracking.store import checkpoint_store
 from tasks.runs import local_artifacts, logged_steps
 
@@ -130,16 +130,16 @@ class Tracker:
         """Set tags."""
         self._later(lambda: self.client.log_batch(self.run_id, tags=_tags(tags)))
 
-    def deliver(
+    def log_and_register(
         self, model: SavedModel, folder: Path, tested: Mapping[str, float], step: int, wanted: Registration | None
     ) -> tuple[str, str]:
-        """Take a trained model into the registry, once; see `register.deliver`."""
+        """Take a trained model into the registry, once; see `register.log_and_register`."""
 
         def log_tested(model_id: str) -> None:
             self._add_final(tested, step, model_id)
             self._log_missing()
 
-        return self._now(lambda: deliver(self.run_id, model, folder, wanted, log_tested))
+        return self._now(lambda: log_and_register(self.run_id, model, folder, wanted, log_tested))
 
     def active(self) -> AbstractContextManager[None]:
         """Have the run be MLflow's active one, to which models are logged."""

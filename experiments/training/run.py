@@ -108,7 +108,7 @@ def finish(family: Family[Config, Prepared], training: Prepared, tracker: Log, p
             champion = getattr(training.config, "champion", None)
             tags = {**training.tags(), **values, **training.identity.tags()}
             wanted = Registration(tags, metric, promote and champion is not False, force=champion is True)
-        model_uri, registry = tracker.deliver(saved, folder, test, best, wanted)
+        model_uri, registry = tracker.log_and_register(saved, folder, test, best, wanted)
         result = Result(
             run_id=tracker.run_id,
             name=training.title,

@@ -14,7 +14,7 @@ from ui.results import charts
 from ui.results.all_runs import open_link
 from ui.results.leaderboard import (
     COSTS,
-    SHARES,
+    FRACTIONS,
     TESTED,
     Curves,
     Line,
@@ -114,7 +114,7 @@ def _columns() -> dict[str, Any]:
         "Model": st.column_config.TextColumn(pinned=True),
         "Seeds": number(help="How many different seeds; the other columns are means over the runs"),
         "Validation": number(format=share, help="Accuracy of the best run on the validation images"),
-        **{TESTED[name]: number(format=share, help=f"{TESTED[name]} on the test images") for name in SHARES},
+        **{TESTED[name]: number(format=share, help=f"{TESTED[name]} on the test images") for name in FRACTIONS},
         "Lowest": number(format=share, help="Test accuracy of the worst run"),
         "Highest": number(format=share, help="Test accuracy of the best run"),
         TESTED["loss"]: number(format="%.4f", help="Cross entropy on the test images"),
@@ -190,7 +190,7 @@ def draw_bars(found: Sequence[Line]) -> None:
     """Test metrics as bars."""
     st.header("Test metrics")
     zoomed = st.toggle("Zoom in on the differences", key="compare-zoom")
-    for row in (SHARES[:2], SHARES[2:]):
+    for row in (FRACTIONS[:2], FRACTIONS[2:]):
         for place, metric in zip(st.columns(2), row, strict=True):
             chart = charts.bars(found, metric, TESTED[metric], zoomed=zoomed)
             place.altair_chart(chart, width="stretch", key=f"compare-bars-{metric}", alt=_alt(found, metric))

@@ -15,7 +15,7 @@ from ui.plain import inert_cell
 
 # Of the kept epoch on the test images, in the order of the columns.
 TESTED = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "loss": "Loss"}
-SHARES = ("accuracy", "precision", "recall", "f1")
+FRACTIONS = ("accuracy", "precision", "recall", "f1")
 COSTS = {"parameters": "Parameters", "seconds": "Seconds", "examples_per_second": "Images/s"}
 HISTORY = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds", "examples_per_second")
 # Settings that do not make one training another.
@@ -183,7 +183,7 @@ def table(found: Sequence[Line], link: Mapping[str, str]) -> list[dict[str, Any]
             row["Seeds"] = line.seeds
         row["Validation"] = None if math.isnan(line.validation) else 100 * line.validation
         for name, title in {**TESTED, **COSTS}.items():
-            spread, factor = line.values.get(name), 100 if name in SHARES else 1
+            spread, factor = line.values.get(name), 100 if name in FRACTIONS else 1
             row[title] = None if spread is None else factor * spread.mean
             if name == "accuracy" and several:
                 row["Lowest"], row["Highest"] = (100 * spread.low, 100 * spread.high) if spread else (None, None)

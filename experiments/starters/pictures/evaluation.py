@@ -98,7 +98,7 @@ class Judged(NamedTuple):
     table: str
 
 
-def judge_pipeline(pipeline: Any, data: ImageData, steps: int, guidance: float) -> Judged:
+def evaluate_pipeline(pipeline: Any, data: ImageData, steps: int, guidance: float) -> Judged:
     """Train the judge, let the pipeline draw, and compare."""
     judge = train_classifier(data.train, JUDGE_EPOCHS, JUDGE_SEED)
     drawn, labels = draw_classes(pipeline, DRAWN, DRAWN_SEED, steps, guidance)
@@ -139,7 +139,7 @@ def evaluate(folder: Path, data_dir: Path) -> Evaluation:
     cold = time.perf_counter() - started
     times = [task.run([{"prompt": "a sneaker"}], {"seed": seed})[0]["seconds"] for seed in range(TIMED)]
     steps, guidance = task.suggested["steps"], task.suggested["guidance"]
-    judged = judge_pipeline(task.pipelines.from_text, data, steps, guidance)
+    judged = evaluate_pipeline(task.pipelines.from_text, data, steps, guidance)
     threads = f"CPU threads: {torch.get_num_threads()}"
     what = f"drawn pictures recognized by the judge ({len(judged.drawn):,}, {steps} steps, guidance {guidance:g})"
     figures = (

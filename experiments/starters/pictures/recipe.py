@@ -33,8 +33,8 @@ from experiments.starters.pictures.data import (
 from experiments.starters.pictures.evaluation import (
     draw_classes,
     evaluate,
+    evaluate_pipeline,
     fraction_right,
-    judge_pipeline,
     look,
     train_classifier,
 )
@@ -190,7 +190,9 @@ def _latents(network: PictureNetwork, images: torch.Tensor, config: StarterConfi
 
 def test(training: PictureTraining, network: Any, best: int, folder: Path) -> Metrics:
     """Let the judge see what the kept network draws; write figures and a report."""
-    judged = judge_pipeline(make_pipeline(network.eval(), training.tokenizer), training.data, DRAWING_STEPS, GUIDANCE)
+    judged = evaluate_pipeline(
+        make_pipeline(network.eval(), training.tokenizer), training.data, DRAWING_STEPS, GUIDANCE
+    )
     loss = training.loss(network, training.data.test)
     plots, title, history = folder / "plots", training.title, training.state.history
     figures.save_curves(plots / "loss_curve.png", history, "loss", title, best, loss)

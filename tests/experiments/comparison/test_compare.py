@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import compare
-from experiments.comparison import crew, run
+from experiments.comparison import run, runner
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult
@@ -100,7 +100,7 @@ def test_a_failing_cell_does_not_stop_the_rest_and_is_resumed(
 
 
 def test_the_report_says_why_a_cell_of_another_worker_failed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class OthersCrew(run.TrackedCrew):
+    class OthersRunner(run.TrackedRunner):
         """What fails is not known to this process."""
 
         def train(self, name: str) -> bool:
@@ -108,7 +108,7 @@ def test_the_report_says_why_a_cell_of_another_worker_failed(store: Path, monkey
             self.failures.clear()
             return succeeded
 
-    monkeypatch.setattr(run, "TrackedCrew", OthersCrew)
+    monkeypatch.setattr(run, "TrackedRunner", OthersRunner)
     failing(monkeypatch, RuntimeError("out of memory"), model="lenet5")
     result = compared(TINY)
     assert list(result.failures) == [Cell("lenet5", "digits", 0)]
@@ -235,7 +235,7 @@ def test_what_cannot_work_is_refused_before_any_run_is_made(
 
 def test_what_takes_long_is_trained_with_confirm(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = make_grid(CompareConfig(models="lenet5", seeds=1000, epochs=1000, confirm=True, threads=1))
-    assert crew.announced(grid, list(grid.cells)).left > crew.LONGEST_UNCONFIRMED
+    assert runner.announced(grid, list(grid.cells)).left > runner.LONGEST_UNCONFIRMED
     assert "1000 trainings, about" in capsys.readouterr().out
 
 

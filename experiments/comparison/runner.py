@@ -20,7 +20,7 @@ from experiments.training.progress import one_of_many
 LONGEST_UNCONFIRMED = 12 * 3600
 
 
-class Crew(ABC):
+class GridRunner(ABC):
     """Trains cells of a comparison in this process.
 
     Attributes:

@@ -26,7 +26,7 @@ def trained_with(monkeypatch: pytest.MonkeyPatch, newest_first: list[Any], **giv
     seen: list[Any] = []
     monkeypatch.setattr(tracked, "nested", lambda _: newest_first)
     monkeypatch.setattr(tracked, "train_one_of_many", lambda *given: seen.append(given))
-    tracked.TrackedCrew(grid, "parent", Clock({})).run(Cell("lenet5", "digits", 1))
+    tracked.TrackedRunner(grid, "parent", Clock({})).run(Cell("lenet5", "digits", 1))
     (_, config, _, cut_off, _), *_ = seen
     return config, cut_off
 
