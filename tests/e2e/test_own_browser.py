@@ -50,12 +50,13 @@ def test_own_pictures_become_a_network_that_knows_them(address: str, chromium: A
     page.get_by_label("Epochs").press("Enter")
     drawn(page)
     page.get_by_role("button", name="Train", exact=True).click()
-    page.get_by_role("link", name="cnn-pets-of-the-test v1").wait_for(timeout=LONG_MS)
+    trained = page.get_by_role("link", name=re.compile(" with .*, version 1"))
+    trained.wait_for(timeout=LONG_MS)
     drawn(page)
     page.set_viewport_size({"width": WIDE["width"], "height": 1500})
     drawn(page)
     page.screenshot(path=folder / "own-data.png")
-    page.get_by_role("link", name="cnn-pets-of-the-test v1").click()
+    trained.click()
     drawn(page)
     owl = {"name": "owl.png", "mimeType": "image/png", "buffer": picture("owl", 4444, (120, 90))}
     page.get_by_test_id("stFileUploaderDropzoneInput").first.set_input_files(owl)  # type: ignore[arg-type]
