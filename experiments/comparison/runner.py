@@ -16,6 +16,7 @@ from experiments.training import devices
 from experiments.training.continuation import OPEN, RESUMING
 from experiments.training.family import Result
 from experiments.training.progress import one_of_many
+from tasks.disk import full_disk
 
 LONGEST_UNCONFIRMED = 12 * 3600
 
@@ -66,7 +67,7 @@ class GridRunner(ABC):
                 metric = self.grid.kind.metric
                 outcome = f"test {metric.replace('_', ' ')} {result.metrics[f'test_{metric}']:.4f}, {seconds:.1f} s"
             except Exception as error:  # whatever a cell dies of (memory, a disk, a bug), the others are run
-                self.failures[cell] = " ".join(f"{error or type(error).__name__}".split())[:300]
+                self.failures[cell] = " ".join(f"{full_disk(error) or error or type(error).__name__}".split())[:300]
                 self.clock.done(cell, None)
                 outcome = f"FAILED: {self.failures[cell]}"
         left = f"; about {format_duration(self.clock.left)} left" if self.clock.waiting else ""

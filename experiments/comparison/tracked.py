@@ -34,11 +34,11 @@ def finished_among(runs: Iterable[Any]) -> dict[Cell, Any]:
 
 
 def errors_among(runs: Iterable[Any]) -> dict[Cell, str]:
-    """What the newest failed ones of some nested runs died of, by cell, whichever worker trained it."""
+    """What the unfinished ones of some nested runs, newest first, ended with, by cell, whichever worker trained it."""
     errors: dict[Cell, str] = {}
     for run in runs:
-        if "error" in run.data.tags and (cell := cell_of(run)):
-            errors.setdefault(cell, run.data.tags["error"])
+        if run.info.status != FINISHED and (cell := cell_of(run)):
+            errors.setdefault(cell, run.data.tags.get("error", "cut off"))
     return errors
 
 

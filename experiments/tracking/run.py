@@ -74,7 +74,7 @@ def tracked_run(
         with answering():
             known_epochs = logged_steps(client, resume, "val_loss") if resume != "none" else set()
             if run_id:
-                client.update_run(run_id, status=RUNNING)
+                _run_again(client, run_id)
             else:
                 # Nested runs are shown under their parent only within its experiment.
                 place = client.get_run(parent).info.experiment_id if parent else _experiment(client, experiment)
@@ -103,6 +103,13 @@ def _create(client: MlflowClient, experiment_id: str, tags: Mapping[str, str], s
     return client.create_run(experiment_id, started, resolve_tags(dict(tags))).info.run_id
 
 
+def _run_again(client: MlflowClient, run_id: str) -> None:
+    """Mark a run as RUNNING; what ended it before is no longer true of it."""
+    if "error" in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, "error")
+    client.update_run(run_id, status=RUNNING)
+
+
 def _refer(client: MlflowClient, launched: str, run: Run) -> None:
     """Say on the run that `mlflow run` made that another one is resumed."""
     name, note = f"resumed {run.info.run_name}", f"See run {run.info.run_id}."
@@ -123,7 +130,7 @@ def shared_run(experiment: str, run_id: str | None = None) -> Tracker:
         else:
             if launched and launched != run_id:
                 _refer(client, launched, client.get_run(run_id))
-            client.update_run(run_id, status=RUNNING)
+            _run_again(client, run_id)
         run = client.get_run(run_id)
         _mark_kind(client, run.info.experiment_id)
         return _tracker(client, run, set())

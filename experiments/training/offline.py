@@ -32,9 +32,7 @@ def train_offline(family: Family[Config, Prepared], config: Config, recorder: Re
         try:
             recorder.checkpoints.flush()
         except CheckpointError as error:
-            if isinstance(stopped, Exception):
-                raise
-            stopped.add_note(str(error))  # Ctrl-C stops the other trainings, too
+            stopped.add_note(str(error))  # what stopped it comes first: Ctrl-C stops the other trainings, too
         raise
 
 

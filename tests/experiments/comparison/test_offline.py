@@ -1,5 +1,6 @@
 """`compare` without MLflow: the folder of results, its resumption and its limits."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -17,9 +18,10 @@ from experiments.comparison import folder as folders
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.grid import make_grid
 from experiments.comparison.report import PAGE
-from experiments.config import CompareConfig, ConfigError
+from experiments.config import CompareConfig, ConfigError, TrainingError
+from experiments.tracking import checkpoint
 from experiments.tracking.checkpoint import CheckpointError
-from experiments.tracking.recorder import LateCheckpoints
+from experiments.tracking.recorder import LateCheckpoints, Recorder
 from experiments.training import run as training
 from tests.conftest import PROJECT_ROOT
 from tests.support.offline_grids import LENET, RESNET, TIMED, TINY, offline, packed
@@ -75,6 +77,18 @@ def test_ctrl_c_stops_all_trainings_also_on_a_full_disk(tmp_path: Path, monkeypa
     with pytest.raises(KeyboardInterrupt) as stopped:
         offline(tmp_path / "out")
     assert stopped.value.__notes__[0] == "no space left"
+
+
+def test_a_disk_that_is_full_when_the_model_is_delivered_is_not_taken_for_one_without_room_for_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(given[1]))
+
+    monkeypatch.setattr(Recorder, "log_files", full)
+    monkeypatch.setattr(checkpoint, "_write_synced", full)
+    with pytest.raises(TrainingError, match=r"the first: no space left on the disk \(.*artifacts\)"):
+        offline(tmp_path / "out", "--models", "lenet5")
 
 
 @pytest.mark.parametrize("edited", [{"epochs": {"vgg11_digits_seed0": 3}}, {"data": {}}])

@@ -8,13 +8,14 @@ import pytest
 from experiments.comparison import run as tracked
 from experiments.comparison.grid import Clock, make_grid
 from experiments.comparison.kind import Cell
+from experiments.comparison.tracked import errors_among
 from experiments.config import CompareConfig
 from experiments.training import devices
 
 
-def run(seed: int, precision: str, status: str, hardware: str = "", model: str = "lenet5") -> Any:
+def run(seed: int, precision: str, status: str, hardware: str = "", model: str = "lenet5", **more: str) -> Any:
     params = {"seed": str(seed), "device": "cpu", "precision": precision, "memory_format": "contiguous", "threads": "7"}
-    tags = {"model": model, "dataset": "digits", "hardware": hardware}
+    tags = {"model": model, "dataset": "digits", "hardware": hardware, **more}
     return SimpleNamespace(
         info=SimpleNamespace(run_id=f"run {seed}", status=status), data=SimpleNamespace(params=params, tags=tags)
     )
@@ -60,3 +61,14 @@ def test_what_is_given_stays_and_what_is_open_is_as_in_the_others(monkeypatch: p
     assert (config.precision, config.threads) == ("bf16", 1)
     config, _ = trained_with(monkeypatch, others, precision="fp32")  # those of bf16 say nothing
     assert (config.memory_format, config.threads) == ("auto", 0)
+
+
+def test_a_report_says_what_the_newest_try_of_a_cell_ended_with() -> None:
+    newest_first = [
+        run(2, "fp32", "FAILED", error="out of memory"),
+        run(1, "fp32", "KILLED"),
+        run(1, "fp32", "FAILED", error="a disk was full"),
+        run(0, "fp32", "FINISHED"),
+    ]
+    expected = {Cell("lenet5", "digits", 2): "out of memory", Cell("lenet5", "digits", 1): "cut off"}
+    assert errors_among(newest_first) == expected

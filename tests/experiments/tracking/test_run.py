@@ -1,5 +1,6 @@
 """Beginning and ending a run in a store that does not answer just then: one line, no traceback."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,25 @@ def test_mlflows_pages_open_an_experiment_on_its_runs(
         monkeypatch.setenv("MLFLOW_RUN_ID", client.create_run(number).info.run_id)
     end_shared_run(shared_run("cnn").run_id, "FINISHED")
     assert client.get_experiment(number).tags["mlflow.experimentKind"] == after
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_run_that_goes_on_no_longer_has_the_error_that_ended_it(shared: bool, store: Path) -> None:
+    client = MlflowClient()
+    run_id = client.create_run("0").info.run_id
+    end_shared_run(run_id, "FAILED", {"error": "out of memory"})
+
+    def go_on() -> None:
+        if shared:
+            shared_run("cnn", run_id)
+            return
+        with tracked_run("cnn", run_id, system_metrics=False):
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        go_on()
+    run = client.get_run(run_id)
+    assert run.info.status == ("RUNNING" if shared else "KILLED") and "error" not in run.data.tags
 
 
 def test_an_experiment_that_a_run_makes_is_marked_too(store: Path) -> None:
