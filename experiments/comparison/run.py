@@ -1,7 +1,10 @@
 """Running a grid: find an unfinished comparison of it, train what is missing, outlive failing cells, report."""
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+
+from sqlalchemy.engine import URL
 
 from experiments.comparison.grid import Clock, Grid, differences, make_grid
 from experiments.comparison.kind import Cell
@@ -20,7 +23,7 @@ from experiments.comparison.tracked import (
 from experiments.config import CompareConfig, ConfigError, TrainingError
 from experiments.data.images import kept_in_memory
 from experiments.tracking.record import CONFIG_FILE
-from experiments.tracking.run import Tracker, abandon_run, git_commit, tracked_run
+from experiments.tracking.run import RUNNING, Tracker, abandon_run, git_commit, tracked_run
 from experiments.tracking.store import named_run, opened_store, patient, refuse_cut_off, store_folder, stored_config
 from experiments.training import devices, resume
 from experiments.training.family import Result
@@ -43,12 +46,13 @@ def compare(config: CompareConfig) -> CompareResult | None:
         with patient(), shared_grid(config.storage, grid.digest(), store_folder()) as (url, storage):
             # Two workers that begin at once are to begin one comparison.
             with ExitStack() as beginning, ExitStack() as claimed:
-                beginning.enter_context(study_lock(url, f"compare-{grid.digest()[:16]}"))
+                _wait_for_turn(beginning, url, f"compare-{grid.digest()[:16]}")
                 parent = _named_parent(grid) if config.resume != "none" else _unfinished_parent(grid)
                 if parent is None:
                     return _lead(grid, None, lambda run_id: CellQueue(url, storage, run_id), beginning)
                 queue = CellQueue(url, storage, parent)
                 if claimed.enter_context(queue.ownership()):
+                    _warn_of_other_storage(parent, queue.place)
                     return _lead(grid, parent, lambda _: queue, beginning)
             print(f"joining the comparison {parent}", flush=True)
             _help(grid, parent, queue)
@@ -57,6 +61,25 @@ def compare(config: CompareConfig) -> CompareResult | None:
                     return _lead(grid, parent, lambda _: queue, ExitStack())
             print(f"another worker writes the report; see run {parent}")
             return None
+
+
+def _wait_for_turn(beginning: ExitStack, url: URL, name: str) -> None:
+    """Take the lock under which a comparison is begun, saying so while another worker, which measures, has it."""
+    if not beginning.enter_context(study_lock(url, name, wait=False)):
+        print("waiting for another worker, which begins this comparison", flush=True)
+        beginning.enter_context(study_lock(url, name))
+
+
+def _warn_of_other_storage(parent: str, here: str) -> None:
+    """Say if a comparison that may be at work was begun with another storage: its workers know nothing of this one."""
+    run = named_run(parent)
+    there = run.data.params.get("storage", here)
+    if run.info.status == RUNNING and there != here:
+        print(
+            f"warning: run {parent} is RUNNING, and was begun with the storage {there}, not {here}: if its worker is "
+            "still at work, stop this one, as both would train the same; workers share a grid through one storage",
+            file=sys.stderr,
+        )
 
 
 def _lead(grid: Grid, parent: str | None, queue_of: Callable[[str], CellQueue], beginning: ExitStack) -> CompareResult:
@@ -73,8 +96,8 @@ def _lead(grid: Grid, parent: str | None, queue_of: Callable[[str], CellQueue], 
         tracker = stack.enter_context(tracked_run(EXPERIMENT, parent or "none"))
         queue = queue_of(tracker.run_id)
         if parent is None:
+            claimed.enter_context(queue.ownership())  # given back last: who leads next needs the claim as well
             claimed.enter_context(resume.claim(tracker.run_id))
-            claimed.enter_context(queue.ownership())
         _start(grid, tracker, queue.place)
         queue.offer([str(cell) for cell in missing])
         beginning.close()

@@ -8,15 +8,19 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
+from experiments.comparison import run
 from experiments.config import TrainingError
 from experiments.tuning.grid import CELL, CellQueue, shared_grid
+from experiments.tuning.storage import study_lock
 from tests.support.runs import all_runs, children
 
 CELLS = [f"cell {number}" for number in range(12)]
@@ -88,6 +92,47 @@ def test_one_worker_owns_the_report(queues: list[CellQueue]) -> None:
             assert not theirs
     with other.ownership() as mine:
         assert mine
+
+
+def test_a_worker_says_that_it_waits_for_one_that_begins_the_comparison(
+    queues: list[CellQueue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, said = ExitStack(), []
+    assert other.enter_context(study_lock(queues[0]._url, "begin"))
+
+    def say(text: str, **_: object) -> None:
+        said.append(text)
+        other.close()
+
+    monkeypatch.setattr(run, "print", say, raising=False)
+    for _ in range(2):  # the second time nobody has it
+        with ExitStack() as mine:
+            run._wait_for_turn(mine, queues[1]._url, "begin")
+            with study_lock(queues[0]._url, "begin", wait=False) as theirs:
+                assert not theirs
+    assert said == ["waiting for another worker, which begins this comparison"]
+
+
+@pytest.mark.parametrize(
+    ("status", "storage", "warned"),
+    [("RUNNING", "elsewhere.db", True), ("RUNNING", "here.db", False), ("KILLED", "elsewhere.db", False)],
+)
+def test_a_comparison_that_may_be_at_work_with_another_storage_is_said(
+    status: str, storage: str, warned: bool, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = MlflowClient()
+    parent = client.create_run("0").info.run_id
+    client.log_param(parent, "storage", storage)
+    client.update_run(parent, status=status)
+    run._warn_of_other_storage(parent, "here.db")
+    expected = f"warning: run {parent} is RUNNING, and was begun with the storage elsewhere.db, not here.db: "
+    assert capsys.readouterr().err.startswith(expected) == warned
+
+
+def test_two_folders_have_two_queues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with shared_grid("auto", "0" * 64, Path()) as (url, storage):  # as behind a server
+        assert CellQueue(url, storage, "run").place == str(tmp_path / "studies" / f"compare-{'0' * 16}.db")
 
 
 def test_a_database_that_stops_answering_is_said_without_its_password(queues: list[CellQueue], tmp_path: Path) -> None:
