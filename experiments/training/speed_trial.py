@@ -111,7 +111,7 @@ class Trial:
             lacking = "memory" if default in broken else "time"
             return Choice(default, {}, f"the default, as there was no {lacking} for a trial{why}")
         named = {str(setting): speed for setting, speed in speeds.items()}
-        why += "" if self.quiet else "; others were at work, so that the next training tries again"
+        why += "" if self.quiet else "; other programs disturbed the trial, so the next training repeats it"
         if speeds[best] > (MARGIN if self.quiet else DISTURBED_MARGIN) * speeds[default]:
             return Choice(best, named, f"the fastest of {len(speeds)}{why}")
         return Choice(default, named, f"the default, as no other is clearly faster{why}")
