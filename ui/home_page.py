@@ -62,8 +62,8 @@ def draw_first_start(found: Collection[str]) -> None:
     steps = first_steps(found)
     if not steps or first_processes():
         return
-    offer = "One click adds what else" if found else "Nothing is registered yet. One click sets up everything that"
-    st.info(f"{offer} works offline:", icon=":material/rocket_launch:")
+    offer = "One click adds everything else" if found else "Nothing is registered yet. One click sets up everything"
+    st.info(f"{offer} that works offline:", icon=":material/rocket_launch:")
     st.markdown("\n".join(f"- {escaped(step.purpose)}" for step in steps))
     if st.button("Train and register these", type="primary", key="home-first-start"):
         try:

@@ -84,12 +84,15 @@ class Trial:
 
     def run(self) -> None:
         """Try the settings until each had its rounds or the time is up."""
-        began, before = time.perf_counter(), _preemptions()
+        self._began, self._preempted = time.perf_counter(), _preemptions()
         budget = self._size_up()
-        finished = self._take_turns(began + budget)
-        self.quiet = _preemptions() - before < MOST_PREEMPTIONS * (time.perf_counter() - began)
+        finished = self._take_turns(self._began + budget)
+        self.quiet = not self._disturbed()
         # What a short training found with parts of batches is not for a long one.
         self.complete = finished and self.quiet and (budget == MOST_SECONDS or self._part == self._items)
+
+    def _disturbed(self) -> bool:
+        return _preemptions() - self._preempted >= MOST_PREEMPTIONS * (time.perf_counter() - self._began)
 
     def _take_turns(self, deadline: float) -> bool:
         for number in range(ROUNDS):
@@ -111,7 +114,7 @@ class Trial:
             lacking = "memory" if default in broken else "time"
             return Choice(default, {}, f"the default, as there was no {lacking} for a trial{why}")
         named = {str(setting): speed for setting, speed in speeds.items()}
-        why += "" if self.quiet else "; others were at work, so that the next training tries again"
+        why += "" if self.quiet else "; other programs disturbed the trial, so the next training repeats it"
         if speeds[best] > (MARGIN if self.quiet else DISTURBED_MARGIN) * speeds[default]:
             return Choice(best, named, f"the fastest of {len(speeds)}{why}")
         return Choice(default, named, f"the default, as no other is clearly faster{why}")
@@ -119,14 +122,16 @@ class Trial:
     def _size_up(self) -> float:
         """Choose settings, items of a step and seconds of a turn, from growing parts of a batch; returns all seconds.
 
-        They are 0 if memory is too small for the smallest part.
+        They are 0 if memory is too small for the smallest part, and if several threads wait for each other so long that
+        these steps tell enough.
         """
         default, steps = self.settings[0], self.training.config.epochs * len(self.training.batches)
         most, budget = self._items, 0.0
         for _ in range(GROWTHS):
             try:
                 seconds = self._step(default)  # the first one of its shape has more to do
-                seconds = self._step(default) if seconds < MOST_SECONDS / 2 else seconds
+                again = MOST_SECONDS * (2 if self._disturbed() else 0.5)
+                seconds = self._step(default) if seconds < again else seconds
             except (RuntimeError, MemoryError) as error:
                 if not is_full(error):
                     raise
@@ -137,9 +142,14 @@ class Trial:
                 continue
             whole = seconds * self._items / self._part
             budget = min(MOST_SECONDS, FRACTION * steps * whole)
-            if self._too_large_for_one_thread(seconds):
+            alone = next((setting for setting in self.settings if setting.threads < default.threads), None)
+            by_one = math.inf if alone is None else self._seconds_alone(alone, seconds)
+            if by_one > HOPELESS * seconds:
                 self.settings = [setting for setting in self.settings if setting.threads == default.threads]
             if 2 * len(self.settings) * seconds > budget:
+                if alone is not None and budget == MOST_SECONDS and seconds > DISTURBED_MARGIN * by_one:
+                    self.times.update({default: [seconds], alone: [by_one]})
+                    return 0.0
                 self.settings = [setting for setting in self.settings if setting[1:] == default[1:]]
             self._slot = budget / (ROUNDS * len(self.settings))
             fitting = min(most, int(self._part * self._slot / seconds))
@@ -148,16 +158,15 @@ class Trial:
             self._part = fitting
         return budget
 
-    def _too_large_for_one_thread(self, seconds: float) -> bool:
-        """Whether one thread takes far longer than the seconds of the default's step, or this is too slow to try.
+    def _seconds_alone(self, alone: Setting, seconds: float) -> float:
+        """Seconds of a step by one thread, where the default's takes `seconds`; infinite if that is too slow to try.
 
-        The step's time by itself does not tell: beside other programs several threads wait for each other.
+        A slow step by itself does not tell: beside other programs several threads wait for each other.
         """
-        alone = next((setting for setting in self.settings if setting.threads < self.settings[0].threads), None)
-        if alone is None or seconds > MOST_SECONDS / 10:
-            return True
+        if seconds > MOST_SECONDS * (2 / self.settings[0].threads if self._disturbed() else 0.1):
+            return math.inf
         self._step(alone)
-        return self._step(alone) > HOPELESS * seconds
+        return self._step(alone)
 
     def _turn(self, setting: Setting, warm_up: bool) -> None:
         try:

@@ -38,6 +38,8 @@ def test_own_pictures_become_a_network_that_knows_them(address: str, chromium: A
     page = chromium.new_context(viewport=WIDE).new_page()
     page.goto(f"{address}/own")
     drawn(page)
+    ways = page.get_by_role("radiogroup", name="Your pictures")
+    assert ways.evaluate("group => group.scrollWidth <= group.clientWidth")  # the last one is not cut off
     page.get_by_role("radio", name="Kept or path").click()
     drawn(page)
     box = page.get_by_role("combobox", name="Path")

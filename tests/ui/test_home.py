@@ -32,7 +32,7 @@ def test_a_registry_that_has_only_a_training_is_offered_the_rest(
     only = [one for one in registered() if one.task == "image-classification"]
     monkeypatch.setattr("ui.session.registered", lambda: only)
     app = page("home")
-    assert "What you can do now" in words(app) and "One click adds what else works offline" in words(app)
+    assert "What you can do now" in words(app) and "One click adds everything else that works offline" in words(app)
     assert "LeNet\\-5, trained" not in words(app)
     app.button(key="home-first-start").click().run()
     entries = [entry for entry, _ in started]

@@ -65,7 +65,7 @@ def test_an_estimate_comes_from_steps_of_the_network() -> None:
 def test_own_pictures_are_looked_at_and_trained_on(tool: Path, page: Any, started: list) -> None:
     root = in_folder(tool / "my pets", files(12) | {"cat/no<b>te.txt": b"x"})
     app = page("own")
-    assert not app.error and "What your pictures are like" in texts(app)
+    assert not app.error and "A report on your pictures" in texts(app)
     app.session_state[PATH] = root
     app.run()
     assert not app.error

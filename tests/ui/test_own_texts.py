@@ -22,7 +22,7 @@ def write(path: Path, rows: list[str] = ROWS) -> str:
 def test_own_texts_are_looked_at_and_trained_on(tool: Path, page: Any, started: list) -> None:
     path = write(tool / "my reviews.csv", [*ROWS, ",good,1", "odd,Good ,2"])
     app = page("own")
-    assert not app.error and "What your texts are like" in texts(app)
+    assert not app.error and "A report on your texts" in texts(app)
     app.session_state[PATH] = path
     app.run()
     assert "has 'good' (12), 'Good ' (1), which differ only by case" in app.error[0].value.replace("\\", "")

@@ -101,7 +101,7 @@ def test_remove_takes_an_ended_process_from_the_list(empty_tool, page) -> None:
     app = page("runs")
     app.button(key=f"forget-{ID}").click().run()
     assert not place.exists()
-    assert "Nothing was started from here yet" in texts(app)
+    assert "Nothing has been started from here yet" in texts(app)
 
 
 def test_stop_is_asked_once(empty_tool, page, monkeypatch: pytest.MonkeyPatch) -> None:

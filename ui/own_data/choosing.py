@@ -24,7 +24,7 @@ HELP = {
 def choose_data() -> str | None:
     """Draw the ways to a data set. Returns the path of the one that was chosen; None before that."""
     way = st.segmented_control(
-        "Your pictures", list(HELP), default=FOLDER, required=True, key="own-way", persist_state="session"
+        "Your pictures", list(HELP), default=FOLDER, required=True, wrap=True, key="own-way", persist_state="session"
     )
     st.caption(HELP[way])
     if way == HERE:

@@ -31,7 +31,7 @@ def draw_pictures() -> None:
         path = choose_data()
     with right:
         if path is None:
-            st.info("What your pictures are like is shown here, and then a network can be trained on them.")
+            st.info("A report on your pictures appears here; then you can train a network on them.")
             return
         size = st.select_slider(
             "Size to which they are resized, in pixels",
@@ -49,7 +49,7 @@ def draw_pictures() -> None:
         draw_report(report, sample)
     draw_training(path, report)
     found = [one for one in versions() if one.name == f"cnn-{report.name}"]
-    draw_results(ENTRY, found, "No training of a CNN was started from here yet.")
+    draw_results(ENTRY, found, "No CNN has been trained from here yet.")
 
 
 def _looked_at(path: str, size: int) -> Seen:

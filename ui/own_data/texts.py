@@ -30,7 +30,7 @@ def draw_texts() -> None:
         path = _choose_file()
     with right:
         if path is None:
-            st.info("What your texts are like is shown here, and then a model can be trained on them.")
+            st.info("A report on your texts appears here; then you can train a model on them.")
             return
         try:
             changed_ns = file_named(path).stat().st_mtime_ns
@@ -42,7 +42,7 @@ def draw_texts() -> None:
         _draw_report(report, sample)
     _draw_training(given, report)
     found = [one for one in versions() if one.task == TASK and one.tags.get("dataset") == report["file"]]
-    draw_results(ENTRY, found, "No fine-tuning was started from here yet.")
+    draw_results(ENTRY, found, "No model has been fine-tuned from here yet.")
 
 
 def _choose_file() -> str | None:

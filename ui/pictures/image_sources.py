@@ -42,7 +42,13 @@ class Given:
 def choose_picture() -> Given | None:
     """Draw the ways to a picture, and the one that is chosen. None while there is no picture."""
     way = st.segmented_control(
-        "Picture", [DRAW, EXAMPLE, UPLOAD], default=DRAW, required=True, key=f"{KEY}-way", persist_state="session"
+        "Picture",
+        [DRAW, EXAMPLE, UPLOAD],
+        default=DRAW,
+        required=True,
+        wrap=True,
+        key=f"{KEY}-way",
+        persist_state="session",
     )
     return {DRAW: drawn, EXAMPLE: example, UPLOAD: uploaded}[way or DRAW]()
 

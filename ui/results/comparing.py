@@ -100,8 +100,8 @@ def draw_leaderboard(found: Sequence[Line], chosen: Sequence[FinishedTraining]) 
         table(found, links), column_config=_columns(), hide_index=True, width="stretch", key="compare-leaderboard"
     )
     st.caption(
-        "Click a column's head to sort. The epoch that was best on the validation images is kept, and read the test "
-        "images once. Precision, recall and F1 are means over classes. Seconds count all epochs with their "
+        "Click a column header to sort. The epoch with the best validation accuracy is kept and tested once. "
+        "Precision, recall and F1 are means over classes. Seconds count all epochs with their "
         "validation; they depend on the machine. The links lead to "
         f"[MLflow's own page]({mlflow_ui()}) of each best run, which `make mlflow-ui` serves."
     )

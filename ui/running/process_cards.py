@@ -44,7 +44,7 @@ LOOK = {
 }
 
 
-def draw_processes(entries: Collection[str] = (), empty: str = "Nothing was started from here yet.") -> None:
+def draw_processes(entries: Collection[str] = (), empty: str = "Nothing has been started from here yet.") -> None:
     """Draw all processes (of these entry points), drawn anew every two seconds while one is active.
 
     Args:

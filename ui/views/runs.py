@@ -53,4 +53,4 @@ with left:
         st.code(command_line(chosen, values), language=None, wrap_lines=True)
 with right:
     st.header("Started from here")
-    draw_processes(empty="Nothing was started from here yet. The defaults train LeNet-5 on digits within a minute.")
+    draw_processes(empty="Nothing has been started from here yet. The defaults train LeNet-5 on digits in a minute.")

@@ -82,7 +82,7 @@ def test_while_others_disturb_the_default_stays_and_nothing_is_remembered(monkey
     monkeypatch.setattr(speed_trial, "MOST_PREEMPTIONS", -1)
     steps_take(monkeypatch, fp32=0.010, bf16=0.0085)
     config, choice = autotune.settle(CNN, decided())
-    assert config.precision == "fp32" and "others were at work" in str(choice)
+    assert config.precision == "fp32" and "other programs disturbed the trial" in str(choice)
     assert not list(trial_cache.cache_folder().glob("*"))
     assert autotune.settle(CNN, decided(seed=1))[1] is choice  # still one choice for all seeds
 
@@ -200,6 +200,18 @@ def test_a_training_shorter_than_its_trial_takes_the_default(monkeypatch: pytest
     config, choice = autotune.settle(CNN, decided())
     assert config.precision == "fp32" and str(choice) == "the default, as there was no time for a trial"
     assert not list(trial_cache.cache_folder().glob("*"))
+
+
+@pytest.mark.parametrize(("preemptions", "taken"), [(-1, 1), (1e9, 2)])
+def test_one_thread_is_tried_where_other_programs_make_several_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch, preemptions: float, taken: int
+) -> None:
+    monkeypatch.setattr(speed_trial, "MOST_PREEMPTIONS", preemptions)
+    monkeypatch.setattr(speed_trial, "MOST_SECONDS", 2.5)
+    monkeypatch.setattr(Trial, "_step", lambda _, setting: {1: 0.01, 2: 1.0}[setting.threads])
+    config, choice = autotune.settle(CNN, decided(precision="fp32"))
+    assert config.threads == taken
+    assert ("fp32 channels_last 1 thread 400/s, fp32 channels_last 2 threads 4/s" in str(choice)) == (taken == 1)
 
 
 def test_settings_that_cannot_run_here_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
