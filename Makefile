@@ -78,8 +78,9 @@ PORT ?= 8501
 ui: setup ## the tool in the browser: http://127.0.0.1:8501 (for others in the network: make ui ADDRESS=0.0.0.0)
 	@$(BIN)/python -m ui --server.address $(ADDRESS) --server.port $(PORT)
 
+# One worker: of several, uvicorn ends each that has not answered after five seconds, and on a busy machine none ever does.
 mlflow-ui: setup ## compare runs in the MLflow UI
-	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000
+	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1
 
 MODEL ?= cnn-digits
 serve: setup ## serve the champion of a registered model over HTTP: make serve MODEL=cnn-digits

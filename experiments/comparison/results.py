@@ -104,7 +104,7 @@ class Findings:
 
 def shown(metric: str, value: float) -> str:
     """A metric with the digits that matter."""
-    places = 4 if metric in FRACTIONS or metric == "loss" else 1 if metric == "seconds" else 0
+    places = {"seconds": 1, "examples_per_second": 0}.get(metric, 4)
     return "–" if math.isnan(value) else f"{value:,.{places}f}"
 
 

@@ -81,7 +81,7 @@ def auto_lines(result: BenchmarkResult) -> list[str]:
             best = max(one.median for one in equal if one.variant.loop == "ours")
             plain = next(one.median for one in equal if one.variant.workers == 0)
             setting = Setting(variant.precision, variant.memory_format, variant.threads or torch.get_num_threads())
-            speed = f"{taken.median / best:.2f} of the best setting, {taken.median / plain:.2f} of the plain loop"
+            speed = f"{taken.median / best:.2f} times the best setting, {taken.median / plain:.2f} times the plain loop"
             said.append(f"auto takes for {model}, {device}: {setting}, {speed}")
     return said
 
@@ -142,6 +142,6 @@ def _notes(config: BenchmarkConfig) -> list[str]:
     return [
         f"images/s: median of {config.repeats} x {config.seconds:g} s in turns, on {threads}; each variant at its own "
         f"best batch size of {config.batch_sizes}",
-        "same threads, best plain: times the speed of the plain loop without workers, and of it at its best",
-        "time to accuracy: in seconds, a training each; loading data and building the network do not count",
+        "same threads, best plain: times as fast as the plain loop without workers, and as that loop at its best",
+        *(["time to accuracy: seconds of one training, without loading the data"] if config.target_accuracy else []),
     ]

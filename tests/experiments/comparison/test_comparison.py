@@ -7,7 +7,15 @@ import pytest
 
 from experiments.comparison.cnn import CnnKind, network_flops
 from experiments.comparison.report import text_table
-from experiments.comparison.results import ClassifierResult, Findings, find, interval, leaderboard, paired_tests
+from experiments.comparison.results import (
+    ClassifierResult,
+    Findings,
+    find,
+    interval,
+    leaderboard,
+    paired_tests,
+    shown,
+)
 from experiments.reports.statistics import t_interval, wilson_interval
 
 
@@ -49,6 +57,11 @@ def test_intervals_of_shares_stay_within_zero_and_one() -> None:
     found = interval("accuracy", [0.9, 0.99], 100)
     assert found.low == pytest.approx(0.945 - 12.7062 * 0.045, abs=1e-3) and found.high == 1.0
     assert interval("loss", [0.1, 1.0], 100).high > 1
+
+
+def test_metrics_are_written_with_the_digits_that_matter_also_those_that_are_new() -> None:
+    values = {"accuracy": 0.98765, "kappa": 0.98765, "seconds": 1234.56, "examples_per_second": 1234.56}
+    assert [shown(*one) for one in values.items()] == ["0.9877", "0.9877", "1,234.6", "1,235"]
 
 
 def test_paired_tests_take_a_common_seed_and_skip_other_test_images() -> None:

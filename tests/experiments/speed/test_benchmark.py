@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ def test_every_way_and_model_is_measured_then_trained_to_the_target_and_logged(
     assert len(measured) == 2 * len(variants(CnnConfig(), "cpu"))
     said = [line for line in result.table().splitlines() if line.startswith("auto takes for ")]
     assert said == result.table().splitlines()[-2:]
-    assert said[0].startswith("auto takes for lenet5, cpu: fp32 channels_last 1 thread, ")
+    speeds = r"[\d.]+ times the best setting, [\d.]+ times the plain loop"
+    assert re.fullmatch(f"auto takes for lenet5, cpu: fp32 channels_last 1 thread, {speeds}", said[0])
+    assert "time to accuracy: seconds" in result.table()
     for row in measured:
         speeds = [float(speed) for speed in row["measurements"].split()]
         assert len(speeds) == int(row["n"]) == 2
@@ -183,6 +186,7 @@ def test_table_and_csv_compare_medians_at_each_way_s_best_batch_size() -> None:
     lines = BenchmarkResult(BenchmarkConfig(), "", everything).table().splitlines()
     assert next(line for line in lines if "ours" in line).split()[-6:] == ["32", "500", "400", "600", "5.00", "2.50"]
     assert next(line for line in lines if "vgg11" in line).split()[-5] == "1.25"
+    assert not any("time to accuracy" in line for line in lines)
     lines = list(csv.DictReader(to_csv(report.throughput_rows(everything)).splitlines()))
     assert [row["best_batch_size"] for row in lines] == ["true", "false", "true", "false", "true", "true"]
     assert float(lines[3]["to_plain_same_threads"]) == 3 and float(lines[5]["to_plain_best"]) == 1
