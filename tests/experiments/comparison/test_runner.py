@@ -82,7 +82,7 @@ def test_a_line_counts_what_others_trained_meanwhile(capsys: pytest.CaptureFixtu
         def finished(self) -> dict[Cell, str]:
             return dict(there)
 
-        def run(self, _: Cell) -> tuple[Any, bool]:
+        def run(self, cell: Cell) -> tuple[Any, bool]:  # noqa: ARG002
             there.update(dict.fromkeys(grid.cells, "finished"))
             return SimpleNamespace(metrics={"test_accuracy": 0.5}), True
 
