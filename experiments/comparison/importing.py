@@ -1,6 +1,7 @@
 """Bringing a folder of results into MLflow: the runs that `compare` would have made where they were trained."""
 
 import hashlib
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,13 +41,24 @@ def import_results(config: CompareConfig) -> CompareResult | None:
     """
     folder = ResultsFolder(Path(config.import_results))
     plan = folder.plan("import_results")
-    digest = hashlib.sha256(plan.id.encode()).hexdigest()
-    with file_lock(store_folder() / f".import-{digest[:16]}.lock", wait=False) as mine:
+    with file_lock(_lock(folder, plan), wait=False) as mine:
         if not mine:
             raise RunUnavailableError(
                 f"{folder.path} is being imported by another process; wait for it or stop it first"
             )
         return _import_folder(config, folder, plan)
+
+
+def _lock(folder: ResultsFolder, plan: Plan) -> Path:
+    """The file that keeps two processes of one machine from importing the same results into the same store.
+
+    It lies beside the store. Behind a server it lies among the results, where that can be: processes may have different
+    working directories.
+    """
+    place = store_folder()
+    if place == Path() and os.access(folder.path, os.W_OK):
+        place = folder.path
+    return place / f".import-{hashlib.sha256(plan.id.encode()).hexdigest()[:16]}.lock"
 
 
 def _import_folder(config: CompareConfig, folder: ResultsFolder, plan: Plan) -> CompareResult | None:

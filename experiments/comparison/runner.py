@@ -47,7 +47,6 @@ class GridRunner(ABC):
         if cell in finished:
             return True
         self.failures.pop(cell, None)
-        self.clock.forget(finished)
         started, total, out = time.perf_counter(), len(self.grid.cells), sys.stdout
         done = len(finished) + len(self.failures)
         with tqdm(
@@ -70,8 +69,11 @@ class GridRunner(ABC):
                 self.failures[cell] = " ".join(f"{full_disk(error) or error or type(error).__name__}".split())[:300]
                 self.clock.done(cell, None)
                 outcome = f"FAILED: {self.failures[cell]}"
+        finished = self.finished()  # other workers had as much time
+        self.clock.forget(finished)
+        done = len(finished.keys() | self.failures.keys())
         left = f"; about {format_duration(self.clock.left)} left" if self.clock.waiting else ""
-        print(f"{done + 1:{len(str(total))}}/{total}  {name}: {outcome}{left}", flush=True)
+        print(f"{done:{len(str(total))}}/{total}  {name}: {outcome}{left}", flush=True)
         return cell not in self.failures
 
 

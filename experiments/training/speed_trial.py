@@ -27,6 +27,7 @@ MARGIN, DISTURBED_MARGIN, HOPELESS = 1.1, 1.25, 1.4
 SMALLEST_PART, GROWTHS = 4, 3
 # Preemptions a second from which on others disturb.
 MOST_PREEMPTIONS = 50
+FULL = "is out of memory"
 
 
 class Setting(NamedTuple):
@@ -88,8 +89,10 @@ class Trial:
         budget = self._size_up()
         finished = self._take_turns(self._began + budget)
         self.quiet = not self._disturbed()
-        # What a short training found with parts of batches is not for a long one.
-        self.complete = finished and self.quiet and (budget == MOST_SECONDS or self._part == self._items)
+        # What a short training found with parts of batches is not for a long one, nor what memory was free just now
+        # for one of tomorrow.
+        in_whole = budget == MOST_SECONDS or self._part == self._items
+        self.complete = finished and self.quiet and in_whole and FULL not in self.failed.values()
 
     def _disturbed(self) -> bool:
         return _preemptions() - self._preempted >= MOST_PREEMPTIONS * (time.perf_counter() - self._began)
@@ -137,7 +140,7 @@ class Trial:
                     raise
                 most = self._part = self._part // 2
                 if not most:
-                    self.failed[default] = "is out of memory"
+                    self.failed[default] = FULL
                     return 0.0
                 continue
             whole = seconds * self._items / self._part
@@ -180,7 +183,7 @@ class Trial:
         except (RuntimeError, MemoryError) as error:
             if setting == self.settings[0] and not is_full(error):
                 raise
-            self.failed[setting] = "is out of memory" if is_full(error) else "does not run here"
+            self.failed[setting] = FULL if is_full(error) else "does not run here"
 
     def _check(self, setting: Setting) -> None:
         """Look at loss and gradients of one step: some devices give NaN in bf16."""

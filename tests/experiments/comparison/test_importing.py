@@ -1,6 +1,7 @@
 """Results of a grid without MLflow, imported: the runs that they become, and what is damaged or of something else."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,12 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import compare
+from experiments.comparison import importing
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.packed import MOST_FILES, PACKED_BYTES, checked
 from experiments.comparison.report import CompareResult
 from experiments.config import ConfigError, RunUnavailableError
+from experiments.tracking.locks import file_lock
 from experiments.training import resume
 from tests.support.offline_grids import LENET, RESNET, TIMED, TINY, offline, packed
 from tests.support.runs import all_runs, artifacts, children, reports
@@ -176,6 +179,22 @@ def test_a_folder_that_another_process_imports_is_left_alone(store: Path, result
         other.communicate("\n")
     assert not all_runs()
     assert isinstance(compare.main(["--import_results", str(results)]), CompareResult)
+
+
+def test_behind_a_server_imports_from_two_working_directories_exclude_each_other(
+    store: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "store_folder", Path)
+    folder = ResultsFolder(results)
+    lock = importing._lock(folder, folder.plan("import_results"))
+    (tmp_path / "elsewhere").mkdir()
+    with file_lock(lock.absolute(), wait=False) as mine:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        with pytest.raises(RunUnavailableError, match="is being imported by another process"):
+            compare.main(["--import_results", str(results)])
+        assert mine and not all_runs()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as on a disk that can only be read
+    assert importing._lock(folder, folder.plan("import_results")) == Path(lock.name)
 
 
 def rewrite(file: Path, name: str, change: Callable[[bytes], bytes]) -> None:

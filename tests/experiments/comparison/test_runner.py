@@ -8,6 +8,7 @@ import pytest
 from experiments.comparison import run as tracked
 from experiments.comparison.grid import Clock, make_grid
 from experiments.comparison.kind import Cell
+from experiments.comparison.runner import GridRunner
 from experiments.comparison.tracked import errors_among
 from experiments.config import CompareConfig
 from experiments.training import devices
@@ -72,3 +73,19 @@ def test_a_report_says_what_the_newest_try_of_a_cell_ended_with() -> None:
     ]
     expected = {Cell("lenet5", "digits", 2): "out of memory", Cell("lenet5", "digits", 1): "cut off"}
     assert errors_among(newest_first) == expected
+
+
+def test_a_line_counts_what_others_trained_meanwhile(capsys: pytest.CaptureFixture[str]) -> None:
+    grid, there = make_grid(CompareConfig(models="lenet5", seeds=2, device="cpu")), {}
+
+    class BesideAnother(GridRunner):
+        def finished(self) -> dict[Cell, str]:
+            return dict(there)
+
+        def run(self, cell: Cell) -> tuple[Any, bool]:  # noqa: ARG002
+            there.update(dict.fromkeys(grid.cells, "finished"))
+            return SimpleNamespace(metrics={"test_accuracy": 0.5}), True
+
+    assert BesideAnother(grid, Clock(dict.fromkeys(grid.cells, 10.0))).train(str(grid.cells[0]))
+    said = capsys.readouterr().out
+    assert said.startswith("2/2  lenet5 on digits, seed 0: test accuracy 0.5000, ") and "left" not in said

@@ -54,6 +54,13 @@ def steps_take(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[Settin
     return ran
 
 
+def real_steps_take_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let steps do their work and count as one second, however busy the machine is."""
+    honest = Trial._step
+    monkeypatch.setattr(Trial, "_step", lambda *given: 1.0 if honest(*given) else 0.0)
+    monkeypatch.setattr(speed_trial, "MOST_SECONDS", 60.0)
+
+
 def test_what_is_open_is_tried_and_what_is_given_is_kept() -> None:
     everything = autotune.settings(decided())
     assert everything[0] == Setting("fp32", "channels_last", 2)
@@ -133,6 +140,7 @@ def test_a_trial_changes_neither_random_numbers_nor_the_weights_that_follow(monk
     def begun(config: CnnConfig) -> CnnTraining:
         return CNN.prepare(config, devices.make_accelerator("cpu", config.precision))
 
+    real_steps_take_a_second(monkeypatch)
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
@@ -158,6 +166,7 @@ def test_bf16_that_gives_nan_is_not_taken_and_said(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_trial_that_runs_out_of_memory_uses_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_steps_take_a_second(monkeypatch)
     step, sizes = CnnTraining.step, []
 
     def limited(training: CnnTraining, model: Any, batch: Any) -> StepResult:
@@ -179,6 +188,23 @@ def test_without_memory_for_a_single_image_the_training_itself_may_try(monkeypat
     _, choice = autotune.settle(CNN, decided())
     assert choice.setting == Setting("fp32", "channels_last", 2)
     assert str(choice).startswith("the default, as there was no memory for a trial; ")
+
+
+def test_what_did_not_fit_into_memory_is_tried_again_by_later_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps_take(monkeypatch, fp32=0.01, bf16=0.001)
+    honest = Trial._check
+
+    def full(trial: Trial, setting: Setting) -> None:
+        if setting.precision == "bf16":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+        honest(trial, setting)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trial, "_check", full)
+        config, choice = autotune.settle(CNN, decided())
+    assert config.precision == "fp32" and "bf16 channels_last 2 threads is out of memory" in str(choice)
+    autotune._chosen.clear()  # as in another process
+    assert autotune.settle(CNN, decided())[0].precision == "bf16"
 
 
 def test_a_trial_is_of_whole_images_also_where_the_first_epochs_are_of_small_ones(
