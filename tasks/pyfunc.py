@@ -87,7 +87,7 @@ def _is_cell(value: Any) -> bool:
 
 def _picture_whole(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The row of `{"inputs": {"image": [[0, 255, ...], ...]}}`, of which MLflow makes one for each row of pixels."""
-    rows_of_pixels = all(list(row) == ["image"] and _is_pixels(row["image"]) for row in rows)
+    rows_of_pixels = rows and all(list(row) == ["image"] and _is_pixels(row["image"]) for row in rows)
     # Whole pictures, each with all its pixels in one list, would be one picture, very flat: their shape is refused.
     if rows_of_pixels and len(rows) * FLATTEST > len(rows[0]["image"]):
         return [{"image": [row["image"] for row in rows]}]

@@ -100,7 +100,7 @@ def resolve(config: CnnConfig) -> CnnConfig:
     That of own pictures depends on how many there are. Raises DataError where they cannot be listed, ConfigError for an
     `image_size` that the data set is not served in, and for pretrained weights that there are not.
     """
-    check_image_size(config)
+    check_image_size(config.image_size, [config.dataset])
     check_weights(config)
     recipe = RECIPES[config.model]
     if is_own(config.dataset):

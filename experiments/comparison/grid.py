@@ -12,7 +12,16 @@ from typing import Any
 import torch
 
 from experiments.comparison.kind import Cell, Kind, Shape, kind_of
-from experiments.config import CompareConfig, ConfigError, TrainConfig, dataset_name, is_own, names_in, training_config
+from experiments.config import (
+    CompareConfig,
+    ConfigError,
+    TrainConfig,
+    check_image_size,
+    dataset_name,
+    is_own,
+    names_in,
+    training_config,
+)
 from experiments.training import autotune, devices
 from experiments.training.continuation import CAME_LATER, deciding
 from experiments.training.family import Training
@@ -77,6 +86,7 @@ def make_grid(config: CompareConfig) -> Grid:
     device = devices.resolve_device(config.device)
     models = names_in("models", config.models, kind.models, kind.groups, kind.default_models(device))
     datasets = names_in("datasets", config.datasets, kind.datasets, {}, kind.datasets[0], paths=config.kind == "cnn")
+    check_image_size(config.image_size, datasets)
     names = [dataset_name(dataset) for dataset in datasets]
     if len(set(names)) < len(names):
         raise ConfigError(f"datasets has two that are called the same ({', '.join(names)}); valid: rename a folder")

@@ -1,24 +1,18 @@
 """From a configuration class to a command line: `--name value`, typed, checked, with one-line errors."""
 
-import argparse
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from experiments.config import Config, ConfigError, TrainingError, UserError, interrupts
+from tasks.command_line import CommandLineError, given_values
 from tasks.disk import full_disk
-from tasks.parameters import Schema, did_you_mean, from_text, short, typed, valid_range
-from tasks.version import __version__
+from tasks.runtime.memory import is_full
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
 
 
 def parse(config_class: type[AnyConfig], argv: Sequence[str] | None = None) -> tuple[AnyConfig, frozenset[str]]:
@@ -27,17 +21,10 @@ def parse(config_class: type[AnyConfig], argv: Sequence[str] | None = None) -> t
     Returns the configuration and the names that the user gave (a default that was not typed is not among them).
     Raises ConfigError, in one line, for unknown flags, values of a wrong type, choice or range.
     """
-    specs = config_class.specs()
-    parser = _OneLineParser(description=config_class.__doc__, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    parser.add_argument("--version", action="version", version=f"Project-DL {__version__}")
-    for name, spec in specs.items():
-        parser.add_argument(f"--{name}", metavar="VALUE", help=_help(spec))
-    known, unknown = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    if unknown:
-        name = unknown[0].split("=")[0].lstrip("-").replace("-", "_")
-        hint = did_you_mean(name, specs) or f"valid: {', '.join(f'--{name}' for name in specs)}"
-        raise ConfigError(f"unknown argument {short(unknown[0])}; {hint.rstrip()}")
-    given = {name: from_text(specs[name], text) for name, text in vars(known).items()}
+    try:
+        given = given_values(config_class.specs(), argv, description=config_class.__doc__)
+    except CommandLineError as error:
+        raise ConfigError(str(error)) from None
     return config_class(**given), frozenset(given)
 
 
@@ -60,9 +47,10 @@ def run(main: Callable[[], object]) -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, UserError) else 1) from None
     except Exception as error:
-        if not full_disk(error):
+        text = full_disk(error) or _full_memory(error)
+        if not text:
             raise
-        print(f"error: {full_disk(error)}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt as stopped:
         interrupts.end_launched_run()
@@ -77,7 +65,7 @@ def run(main: Callable[[], object]) -> None:
         raise SystemExit(128 + number) from None
 
 
-def _help(spec: Schema) -> str:
-    valid = ", ".join(spec["enum"]) if "enum" in spec else valid_range(spec)
-    text = f"{spec['description']}{valid and f' ({valid})'}; default {typed(spec['default'])}"
-    return text.replace("%", "%%")  # argparse expands it
+def _full_memory(error: Exception) -> str:
+    """What to say of an error for which the memory is too small; empty for others."""
+    reason = " ".join(str(error).split("\n")[0].split()) or "no reason given"
+    return f"out of memory; less data, or a smaller network, needs less ({reason})" if is_full(error) else ""

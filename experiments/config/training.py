@@ -1,5 +1,6 @@
 """Parameters of the trainings of single networks."""
 
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import model_validator
@@ -121,12 +122,12 @@ class CnnConfig(TrainConfig):
         return self
 
 
-def check_image_size(config: CnnConfig) -> None:
-    """Raise ConfigError for a size that the data set is not served in."""
-    if not is_own(config.dataset) and config.image_size != IMAGE_SIZE:
+def check_image_size(size: int, datasets: Sequence[str]) -> None:
+    """Raise ConfigError for a size that none of the data sets is served in."""
+    if size != IMAGE_SIZE and not any(map(is_own, datasets)):
         raise ConfigError(
-            f"image_size is {config.image_size}; valid: {IMAGE_SIZE} for {config.dataset}; other sizes are for your "
-            "own pictures (dataset=PATH)"
+            f"image_size is {size}; valid: {IMAGE_SIZE} for {', '.join(datasets)}; other sizes are for your own "
+            "pictures (dataset=PATH)"
         )
 
 
@@ -136,7 +137,7 @@ def check_weights(config: CnnConfig) -> None:
         for name, without in (("freeze_epochs", 0), ("trunk_learning_rate", 1.0), ("revision", None)):
             value = getattr(config, name)
             if value not in (None, without):
-                raise ConfigError(f"{name} is {value}, which is for weights=pretrained; valid: auto")
+                raise ConfigError(f"{name} is {value!r}, which is for weights=pretrained; valid: auto")
         return
     if config.model not in PRETRAINED_CNNS:
         raise ConfigError(

@@ -18,6 +18,10 @@ from experiments.training import devices
 EVALUATION_SHARE = 1 / 3  # forward only, against forward and backward
 
 
+# Fields that only trainings to `target_accuracy` heed.
+TARGET_FIELDS = ("target_precision", "target_recipe", "target_epochs", "target_seeds", "budget_seconds")
+
+
 @dataclass(frozen=True)
 class Plan:
     """A benchmark ready to run; `data` lies on the CPU, `recipes` has every `auto` but device and precision decided.
@@ -69,6 +73,10 @@ def make_plan(config: BenchmarkConfig) -> Plan:
     models = names_in("model", config.model, CNN_MODELS, CNN_GROUPS)
     sizes = _numbers("batch_sizes", config.batch_sizes, 2)
     lengths = () if config.target_epochs == "auto" else tuple(_numbers("target_epochs", config.target_epochs, 1))
+    for name in () if config.target_accuracy else TARGET_FIELDS:
+        value, default = getattr(config, name), BenchmarkConfig.model_fields[name].default
+        if value != default:
+            raise ConfigError(f"{name} is {value!r}, with target_accuracy=0; valid: {default}, or a target_accuracy")
     where = _devices(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)

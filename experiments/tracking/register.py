@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 
 from experiments.tracking.record import Registration, SavedModel
 from tasks import registry
@@ -21,6 +22,23 @@ def active(run_id: str) -> Iterator[None]:
         yield
     finally:
         mlflow.end_run("RUNNING")
+
+
+@contextmanager
+def asked_once() -> Iterator[None]:
+    """Have MLflow not repeat what a server did not answer: it may have been done, and would be done twice.
+
+    Who calls asks again, and looks first what is there.
+    """
+    before = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get_raw()
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
+    try:
+        yield
+    finally:
+        if before is None:
+            MLFLOW_HTTP_REQUEST_MAX_RETRIES.unset()
+        else:
+            MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(before)
 
 
 def log_and_register(
@@ -44,7 +62,8 @@ def log_and_register(
     if wanted is None:
         return uri, "not registered"
     name = model.registered_name
-    version = registry.version_of_run(name, run_id) or registry.register(uri, name, wanted.tags)
+    with asked_once():
+        version = registry.version_of_run(name, run_id) or registry.register(uri, name, wanted.tags)
     if wanted.force:
         registry.promote(name, version.version)
         return uri, f"{name} version {version.version} is champion, as asked"

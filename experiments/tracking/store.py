@@ -145,7 +145,8 @@ def named_run(run_id: str) -> Any:
     """The run that `resume` names. Raises ConfigError if there is none of that id, or it is deleted."""
     run = known_run(run_id)
     if run is None:
-        raise ConfigError(f"resume is {run_id!r}, and there is no such run in {address(mlflow.get_tracking_uri())}")
+        store = address(mlflow.get_tracking_uri())
+        raise ConfigError(f"resume is {run_id!r}, and there is no such run in {store}; valid: the id of a run there")
     if run.info.lifecycle_stage != "active":
         raise ConfigError(f"resume is {run_id!r}, and that run is deleted")
     return run

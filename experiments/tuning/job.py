@@ -13,6 +13,7 @@ from experiments.config import (
     SEQ2SEQ_MODELS,
     ConfigError,
     TuneConfig,
+    check_image_size,
     dataset_name,
     names_in,
     training_config,
@@ -96,6 +97,7 @@ def make_job(config: TuneConfig) -> Job:
     kind = KINDS[config.kind]
     model = _one("model", config.model, kind.models, kind.automatic)
     dataset = _one("dataset", config.dataset, kind.datasets, kind.datasets[0], paths=config.kind == "cnn")
+    check_image_size(config.image_size, [dataset])
     name = f"{config.kind}-{model}-{dataset_name(dataset)}" if config.study == "auto" else config.study
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise ConfigError(f"study is {name!r}; valid: letters, digits, '-', '_' and '.', not first")

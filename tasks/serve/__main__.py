@@ -1,48 +1,37 @@
 """`python -m tasks.serve`: the command line of the gateway. What needs torch is imported after it is understood."""
 
-import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
-from typing import NoReturn
 
 from pydantic import ValidationError
 
-from tasks.parameters import explain, from_text
+from tasks.command_line import given_values
+from tasks.parameters import Schema, explain
 from tasks.runtime.budget import MEMORY_SWITCH, memory_budget
 from tasks.serve.listening import listen
 from tasks.serve.settings import CHATBOT, TOKEN_SWITCH, Options, Settings, SettingsError, is_loopback
 from tasks.serve.warming import Warming
-from tasks.version import __version__
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(message)
 
 
 def parse(argv: Sequence[str] | None = None) -> Settings:
     """The settings of a command line and the environment. Raises SettingsError, in one line."""
-    parser = _OneLineParser(
-        prog="python -m tasks.serve",
-        description="Serve every registered task over HTTP, with streaming. "
-        f"A bearer token that clients must send is taken from the environment ({TOKEN_SWITCH}).",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"Project-DL {__version__}")
-    for name, spec in Options.specs().items():
-        help_ = f"{spec['description']}; default {spec['default']}"
-        parser.add_argument(f"--{name}", default=str(spec["default"]), type=partial(from_text, spec), help=help_)
-    parser.add_argument("--memory_gb", help=f"gigabytes for loaded models; default {MEMORY_SWITCH}, or half")
-    given = vars(parser.parse_args(argv))
-    token = os.environ.get(TOKEN_SWITCH, "")
-    if not (token.isascii() and token.isprintable() and " " not in token):
-        raise SettingsError(f"{TOKEN_SWITCH} cannot be sent in a header; valid: letters, digits and signs, no spaces")
+    budget: Schema = {"type": "string", "default": f"{MEMORY_SWITCH}, or half"}
+    specs = {**Options.specs(), "memory_gb": {"description": "gigabytes for loaded models", **budget}}
     try:
-        budget = memory_budget(given.pop("memory_gb"))
-        return Settings(**given, memory_bytes=budget, token=token)
+        given = given_values(
+            specs,
+            argv,
+            prog="python -m tasks.serve",
+            description="Serve every registered task over HTTP, with streaming. "
+            f"A bearer token that clients must send is taken from the environment ({TOKEN_SWITCH}).",
+        )
+        token = os.environ.get(TOKEN_SWITCH, "")
+        if not (token.isascii() and token.isprintable() and " " not in token):
+            raise ValueError(f"{TOKEN_SWITCH} cannot be sent in a header; valid: letters, digits and signs, no spaces")
+        memory_bytes = memory_budget(given.pop("memory_gb", None))
+        return Settings(**given, memory_bytes=memory_bytes, token=token)
     except ValidationError as error:
         raise SettingsError(explain(error, Settings)) from None
     except ValueError as error:

@@ -169,6 +169,13 @@ def test_pictures_as_one_list_each_are_not_taken_for_one_picture(
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_table_of_pictures_without_a_row_is_refused(models: dict[str, Any], served: dict[str, Any]) -> None:
+    with pytest.raises(MlflowException, match=r"^0 rows; valid: 1 to"):
+        models["image-classification"].predict(pd.DataFrame({"image": []}))
+    assert asked(served["image-classification"], {"dataframe_records": []})[0] == 400
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_row_without_anything_is_named(models: dict[str, Any], served: dict[str, Any]) -> None:
     for nothing in (None, float("nan"), pd.NA):
         with pytest.raises(MlflowException, match=r"^row 2 of 3: text is empty .None.; sentiment-analysis takes text"):

@@ -142,7 +142,7 @@ def _check_together(config: Any) -> None:
     if isinstance(config, configurations.Seq2SeqConfig) and config.min_length > config.max_length:
         raise ConfigError(f"min_length is {config.min_length}; valid: max_length ({config.max_length}) at most")
     if isinstance(config, configurations.CnnConfig):
-        configurations.check_image_size(config)
+        configurations.check_image_size(config.image_size, [config.dataset])
         configurations.check_weights(config)
     if isinstance(config, configurations.BenchmarkConfig):
         names_in("model", config.model, configurations.CNN_MODELS, configurations.CNN_GROUPS)

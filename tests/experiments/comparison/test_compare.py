@@ -209,7 +209,8 @@ def test_when_all_cells_fail_the_parent_is_failed(store: Path, monkeypatch: pyte
         (["--train_size", "50"], ConfigError, "train_size is 50; valid: at least 128, the batch size of lenet5"),
         (["--device", "mps"], ConfigError, "device is 'mps'"),
         (["--datasets", "mnist", "--data_dir", "here"], DataError, "here/MNIST/raw/"),
-        (["--resume", "0123"], ConfigError, "resume is '0123', and there is no such run"),
+        (["--resume", "0123"], ConfigError, "resume is '0123', and there is no such run in .*; valid: the id of a run"),
+        (["--image_size", "64"], ConfigError, "image_size is 64; valid: 32 for digits; other sizes are for your own"),
         (["--kind", "seq2seq", "--models", "gru-dott"], ConfigError, "models names 'gru-dott'; did you mean 'gru-dot'"),
         (["--kind", "seq2seq"], ConfigError, "models names 'lenet5'; .*valid: attention, transformer, gru-none"),
         (

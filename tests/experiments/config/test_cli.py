@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from experiments import train_cnn
+from experiments import setup, train_cnn
 from experiments.config import CnnConfig, ConfigError, TrainingError, cli
 from tests.conftest import PROJECT_ROOT
 
@@ -37,6 +37,8 @@ def test_auto_leaves_the_choice_to_the_recipe() -> None:
         (["--nonsense=1"], "unknown argument '--nonsense=1'; valid: --"),
         (["surplus"], "unknown argument 'surplus'"),
         (["--epochs"], "--epochs: expected one argument"),
+        (["--epochs=--"], "epochs is '--'; valid: auto, a whole number from 1"),
+        (["--model=--"], "model is '--'; valid: lenet5, "),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(arguments: list[str], expected: str) -> None:
@@ -46,7 +48,14 @@ def test_what_cannot_work_is_refused_in_one_line(arguments: list[str], expected:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(ConfigError("bad"), 2), (TrainingError("bad"), 1), (KeyboardInterrupt(), 130)]
+    ("error", "code"),
+    [
+        (ConfigError("bad"), 2),
+        (TrainingError("bad"), 1),
+        (MemoryError("Unable to allocate 74.5 GiB"), 1),
+        (MemoryError(), 1),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> None:
@@ -55,7 +64,14 @@ def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as caught:
         cli.run(main)
     assert caught.value.code == code
-    assert "Traceback" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and len(said.splitlines()) == 1
+    assert isinstance(error, MemoryError) == said.startswith("error: out of memory; ") and str(error) in said
+
+
+def test_the_set_up_of_the_store_has_no_parameters_and_says_so() -> None:
+    with pytest.raises(ConfigError, match="unknown argument '--fresh'; valid: none"):
+        setup.main(["--fresh"])
 
 
 def test_help_names_every_parameter_and_loads_neither_torch_nor_mlflow() -> None:

@@ -43,6 +43,7 @@ from tests.support.runs import all_runs
             r"me:\*\*\*@127.0.0.1:9/x', and the Python package for it is missing: No module named 'pg8000'",
         ),
         (["--device", "mps"], ConfigError, "device is 'mps'"),
+        (["--image_size", "64"], ConfigError, "image_size is 64; valid: 32 for digits; other sizes are for your own"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_made(
