@@ -69,6 +69,8 @@ class ImageGeneration(Task):
     name = "image-generation"
     inputs = {"prompt": True, "image": False}
     parameters = DrawingParameters
+    example = {"prompt": "a lighthouse on a cliff at dusk, oil painting"}
+    example_parameters = {"steps": 2, "seed": 0, "width": 256, "height": 256}
     requirements = ("torch", "diffusers", "transformers", "accelerate", "huggingface-hub", "pillow")
 
     def load(self) -> None:

@@ -1,6 +1,7 @@
 """Every parameter of every entry point: default, help text, bounds. Command line, MLproject and UI derive from it.
 
-Of the project only `tasks.parameters` is imported, so that `--help` and the UI can read this without loading torch.
+Of the project only `tasks.parameters` and the table of tasks are imported, so that `--help` and the UI can read this
+without loading torch.
 """
 
 from experiments.config.names import (
@@ -16,7 +17,6 @@ from experiments.config.names import (
     PRETRAINED,
     PRETRAINED_CNNS,
     PRETRAINED_SIZE,
-    PRETRAINED_TASKS,
     PRUNERS,
     RANDOM,
     SAMPLERS,

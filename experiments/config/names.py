@@ -3,6 +3,8 @@
 import re
 from pathlib import PurePath
 
+from tasks import TASKS
+
 CNN_MODELS = (
     "lenet5", "alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
     "resnet18", "resnet34", "resnet50", "xception", "seresnet18", "seresnet50", "senet154",
@@ -31,15 +33,8 @@ COMPARE_KINDS = ("cnn", "seq2seq", "task")
 TUNE_KINDS = ("cnn", "seq2seq")
 SAMPLERS = ("tpe", "gp", "random")
 PRUNERS = ("asha", "hyperband", "median", "none")
-EVALUATED_TASKS = (
-    "sentiment-analysis",
-    "question-answering",
-    "summarization",
-    "next-word-prediction",
-    "story-completion",
-    "image-classification",
-    "sequence-reversal",
-)
+# All but those whose answers no metric here tells good from bad.
+EVALUATED_TASKS = tuple(task for task in TASKS if task not in ("chatbot", "image-generation"))
 CELLS = ("gru", "lstm", "transformer")
 ATTENTIONS = ("none", "additive", "dot", "scaled_dot", "general", "concat", "multihead")
 POSITIONS = ("none", "sinusoidal", "learned", "rotary", "relative")
@@ -52,21 +47,17 @@ SEQ2SEQ_MODELS = (
     *(f"{cell}-{attention}" for cell in ("gru", "lstm") for attention in ATTENTIONS),
     *(f"transformer-{positions}" for positions in POSITIONS),
 )
-PRETRAINED_TASKS = (
-    "sentiment-analysis",
-    "summarization",
-    "next-word-prediction",
-    "story-completion",
-    "question-answering",
-    "chatbot",
-    "image-generation",
-)
-# Those whose models can be fine-tuned on texts of the user's own.
+# Tasks whose models can be fine-tuned on texts of the user's own.
 FINETUNED_TASKS = ("sentiment-analysis",)
 PRETRAINED, RANDOM = "pretrained", "random"
 WEIGHTS = (PRETRAINED, RANDOM)
-# Those whose starter is trained here; the others have a model in a package.
-STARTER_TASKS = ("sentiment-analysis", "summarization", "question-answering", "image-generation")
+# Tasks whose starter is trained here, and the module that does it; the others have a model in a package.
+STARTERS = {
+    "sentiment-analysis": "experiments.starters.encoders.sentiment",
+    "summarization": "experiments.starters.encoders.summaries",
+    "question-answering": "experiments.starters.encoders.questions",
+    "image-generation": "experiments.starters.pictures.recipe",
+}
 
 
 def is_own(dataset: str) -> bool:

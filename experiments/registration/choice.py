@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.config import PRETRAINED_TASKS, ConfigError, RegisterConfig
+from experiments.config import ConfigError, RegisterConfig
+from tasks import PRETRAINED_TASKS
 from tasks.base import ModelFolderError, short
 from tasks.catalog import CatalogError, CatalogModel, catalog
 from tasks.engines.gguf import read_gguf

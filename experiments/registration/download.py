@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.hub.architectures import LANGUAGE_TASKS
+from tasks import TASKS
 from tasks.hub.failures import HubUnreachableError
 from tasks.hub.fetch import Progress, fetch
 from tasks.hub.memory import check_memory
@@ -37,7 +37,7 @@ def downloaded(source: Source, task: str, variant: str, ignore: tuple[str, ...])
 
     Raises ModelFolderError, in one line, for what cannot be had, or does not fit.
     """
-    gguf = task in LANGUAGE_TASKS
+    gguf = TASKS[task].of_language_models
     try:
         plan = look_up(source, gguf=gguf, variant=variant, ignore=ignore)
     except HubUnreachableError:

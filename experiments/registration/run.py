@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ConfigError, RegisterConfig, TrainingError
-from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
 from experiments.evaluation.tasks import TASK_METRICS, NoMetricError, evaluate, sample_rows
 from experiments.registration.choice import AUTO, Choice
 from experiments.registration.folder import Origin, make_folder
 from experiments.registration.promotion import decide, score_tags
 from experiments.registration.report import Outcome, RegisterResult
 from experiments.tracking.run import Tracker, git_commit, tracked_run
-from tasks import open_task, registry
+from tasks import open_task, registry, task_class
 from tasks.base import ModelFolderError, Task, TaskInputError, first_line
 from tasks.disk import full_disk
 from tasks.engines.devices import pick_device
@@ -149,7 +148,7 @@ def _first_answer(folder: Path, name: str, origin: Origin, device: str) -> tuple
         raise ModelFolderError(str(error).replace(str(folder), name).replace(str(origin.weights), name)) from error
     ready = time.perf_counter()
     with _timed("answered its input example"):
-        loaded.run([INPUT_EXAMPLES[loaded.name]], FIRST_PARAMETERS.get(loaded.name))
+        loaded.run([loaded.example], loaded.example_parameters)
     return loaded, {"load_seconds": ready - started, "first_answer_seconds": time.perf_counter() - ready}
 
 
@@ -193,8 +192,8 @@ def _into_registry(
             task,
             folder,
             choice.name,
-            input_example=INPUT_EXAMPLES[task],
-            example_parameters=FIRST_PARAMETERS.get(task),
+            input_example=task_class(task).example,
+            example_parameters=task_class(task).example_parameters,
             tags=tags,
         )
     tracker.log_final(metrics, step=0, model_id=info.model_id)

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from experiments.config import EvaluateConfig, TrainingError, UserError
+from experiments.config.names import STARTERS
 from experiments.starters import card
 from experiments.starters.starter import Evaluation, Starter
-from experiments.starters.training import RECIPES, starter_of
+from experiments.starters.training import starter_of
 from experiments.tracking.run import git_commit, tracked_run
 from experiments.training import devices
 from tasks.base import ModelFolderError
@@ -27,7 +28,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Evaluation]:
         raise UserError(f"folder is {config.folder!r} for all tasks; valid: auto, or a single task with it")
     if config.threads:
         torch.set_num_threads(config.threads)
-    starters = [starter_of(task) for task in (RECIPES if config.task == "all" else (config.task,))]
+    starters = [starter_of(task) for task in (STARTERS if config.task == "all" else (config.task,))]
     folders = [one.folder if config.folder == "auto" else Path(config.folder) for one in starters]
     if not any(folder.is_dir() for folder in folders):
         raise UserError(f"{folders[0]} does not exist; valid: a model folder, as the entry point starter makes them")

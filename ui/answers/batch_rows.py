@@ -19,15 +19,10 @@ from ui.answers.batch_file import (
     read_pictures,
     template,
 )
+from ui.panels import panel
 from ui.plain import escaped
 
 READ = "batch-read"  # the rows of the file that was uploaded last
-HINTS = {
-    "chatbot": "Each row is a conversation of its own: `message`, and `system` if you like; or `messages` as JSON.",
-    "sequence-reversal": "Write a sequence as numbers with blanks between them: `3 1 4`.",
-    "image-classification": "Pictures are PNG or JPEG as base64 text.",
-    "image-generation": "An `image` to start from is PNG or JPEG as base64 text, or empty.",
-}
 # A name for the results, the rows, and columns of the file that stand for those of the task.
 Given = tuple[str, Table, dict[str, str]]
 
@@ -63,7 +58,7 @@ def draw_upload(task: str) -> Given | None:
         f"Upload a CSV with the column{'s' if len(required) > 1 else ''} {', '.join(required)}: "
         f"up to {MAX_ROWS:,} rows and {MAX_MB} MB, UTF-8, with commas, semicolons, tabs or bars. "
         f"Where a column has another name, you can choose it. Other columns come back with the results. "
-        f"{HINTS.get(task, '')}"
+        f"{panel(task).batch_hint}"
     )
     uploaded = st.file_uploader(
         "CSV file", type=["csv", "tsv", "txt"], max_upload_size=MAX_MB, key=f"batch-file-{task}"

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tasks import TASKS
 from tasks.base import ModelFolderError
-from tasks.hub.architectures import LANGUAGE_TASKS
 from tasks.hub.failures import HubUnreachableError
 from tasks.hub.names import Source
 from tasks.hub.repository import Plan, in_bytes, look_up
@@ -40,7 +40,7 @@ def find(task: str, words: str, token: str | None) -> Found:
 
 def quantizations(task: str, hub_id: str, token: str | None) -> Plan:
     """What the Hub says of a model, with the GGUF files to choose from. Raises ModelFolderError."""
-    return look_up(Source(hub_id, MAIN), gguf=task in LANGUAGE_TASKS, token=token)
+    return look_up(Source(hub_id, MAIN), gguf=TASKS[task].of_language_models, token=token)
 
 
 def facts(offer: Offer, room: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from experiments.config import PRETRAINED_TASKS
+from tasks import PRETRAINED_TASKS
 from tasks.base import ModelFolderError
 from tasks.hub.fetch import discard, left_over
 from tasks.hub.memory import memory_there_is

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from experiments.config import PRETRAINED_TASKS
+from tasks import PRETRAINED_TASKS
 from tasks.catalog import CatalogModel, catalog
 from tasks.registry import RegisteredVersion
 from tasks.runtime.loaded import GIGABYTE

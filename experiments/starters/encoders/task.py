@@ -15,7 +15,6 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.config import ConfigError, StarterConfig
-from experiments.evaluation.examples import INPUT_EXAMPLES
 from experiments.reports import figures
 from experiments.starters.corpora import Corpus
 from experiments.starters.encoders.encoder import NONE, Size, make_start
@@ -179,7 +178,7 @@ def save_model(training: EncoderTraining, network: nn.Module, folder: Path) -> S
     save_small(network, task.tokenizer, folder)
     name = f"starter-{task.name}"
     params = {"model": name, "encoder": Path(config.encoder).name, "seed": config.seed}
-    return SavedModel(task.task, name, task.task, INPUT_EXAMPLES[task.task], params)
+    return SavedModel(task.task, name, task.task, task_class(task.task).example, params)
 
 
 def describe(training: EncoderTraining, result: Result) -> str:
@@ -201,7 +200,7 @@ def opened(task: str, folder: Path) -> tuple[Any, Figure]:
     started = time.perf_counter()
     loaded = task_class(task)(folder, folder.name, "cpu")
     loaded.load()
-    loaded.run([INPUT_EXAMPLES[task]])
+    loaded.run([loaded.example])
     seconds = time.perf_counter() - started
     return loaded, Figure("seconds from loading the model to its first answer", seconds, "must be below 3", 2)
 

@@ -114,7 +114,7 @@ def test_every_starter_is_measured_and_one_that_fails_holds_up_no_other(
         figures = (Figure("EM on SQuAD (6 articles)", 0.5), Figure("perplexity", 12.25, "5-gram 20", 2))
         return Evaluation(figures, "> Hi")
 
-    monkeypatch.setattr(evaluation, "RECIPES", shipped)
+    monkeypatch.setattr(evaluation, "STARTERS", shipped)
     monkeypatch.setattr(evaluation, "starter_of", lambda task: replace(shipped[task], evaluate=measured))
     with pytest.raises(TrainingError, match="not measured: bad"):
         evaluate.main(["--write", "true", "--data_dir", "no-data"])
