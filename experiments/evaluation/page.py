@@ -8,7 +8,7 @@ from experiments.evaluation.leaderboard import Leaderboard, Row, rows_needed, sh
 from experiments.reports.page import RANKED, Cell, Figures, Section, Table, failures, number, pairs_table, render
 from experiments.reports.tables import to_text
 from experiments.reports.text import count, differences, ranking
-from tasks.registry.scores import LOWER_IS_BETTER
+from tasks.metrics import lower_is_better
 
 FEW_ROWS = 100
 ROWS_SHOWN = 100
@@ -33,7 +33,7 @@ def analyze(leaderboard: Leaderboard) -> list[str]:
     metric = leaderboard.metrics[0]
     where = f"{words(metric)} on {count(leaderboard.size, 'row')} of {leaderboard.plan.data.name}"
     values = {row.name: row.quality[metric] for row in leaderboard.rows}
-    texts = [ranking(where, values, partial(shown, metric), metric in LOWER_IS_BETTER)]
+    texts = [ranking(where, values, partial(shown, metric), lower_is_better(metric))]
     if leaderboard.pairs:
         texts.append(differences(leaderboard.pairs, "rows"))
         needed = rows_needed(len(leaderboard.pairs))

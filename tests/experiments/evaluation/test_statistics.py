@@ -12,8 +12,8 @@ from experiments.evaluation.page import analyze
 from experiments.evaluation.plan import Plan
 from experiments.evaluation.tasks import TASK_METRICS, Evaluation, RowScores
 from experiments.reports.statistics import mcnemar
+from tasks.metrics import METRICS
 from tasks.registry import RegisteredVersion
-from tasks.registry.scores import LOWER_IS_BETTER
 
 
 def test_a_row_with_more_weight_counts_for_more() -> None:
@@ -74,8 +74,9 @@ def leaderboard(answers: dict[str, list[int]]) -> Leaderboard:
 
 
 def test_every_deciding_metric_names_its_direction() -> None:
-    lower = {task for task, task_metrics in TASK_METRICS.items() if task_metrics.headline in LOWER_IS_BETTER}
-    assert lower == {"story-completion"}
+    deciding = {task: METRICS[task_metrics.headline] for task, task_metrics in TASK_METRICS.items()}
+    assert {task for task, metric in deciding.items() if metric.lower_is_better} == {"story-completion"}
+    assert all(metric.decides for metric in deciding.values())
 
 
 def said(found: Leaderboard) -> str:
