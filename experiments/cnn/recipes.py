@@ -27,11 +27,6 @@ class Recipe:
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what differs, by data set
 
 
-def epochs(digits: int, mnist: int, fashion_mnist: int, cifar10: int) -> dict[str, int]:
-    """Epochs by data set."""
-    return {"digits": digits, "mnist": mnist, "fashion_mnist": fashion_mnist, "cifar10": cifar10}
-
-
 # Found by validation (docs/results/recipes.md): steps that are orthogonalized, smaller images in the first epochs, and
 # shifts that are not as large as for long trainings. LeNet-5's are from studies of `tune`.
 MUON = {"optimizer": "muon", "learning_rate": 0.05, "weight_decay": 0.1, "crop": 2}
@@ -51,30 +46,36 @@ LENET5_COLOR = {
     "label_smoothing": 0.03,
     "crop": 2,
 }
-RESNET20 = Recipe(epochs(15, 3, 6, 10), overrides={"cifar10": ANY_SIZE})
-VGG = Recipe(epochs(20, 15, 30, 60), learning_rate=0.02, grad_clip=5.0)
-BATCH_NORM = Recipe(epochs(20, 15, 30, 60))
+RESNET20 = Recipe({"digits": 15, "mnist": 3, "fashion_mnist": 6, "cifar10": 10}, overrides={"cifar10": ANY_SIZE})
+VGG = Recipe({"digits": 20, "mnist": 15, "fashion_mnist": 30, "cifar10": 60}, learning_rate=0.02, grad_clip=5.0)
+BATCH_NORM = Recipe({"digits": 20, "mnist": 15, "fashion_mnist": 30, "cifar10": 60})
 RECIPES: dict[str, Recipe] = {
     # For a laptop: epochs that two CPU cores finish in ten minutes, too few for shifts as large as long trainings need.
     "lenet5": Recipe(
-        epochs(30, 20, 30, 80),
+        {"digits": 30, "mnist": 20, "fashion_mnist": 30, "cifar10": 80},
         optimizer="adamw",
         learning_rate=0.004,
         weight_decay=0.01,
         label_smoothing=0.0,
         overrides={"mnist": LENET5_GRAY, "fashion_mnist": {**LENET5_GRAY, "crop": 0}, "cifar10": LENET5_COLOR},
     ),
-    "alexnet_small": Recipe(epochs(15, 6, 10, 17), overrides={"cifar10": MUON}),
-    "vgg_small": Recipe(epochs(15, 4, 8, 12), overrides={"cifar10": ANY_SIZE}),
+    "alexnet_small": Recipe(
+        {"digits": 15, "mnist": 6, "fashion_mnist": 10, "cifar10": 17}, overrides={"cifar10": MUON}
+    ),
+    "vgg_small": Recipe({"digits": 15, "mnist": 4, "fashion_mnist": 8, "cifar10": 12}, overrides={"cifar10": ANY_SIZE}),
     "resnet20": RESNET20,
-    "seresnet20": Recipe(epochs(15, 3, 5, 9), overrides={"cifar10": ANY_SIZE}),
-    "xception_small": Recipe(epochs(15, 4, 8, 15), overrides={"cifar10": ANY_SIZE}),
+    "seresnet20": Recipe({"digits": 15, "mnist": 3, "fashion_mnist": 5, "cifar10": 9}, overrides={"cifar10": ANY_SIZE}),
+    "xception_small": Recipe(
+        {"digits": 15, "mnist": 4, "fashion_mnist": 8, "cifar10": 15}, overrides={"cifar10": ANY_SIZE}
+    ),
     "resnet56": RESNET20,
     # For one data-center GPU.
-    "alexnet": Recipe(epochs(20, 20, 40, 100), learning_rate=0.02, grad_clip=5.0),
+    "alexnet": Recipe(
+        {"digits": 20, "mnist": 20, "fashion_mnist": 40, "cifar10": 100}, learning_rate=0.02, grad_clip=5.0
+    ),
     **{f"vgg{depth}": VGG for depth in (11, 13, 16, 19)},
     **{f"vgg{depth}_bn": BATCH_NORM for depth in (11, 13, 16, 19)},
-    "xception": Recipe(epochs(20, 12, 25, 40)),
+    "xception": Recipe({"digits": 20, "mnist": 12, "fashion_mnist": 25, "cifar10": 40}),
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "seresnet18", "seresnet50", "senet154"), BATCH_NORM),
 }
 # Mirrored digits are other digits or none; mirrored clothes and things are as before.
