@@ -38,6 +38,7 @@ class CnnTraining(Training):
 
     selected_by: ClassVar[str] = "val_accuracy"
     columns: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "precision", "recall", "f1")
+    divisible: ClassVar[bool] = True
 
     @property
     def identity(self) -> DataIdentity:

@@ -1,7 +1,9 @@
 """The names that parameters may take."""
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import NamedTuple
 
 from tasks import TASKS
 
@@ -29,8 +31,6 @@ OPTIMIZERS = ("sgd", "adamw")
 CNN_OPTIMIZERS = (*OPTIMIZERS, "muon")
 SCHEDULES = ("cosine", "one_cycle", "constant")
 TRACKING = ("mlflow", "none")
-COMPARE_KINDS = ("cnn", "seq2seq", "task")
-TUNE_KINDS = ("cnn", "seq2seq")
 SAMPLERS = ("tpe", "gp", "random")
 PRUNERS = ("asha", "hyperband", "median", "none")
 # All but those whose answers no metric here tells good from bad.
@@ -42,11 +42,59 @@ SEQ2SEQ_GROUPS = {
     "attention": tuple(f"gru-{attention}" for attention in ATTENTIONS),
     "transformer": tuple(f"transformer-{positions}" for positions in POSITIONS),
 }
-SEQ2SEQ_DATASETS = ("reversal",)
 SEQ2SEQ_MODELS = (
     *(f"{cell}-{attention}" for cell in ("gru", "lstm") for attention in ATTENTIONS),
     *(f"transformer-{positions}" for positions in POSITIONS),
 )
+
+
+class FamilyNames(NamedTuple):
+    """What programs may be told of a family of networks.
+
+    Attributes:
+        path: module and name of its `Family`, named, not imported: it loads what its networks need.
+        models, datasets: valid names; the first data set is the default.
+        groups: names that stand for several models.
+        default_model: of programs that take one.
+        registered: the registered model of trainings on a data set.
+        identity: the parameters that say which network is trained on which data.
+        own_data: whether a data set may also be the path of the user's own.
+    """
+
+    path: str
+    models: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    datasets: tuple[str, ...]
+    default_model: str
+    registered: str
+    identity: tuple[str, ...]
+    own_data: bool
+
+
+# By the name of the entry point.
+FAMILIES = {
+    "cnn": FamilyNames(
+        path="experiments.cnn.report:CNN",
+        models=CNN_MODELS,
+        groups=CNN_GROUPS,
+        datasets=IMAGE_DATASETS,
+        default_model="lenet5",
+        registered="cnn-{dataset}",
+        identity=("model", "dataset"),
+        own_data=True,
+    ),
+    "seq2seq": FamilyNames(
+        path="experiments.seq2seq.report:SEQ2SEQ",
+        models=SEQ2SEQ_MODELS,
+        groups=SEQ2SEQ_GROUPS,
+        datasets=("reversal",),
+        default_model="gru-dot",
+        registered="seq2seq-reverse",
+        identity=("cell", "attention", "positions"),
+        own_data=False,
+    ),
+}
+COMPARE_KINDS = (*FAMILIES, "task")
 # Tasks whose models can be fine-tuned on texts of the user's own.
 FINETUNED_TASKS = ("sentiment-analysis",)
 PRETRAINED, RANDOM = "pretrained", "random"

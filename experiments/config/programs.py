@@ -7,6 +7,7 @@ from experiments.config.names import (
     COMPARE_KINDS,
     DEVICES,
     EVALUATED_TASKS,
+    FAMILIES,
     IMAGE_DATASETS,
     IMAGE_SIZE,
     PRECISIONS,
@@ -14,7 +15,6 @@ from experiments.config.names import (
     SAMPLERS,
     STARTERS,
     TRACKING,
-    TUNE_KINDS,
     is_own,
 )
 from experiments.config.options import Config, ConfigError
@@ -129,7 +129,7 @@ class TuneConfig(Config):
     seeds; the same command again resumes the study, and at the same time elsewhere joins it.
     """
 
-    kind: str = option("cnn", "what is tuned: a convolutional network or an encoder-decoder", choices=TUNE_KINDS)
+    kind: str = option("cnn", "what is tuned: a convolutional network or an encoder-decoder", choices=tuple(FAMILIES))
     model: str = option(
         "auto", "architecture, or variant such as gru-dot or transformer-rotary; auto = lenet5, of seq2seq gru-dot"
     )

@@ -44,6 +44,7 @@ class Seq2SeqTraining(Training):
 
     selected_by: ClassVar[str] = "val_sequence_accuracy"
     columns: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "token_accuracy", "sequence_accuracy")
+    divisible: ClassVar[bool] = True
 
     @property
     def identity(self) -> DataIdentity:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from experiments.config import CnnConfig
 from experiments.training import devices
 from experiments.training.family import Config, Family
 from experiments.training.speed_trial import Choice, Setting, Trial
@@ -52,7 +51,7 @@ def settings(config: Any) -> list[Setting]:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # all processes need the same one, and each has its own times
         several = "bf16" if device == "cuda" and "bf16" in precisions else precisions[0]
         return [Setting(several, forms[0], threads)]
-    if device == "mps" or not isinstance(config, CnnConfig):  # what is no image has no format
+    if device == "mps" or not config.of_images:  # what is no image has no format
         forms = forms[:1]
     found = [Setting(*pair, threads) for pair in itertools.product(precisions, forms)]
     if device == "cpu" and not config.threads and threads > 1:

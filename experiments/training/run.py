@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list
 
-from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
+from experiments.config import ConfigError, UserError
 from experiments.data.images import kept_in_memory
 from experiments.tracking.checkpoint import Checkpoint
 from experiments.tracking.record import SPEED_TRIAL, Registration, git_commit
@@ -216,8 +216,7 @@ def run_loop(
         seed=config.seed,
         on_epoch_end=on_epoch_end,
         grad_clip=config.grad_clip,
-        # The batches of starters refer to each other's items, and cannot be cut.
-        divide=by_items if isinstance(config, CnnConfig | Seq2SeqConfig) else None,
+        divide=by_items if training.divisible else None,
         on_smaller=say_smaller,
         on_epoch_start=training.start_epoch,
         **options,

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from experiments.config import CnnConfig, Seq2SeqConfig
 from experiments.training.family import Training
 from experiments.training.micro_batch import by_items, items_in
 from experiments.training.state import laid_out, make_optimizer
@@ -77,9 +76,8 @@ class Trial:
         self._batches = self._endless()
         self._whole = next(self._batches)
         self._networks: dict[str, tuple[Any, Any]] = {}
-        # The batches of starters refer to each other's items, and cannot be cut: their size counts as one.
-        cuttable = isinstance(training.config, CnnConfig | Seq2SeqConfig)
-        self._items = items_in(self._whole) if cuttable else 1
+        # The size of batches that cannot be cut counts as one.
+        self._items = items_in(self._whole) if training.divisible else 1
         self._part, self._slot = min(SMALLEST_PART, self._items), 0.0
 
     def run(self) -> None:

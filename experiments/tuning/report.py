@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments.config import FAMILIES
 from experiments.reports.page import Section, Table, render
 from experiments.reports.statistics import t_interval
 from experiments.reports.tables import to_csv
@@ -132,7 +133,7 @@ def report(
 def command_line(job: Job, params: Mapping[str, Any]) -> str:
     """What to type to train with these settings: all that differs from the recipe."""
     config = job.base.replace(**params)
-    identity = ("model", "dataset") if job.config.kind == "cnn" else ("cell", "attention", "positions")
+    identity = FAMILIES[job.config.kind].identity
     standard = job.family.decide(type(config)(**{name: getattr(config, name) for name in identity}))
     left_out = (FREE_TO_CHANGE - {"data_dir"}) | {"seed"}
     parts = f"mlflow run . -e {job.entry_point} --env-manager local --experiment-name {job.entry_point}".split()
