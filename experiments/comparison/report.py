@@ -12,7 +12,7 @@ import numpy as np
 from experiments.comparison.figures import save_bars, save_costs
 from experiments.comparison.grid import Grid
 from experiments.comparison.kind import Cell, FigureSpec, FinishedRun, Shape
-from experiments.comparison.results import CellResult, Findings, Row, find, models_of, shown
+from experiments.comparison.results import CellResult, Findings, NetworkRow, find, models_of, shown
 from experiments.reports.page import RANKED, Section, Table, failures, number, pairs_table, render
 from experiments.reports.statistics import leading
 from experiments.reports.tables import bounds, to_csv, to_text
@@ -124,7 +124,7 @@ def _leaderboard(findings: Findings) -> Table:
     return Table(head, cells, RANKED, marks)
 
 
-def _costs(row: Row) -> list[str]:
+def _costs(row: NetworkRow) -> list[str]:
     return [f"{row.parameters:,}", *([] if row.flops is None else [f"{row.flops / 1e6:,.1f}"])]
 
 
@@ -209,7 +209,7 @@ def _identity(cell: CellResult) -> dict[str, object]:
     return {"dataset": cell.dataset, "model": cell.model, "seed": cell.seed}
 
 
-def _numbers(row: Row, metrics: Sequence[str]) -> dict[str, object]:
+def _numbers(row: NetworkRow, metrics: Sequence[str]) -> dict[str, object]:
     identity = {"dataset": row.dataset, "model": row.model, "seeds": " ".join(map(str, row.seeds))}
     costs = {"parameters": row.parameters, "flops": row.flops}
     values = {name: value for metric in metrics for name, value in bounds(metric, row.values[metric]).items()}

@@ -57,7 +57,7 @@ class ClassifierResult(CellResult):
 
 
 @dataclass(frozen=True)
-class Row:
+class NetworkRow:
     """A line of the leaderboard: one model on one data set, over its seeds; `flops` is None where not counted."""
 
     model: str
@@ -88,7 +88,7 @@ class Findings:
 
     dataset: str
     metrics: tuple[str, ...]
-    rows: Sequence[Row]
+    rows: Sequence[NetworkRow]
     pairs: Sequence[Pair]
     analysis: tuple[str, ...]
     extra: Mapping[str, Extra] = field(default_factory=dict)
@@ -163,7 +163,9 @@ def paired_tests(cells: Sequence[CellResult]) -> list[Pair]:
     return adjust(found)
 
 
-def leaderboard(cells: Sequence[CellResult], metrics: Sequence[str], flops: Mapping[str, int | None]) -> list[Row]:
+def leaderboard(
+    cells: Sequence[CellResult], metrics: Sequence[str], flops: Mapping[str, int | None]
+) -> list[NetworkRow]:
     """One row a model, by the mean of the first of `metrics`. All cells are of one data set."""
     rows = []
     for model in models_of(cells):
@@ -171,5 +173,5 @@ def leaderboard(cells: Sequence[CellResult], metrics: Sequence[str], flops: Mapp
         first, seeds = mine[0], tuple(cell.seed for cell in mine)
         size = len(first.right)
         values = {metric: interval(metric, [cell.value(metric) for cell in mine], size) for metric in metrics}
-        rows.append(Row(model, first.dataset, seeds, values, first.parameters, flops[model]))
+        rows.append(NetworkRow(model, first.dataset, seeds, values, first.parameters, flops[model]))
     return sorted(rows, key=lambda row: -row.values[metrics[0]].mean)

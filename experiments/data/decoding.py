@@ -44,7 +44,7 @@ class Decoded(NamedTuple):
     sha256: str
 
 
-class Row(NamedTuple):
+class WrittenPicture(NamedTuple):
     """What is known of a picture that was written; `pixels` is a digest, the same for the same pixels."""
 
     item: Item
@@ -55,14 +55,14 @@ class Row(NamedTuple):
 
 def decode_to(
     file: Path, source: Source, prefix: str, items: Sequence[Item], size: int, show: Show | None = None
-) -> tuple[list[Row], list[tuple[str, str]], int]:
+) -> tuple[list[WrittenPicture], list[tuple[str, str]], int]:
     """Write the pictures, `size` x `size`, one after another to a file: gray if all are, else in color.
 
     Args: show: is told how many of how many are done; without it a bar or lines in the terminal say so.
 
     Returns the rows written, the paths of those that cannot be read with the reasons, and the number of channels.
     """
-    rows: list[Row] = []
+    rows: list[WrittenPicture] = []
     unreadable: list[tuple[str, str]] = []
     gray = True
     with file.open("wb") as target:
@@ -74,7 +74,7 @@ def decode_to(
             gray = gray and _is_gray(one.pixels)
             target.write(one.pixels.data)
             digest = hashlib.blake2b(one.pixels.data, digest_size=16).hexdigest()
-            rows.append(Row(item, one.measures, one.sha256, digest))
+            rows.append(WrittenPicture(item, one.measures, one.sha256, digest))
     if gray and rows:
         _keep_one_channel(file, (len(rows), size, size, 3))
     return rows, unreadable, 1 if gray else 3

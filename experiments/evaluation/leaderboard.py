@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.evaluation.measure import Measured
-from experiments.evaluation.plan import Plan, label
+from experiments.evaluation.plan import EvaluationPlan, label
 from experiments.evaluation.tasks import RowScores
 from experiments.reports.statistics import (
     LEVEL,
@@ -26,7 +26,7 @@ from experiments.reports.statistics import (
 from tasks.metrics import lower_is_better
 
 
-class Row(NamedTuple):
+class ModelRow(NamedTuple):
     """One model: `quality` are the metrics of its answers, `latency` the median of its single requests in seconds."""
 
     name: str
@@ -45,9 +45,9 @@ class Leaderboard:
         pairs: tests of every two models by the deciding metric.
     """
 
-    plan: Plan
+    plan: EvaluationPlan
     metrics: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ModelRow, ...]
     pairs: tuple[Pair, ...]
     failures: Mapping[str, str]
 
@@ -63,7 +63,7 @@ class Leaderboard:
         return leading({row.name: row.quality[deciding] for row in self.rows}, lower_is_better(deciding))[1]
 
 
-def make_leaderboard(plan: Plan, measured: Sequence[Measured], failures: Mapping[str, str]) -> Leaderboard:
+def make_leaderboard(plan: EvaluationPlan, measured: Sequence[Measured], failures: Mapping[str, str]) -> Leaderboard:
     """The leaderboard of the models that could be evaluated, at least one."""
     deciding = plan.metrics.headline
     metrics = [name for name in measured[0].evaluation.metrics if name != "examples"]
@@ -74,10 +74,10 @@ def make_leaderboard(plan: Plan, measured: Sequence[Measured], failures: Mapping
     return Leaderboard(plan, tuple(metrics), tuple(rows), tuple(pairs(deciding, scores)), dict(failures))
 
 
-def _row(measured: Measured, metrics: Sequence[str]) -> Row:
+def _row(measured: Measured, metrics: Sequence[str]) -> ModelRow:
     found = measured.evaluation
     quality = {name: metric_interval(found.metrics[name], found.scores.get(name)) for name in metrics}
-    return Row(label(measured.version), measured, quality, median_interval(measured.seconds))
+    return ModelRow(label(measured.version), measured, quality, median_interval(measured.seconds))
 
 
 def shown(metric: str, value: float) -> str:

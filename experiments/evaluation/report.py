@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from experiments.evaluation.leaderboard import Leaderboard, Row, shown
+from experiments.evaluation.leaderboard import Leaderboard, ModelRow, shown
 from experiments.evaluation.page import analyze, page, text_table, words
 from experiments.reports.figures import Bars, save_bars, save_costs, styles
 from experiments.reports.statistics import Interval
@@ -103,7 +103,7 @@ def _tables(leaderboard: Leaderboard) -> dict[str, str]:
     }
 
 
-def _row(leaderboard: Leaderboard, row: Row) -> dict[str, object]:
+def _row(leaderboard: Leaderboard, row: ModelRow) -> dict[str, object]:
     measured, version = row.measured, row.measured.version
     quality = {
         name: value for metric in leaderboard.metrics for name, value in bounds(metric, row.quality[metric]).items()

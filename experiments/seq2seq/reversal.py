@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from experiments.data.sequences import Batch, Sequences
+from experiments.data.sequences import SequenceBatch, Sequences
 from experiments.training.state import Metrics, StepResult
 from models.seq2seq import PAD, Seq2Seq
 from models.seq2seq.decoding import Decoded, beam, greedy
@@ -16,7 +16,7 @@ from models.seq2seq.decoding import Decoded, beam, greedy
 EVALUATION_BATCH = 500
 
 
-def reversal_step(model: nn.Module, batch: Batch) -> StepResult:
+def reversal_step(model: nn.Module, batch: SequenceBatch) -> StepResult:
     """Cross entropy over target tokens, and the number of tokens predicted rightly.
 
     Where teacher forcing is less than whole, each decoder input is, with that probability, the true token, else what

@@ -12,8 +12,8 @@ from torch import nn
 from experiments.config import ConfigError, Seq2SeqConfig
 from experiments.data.sequences import (
     NAME,
-    Batch,
     ReversalData,
+    SequenceBatch,
     SequenceBatches,
     Sequences,
     make_sequences,
@@ -67,7 +67,7 @@ class Seq2SeqTraining(Training):
             f"{len(data.test):,} test"
         )
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: SequenceBatch) -> StepResult:
         return reversal_step(model, batch)
 
     def evaluate(self, network: nn.Module) -> Metrics:

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.reports.classification import Predictions
-from experiments.text.batches import Batch, Item, outputs
+from experiments.text.batches import Item, TextBatch, outputs
 from experiments.training.state import StepResult
 
 ENCODED_AT_ONCE = 1000  # texts; the tokenizer holds much more of each than its tokens
@@ -34,7 +34,7 @@ def encode(
     return items, cut
 
 
-def classification_step(model: nn.Module, batch: Batch, weights: torch.Tensor | None = None) -> StepResult:
+def classification_step(model: nn.Module, batch: TextBatch, weights: torch.Tensor | None = None) -> StepResult:
     """Cross entropy, each text's times the weight of its class, and the number of right answers."""
     logits, labels = model(**batch.inputs).logits.float(), batch.target[:, 0].long()
     right = (logits.detach().argmax(dim=1) == labels).sum()

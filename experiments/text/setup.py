@@ -14,7 +14,7 @@ from experiments.data.text_report import UNBALANCED
 from experiments.data.texts import PARTS, TextData, load_texts
 from experiments.reports.classification import Predictions, classification_metrics
 from experiments.text.base_model import BaseModel, located, open_classifier, own_classes
-from experiments.text.batches import Batch, Item, TextBatches
+from experiments.text.batches import Item, TextBatch, TextBatches
 from experiments.text.classification import classification_step, encode, predict
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Training
@@ -78,7 +78,7 @@ class TextTraining(Training):
             f"texts: {sizes}"
         )
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: TextBatch) -> StepResult:
         return classification_step(model, batch, self.weights)
 
     def predict(self, network: nn.Module, part: str) -> Predictions:

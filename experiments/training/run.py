@@ -90,7 +90,7 @@ def train(
 
 def finish(family: Family[Config, Prepared], training: Prepared, tracker: Log, promote: bool) -> Result:
     """Evaluate the best epoch on the test data, which nothing has looked at before, and log all that follows."""
-    tracker.settle()
+    tracker.flush()
     history, metric = training.state.history, training.selected_by
     best = training.best_epoch(history)
     network = training.state.network

@@ -40,7 +40,7 @@ class Setting(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenSetting:
     """A setting, why it was taken, and examples per second of those that were tried (none without a trial; of starters
     batches per second)."""
 
@@ -98,7 +98,7 @@ class Trial:
             self._drop_hopeless()
         return True
 
-    def choice(self) -> Choice:
+    def choice(self) -> ChosenSetting:
         """The default, unless another setting was faster by more than noise."""
         broken = {setting: why for setting, why in self.failed.items() if why != "hopeless"}
         speeds = {s: self._part / min(times) for s, times in self.times.items() if times and s not in broken}
@@ -107,12 +107,12 @@ class Trial:
         why = "".join(f"; {setting} {reason}" for setting, reason in broken.items())
         if default not in speeds or (len(speeds) < 2 and not broken):
             lacking = "memory" if default in broken else "time"
-            return Choice(default, {}, f"the default, as there was no {lacking} for a trial{why}")
+            return ChosenSetting(default, {}, f"the default, as there was no {lacking} for a trial{why}")
         named = {str(setting): speed for setting, speed in speeds.items()}
         why += "" if self.quiet else "; others were at work, so that the next training tries again"
         if speeds[best] > (MARGIN if self.quiet else DISTURBED_MARGIN) * speeds[default]:
-            return Choice(best, named, f"the fastest of {len(speeds)}{why}")
-        return Choice(default, named, f"the default, as no other is clearly faster{why}")
+            return ChosenSetting(best, named, f"the fastest of {len(speeds)}{why}")
+        return ChosenSetting(default, named, f"the default, as no other is clearly faster{why}")
 
     def _size_up(self) -> float:
         """Choose settings, items of a step and seconds of a turn, from growing parts of a batch; returns all seconds.

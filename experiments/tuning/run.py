@@ -20,7 +20,7 @@ from experiments.tuning.report import TuneResult, report
 from experiments.tuning.retrain import promote, retrain
 from experiments.tuning.storage import open_storage, shown, storage_answers, storage_url, study_lock
 from experiments.tuning.study import PARENT, Study, open_study
-from experiments.tuning.trial import Worker, settle_runs
+from experiments.tuning.trial import Worker, sync_runs
 from tasks.base import first_line
 from tasks.runs import StoreUnreachableError
 
@@ -143,14 +143,14 @@ def _finish(study: Study, tracker: Tracker, tracking: float) -> TuneResult | Non
             print(f"another worker finishes the study; see run {tracker.run_id}")
             return None
         _wait_for_others(study)
-        settle_runs(study, tracker.run_id)
+        sync_runs(study, tracker.run_id)
         best = study.best()
         if best is None:
             raise TrainingError("no trial was completed; give it more time, or another search")
         trainings = retrain(study.job, best, tracker.run_id)
         decision = promote(study.job, trainings)
         result = report(study, tracker, best, trainings, decision, tracking)
-        tracker.settle()
+        tracker.flush()
         end_shared_run(tracker.run_id, "FINISHED")
         return result
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.csv_files import Table, TableError, read_integers, read_table
+from tasks.csv_files import CsvTable, TableError, read_integers, read_table
 from ui.answers.tables import as_csv
 
 MAX_ROWS = 1_000
@@ -48,12 +48,12 @@ def template(task: str, inputs: Mapping[str, bool]) -> bytes:
     return as_csv([{column: SAMPLES.get(column, "") for column in columns}])
 
 
-def read_batch(content: bytes, task: str, inputs: Mapping[str, bool]) -> Table:
+def read_batch(content: bytes, task: str, inputs: Mapping[str, bool]) -> CsvTable:
     """An uploaded file as a table. Raises TableError."""
     return read_table(content, tuple(columns_of(task, inputs)), max_rows=MAX_ROWS, max_bytes=MAX_MB * 2**20)
 
 
-def missing_columns(table: Table, task: str, inputs: Mapping[str, bool]) -> list[str]:
+def missing_columns(table: CsvTable, task: str, inputs: Mapping[str, bool]) -> list[str]:
     """The columns that a task needs and a file does not have under their names."""
     columns = columns_of(task, inputs)
     there = {name.casefold() for name in table.header}
@@ -63,7 +63,7 @@ def missing_columns(table: Table, task: str, inputs: Mapping[str, bool]) -> list
 
 
 def read_lines(
-    table: Table, task: str, inputs: Mapping[str, bool], chosen: Mapping[str, str] | None = None
+    table: CsvTable, task: str, inputs: Mapping[str, bool], chosen: Mapping[str, str] | None = None
 ) -> list[Line]:
     """The rows of a file. Columns that the task does not know are kept for the results.
 

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from tasks import task_class
-from tasks.csv_files import INDEX, Table, TableError
+from tasks.csv_files import INDEX, CsvTable, TableError
 from ui.answers.batch_file import (
     MAX_MB,
     MAX_PICTURES_MB,
@@ -24,7 +24,7 @@ from ui.plain import escaped
 
 READ = "batch-read"  # the rows of the file that was uploaded last
 # A name for the results, the rows, and columns of the file that stand for those of the task.
-Given = tuple[str, Table, dict[str, str]]
+Given = tuple[str, CsvTable, dict[str, str]]
 
 
 def typed_columns(task: str) -> list[str]:
@@ -99,7 +99,7 @@ def draw_pictures(task: str) -> tuple[str, list[Line]] | None:
     return Path(files[0].name).stem if len(files) == 1 else "pictures", st.session_state[READ][1]
 
 
-def _read(uploaded: UploadedFile, task: str) -> Table:
+def _read(uploaded: UploadedFile, task: str) -> CsvTable:
     """The table in a file; read once, however often the page is drawn. Raises TableError."""
     seen = (uploaded.file_id, task)
     if st.session_state.get(READ, (None,))[0] != seen:
@@ -107,7 +107,7 @@ def _read(uploaded: UploadedFile, task: str) -> Table:
     return st.session_state[READ][1]
 
 
-def _choose(table: Table, task: str, file_id: str) -> dict[str, str]:
+def _choose(table: CsvTable, task: str, file_id: str) -> dict[str, str]:
     """Let the user choose a column of the file for each that is missing; offered first are those with most text."""
     missing = missing_columns(table, task, task_class(task).inputs)
     known = {name.casefold() for name in columns_of(task, task_class(task).inputs)}

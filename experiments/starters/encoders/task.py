@@ -18,9 +18,9 @@ from experiments.config import ConfigError, StarterConfig
 from experiments.reports import figures
 from experiments.starters.corpora import Corpus
 from experiments.starters.encoders.encoder import NONE, Size, make_start
-from experiments.starters.starter import Evaluation, Figure, Recipe, Starter
+from experiments.starters.starter import Figure, Starter, StarterEvaluation, StarterRecipe
 from experiments.starters.weights import save_small
-from experiments.text.batches import Batch, Item, TextBatches
+from experiments.text.batches import Item, TextBatch, TextBatches
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Family, Result, SavedModel, Training
 from experiments.training.state import Metrics, StepResult, starting_state
@@ -53,7 +53,7 @@ class EncoderTask(ABC):
     sha256: ClassVar[str]
     read: ClassVar[Callable[[str | Path], Corpus]]
     size: ClassVar[Size]
-    recipe: ClassVar[Recipe]
+    recipe: ClassVar[StarterRecipe]
     head: ClassVar[Any]
     settings: ClassVar[dict[str, Any]] = {}
     dropout: ClassVar[float] = 0.1
@@ -74,7 +74,7 @@ class EncoderTask(ABC):
         """The training examples of an epoch (from 1), always one for each example of the data."""
 
     @abstractmethod
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: TextBatch) -> StepResult:
         """Loss and sums of a batch."""
 
     @abstractmethod
@@ -118,14 +118,14 @@ class EncoderTraining(Training):
             f"({parameters:,} parameters), {len(self.task.data.train):,} training examples of {self.task.dataset}"
         )
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: TextBatch) -> StepResult:
         return self.task.step(model, batch)
 
     def evaluate(self, network: nn.Module) -> Metrics:
         return self.task.measure(network, "val", self.state.accelerator)[0]
 
 
-def make_starter(task: type[EncoderTask], evaluate: Callable[[Path, Path], Evaluation]) -> Starter:
+def make_starter(task: type[EncoderTask], evaluate: Callable[[Path, Path], StarterEvaluation]) -> Starter:
     """The starter of a task."""
 
     def decide(config: StarterConfig) -> StarterConfig:

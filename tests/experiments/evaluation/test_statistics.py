@@ -9,7 +9,7 @@ from experiments.evaluation.labeled_csv import LabeledRows
 from experiments.evaluation.leaderboard import Leaderboard, make_leaderboard, metric_interval, pairs, rows_needed
 from experiments.evaluation.measure import Measured
 from experiments.evaluation.page import analyze
-from experiments.evaluation.plan import Plan
+from experiments.evaluation.plan import EvaluationPlan
 from experiments.evaluation.tasks import TASK_METRICS, Evaluation, RowScores
 from experiments.reports.statistics import mcnemar
 from tasks.metrics import METRICS
@@ -63,7 +63,7 @@ def leaderboard(answers: dict[str, list[int]]) -> Leaderboard:
     count = len(next(iter(answers.values())))
     rows = tuple({"text": "x", "label": "y"} for _ in range(count))
     versions = tuple(version(name) for name in answers)
-    plan = Plan("sentiment-analysis", versions, LabeledRows("own.csv", rows, "0" * 64), {}, "cpu")
+    plan = EvaluationPlan("sentiment-analysis", versions, LabeledRows("own.csv", rows, "0" * 64), {}, "cpu")
     measured = []
     for one in versions:
         right = tuple(map(float, answers[one.name]))

@@ -19,7 +19,7 @@ from tasks.hub import memory
 from tasks.hub.failures import HubUnreachableError, TokenRefusedError
 from tasks.hub.fetch import Progress, discard, fetch, left_over
 from tasks.hub.names import Source
-from tasks.hub.repository import Plan, look_up, repository_folder
+from tasks.hub.repository import DownloadPlan, look_up, repository_folder
 from tasks.hub.source import download, pinned_in_cache, read_source, runs_on_llama, weights, write_source
 from tests.support.hub_models import gguf_bytes, safetensors, transformers_files
 from tests.support.local_hub import TOKEN, LocalHub, local_hub, use_in_process
@@ -38,7 +38,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
         yield hub
 
 
-def plan(revision: str = "main", hub_id: str = ID, **options: Any) -> Plan:
+def plan(revision: str = "main", hub_id: str = ID, **options: Any) -> DownloadPlan:
     return look_up(Source(hub_id, revision), **{"gguf": False, **options})
 
 
