@@ -8,7 +8,7 @@ from experiments.config import ConfigError
 from tasks import PRETRAINED_TASKS, TASKS
 from tasks.catalog import catalog
 from tasks.registry import RegisteredVersion
-from ui.answers.task_page import task_title
+from ui.labels import task_title
 from ui.panels import panel
 from ui.plain import escaped
 from ui.running.first_start import first_processes, first_steps, start_first_steps

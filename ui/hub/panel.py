@@ -12,9 +12,9 @@ from tasks.hub.names import parse
 from tasks.hub.repository import DownloadPlan, in_bytes
 from tasks.hub.search import Offer
 from tasks.registry import RegisteredVersion
-from ui.answers.task_page import task_title
 from ui.hub.finding import Found, facts, find, fits, quantizations
 from ui.hub.token import draw_token, token
+from ui.labels import task_title
 from ui.plain import escaped
 from ui.running.process_cards import draw_note, draw_processes, launch
 from ui.running.processes import processes

@@ -9,7 +9,7 @@ from tasks.catalog import CatalogModel, catalog
 from tasks.registry import RegisteredVersion
 from tasks.runtime.loaded import GIGABYTE
 from tasks.texts import inert
-from ui.answers.task_page import task_title
+from ui.labels import task_title
 from ui.plain import escaped
 from ui.running.model_facts import (
     champion_rule,
