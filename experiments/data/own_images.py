@@ -19,8 +19,8 @@ from filelock import FileLock
 from experiments.config import dataset_name
 from experiments.data.decoding import Show, WrittenPicture, decode_to
 from experiments.data.downloads import DataError
-from experiments.data.folders import Source, opened
-from experiments.data.layout import Item, Listing, checked, digest
+from experiments.data.folders import FileSource, opened
+from experiments.data.layout import LabeledFile, Listing, checked, digest
 from tasks.json_files import read_json
 from tasks.parameters import short
 
@@ -84,7 +84,7 @@ def load_own(dataset: str, data_dir: str, size: int, show: Show | None = None) -
 
 
 def _mapped(base: Path, facts: dict[str, Any], name: str, origin: str) -> OwnImages:
-    rows = tuple(WrittenPicture(Item(*row[0]), tuple(row[1]), *row[2:]) for row in facts["rows"])
+    rows = tuple(WrittenPicture(LabeledFile(*row[0]), tuple(row[1]), *row[2:]) for row in facts["rows"])
     if content_digest(rows) != facts["sha256"]:
         raise ValueError("the rows are not those that were decoded")
     left_out = tuple((path, why) for path, why in facts["left_out"])
@@ -115,7 +115,7 @@ def _cached(base: Path, key: str) -> dict[str, Any] | None:
         return None
 
 
-def _decode(base: Path, source: Source, listing: Listing, size: int, show: Show | None) -> dict[str, Any]:
+def _decode(base: Path, source: FileSource, listing: Listing, size: int, show: Show | None) -> dict[str, Any]:
     aside = base.with_name(f"{base.name}.part")
     _facts(base).unlink(missing_ok=True)
     try:

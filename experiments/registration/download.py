@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks import TASKS
 from tasks.hub.failures import HubUnreachableError
-from tasks.hub.fetch import Progress, fetch
+from tasks.hub.fetch import DownloadProgress, fetch
 from tasks.hub.memory import check_memory
 from tasks.hub.names import Source
 from tasks.hub.repository import look_up
@@ -63,7 +63,7 @@ class _Line:
     def __init__(self) -> None:
         self.printed, self.last, self.share = 0.0, "", 0
 
-    def __call__(self, now: Progress) -> None:
+    def __call__(self, now: DownloadProgress) -> None:
         self.last = now.line()
         share = 100 * now.done // max(1, now.total)
         if share > self.share or time.monotonic() - self.printed >= EVERY_S:

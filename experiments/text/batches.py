@@ -17,7 +17,7 @@ POOL = 20  # batches whose texts are sorted by length together
 MEASURED_AT_ONCE = 64
 
 
-class Item(NamedTuple):
+class EncodedText(NamedTuple):
     """One text as a network reads it.
 
     Attributes:
@@ -46,7 +46,7 @@ class TextBatch(NamedTuple):
 
 
 def collate(
-    items: Sequence[Item], device: torch.device | str = "cpu", total: int | None = None, padding: int = 0
+    items: Sequence[EncodedText], device: torch.device | str = "cpu", total: int | None = None, padding: int = 0
 ) -> TextBatch:
     """Pad texts to the longest, or a little further, with the token `padding`."""
     lengths = torch.tensor([len(item.tokens) for item in items])
@@ -68,7 +68,7 @@ def collate(
     return TextBatch(inputs, torch.stack(targets).to(device), len(items) if total is None else total)
 
 
-def by_length(items: Sequence[Item], size: int) -> Iterator[list[int]]:
+def by_length(items: Sequence[EncodedText], size: int) -> Iterator[list[int]]:
     """The places of texts in batches of like length, for measuring."""
     order = sorted(range(len(items)), key=lambda place: len(items[place].tokens))
     for first in range(0, len(order), size):
@@ -77,7 +77,7 @@ def by_length(items: Sequence[Item], size: int) -> Iterator[list[int]]:
 
 @torch.inference_mode()
 def outputs(
-    network: nn.Module, items: Sequence[Item], accelerator: Accelerator, padding: int = 0
+    network: nn.Module, items: Sequence[EncodedText], accelerator: Accelerator, padding: int = 0
 ) -> Iterator[tuple[list[int], TextBatch, Any]]:
     """A network's outputs in eval mode: places of the items in a batch, the batch, and what the network says."""
     network.eval()
@@ -99,7 +99,7 @@ class TextBatches:
         padding: the token that fills up short texts.
     """
 
-    items: Callable[[int], Sequence[Item]]
+    items: Callable[[int], Sequence[EncodedText]]
     count: int
     batch_size: int
     seed: int

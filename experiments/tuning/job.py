@@ -14,7 +14,7 @@ from experiments.tuning.space import Space, limit_batch_size, make_space, recipe
 
 
 @dataclass(frozen=True)
-class Job:
+class TuningJob:
     """A search ready to run.
 
     Attributes:
@@ -57,7 +57,7 @@ class Job:
         }
 
 
-def make_job(config: TuneConfig) -> Job:
+def make_job(config: TuneConfig) -> TuningJob:
     """Check all that can be checked before a study is touched, and load the data once.
 
     Raises ConfigError for names, ranges, sizes and devices that do not exist, DataError for data that are not there.
@@ -84,7 +84,9 @@ def make_job(config: TuneConfig) -> Job:
         family.prepare(base.replace(hidden_size=size, train_size=base.batch_size), accelerator)
     registered = names.registered.format(dataset=dataset_name(dataset))
     recipe = recipe_in(space, base)
-    return Job(config, family, base, space, recipe, prepared.identity, prepared.selected_by, family.name, registered)
+    return TuningJob(
+        config, family, base, space, recipe, prepared.identity, prepared.selected_by, family.name, registered
+    )
 
 
 def _one(field: str, text: str, valid: tuple[str, ...], automatic: str, paths: bool = False) -> str:

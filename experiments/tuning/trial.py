@@ -22,7 +22,7 @@ STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialSta
 MAX_FAILURES = 5
 
 
-class Worker:
+class TrialWorker:
     """Runs trials of a study in this process.
 
     Attributes:

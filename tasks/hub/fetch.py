@@ -27,7 +27,7 @@ MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
-class Progress:
+class DownloadProgress:
     """How far a download is.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Meter:
     """Counts the bytes of a download and reports them."""
 
     total: int
-    report: Callable[[Progress], None] | None
+    report: Callable[[DownloadProgress], None] | None
     files: int = 0  # bytes of the files before the current one
     past: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -69,7 +69,7 @@ class _Meter:
         if self.report:
             began, before = self.past[0]
             rate = (done - before) / (now - began) if now > began else 0.0
-            self.report(Progress(done, self.total, rate))
+            self.report(DownloadProgress(done, self.total, rate))
 
     def passed(self, size: int) -> None:
         """A file is here; it came just now, or was here before."""
@@ -78,7 +78,9 @@ class _Meter:
         self.at(0)
 
 
-def fetch(plan: DownloadPlan, report: Callable[[Progress], None] | None = None, token: str | None = None) -> Path:
+def fetch(
+    plan: DownloadPlan, report: Callable[[DownloadProgress], None] | None = None, token: str | None = None
+) -> Path:
     """The folder of a model in the Hub's cache, with the planned files in it; what is missing is downloaded.
 
     Args:

@@ -29,7 +29,7 @@ SAMPLES = {
 
 
 @dataclass(frozen=True)
-class Line:
+class BatchLine:
     """A row of the file: as it was (`given`, all columns), and as the task takes it; `fault` says why it cannot."""
 
     given: dict[str, str]
@@ -64,7 +64,7 @@ def missing_columns(table: CsvTable, task: str, inputs: Mapping[str, bool]) -> l
 
 def read_lines(
     table: CsvTable, task: str, inputs: Mapping[str, bool], chosen: Mapping[str, str] | None = None
-) -> list[Line]:
+) -> list[BatchLine]:
     """The rows of a file. Columns that the task does not know are kept for the results.
 
     Args: chosen: columns of the file that stand for the task's. Raises TableError for a column that is not there.
@@ -75,18 +75,18 @@ def read_lines(
     lines = []
     for _, cells in table.rows:
         row, fault = _row(task, {column: cells[place] for column, place in places.items()}, columns)
-        lines.append(Line(dict(zip(table.header, cells, strict=True)), row, fault))
+        lines.append(BatchLine(dict(zip(table.header, cells, strict=True)), row, fault))
     return lines
 
 
-def read_pictures(files: Sequence[tuple[str, bytes]]) -> list[Line]:
+def read_pictures(files: Sequence[tuple[str, bytes]]) -> list[BatchLine]:
     """Pictures, and those in zips among them, as rows with the column `file`. Raises TableError."""
     lines, total = [], 0
     for name, content in _unpacked(files):
         total += len(content)
         if len(lines) == MAX_ROWS or total > MAX_PICTURES_MB * 2**20:
             raise TableError(f"more than {MAX_ROWS:,} files or {MAX_PICTURES_MB} MB; valid: at most that many at once")
-        lines.append(Line({"file": name}, {"image": base64.b64encode(content).decode()}))
+        lines.append(BatchLine({"file": name}, {"image": base64.b64encode(content).decode()}))
     if not lines:
         raise TableError("there are no files in it; valid: PNG and JPEG, or a zip of them")
     return lines

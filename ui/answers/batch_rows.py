@@ -12,7 +12,7 @@ from ui.answers.batch_file import (
     MAX_PICTURES_MB,
     MAX_ROWS,
     SAMPLES,
-    Line,
+    BatchLine,
     columns_of,
     missing_columns,
     read_batch,
@@ -81,7 +81,7 @@ def draw_upload(task: str) -> Given | None:
         raise TableError(f"{uploaded.name}: {error}") from error
 
 
-def draw_pictures(task: str) -> tuple[str, list[Line]] | None:
+def draw_pictures(task: str) -> tuple[str, list[BatchLine]] | None:
     """An upload of pictures, each a row. None before there are some. Raises TableError."""
     st.write(f"PNG, JPEG and zips of them: up to {MAX_ROWS:,} pictures and {MAX_PICTURES_MB} MB at once.")
     files = st.file_uploader(

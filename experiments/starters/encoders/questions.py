@@ -15,7 +15,7 @@ from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.squad import FAIRYTALES, SQUAD, Question, Windows, read_questions, sample
 from experiments.starters.encoders.task import EncoderTask, make_starter, mean_of, opened
 from experiments.starters.starter import Figure, StarterEvaluation, StarterRecipe
-from experiments.text.batches import Item, TextBatch, outputs
+from experiments.text.batches import EncodedText, TextBatch, outputs
 from experiments.training.state import Metrics, StepResult
 from tasks.engines.extractive import ExtractiveAnswers
 from tasks.segmentation import sentences
@@ -45,7 +45,7 @@ class QuestionTask(EncoderTask):
     def windows(self) -> Windows:
         return Windows(self.data.train, self.tokenizer, self.config.seed)
 
-    def items(self, epoch: int) -> list[Item]:
+    def items(self, epoch: int) -> list[EncodedText]:
         return self.windows.epoch(epoch)
 
     def step(self, model: nn.Module, batch: TextBatch) -> StepResult:

@@ -23,7 +23,7 @@ from experiments.starters.corpora import Corpus, held_out, text_file
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.task import EncoderTask, make_starter, opened
 from experiments.starters.starter import Figure, StarterEvaluation, StarterRecipe
-from experiments.text.batches import Item, TextBatch
+from experiments.text.batches import EncodedText, TextBatch
 from experiments.text.classification import classification_step, encode, predict
 from experiments.training.state import Metrics, StepResult
 
@@ -108,16 +108,16 @@ class SentimentTask(EncoderTask):
         return [form(review.text) for form in (str, natural) for review in self.data.train]
 
     @cached_property
-    def forms(self) -> tuple[list[Item], list[Item]]:
+    def forms(self) -> tuple[list[EncodedText], list[EncodedText]]:
         """The training sentences in both forms."""
         typed = [Review(natural(review.text), review.label) for review in self.data.train]
         return self.encode(self.data.train), self.encode(typed)
 
-    def items(self, epoch: int) -> list[Item]:
+    def items(self, epoch: int) -> list[EncodedText]:
         pairs = zip(*self.forms, strict=True)
         return [pair[(place + epoch) % 2] for place, pair in enumerate(pairs)]
 
-    def encode(self, reviews: Sequence[Review]) -> list[Item]:
+    def encode(self, reviews: Sequence[Review]) -> list[EncodedText]:
         """Sentences as the network reads them; the target is the label."""
         return encode(self.tokenizer, [review.text for review in reviews], [review.label for review in reviews])[0]
 

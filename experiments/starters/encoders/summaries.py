@@ -21,7 +21,7 @@ from experiments.starters.corpora import Corpus, held_out, text_file
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.task import EncoderTask, make_starter, mean_of, opened
 from experiments.starters.starter import Figure, StarterEvaluation, StarterRecipe
-from experiments.text.batches import Item, TextBatch, outputs
+from experiments.text.batches import EncodedText, TextBatch, outputs
 from experiments.training.state import Metrics, StepResult
 from tasks.engines.sentences import choose, read_part, sentence_scores
 from tasks.json_files import parse_json
@@ -83,13 +83,13 @@ class SummaryTask(EncoderTask):
         return [paper.text for paper in self.data.train]
 
     @cached_property
-    def training(self) -> list[Item]:
+    def training(self) -> list[EncodedText]:
         return self.encode(self.data.train)
 
-    def items(self, epoch: int) -> list[Item]:  # noqa: ARG002
+    def items(self, epoch: int) -> list[EncodedText]:  # noqa: ARG002
         return self.training
 
-    def encode(self, papers: Sequence[Paper]) -> list[Item]:
+    def encode(self, papers: Sequence[Paper]) -> list[EncodedText]:
         """Abstracts as the network reads them. Targets `(2, length)`: of each token the number of its sentence (from
         1; 0 has none), and how likely that should be chosen."""
         items = []
@@ -100,7 +100,7 @@ class SummaryTask(EncoderTask):
             wanted = F.pad(wanted_fractions(sentences, paper.summaries), (1, 0))
             target = torch.stack([owners.float() + 1, wanted[owners + 1]])
             tokens, kinds = (part["inputs"][name][0].tolist() for name in ("input_ids", "token_type_ids"))
-            items.append(Item(tokens[: len(owners)], kinds[: len(owners)], target))
+            items.append(EncodedText(tokens[: len(owners)], kinds[: len(owners)], target))
         return items
 
     def step(self, model: nn.Module, batch: TextBatch) -> StepResult:

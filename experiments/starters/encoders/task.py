@@ -20,7 +20,7 @@ from experiments.starters.corpora import Corpus
 from experiments.starters.encoders.encoder import NONE, Size, make_start
 from experiments.starters.starter import Figure, Starter, StarterEvaluation, StarterRecipe
 from experiments.starters.weights import save_small
-from experiments.text.batches import Item, TextBatch, TextBatches
+from experiments.text.batches import EncodedText, TextBatch, TextBatches
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Family, Result, SavedModel, Training
 from experiments.training.state import Metrics, StepResult, starting_state
@@ -70,7 +70,7 @@ class EncoderTask(ABC):
         """The training texts, by which the vocabulary is chosen."""
 
     @abstractmethod
-    def items(self, epoch: int) -> Sequence[Item]:
+    def items(self, epoch: int) -> Sequence[EncodedText]:
         """The training examples of an epoch (from 1), always one for each example of the data."""
 
     @abstractmethod
