@@ -48,10 +48,8 @@ def test_every_task_is_registered_from_a_folder_and_answers(task: str, store: Pa
     # The registry relies on no path elsewhere.
     model = mlflow.pyfunc.load_model(f"models:/{task}@champion")
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors")} <= model_files(task)
-    row, parameters = (
-        CONVERSATION if task == "chatbot" else task_class(task).example,
-        task_class(task).example_parameters,
-    )
+    asked = task_class(task)
+    row, parameters = CONVERSATION if task == "chatbot" else asked.example, asked.example_parameters
     [answer] = model.predict([row], params=parameters)
     *events, last = model.predict_stream(row, params=parameters)
     assert isinstance(answer[OUTPUTS[task]], str) and answer["model"] == folder.name
@@ -61,7 +59,7 @@ def test_every_task_is_registered_from_a_folder_and_answers(task: str, store: Pa
     elif task == "image-generation":
         assert [event["step"] for event in events] == [1, 2]
     # What MLflow shows of the model: its input example, signature and requirements.
-    assert model.input_example.to_dict("records") == [task_class(task).example]
+    assert model.input_example.to_dict("records") == [asked.example]
     assert set(model.metadata.signature.inputs.input_names()) == set(task_class(task).inputs)
     run = MlflowClient().get_run(version.run_id)
     assert run.info.status == "FINISHED"
