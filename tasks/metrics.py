@@ -43,6 +43,11 @@ METRICS = {
 DECIDING = tuple(name for name, metric in METRICS.items() if metric.decides)
 
 
+def record(name: str) -> Metric:
+    """The record of a metric; of one that has none, a plain one."""
+    return METRICS.get(name) or Metric(name.replace("_", " "))
+
+
 def lower_is_better(name: str) -> bool:
     """Whether smaller values of a metric are better; not of one that has no record."""
-    return name in METRICS and METRICS[name].lower_is_better
+    return record(name).lower_is_better

@@ -19,7 +19,7 @@ from experiments.comparison.results import (
 from experiments.reports import figures
 from experiments.reports.figures import Bars, legend, panels, plain_ticks, save, styles
 from experiments.reports.statistics import Interval
-from tasks.metrics import METRICS
+from tasks.metrics import record
 
 COSTS = {"seconds", "examples_per_second"}  # which have a figure of their own
 
@@ -70,7 +70,7 @@ def _curve(axes: Any, x: np.ndarray, cells: Sequence[CellResult], metric: str, s
 
 def _limit(axes: Any, cells: Sequence[CellResult], metric: str) -> None:
     """Give room to where the curves end: the first wild epochs would press the rest together."""
-    if not METRICS[metric].fraction:
+    if not record(metric).fraction:
         values = np.concatenate([cell.history[f"{part}_loss"] for cell in cells for part in ("val", "train")])
         if values.max() > 4 * np.median(values):
             axes.set_yscale("log")
@@ -89,7 +89,7 @@ def save_bars(path: Path, findings: Findings, models: Sequence[str]) -> None:
     for metric in findings.metrics:
         values = [row.values[metric] for row in rows]
         if metric not in COSTS and not all(np.isnan(value.mean) for value in values):
-            known = METRICS[metric]
+            known = record(metric)
             highest = 1.0001 if known.fraction else np.inf
             bars.append(Bars(known.title, values, partial(shown, metric), known.lower_is_better, highest))
     title = f"mean test metrics, with 95 % intervals where known: {findings.over}"

@@ -16,7 +16,7 @@ from experiments.comparison.results import CellResult, Findings, NetworkRow, fin
 from experiments.reports.page import RANKED, Section, Table, failures, number, pairs_table, render
 from experiments.reports.statistics import leading
 from experiments.reports.tables import bounds, to_csv, to_text
-from tasks.metrics import METRICS
+from tasks.metrics import record
 
 PAGE = "reports/comparison.html"
 PAIR_COLUMNS: tuple[str, ...] = ("dataset", "a", "b", "seed", "only_a_right", "only_b_right", "p", "p_holm")
@@ -117,7 +117,7 @@ def _leaderboard(findings: Findings) -> Table:
         ]
         for row in rows
     ]
-    head = ["model", "seeds", *(METRICS[metric].title for metric in metrics), "parameters", "MFLOPs/image"][
+    head = ["model", "seeds", *(record(metric).title for metric in metrics), "parameters", "MFLOPs/image"][
         : len(cells[0])
     ]
     marks = {place: "best" for place, row in enumerate(rows) if row.model in (best, *tied)}
@@ -137,10 +137,10 @@ def text_table(findings: Findings) -> list[str]:
         line = {"": f"{'= ' if row.model in tied else '  '}{row.model}"}
         if len({one.seeds for one in findings.rows}) > 1:  # some are missing
             line["seeds"] = " ".join(map(str, row.seeds))
-        line[METRICS[main].title] = row.values[main].format(partial(shown, main))
+        line[record(main).title] = row.values[main].format(partial(shown, main))
         for metric in findings.metrics[1:]:
             if metric not in LEFT_OUT and any(not math.isnan(one.values[metric].mean) for one in findings.rows):
-                line[METRICS[metric].title] = shown(metric, row.values[metric].mean)
+                line[record(metric).title] = shown(metric, row.values[metric].mean)
         lines.append(line | dict(zip(("parameters", "MFLOPs"), _costs(row), strict=False)))
     head = f"{findings.dataset}, test data; = is not distinguishable from the best (intervals overlap)"
     return [head, to_text(lines)]

@@ -12,7 +12,7 @@ import numpy as np
 from experiments.reports.page import Table
 from experiments.reports.statistics import Interval, Pair, adjust, mcnemar, t_interval, wilson_interval
 from experiments.reports.text import differences, listed, ranking
-from tasks.metrics import METRICS
+from tasks.metrics import record
 
 LOSS_RISE = 1.2  # over-fitting is worth a sentence from here on: validation loss at the end over its lowest
 
@@ -102,7 +102,7 @@ class Findings:
 
 def shown(metric: str, value: float) -> str:
     """A metric with the digits that matter."""
-    return "–" if math.isnan(value) else f"{value:,.{METRICS[metric].digits}f}"
+    return "–" if math.isnan(value) else f"{value:,.{record(metric).digits}f}"
 
 
 def models_of(cells: Sequence[CellResult]) -> list[str]:
@@ -143,8 +143,8 @@ def interval(metric: str, values: Sequence[float], test_size: int) -> Interval:
     """The interval of a metric: over seeds; for an accuracy that seeds say nothing of, over test items."""
     found = t_interval(values)
     if not found.known:
-        return wilson_interval(found.mean, test_size) if METRICS[metric].counts_items else found
-    high = min(1.0, found.high) if METRICS[metric].fraction else found.high
+        return wilson_interval(found.mean, test_size) if record(metric).counts_items else found
+    high = min(1.0, found.high) if record(metric).fraction else found.high
     return Interval(found.mean, max(0.0, found.low), high, found.method)
 
 
