@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from experiments.config import EvaluateConfig, cli
 
 if TYPE_CHECKING:
-    from experiments.starters.starter import Evaluation
+    from experiments.starters.starter import StarterEvaluation
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, Evaluation]:
+def main(argv: Sequence[str] | None = None) -> dict[str, StarterEvaluation]:
     """Measure as the command line says; see `experiments.config.EvaluateConfig` for the parameters."""
     config, _ = cli.parse(EvaluateConfig, argv)
     # torch, transformers and MLflow take seconds to load: after the arguments, so that --help answers at once.

@@ -61,13 +61,16 @@ class Task(ABC):
     A subclass names its contract (`name`, `inputs`, `parameters`), loads its model once in `load`, and answers checked
     rows in `answer`; one that gives its answer in pieces also defines `stream_answer`. `inputs` maps each column to
     whether it is required; `requirements` names what a registered model of the task needs besides the common packages;
-    `at_once` says how many may be answered at the same time once it is loaded.
+    `at_once` says how many may be answered at the same time once it is loaded. `example` is a row for a first answer
+    and for registered models, asked with `example_parameters` (None: the defaults), which only show that a model works.
     """
 
     name: ClassVar[str]
     inputs: ClassVar[Mapping[str, bool]]
     parameters: ClassVar[type[Parameters]] = Parameters
     requirements: ClassVar[tuple[str, ...]] = ()
+    example: ClassVar[Mapping[str, Any]] = {}
+    example_parameters: ClassVar[Mapping[str, Any] | None] = None
     at_once: int = 1
 
     def __init__(self, folder: Path, model_name: str, device: str = "auto") -> None:

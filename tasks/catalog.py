@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tasks import TASKS
+from tasks import PRETRAINED_TASKS
 from tasks.hub.package import PackageSource
 
 CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
@@ -31,8 +31,6 @@ PACKAGED = {
 }
 OPTIONAL_FIELDS = ("default", "note", "system")
 TASK_FIELDS = {"starter", "starter_note", "models"}
-TRAINED_HERE = ("image-classification", "sequence-reversal")
-PRETRAINED_TASKS = tuple(task for task in TASKS if task not in TRAINED_HERE)
 
 
 class CatalogError(Exception):

@@ -136,6 +136,8 @@ class Chatbot(WritingTask, LanguageTask):
     inputs = {"messages": True}
     texts = ()  # they are within the messages
     parameters = ReplyParameters
+    example = {"messages": [{"role": "user", "content": "Hello! Can you recommend a book for a rainy day?"}]}
+    example_parameters = {"max_new_tokens": 20}
 
     def load(self) -> None:
         super().load()

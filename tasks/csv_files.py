@@ -21,7 +21,7 @@ class TableError(ValueError):
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """A header, and the rows that are not blank: the number of the line that each ends on, and a cell per column."""
 
     header: tuple[str, ...]
@@ -51,7 +51,7 @@ class Table:
         return found
 
 
-def read_table(content: bytes, wanted: Collection[str], *, max_rows: int, max_bytes: int) -> Table:
+def read_table(content: bytes, wanted: Collection[str], *, max_rows: int, max_bytes: int) -> CsvTable:
     """The table in a CSV file with a header.
 
     It is UTF-8, or UTF-16 with its mark, with commas, semicolons, tabs or bars between cells; a first line `sep=;`
@@ -132,7 +132,9 @@ def _name(cell: str) -> str:
     return cell.strip().strip(UNSEEN).strip()
 
 
-def _read(lines: io.StringIO, form: Mapping[str, Any], wanted: Collection[str], max_rows: int, skipped: int) -> Table:
+def _read(
+    lines: io.StringIO, form: Mapping[str, Any], wanted: Collection[str], max_rows: int, skipped: int
+) -> CsvTable:
     reader = csv.reader(lines, strict=True, **form)
     header: tuple[str, ...] = ()
     rows = []
@@ -151,7 +153,7 @@ def _read(lines: io.StringIO, form: Mapping[str, Any], wanted: Collection[str], 
         raise _NoCsvError(f"line {reader.line_num + skipped} is no CSV: {error}") from error
     if not rows:
         raise TableError("the file has a header but no rows; valid: at least one row")
-    return Table(header, tuple(rows))
+    return CsvTable(header, tuple(rows))
 
 
 def _row(cells: list[str], width: int, line: int) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from tasks.hub.source import read_source, weights_folder
 from tasks.images import check_images, decode_image
 from tasks.json_files import read_json
 from tasks.parameters import Parameters, option
-from tasks.picture_recipe import Recipe, encode_png
+from tasks.picture_recipe import PictureRecipe, encode_png
 from tasks.runtime.memory import memory_bytes
 from tasks.texts import WORD_OR_SYMBOL, named_parts
 
@@ -69,6 +69,8 @@ class ImageGeneration(Task):
     name = "image-generation"
     inputs = {"prompt": True, "image": False}
     parameters = DrawingParameters
+    example = {"prompt": "a lighthouse on a cliff at dusk, oil painting"}
+    example_parameters = {"steps": 2, "seed": 0, "width": 256, "height": 256}
     requirements = ("torch", "diffusers", "transformers", "accelerate", "huggingface-hub", "pillow")
 
     def load(self) -> None:
@@ -122,7 +124,7 @@ class ImageGeneration(Task):
         picture = yield from follow(lambda emit, cancelled: self._picture(row, recipe, emit, cancelled), cancel)
         return picture
 
-    def recipe(self, row: dict[str, Any], parameters: dict[str, Any]) -> Recipe:
+    def recipe(self, row: dict[str, Any], parameters: dict[str, Any]) -> PictureRecipe:
         """What will be drawn, with all that was not given. Raises TaskInputError for what does not go together."""
         given = {name: value for name, value in parameters.items() if value is not None}
         settings = {**self.suggested, **given}
@@ -138,7 +140,7 @@ class ImageGeneration(Task):
                 f"negative_prompt has no effect with guidance {settings['guidance']:g}; "
                 "valid: guidance above 1, or no negative_prompt"
             )
-        return Recipe(
+        return PictureRecipe(
             prompt=row["prompt"],
             image_sha256=hashlib.sha256(image.tobytes()).hexdigest() if image else None,
             model=self.model_name,
@@ -148,7 +150,7 @@ class ImageGeneration(Task):
             **settings,
         )
 
-    def _picture(self, row: dict[str, Any], recipe: Recipe, emit: Emit, cancel: Cancel) -> dict[str, Any]:
+    def _picture(self, row: dict[str, Any], recipe: PictureRecipe, emit: Emit, cancel: Cancel) -> dict[str, Any]:
         """Draw a recipe: the output row. Steps are emitted as they are done."""
         from tasks.engines.diffusion import draw
 

@@ -15,7 +15,7 @@ BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PictureRecipe:
     """All that makes a picture again, together with the input picture, if there was one (its digest is named)."""
 
     prompt: str
@@ -33,7 +33,7 @@ class Recipe:
     precision: str
 
 
-def encode_png(picture: Image.Image, recipe: Recipe) -> bytes:
+def encode_png(picture: Image.Image, recipe: PictureRecipe) -> bytes:
     """A PNG that carries its recipe."""
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text(RECIPE, json.dumps(asdict(recipe)))

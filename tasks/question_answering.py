@@ -29,6 +29,10 @@ class QuestionAnswering(PretrainedTask):
     texts = ("question", "context")
     auto_class = "AutoModelForQuestionAnswering"
     parameters = QuestionParameters
+    example = {
+        "question": "When was the lamp lit again?",
+        "context": "The old lighthouse had stood dark for thirty years. On Saturday evening its lamp was lit again.",
+    }
 
     def load(self) -> None:
         from tasks.engines.extractive import ExtractiveAnswers

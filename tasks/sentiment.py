@@ -38,6 +38,7 @@ class SentimentAnalysis(PretrainedTask):
     name = "sentiment-analysis"
     auto_class = "AutoModelForSequenceClassification"
     parameters = SentimentParameters
+    example = {"text": "The film was a joy from the first minute to the last."}
 
     def load(self) -> None:
         from transformers import TextClassificationPipeline

@@ -52,6 +52,12 @@ class Summarization(WritingTask):
     auto_class = "AutoModelForSeq2SeqLM"
     requirements = (*WritingTask.requirements, "sentencex")
     parameters = SummaryParameters
+    example = {
+        "text": "The old lighthouse had stood dark for thirty years. Last spring a group of neighbors bought it for "
+        "the price of a used car, and spent every weekend scraping paint and replacing glass. On Saturday evening, "
+        "with half the town on the beach, its lamp was lit again. The group now wants to open the tower to visitors."
+    }
+    example_parameters = {"num_beams": 1, "max_length": 20}
 
     def load(self) -> None:
         self.takes_sentences = _scores_tokens(weights_folder(self.folder))

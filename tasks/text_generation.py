@@ -36,6 +36,8 @@ class StoryCompletion(WritingTask, LanguageTask):
 
     name = "story-completion"
     parameters = Sampling
+    example = {"text": "Once upon a time, in a house by the sea,"}
+    example_parameters = {"max_new_tokens": 20}
 
     def limits(self) -> dict[str, int]:
         return {"max_new_tokens": self.longest}
@@ -63,6 +65,7 @@ class NextWordPrediction(LanguageTask):
 
     name = "next-word-prediction"
     parameters = NextWordParameters
+    example = {"text": "The cat sat on the"}
 
     def load(self) -> None:
         super().load()

@@ -10,14 +10,14 @@ PART = re.compile(rf"{UNSPACED}|(?:{LETTER})+(?:['’-](?:{LETTER})+)*|[^\w\s]+"
 CLOSES = re.compile(r"\s|[,.;:!?)\]}”’»]|$")
 
 
-def parts_to_leave_out(text: str, most: int = MOST_PARTS) -> list[tuple[int, int]]:
-    """Where the words and marks of a text are, as (start, end); where there are more than `most`, neighbors together.
+def parts_to_leave_out(text: str) -> list[tuple[int, int]]:
+    """Where the words and marks of a text are, as (start, end); beyond MOST_PARTS, neighbors together.
 
     What a classifier says without each of them tells what each does. Leave-one-out: Li et al., "Understanding Neural
     Networks through Representation Erasure", 2016; occlusion in pictures: Zeiler & Fergus, ECCV 2014.
     """
     found = [match.span() for match in PART.finditer(text)]
-    together = -(-len(found) // most)
+    together = -(-len(found) // MOST_PARTS)
     groups = [found[first : first + together] for first in range(0, len(found), together or 1)]
     return [(group[0][0], group[-1][1]) for group in groups]
 

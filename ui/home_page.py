@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping
 import streamlit as st
 
 from experiments.config import ConfigError
-from tasks import TASKS
-from tasks.catalog import PRETRAINED_TASKS, catalog
+from tasks import PRETRAINED_TASKS, TASKS
+from tasks.catalog import catalog
 from tasks.registry import RegisteredVersion
-from ui.answers.task_page import task_title
+from ui.labels import task_title
 from ui.panels import panel
 from ui.plain import escaped
 from ui.running.first_start import first_processes, first_steps, start_first_steps
@@ -17,18 +17,6 @@ from ui.running.process_cards import LOOK, draw_progress
 from ui.running.processes import FAILED, FINISHED, RUNNING, WAITING, Process, ProcessError, log_tail, processes
 from ui.session import forget_versions, show_errors, versions
 
-# One line each; a task that is registered but not listed here is shown without.
-PURPOSES = {
-    "sentiment-analysis": "Is a text positive or negative? With “Explain”, also which words decide it.",
-    "summarization": "The gist of a long text in a few sentences.",
-    "next-word-prediction": "The words that may come next, with their probabilities.",
-    "story-completion": "Begin a story and watch it being written.",
-    "question-answering": "The place in a text that answers a question.",
-    "chatbot": "Talk with a language model.",
-    "image-generation": "A picture from a description, or from another picture.",
-    "image-classification": "What a network that was trained here sees in a picture.",
-    "sequence-reversal": "Numbers written backwards, and where the network looked.",
-}
 COLUMNS = 3
 REFRESH_S = 2.0
 SEEN = "home-seen"  # what was at work, and what was registered
@@ -40,15 +28,16 @@ def draw_tasks(found: Mapping[str, list[RegisteredVersion]]) -> None:
     rows = [st.columns(COLUMNS) for _ in range(0, len(found), COLUMNS)]  # the cards of a row are of one height
     for place, (task, models) in enumerate(found.items()):
         with rows[place // COLUMNS][place % COLUMNS].container(border=True, height="stretch"):
-            own = panel(task).page if task in TASKS else ""
+            shown = panel(task) if task in TASKS else None
+            own = shown.page if shown else ""
             st.page_link(
                 own or "views/tasks.py",
                 label=f"**{task_title(task)}**",
                 icon=":material/bolt:",
                 query_params={} if own else {"task": task},
             )
-            if task in PURPOSES:
-                st.write(PURPOSES[task])
+            if shown:
+                st.write(shown.purpose)
             names = list(dict.fromkeys(one.model for one in models))  # champions first
             more = f" and {len(names) - 2} more" if len(names) > 2 else ""
             st.caption(escaped(", ".join(names[:2]) + more))

@@ -1,4 +1,4 @@
-"""The names of parameters as people write them. No Streamlit here."""
+"""The names of parameters and tasks as people write them. No Streamlit here."""
 
 # Those that capitalizing does not make right.
 NAMES = {
@@ -20,3 +20,8 @@ NAMES = {
 def label(name: str) -> str:
     """A parameter's name, such as `EMA decay` for `ema_decay`."""
     return NAMES.get(name, name.replace("_", " ").capitalize())
+
+
+def task_title(task: str) -> str:
+    """A task's name, such as `Story completion` for `story-completion`."""
+    return task.replace("-", " ").capitalize()

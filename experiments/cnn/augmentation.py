@@ -35,7 +35,7 @@ class Augmentation:
     small_epochs: int = 0
 
 
-class Batch(NamedTuple):
+class ImageBatch(NamedTuple):
     """This process's part of a global batch.
 
     images: float32 `(n, channels, size, size)`, normalized, channels_last; labels: int64 `(n,)`; total: items in the
@@ -92,7 +92,7 @@ class TrainingBatches:
         count, rest = divmod(len(self.labels), self.batch_size)
         return count + (rest >= 2 * self.world_size or count == 0)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[ImageBatch]:
         """Yield the batches of epoch `number`, counted from 1.
 
         The last batch is smaller; it is left out when it has fewer than two items a process, because batch
@@ -114,16 +114,16 @@ class TrainingBatches:
                 _cut_out(images, plan.hole[mine], self.augmentation.cutout)
             if number <= self.augmentation.small_epochs:
                 images = _shrunk(images, self.augmentation.small_size)
-            yield Batch(images, self.labels[index], total)
+            yield ImageBatch(images, self.labels[index], total)
 
 
-def evaluation_batches(data: Subset, normalize: Normalize, batch_size: int = 1000) -> Iterator[Batch]:
+def evaluation_batches(data: Subset, normalize: Normalize, batch_size: int = 1000) -> Iterator[ImageBatch]:
     """Yield all images in their order, unaugmented; `batch_size` is of 32 x 32, of larger ones as many pixels."""
     batch_size = max(1, batch_size * IMAGE_SIZE**2 // data.size**2)
     for start in range(0, len(data), batch_size):
         part = slice(start, start + batch_size)
         labels = data.labels[part]
-        yield Batch(normalize(data.take(part)), labels, len(labels))
+        yield ImageBatch(normalize(data.take(part)), labels, len(labels))
 
 
 class _Plan(NamedTuple):

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from experiments.cnn.augmentation import Batch
+from experiments.cnn.augmentation import ImageBatch
 from experiments.reports.classification import Predictions
 from experiments.training.state import StepResult
 
 
-def classification_step(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> StepResult:
+def classification_step(model: nn.Module, batch: ImageBatch, label_smoothing: float = 0.0) -> StepResult:
     """Cross entropy with label smoothing, and the number of right answers."""
     logits = model(batch.images)
     loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=label_smoothing)
@@ -25,7 +25,7 @@ CALIBRATION_BINS = 15
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator) -> Predictions:
+def predict(model: nn.Module, batches: Iterable[ImageBatch], accelerator: Accelerator) -> Predictions:
     """Run a network in eval mode over all batches; the loss is plain cross entropy, averaged over images.
 
     On several processes each runs over everything: these data sets are small, and the result is exact and the same.

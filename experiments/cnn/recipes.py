@@ -11,7 +11,7 @@ from experiments.data.folders import count_training
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CnnRecipe:
     """Optimizer, schedule and regularization of one architecture, and its epochs by data set."""
 
     epochs: dict[str, int]
@@ -25,11 +25,6 @@ class Recipe:
     grad_clip: float = 0.0
     ema_decay: float = 0.0
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what differs, by data set
-
-
-def epochs(digits: int, mnist: int, fashion_mnist: int, cifar10: int) -> dict[str, int]:
-    """Epochs by data set."""
-    return {"digits": digits, "mnist": mnist, "fashion_mnist": fashion_mnist, "cifar10": cifar10}
 
 
 # Found by validation (docs/results/recipes.md): steps that are orthogonalized, smaller images in the first epochs, and
@@ -51,30 +46,40 @@ LENET5_COLOR = {
     "label_smoothing": 0.03,
     "crop": 2,
 }
-RESNET20 = Recipe(epochs(15, 3, 6, 10), overrides={"cifar10": ANY_SIZE})
-VGG = Recipe(epochs(20, 15, 30, 60), learning_rate=0.02, grad_clip=5.0)
-BATCH_NORM = Recipe(epochs(20, 15, 30, 60))
-RECIPES: dict[str, Recipe] = {
+RESNET20 = CnnRecipe({"digits": 15, "mnist": 3, "fashion_mnist": 6, "cifar10": 10}, overrides={"cifar10": ANY_SIZE})
+VGG = CnnRecipe({"digits": 20, "mnist": 15, "fashion_mnist": 30, "cifar10": 60}, learning_rate=0.02, grad_clip=5.0)
+BATCH_NORM = CnnRecipe({"digits": 20, "mnist": 15, "fashion_mnist": 30, "cifar10": 60})
+RECIPES: dict[str, CnnRecipe] = {
     # For a laptop: epochs that two CPU cores finish in ten minutes, too few for shifts as large as long trainings need.
-    "lenet5": Recipe(
-        epochs(30, 20, 30, 80),
+    "lenet5": CnnRecipe(
+        {"digits": 30, "mnist": 20, "fashion_mnist": 30, "cifar10": 80},
         optimizer="adamw",
         learning_rate=0.004,
         weight_decay=0.01,
         label_smoothing=0.0,
         overrides={"mnist": LENET5_GRAY, "fashion_mnist": {**LENET5_GRAY, "crop": 0}, "cifar10": LENET5_COLOR},
     ),
-    "alexnet_small": Recipe(epochs(15, 6, 10, 17), overrides={"cifar10": MUON}),
-    "vgg_small": Recipe(epochs(15, 4, 8, 12), overrides={"cifar10": ANY_SIZE}),
+    "alexnet_small": CnnRecipe(
+        {"digits": 15, "mnist": 6, "fashion_mnist": 10, "cifar10": 17}, overrides={"cifar10": MUON}
+    ),
+    "vgg_small": CnnRecipe(
+        {"digits": 15, "mnist": 4, "fashion_mnist": 8, "cifar10": 12}, overrides={"cifar10": ANY_SIZE}
+    ),
     "resnet20": RESNET20,
-    "seresnet20": Recipe(epochs(15, 3, 5, 9), overrides={"cifar10": ANY_SIZE}),
-    "xception_small": Recipe(epochs(15, 4, 8, 15), overrides={"cifar10": ANY_SIZE}),
+    "seresnet20": CnnRecipe(
+        {"digits": 15, "mnist": 3, "fashion_mnist": 5, "cifar10": 9}, overrides={"cifar10": ANY_SIZE}
+    ),
+    "xception_small": CnnRecipe(
+        {"digits": 15, "mnist": 4, "fashion_mnist": 8, "cifar10": 15}, overrides={"cifar10": ANY_SIZE}
+    ),
     "resnet56": RESNET20,
     # For one data-center GPU.
-    "alexnet": Recipe(epochs(20, 20, 40, 100), learning_rate=0.02, grad_clip=5.0),
+    "alexnet": CnnRecipe(
+        {"digits": 20, "mnist": 20, "fashion_mnist": 40, "cifar10": 100}, learning_rate=0.02, grad_clip=5.0
+    ),
     **{f"vgg{depth}": VGG for depth in (11, 13, 16, 19)},
     **{f"vgg{depth}_bn": BATCH_NORM for depth in (11, 13, 16, 19)},
-    "xception": Recipe(epochs(20, 12, 25, 40)),
+    "xception": CnnRecipe({"digits": 20, "mnist": 12, "fashion_mnist": 25, "cifar10": 40}),
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "seresnet18", "seresnet50", "senet154"), BATCH_NORM),
 }
 # Mirrored digits are other digits or none; mirrored clothes and things are as before.
@@ -119,7 +124,7 @@ def _small(config: CnnConfig, size: int, epochs: int) -> dict[str, int]:
     return {"small_size": size, "small_epochs": round(SMALL_FRACTION * (config.epochs or epochs)) if size else 0}
 
 
-def _resolve_own(config: CnnConfig, recipe: Recipe) -> CnnConfig:
+def _resolve_own(config: CnnConfig, recipe: CnnRecipe) -> CnnConfig:
     files = count_training(config.dataset)
     count = min(config.train_size or files, files)
     batch_size = recipe.batch_size

@@ -9,7 +9,7 @@ from torch import nn
 
 import models
 from experiments.cnn import pretrained
-from experiments.cnn.augmentation import Augmentation, Batch, Normalize, TrainingBatches, evaluation_batches
+from experiments.cnn.augmentation import Augmentation, ImageBatch, Normalize, TrainingBatches, evaluation_batches
 from experiments.cnn.classification import classification_step, predict
 from experiments.cnn.recipes import resolve
 from experiments.config import RANDOM, CnnConfig, ConfigError
@@ -38,6 +38,7 @@ class CnnTraining(Training):
 
     selected_by: ClassVar[str] = "val_accuracy"
     columns: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "precision", "recall", "f1")
+    divisible: ClassVar[bool] = True
 
     @property
     def identity(self) -> DataIdentity:
@@ -69,7 +70,7 @@ class CnnTraining(Training):
         if self.weights is not None:
             pretrained.freeze(self.state.network, epoch <= self.config.freeze_epochs)
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: ImageBatch) -> StepResult:
         return classification_step(model, batch, self.config.label_smoothing)
 
     def predict(self, network: nn.Module, part: Subset) -> Predictions:

@@ -13,16 +13,14 @@ from experiments.cnn.report import CNN
 from experiments.comparison import figures as plots
 from experiments.comparison.kind import NOTES, FigureSpec, FinishedRun, Kind, Shape
 from experiments.comparison.results import ClassifierResult, Findings
-from experiments.config import CNN_GROUPS, CNN_MODELS, IMAGE_DATASETS, IMAGE_SIZE
+from experiments.config import FAMILIES, IMAGE_SIZE
 
 
 class CnnKind(Kind):
     """Convolutional networks on image data sets."""
 
     family = CNN
-    models = CNN_MODELS
-    groups = CNN_GROUPS
-    datasets = IMAGE_DATASETS
+    names = FAMILIES["cnn"]
     metric = "accuracy"
     history = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds", "examples_per_second")
     metrics = ("accuracy", "precision", "recall", "f1", "loss", "ece", "seconds", "examples_per_second")

@@ -10,7 +10,6 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
 from experiments.comparison.results import (
-    FRACTIONS,
     CellResult,
     ClassifierResult,
     Findings,
@@ -20,9 +19,9 @@ from experiments.comparison.results import (
 from experiments.reports import figures
 from experiments.reports.figures import Bars, legend, panels, plain_ticks, save, styles
 from experiments.reports.statistics import Interval
+from tasks.metrics import record
 
-LEFT_OUT = {"seconds", "examples_per_second"}  # of the bars: costs have a figure of their own
-FROM_ZERO = {"loss", "ece"}
+COSTS = {"seconds", "examples_per_second"}  # which have a figure of their own
 
 
 def save_curves(path: Path, cells: Sequence[CellResult], metric: str, title: str, training: str = "augmented") -> None:
@@ -71,7 +70,7 @@ def _curve(axes: Any, x: np.ndarray, cells: Sequence[CellResult], metric: str, s
 
 def _limit(axes: Any, cells: Sequence[CellResult], metric: str) -> None:
     """Give room to where the curves end: the first wild epochs would press the rest together."""
-    if metric not in FRACTIONS:
+    if not record(metric).fraction:
         values = np.concatenate([cell.history[f"{part}_loss"] for cell in cells for part in ("val", "train")])
         if values.max() > 4 * np.median(values):
             axes.set_yscale("log")
@@ -89,10 +88,10 @@ def save_bars(path: Path, findings: Findings, models: Sequence[str]) -> None:
     bars = []
     for metric in findings.metrics:
         values = [row.values[metric] for row in rows]
-        if metric not in LEFT_OUT and not all(np.isnan(value.mean) for value in values):
-            name = metric.upper() if metric == "ece" else metric.replace("_", " ")
-            highest = 1.0001 if metric in FRACTIONS else np.inf
-            bars.append(Bars(name, values, partial(shown, metric), metric in FROM_ZERO, highest))
+        if metric not in COSTS and not all(np.isnan(value.mean) for value in values):
+            known = record(metric)
+            highest = 1.0001 if known.fraction else np.inf
+            bars.append(Bars(known.title, values, partial(shown, metric), known.lower_is_better, highest))
     title = f"mean test metrics, with 95 % intervals where known: {findings.over}"
     figures.save_bars(path, [row.model for row in rows], bars, styles(models), title)
 

@@ -32,7 +32,7 @@ MOST_BYTES, REPORT_BYTES = 16 * 2**20, 4 * 2**20
 GRID, CELLS, UNFINISHED = "grid.json", "cells", "unfinished"
 
 
-class Plan(BaseModel):
+class SavedGrid(BaseModel):
     """What is compared, in `grid.json`; `epochs` are those that are cut, by the name of the cell's file."""
 
     model_config = ConfigDict(extra="forbid")
@@ -50,14 +50,14 @@ class ResultsFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._digest = ""  # of the grid, as the plan says; every file of a cell has it as its comment
+        self._digest = ""  # of the grid, as `grid.json` says; every file of a cell has it as its comment
 
-    def plan(self, field: str) -> Plan:
+    def saved_grid(self, field: str) -> SavedGrid:
         """What the folder says is compared. Raises ConfigError, naming the parameter `field`, for any other folder."""
         try:
-            plan = Plan.model_validate_json((self.path / GRID).read_bytes())
-            self._digest = plan.digest
-            return plan
+            saved = SavedGrid.model_validate_json((self.path / GRID).read_bytes())
+            self._digest = saved.digest
+            return saved
         except FileNotFoundError as error:
             raise ConfigError(
                 f"{field} is {str(self.path)!r}, and there is no {self.path / GRID}; valid: a folder that "
@@ -68,13 +68,13 @@ class ResultsFolder:
         except ValidationError as error:
             raise ConfigError(f"{self.path / GRID} is damaged or of another program") from error
 
-    def grid(self, plan: Plan) -> Grid:
+    def grid(self, saved: SavedGrid) -> Grid:
         """The grid, without looking at data or devices, which may be elsewhere. Raises ConfigError if it is damaged."""
         try:
-            config = CompareConfig(**plan.config)
+            config = CompareConfig(**saved.config)
             cells = cells_of(config)
-            data = {cell.dataset: plan.data[cell.dataset] for cell in cells}
-            return Grid(kind_of(config.kind), config, cells, data, _epochs(plan, cells))
+            data = {cell.dataset: saved.data[cell.dataset] for cell in cells}
+            return Grid(kind_of(config.kind), config, cells, data, _epochs(saved, cells))
         except (ConfigError, KeyError) as error:
             raise ConfigError(f"{self.path / GRID} is damaged or of another version: {first_line(error)}") from error
 
@@ -91,15 +91,15 @@ class ResultsFolder:
             (self.path / CELLS).mkdir(exist_ok=True)
             with self._alone():
                 if not (self.path / GRID).exists():
-                    self._write_plan(grid)
+                    self._write_grid(grid)
         except OSError as error:
             raise ConfigError(f"{where}, and nothing can be written there: {error.strerror or error}") from error
-        plan = self.plan("out")
-        if plan.digest != grid.digest():
-            reasons = "; ".join(differences(grid.config.model_dump(), plan.config))
+        saved = self.saved_grid("out")
+        if saved.digest != grid.digest():
+            reasons = "; ".join(differences(grid.config.model_dump(), saved.config))
             raise ConfigError(f"{where}, which has results of another grid: {reasons}")
         try:
-            data, epochs = {name: plan.data[name] for name in grid.data}, _epochs(plan, grid.cells)
+            data, epochs = {name: saved.data[name] for name in grid.data}, _epochs(saved, grid.cells)
         except KeyError as error:
             raise ConfigError(f"{self.path / GRID} is damaged or of another version: {first_line(error)}") from error
         for name, shape in data.items():
@@ -110,7 +110,7 @@ class ResultsFolder:
                 )
         return dataclasses.replace(grid, epochs=epochs)
 
-    def _write_plan(self, grid: Grid) -> None:
+    def _write_grid(self, grid: Grid) -> None:
         needed = sum(4 * grid.data[cell.dataset].test * len(grid.data[cell.dataset].classes) for cell in grid.cells)
         if needed > MOST_BYTES - REPORT_BYTES:
             raise ConfigError(
@@ -118,7 +118,7 @@ class ResultsFolder:
                 f"{(MOST_BYTES - REPORT_BYTES) / 2**20:.0f} MiB, so give parts of the grid folders of their own"
             )
         epochs = cut_epochs(grid, 60 * grid.config.minutes) if grid.config.minutes else {}
-        plan = Plan(
+        saved = SavedGrid(
             id=uuid4().hex,
             started=int(time.time() * 1000),
             digest=grid.digest(),
@@ -126,7 +126,7 @@ class ResultsFolder:
             data=dict(grid.data),
             epochs={file_name(cell): count for cell, count in epochs.items()},
         )
-        write_whole(self.path / GRID, plan.model_dump_json(indent=1).encode())
+        write_whole(self.path / GRID, saved.model_dump_json(indent=1).encode())
 
     def claimed(self, cell: Cell) -> AbstractContextManager[bool]:
         """Hold the right to train a cell if no other process does; yields whether it is held."""
@@ -197,8 +197,8 @@ class ResultsFolder:
                 yield cell, checked(grid, cell, file, self._digest)
 
 
-def _epochs(plan: Plan, cells: Sequence[Cell]) -> dict[Cell, int]:
-    return {cell: plan.epochs[file_name(cell)] for cell in cells if plan.epochs}
+def _epochs(saved: SavedGrid, cells: Sequence[Cell]) -> dict[Cell, int]:
+    return {cell: saved.epochs[file_name(cell)] for cell in cells if saved.epochs}
 
 
 def file_name(cell: Cell) -> str:

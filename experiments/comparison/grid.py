@@ -83,9 +83,10 @@ def make_grid(config: CompareConfig) -> Grid:
     Raises ConfigError for names, sizes and devices that do not exist, DataError for data that is not to be had.
     """
     kind = kind_of(config.kind)
+    valid = kind.names
     device = devices.resolve_device(config.device)
-    models = names_in("models", config.models, kind.models, kind.groups, kind.default_models(device))
-    datasets = names_in("datasets", config.datasets, kind.datasets, {}, kind.datasets[0], paths=config.kind == "cnn")
+    models = names_in("models", config.models, valid.models, valid.groups, kind.default_models(device))
+    datasets = names_in("datasets", config.datasets, valid.datasets, {}, valid.datasets[0], valid.own_data)
     check_image_size(config.image_size, datasets)
     names = [dataset_name(dataset) for dataset in datasets]
     if len(set(names)) < len(names):

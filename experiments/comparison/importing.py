@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from experiments.comparison.folder import Packed, Plan, ResultsFolder
+from experiments.comparison.folder import Packed, ResultsFolder, SavedGrid
 from experiments.comparison.grid import Grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult, read_cell
@@ -40,16 +40,16 @@ def import_results(config: CompareConfig) -> CompareResult | None:
     any that can be used, RunUnavailableError while another process imports it.
     """
     folder = ResultsFolder(Path(config.import_results))
-    plan = folder.plan("import_results")
-    with file_lock(_lock(folder, plan), wait=False) as mine:
+    saved = folder.saved_grid("import_results")
+    with file_lock(_lock(folder, saved), wait=False) as mine:
         if not mine:
             raise RunUnavailableError(
                 f"{folder.path} is being imported by another process; wait for it or stop it first"
             )
-        return _import_folder(config, folder, plan)
+        return _import_folder(config, folder, saved)
 
 
-def _lock(folder: ResultsFolder, plan: Plan) -> Path:
+def _lock(folder: ResultsFolder, saved: SavedGrid) -> Path:
     """The file that keeps two processes of one machine from importing the same results into the same store.
 
     It lies beside the store. Behind a server it lies among the results, where that can be: processes may have different
@@ -58,11 +58,11 @@ def _lock(folder: ResultsFolder, plan: Plan) -> Path:
     place = store_folder()
     if place == Path() and os.access(folder.path, os.W_OK):
         place = folder.path
-    return place / f".import-{hashlib.sha256(plan.id.encode()).hexdigest()[:16]}.lock"
+    return place / f".import-{hashlib.sha256(saved.id.encode()).hexdigest()[:16]}.lock"
 
 
-def _import_folder(config: CompareConfig, folder: ResultsFolder, plan: Plan) -> CompareResult | None:
-    grid = folder.grid(plan)
+def _import_folder(config: CompareConfig, folder: ResultsFolder, saved: SavedGrid) -> CompareResult | None:
+    grid = folder.grid(saved)
     for fault in folder.faults(grid):
         print(f"warning: {fault}; left out", file=sys.stderr)
     found = {cell: packed for cell, packed in folder.finished(grid).items() if _can_be_reported(grid, cell, packed)}
@@ -70,7 +70,7 @@ def _import_folder(config: CompareConfig, folder: ResultsFolder, plan: Plan) -> 
         raise ConfigError(f"import_results is {str(folder.path)!r}, and no training in it is finished and whole")
     client = opened_store()
     _warn_of_other_data(client, grid)
-    earlier = next(iter(tagged_runs(client, RESULTS, plan.id)), None)
+    earlier = next(iter(tagged_runs(client, RESULTS, saved.id)), None)
     parent = earlier.info.run_id if earlier else None
     there = finished_among(nested(parent))
     new = {cell: packed for cell, packed in found.items() if cell not in there}
@@ -79,10 +79,10 @@ def _import_folder(config: CompareConfig, folder: ResultsFolder, plan: Plan) -> 
         return None
     records = [packed.record for packed in found.values()]
     # One with MLflow is of all epochs, and must not take over trainings of fewer.
-    cut = f", cut to {grid.config.minutes:g} minutes" if plan.epochs else ""
+    cut = f", cut to {grid.config.minutes:g} minutes" if saved.epochs else ""
     tags = {
-        "grid": plan.digest + cut,
-        RESULTS: plan.id,
+        "grid": saved.digest + cut,
+        RESULTS: saved.id,
         "cells": str(len(grid.cells)),
         **{name: _one_of(records, name) for name in ("git_commit", "device_name", "hardware")},
     }

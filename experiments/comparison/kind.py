@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from experiments.comparison.results import CellResult, Extra, Findings
+    from experiments.config import FamilyNames
     from experiments.training.family import Family
 
 # Named, not imported: each loads what its own models need.
@@ -77,7 +78,7 @@ class Kind(ABC):
     """One kind of comparison.
 
     Attributes:
-        models, groups, datasets: valid names; groups stand for several models, the first data set is the default.
+        names: what may be compared.
         metric: the metric that decides, without its prefix `test_` or `val_`.
         history: the metrics whose curves are read and written to `curves.csv`.
         metrics: the columns of the leaderboard, the deciding one first.
@@ -86,9 +87,7 @@ class Kind(ABC):
     """
 
     family: ClassVar[Family[Any, Any]]
-    models: ClassVar[tuple[str, ...]]
-    groups: ClassVar[Mapping[str, tuple[str, ...]]]
-    datasets: ClassVar[tuple[str, ...]]
+    names: ClassVar[FamilyNames]
     metric: ClassVar[str]
     history: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[str, ...]]

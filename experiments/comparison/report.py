@@ -12,20 +12,14 @@ import numpy as np
 from experiments.comparison.figures import save_bars, save_costs
 from experiments.comparison.grid import Grid
 from experiments.comparison.kind import Cell, FigureSpec, FinishedRun, Shape
-from experiments.comparison.results import CellResult, Findings, Row, find, models_of, shown
+from experiments.comparison.results import CellResult, Findings, NetworkRow, find, models_of, shown
 from experiments.reports.page import RANKED, Section, Table, failures, number, pairs_table, render
 from experiments.reports.statistics import leading
 from experiments.reports.tables import bounds, to_csv, to_text
+from tasks.metrics import record
 
 PAGE = "reports/comparison.html"
 PAIR_COLUMNS: tuple[str, ...] = ("dataset", "a", "b", "seed", "only_a_right", "only_b_right", "p", "p_holm")
-TITLES = {
-    "f1": "F1",
-    "ece": "ECE",
-    "examples_per_second": "examples/s",
-    "precision": "precision (macro)",
-    "recall": "recall (macro)",
-}
 # Too much for the width of a terminal; the page has them.
 LEFT_OUT = {"precision", "recall"}
 
@@ -111,10 +105,6 @@ def _sections(findings: Findings, figures: Sequence[tuple[str, Path]]) -> list[S
     return [*parts, Section(f"{name}: figures", figures=figures)]
 
 
-def _title(metric: str) -> str:
-    return TITLES.get(metric, metric.replace("_", " "))
-
-
 def _leaderboard(findings: Findings) -> Table:
     rows, metrics = findings.rows, findings.metrics
     best, tied, _ = leading({row.model: row.values[metrics[0]] for row in rows})
@@ -127,12 +117,14 @@ def _leaderboard(findings: Findings) -> Table:
         ]
         for row in rows
     ]
-    head = ["model", "seeds", *map(_title, metrics), "parameters", "MFLOPs/image"][: len(cells[0])]
+    head = ["model", "seeds", *(record(metric).title for metric in metrics), "parameters", "MFLOPs/image"][
+        : len(cells[0])
+    ]
     marks = {place: "best" for place, row in enumerate(rows) if row.model in (best, *tied)}
     return Table(head, cells, RANKED, marks)
 
 
-def _costs(row: Row) -> list[str]:
+def _costs(row: NetworkRow) -> list[str]:
     return [f"{row.parameters:,}", *([] if row.flops is None else [f"{row.flops / 1e6:,.1f}"])]
 
 
@@ -145,10 +137,10 @@ def text_table(findings: Findings) -> list[str]:
         line = {"": f"{'= ' if row.model in tied else '  '}{row.model}"}
         if len({one.seeds for one in findings.rows}) > 1:  # some are missing
             line["seeds"] = " ".join(map(str, row.seeds))
-        line[_title(main)] = row.values[main].format(partial(shown, main))
+        line[record(main).title] = row.values[main].format(partial(shown, main))
         for metric in findings.metrics[1:]:
             if metric not in LEFT_OUT and any(not math.isnan(one.values[metric].mean) for one in findings.rows):
-                line[_title(metric)] = shown(metric, row.values[metric].mean)
+                line[record(metric).title] = shown(metric, row.values[metric].mean)
         lines.append(line | dict(zip(("parameters", "MFLOPs"), _costs(row), strict=False)))
     head = f"{findings.dataset}, test data; = is not distinguishable from the best (intervals overlap)"
     return [head, to_text(lines)]
@@ -217,7 +209,7 @@ def _identity(cell: CellResult) -> dict[str, object]:
     return {"dataset": cell.dataset, "model": cell.model, "seed": cell.seed}
 
 
-def _numbers(row: Row, metrics: Sequence[str]) -> dict[str, object]:
+def _numbers(row: NetworkRow, metrics: Sequence[str]) -> dict[str, object]:
     identity = {"dataset": row.dataset, "model": row.model, "seeds": " ".join(map(str, row.seeds))}
     costs = {"parameters": row.parameters, "flops": row.flops}
     values = {name: value for metric in metrics for name, value in bounds(metric, row.values[metric]).items()}

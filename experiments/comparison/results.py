@@ -12,10 +12,8 @@ import numpy as np
 from experiments.reports.page import Table
 from experiments.reports.statistics import Interval, Pair, adjust, mcnemar, t_interval, wilson_interval
 from experiments.reports.text import differences, listed, ranking
+from tasks.metrics import record
 
-# Fractions of right test items, for which the items tell how far chance may have moved them.
-ACCURACIES = {"accuracy", "sequence_accuracy"}
-FRACTIONS = {*ACCURACIES, "precision", "recall", "f1", "ece", "token_accuracy", "alignment"}
 LOSS_RISE = 1.2  # over-fitting is worth a sentence from here on: validation loss at the end over its lowest
 
 
@@ -59,7 +57,7 @@ class ClassifierResult(CellResult):
 
 
 @dataclass(frozen=True)
-class Row:
+class NetworkRow:
     """A line of the leaderboard: one model on one data set, over its seeds; `flops` is None where not counted."""
 
     model: str
@@ -90,7 +88,7 @@ class Findings:
 
     dataset: str
     metrics: tuple[str, ...]
-    rows: Sequence[Row]
+    rows: Sequence[NetworkRow]
     pairs: Sequence[Pair]
     analysis: tuple[str, ...]
     extra: Mapping[str, Extra] = field(default_factory=dict)
@@ -104,8 +102,7 @@ class Findings:
 
 def shown(metric: str, value: float) -> str:
     """A metric with the digits that matter."""
-    places = {"seconds": 1, "examples_per_second": 0}.get(metric, 4)
-    return "–" if math.isnan(value) else f"{value:,.{places}f}"
+    return "–" if math.isnan(value) else f"{value:,.{record(metric).digits}f}"
 
 
 def models_of(cells: Sequence[CellResult]) -> list[str]:
@@ -146,8 +143,8 @@ def interval(metric: str, values: Sequence[float], test_size: int) -> Interval:
     """The interval of a metric: over seeds; for an accuracy that seeds say nothing of, over test items."""
     found = t_interval(values)
     if not found.known:
-        return wilson_interval(found.mean, test_size) if metric in ACCURACIES else found
-    high = min(1.0, found.high) if metric in FRACTIONS else found.high
+        return wilson_interval(found.mean, test_size) if record(metric).counts_items else found
+    high = min(1.0, found.high) if record(metric).fraction else found.high
     return Interval(found.mean, max(0.0, found.low), high, found.method)
 
 
@@ -166,7 +163,9 @@ def paired_tests(cells: Sequence[CellResult]) -> list[Pair]:
     return adjust(found)
 
 
-def leaderboard(cells: Sequence[CellResult], metrics: Sequence[str], flops: Mapping[str, int | None]) -> list[Row]:
+def leaderboard(
+    cells: Sequence[CellResult], metrics: Sequence[str], flops: Mapping[str, int | None]
+) -> list[NetworkRow]:
     """One row a model, by the mean of the first of `metrics`. All cells are of one data set."""
     rows = []
     for model in models_of(cells):
@@ -174,5 +173,5 @@ def leaderboard(cells: Sequence[CellResult], metrics: Sequence[str], flops: Mapp
         first, seeds = mine[0], tuple(cell.seed for cell in mine)
         size = len(first.right)
         values = {metric: interval(metric, [cell.value(metric) for cell in mine], size) for metric in metrics}
-        rows.append(Row(model, first.dataset, seeds, values, first.parameters, flops[model]))
+        rows.append(NetworkRow(model, first.dataset, seeds, values, first.parameters, flops[model]))
     return sorted(rows, key=lambda row: -row.values[metrics[0]].mean)

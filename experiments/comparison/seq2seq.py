@@ -11,7 +11,7 @@ import numpy as np
 from experiments.comparison import figures as plots
 from experiments.comparison.kind import NOTES, FigureSpec, FinishedRun, Kind, Shape
 from experiments.comparison.results import CellResult, Extra, Findings, interval, models_of
-from experiments.config import SEQ2SEQ_DATASETS, SEQ2SEQ_GROUPS, SEQ2SEQ_MODELS, Seq2SeqConfig
+from experiments.config import FAMILIES, Seq2SeqConfig
 from experiments.reports.page import Table
 from experiments.reports.statistics import Interval
 from experiments.seq2seq.figures import save_attention_maps, save_lengths
@@ -40,9 +40,7 @@ class Seq2SeqKind(Kind):
     """Encoder-decoders on the reversal of sequences."""
 
     family = SEQ2SEQ
-    models = SEQ2SEQ_MODELS
-    groups = SEQ2SEQ_GROUPS
-    datasets = SEQ2SEQ_DATASETS
+    names = FAMILIES["seq2seq"]
     metric = "sequence_accuracy"
     history = (
         "train_loss",

@@ -1,6 +1,7 @@
 """Every parameter of every entry point: default, help text, bounds. Command line, MLproject and UI derive from it.
 
-Of the project only `tasks.parameters` is imported, so that `--help` and the UI can read this without loading torch.
+Of the project only `tasks.parameters` and the table of tasks are imported, so that `--help` and the UI can read this
+without loading torch.
 """
 
 from experiments.config.names import (
@@ -9,21 +10,19 @@ from experiments.config.names import (
     CNN_GROUPS,
     CNN_MODELS,
     EVALUATED_TASKS,
-    FINETUNED_TASKS,
+    FAMILIES,
     IMAGE_DATASETS,
     IMAGE_SIZE,
     POSITIONS,
     PRETRAINED,
     PRETRAINED_CNNS,
     PRETRAINED_SIZE,
-    PRETRAINED_TASKS,
     PRUNERS,
     RANDOM,
     SAMPLERS,
     SCHEDULES,
-    SEQ2SEQ_DATASETS,
-    SEQ2SEQ_GROUPS,
     SEQ2SEQ_MODELS,
+    FamilyNames,
     dataset_name,
     is_own,
 )

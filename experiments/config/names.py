@@ -1,7 +1,11 @@
 """The names that parameters may take."""
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import NamedTuple
+
+from tasks import TASKS
 
 CNN_MODELS = (
     "lenet5", "alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
@@ -27,19 +31,10 @@ OPTIMIZERS = ("sgd", "adamw")
 CNN_OPTIMIZERS = (*OPTIMIZERS, "muon")
 SCHEDULES = ("cosine", "one_cycle", "constant")
 TRACKING = ("mlflow", "none")
-COMPARE_KINDS = ("cnn", "seq2seq", "task")
-TUNE_KINDS = ("cnn", "seq2seq")
 SAMPLERS = ("tpe", "gp", "random")
 PRUNERS = ("asha", "hyperband", "median", "none")
-EVALUATED_TASKS = (
-    "sentiment-analysis",
-    "question-answering",
-    "summarization",
-    "next-word-prediction",
-    "story-completion",
-    "image-classification",
-    "sequence-reversal",
-)
+# All but those whose answers no metric here tells good from bad.
+EVALUATED_TASKS = tuple(task for task in TASKS if task not in ("chatbot", "image-generation"))
 CELLS = ("gru", "lstm", "transformer")
 ATTENTIONS = ("none", "additive", "dot", "scaled_dot", "general", "concat", "multihead")
 POSITIONS = ("none", "sinusoidal", "learned", "rotary", "relative")
@@ -47,26 +42,70 @@ SEQ2SEQ_GROUPS = {
     "attention": tuple(f"gru-{attention}" for attention in ATTENTIONS),
     "transformer": tuple(f"transformer-{positions}" for positions in POSITIONS),
 }
-SEQ2SEQ_DATASETS = ("reversal",)
 SEQ2SEQ_MODELS = (
     *(f"{cell}-{attention}" for cell in ("gru", "lstm") for attention in ATTENTIONS),
     *(f"transformer-{positions}" for positions in POSITIONS),
 )
-PRETRAINED_TASKS = (
-    "sentiment-analysis",
-    "summarization",
-    "next-word-prediction",
-    "story-completion",
-    "question-answering",
-    "chatbot",
-    "image-generation",
-)
-# Those whose models can be fine-tuned on texts of the user's own.
+
+
+class FamilyNames(NamedTuple):
+    """What programs may be told of a family of networks.
+
+    Attributes:
+        path: module and name of its `Family`, named, not imported: it loads what its networks need.
+        models, datasets: valid names; the first data set is the default.
+        groups: names that stand for several models.
+        default_model: of programs that take one.
+        registered: the registered model of trainings on a data set.
+        identity: the parameters that say which network is trained on which data.
+        own_data: whether a data set may also be the path of the user's own.
+    """
+
+    path: str
+    models: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    datasets: tuple[str, ...]
+    default_model: str
+    registered: str
+    identity: tuple[str, ...]
+    own_data: bool
+
+
+# By the name of the entry point.
+FAMILIES = {
+    "cnn": FamilyNames(
+        path="experiments.cnn.report:CNN",
+        models=CNN_MODELS,
+        groups=CNN_GROUPS,
+        datasets=IMAGE_DATASETS,
+        default_model="lenet5",
+        registered="cnn-{dataset}",
+        identity=("model", "dataset"),
+        own_data=True,
+    ),
+    "seq2seq": FamilyNames(
+        path="experiments.seq2seq.report:SEQ2SEQ",
+        models=SEQ2SEQ_MODELS,
+        groups=SEQ2SEQ_GROUPS,
+        datasets=("reversal",),
+        default_model="gru-dot",
+        registered="seq2seq-reverse",
+        identity=("cell", "attention", "positions"),
+        own_data=False,
+    ),
+}
+COMPARE_KINDS = (*FAMILIES, "task")
+# Tasks whose models can be fine-tuned on texts of the user's own.
 FINETUNED_TASKS = ("sentiment-analysis",)
 PRETRAINED, RANDOM = "pretrained", "random"
 WEIGHTS = (PRETRAINED, RANDOM)
-# Those whose starter is trained here; the others have a model in a package.
-STARTER_TASKS = ("sentiment-analysis", "summarization", "question-answering", "image-generation")
+# Tasks whose starter is trained here, and the module that does it; the others have a model in a package.
+STARTERS = {
+    "sentiment-analysis": "experiments.starters.encoders.sentiment",
+    "summarization": "experiments.starters.encoders.summaries",
+    "question-answering": "experiments.starters.encoders.questions",
+    "image-generation": "experiments.starters.pictures.recipe",
+}
 
 
 def is_own(dataset: str) -> bool:

@@ -7,15 +7,14 @@ from experiments.config.names import (
     COMPARE_KINDS,
     DEVICES,
     EVALUATED_TASKS,
+    FAMILIES,
     IMAGE_DATASETS,
     IMAGE_SIZE,
     PRECISIONS,
-    PRETRAINED_TASKS,
     PRUNERS,
     SAMPLERS,
-    STARTER_TASKS,
+    STARTERS,
     TRACKING,
-    TUNE_KINDS,
     is_own,
 )
 from experiments.config.options import Config, ConfigError
@@ -26,6 +25,7 @@ from experiments.config.training import (
     cnn_weights_option,
     image_size_option,
 )
+from tasks import PRETRAINED_TASKS
 from tasks.parameters import option, typed
 
 
@@ -129,7 +129,7 @@ class TuneConfig(Config):
     seeds; the same command again resumes the study, and at the same time elsewhere joins it.
     """
 
-    kind: str = option("cnn", "what is tuned: a convolutional network or an encoder-decoder", choices=TUNE_KINDS)
+    kind: str = option("cnn", "what is tuned: a convolutional network or an encoder-decoder", choices=tuple(FAMILIES))
     model: str = option(
         "auto", "architecture, or variant such as gru-dot or transformer-rotary; auto = lenet5, of seq2seq gru-dot"
     )
@@ -230,7 +230,7 @@ class StarterConfig(TrainConfig):
     task: str = option(
         "sentiment-analysis",
         "whose starter is trained",
-        choices=STARTER_TASKS,
+        choices=tuple(STARTERS),
     )
     data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
     encoder: str = option(
@@ -243,7 +243,7 @@ class StarterConfig(TrainConfig):
 class EvaluateConfig(Config):
     """Measure the starters on held-out data, for their cards; for registered models see compare with kind=task."""
 
-    task: str = option("all", "whose starter is measured", choices=("all", *STARTER_TASKS))
+    task: str = option("all", "whose starter is measured", choices=("all", *STARTERS))
     data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
     folder: str = option("auto", "another model folder to measure with the same data; auto = the starter's")
     write: bool = option(False, "write the figures into the model cards")

@@ -1,7 +1,7 @@
 """Parameters of the trainings of single networks."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import model_validator
 
@@ -54,7 +54,12 @@ class TrainConfig(Config):
 
     A default of None is written `auto` on the command line: the recipe for the model and data set decides it before
     anything else sees the configuration.
+
+    Attributes:
+        of_images: whether the network takes images, whose format in memory can be chosen.
     """
+
+    of_images: ClassVar[bool] = False
 
     seed: int = option(0, "seed of weights, data order, augmentation and dropout", ge=0, lt=2**31)
     epochs: int = option(None, "passes over the training data", ge=1, le=100_000)
@@ -78,6 +83,8 @@ class TrainConfig(Config):
 
 class CnnConfig(TrainConfig):
     """Train one convolutional network on one image data set."""
+
+    of_images: ClassVar[bool] = True
 
     optimizer: str = option(
         None, "sgd (Nesterov momentum 0.9), adamw, or muon (SGD with orthogonalized steps)", choices=CNN_OPTIMIZERS

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from experiments.data.folders import Source
-from experiments.data.layout import Item
+from experiments.data.folders import FileSource
+from experiments.data.layout import LabeledFile
 from tasks.base import TaskInputError
 from tasks.images import is_padded, open_reduced
 
@@ -36,7 +36,7 @@ Made = TypeVar("Made")
 Show = Callable[[int, int], None]
 
 
-class Decoded(NamedTuple):
+class DecodedPicture(NamedTuple):
     """A picture: uint8 `(size, size, 3)`, the file's width and height, and the SHA-256 of its bytes."""
 
     pixels: np.ndarray
@@ -44,25 +44,25 @@ class Decoded(NamedTuple):
     sha256: str
 
 
-class Row(NamedTuple):
+class WrittenPicture(NamedTuple):
     """What is known of a picture that was written; `pixels` is a digest, the same for the same pixels."""
 
-    item: Item
+    item: LabeledFile
     measures: tuple[int, int]
     sha256: str
     pixels: str
 
 
 def decode_to(
-    file: Path, source: Source, prefix: str, items: Sequence[Item], size: int, show: Show | None = None
-) -> tuple[list[Row], list[tuple[str, str]], int]:
+    file: Path, source: FileSource, prefix: str, items: Sequence[LabeledFile], size: int, show: Show | None = None
+) -> tuple[list[WrittenPicture], list[tuple[str, str]], int]:
     """Write the pictures, `size` x `size`, one after another to a file: gray if all are, else in color.
 
     Args: show: is told how many of how many are done; without it a bar or lines in the terminal say so.
 
     Returns the rows written, the paths of those that cannot be read with the reasons, and the number of channels.
     """
-    rows: list[Row] = []
+    rows: list[WrittenPicture] = []
     unreadable: list[tuple[str, str]] = []
     gray = True
     with file.open("wb") as target:
@@ -74,7 +74,7 @@ def decode_to(
             gray = gray and _is_gray(one.pixels)
             target.write(one.pixels.data)
             digest = hashlib.blake2b(one.pixels.data, digest_size=16).hexdigest()
-            rows.append(Row(item, one.measures, one.sha256, digest))
+            rows.append(WrittenPicture(item, one.measures, one.sha256, digest))
     if gray and rows:
         _keep_one_channel(file, (len(rows), size, size, 3))
     return rows, unreadable, 1 if gray else 3
@@ -114,7 +114,7 @@ def decode_file(content: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]
     return np.asarray(picture), measures
 
 
-def _decoded(source: Source, path: str, size: int) -> Decoded | str:
+def _decoded(source: FileSource, path: str, size: int) -> DecodedPicture | str:
     """A picture, or why it cannot be used."""
     try:
         content = source.read(path)
@@ -123,7 +123,7 @@ def _decoded(source: Source, path: str, size: int) -> Decoded | str:
         return str(error).split("; valid")[0].removeprefix("image ")
     except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
-    return Decoded(pixels, measures, hashlib.sha256(content).hexdigest())
+    return DecodedPicture(pixels, measures, hashlib.sha256(content).hexdigest())
 
 
 def _is_gray(pixels: np.ndarray) -> bool:
@@ -142,7 +142,7 @@ def _keep_one_channel(file: Path, shape: tuple[int, ...]) -> None:
     os.truncate(file, shape[0] * row)
 
 
-def _shown(items: Sequence[Item], show: Show | None) -> Iterator[Item]:
+def _shown(items: Sequence[LabeledFile], show: Show | None) -> Iterator[LabeledFile]:
     """The items, while someone is told how far it is."""
     if show is None and sys.stderr.isatty():
         yield from tqdm(items, "decoding pictures", unit="", leave=False)

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from experiments.data.downloads import DataError
-from experiments.data.layout import MAX_FILES, PARTS, VALID, Found, Item, Listing, arrange, checked, digest
+from experiments.data.layout import MAX_FILES, PARTS, VALID, LabeledFile, ListedFile, Listing, arrange, checked, digest
 from tasks.csv_files import TableError, read_table
 from tasks.images import MAX_BYTES
 from tasks.parameters import short
@@ -27,7 +27,7 @@ MAX_EXPANSION, SMALL_ZIP = 200, 2**30  # a zip may grow to so many times its siz
 SYSTEM_FILES = ("Thumbs.db", "desktop.ini", "__MACOSX")  # as hidden ones: no user has put them there
 
 
-class Source(Protocol):
+class FileSource(Protocol):
     """Where the files lie."""
 
     def listing(self) -> Listing: ...
@@ -38,7 +38,7 @@ class Source(Protocol):
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Source]:
+def opened(path: str) -> Iterator[FileSource]:
     """The files of a folder, a zip or a CSV. Raises DataError for what is none of them or cannot be read."""
     try:
         path.encode()  # a name that is no Unicode could not be logged
@@ -83,20 +83,20 @@ class Folder:
         with (self.root / path).open("rb") as file:
             return file.read(MAX_BYTES + 1)
 
-    def find(self, path: str) -> Found:
+    def find(self, path: str) -> ListedFile:
         """One file, which must be within the folder, wherever links lead."""
         try:
             real = Path(os.path.realpath(self.root / path))
             facts = real.stat()
         except (OSError, ValueError) as error:
-            return Found(path, "", f"cannot be read ({getattr(error, 'strerror', None) or error})")
+            return ListedFile(path, "", f"cannot be read ({getattr(error, 'strerror', None) or error})")
         if not real.is_relative_to(self.root):
-            return Found(path, "", "leads out of the folder")
+            return ListedFile(path, "", "leads out of the folder")
         if not stat.S_ISREG(facts.st_mode):
-            return Found(path, "", "is no file, or a link to a folder")
-        return Found(path, f"{facts.st_size} {facts.st_mtime_ns}")
+            return ListedFile(path, "", "is no file, or a link to a folder")
+        return ListedFile(path, f"{facts.st_size} {facts.st_mtime_ns}")
 
-    def _files(self, folder: str = "") -> Iterator[Found]:
+    def _files(self, folder: str = "") -> Iterator[ListedFile]:
         for entry in os.scandir(self.root / folder):
             path = f"{folder}{entry.name}"
             if _hidden(entry.name):
@@ -105,7 +105,7 @@ class Folder:
                 yield from self._files(f"{path}/")
             elif entry.is_file(follow_symlinks=False):
                 facts = entry.stat()
-                yield Found(path, f"{facts.st_size} {facts.st_mtime_ns}")
+                yield ListedFile(path, f"{facts.st_size} {facts.st_mtime_ns}")
             else:
                 yield self.find(path)
 
@@ -125,7 +125,7 @@ class Zip:
                 "size; valid: a zip of pictures, which hardly get smaller"
             )
         found = [
-            Found(one.filename, f"{one.file_size} {one.CRC}", self._fault(one))
+            ListedFile(one.filename, f"{one.file_size} {one.CRC}", self._fault(one))
             for one in members
             if not any(map(_hidden, PurePosixPath(one.filename).parts))
         ]
@@ -176,7 +176,7 @@ class Csv(Folder):
                 left_out.append((path, f"line {line}: {fault}"))
             else:
                 seen.add((path, label))
-                items.append(Item(path, label, PARTS.get(part, "")))
+                items.append(LabeledFile(path, label, PARTS.get(part, "")))
                 stamps.append(found.stamp)
         if items and not all(item.part for item in items) and any(item.part for item in items):
             raise DataError(f"{self.file} names the part of some files only; valid: of all, or no column part")

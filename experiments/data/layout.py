@@ -21,7 +21,7 @@ VALID = (
 )
 
 
-class Item(NamedTuple):
+class LabeledFile(NamedTuple):
     """A file: its path within the data set, its class, and its part (train, val, test; empty where nobody split)."""
 
     path: str
@@ -36,7 +36,7 @@ class Listing(NamedTuple):
     added, removed, renamed or written to.
     """
 
-    items: tuple[Item, ...]
+    items: tuple[LabeledFile, ...]
     left_out: tuple[tuple[str, str], ...]
     prefix: str
     key: str
@@ -46,7 +46,7 @@ class Listing(NamedTuple):
         return tuple(sorted({item.label for item in self.items}))
 
 
-class Found(NamedTuple):
+class ListedFile(NamedTuple):
     """A file, by its path in the source; `stamp` changes with its content, `fault` says why it is not to be read."""
 
     path: str
@@ -54,7 +54,7 @@ class Found(NamedTuple):
     fault: str = ""
 
 
-def arrange(files: list[Found], origin: str) -> Listing:
+def arrange(files: list[ListedFile], origin: str) -> Listing:
     """Files as pictures of classes, by the folders that they lie in. Raises DataError for what is no such layout."""
     if len(files) > MAX_FILES:
         raise DataError(f"{origin} has more than {MAX_FILES:,} files; valid: at most that many")
@@ -70,12 +70,12 @@ def arrange(files: list[Found], origin: str) -> Listing:
         if not folders or (split and not part):
             left_out.append((found.path, "lies in no folder of a class"))
         else:
-            items.append(Item("/".join(inner), folders[0], part))
+            items.append(LabeledFile("/".join(inner), folders[0], part))
     key = digest(f"{found.path}\0{found.stamp}" for found in files)
     return checked(Listing(tuple(items), tuple(left_out), prefix, key), origin)
 
 
-def _innermost(files: Iterable[Found]) -> tuple[str, dict[Found, list[str]]]:
+def _innermost(files: Iterable[ListedFile]) -> tuple[str, dict[ListedFile, list[str]]]:
     """The folder around all classes, as the one that a zip was made of, and the files in it by their paths from there.
 
     A file beside the folders, such as a README, does not make the folder around them a class.

@@ -17,10 +17,10 @@ import numpy as np
 from filelock import FileLock
 
 from experiments.config import dataset_name
-from experiments.data.decoding import Row, Show, decode_to
+from experiments.data.decoding import Show, WrittenPicture, decode_to
 from experiments.data.downloads import DataError
-from experiments.data.folders import Source, opened
-from experiments.data.layout import Item, Listing, checked, digest
+from experiments.data.folders import FileSource, opened
+from experiments.data.layout import LabeledFile, Listing, checked, digest
 from tasks.json_files import read_json
 from tasks.parameters import short
 
@@ -44,7 +44,7 @@ class OwnImages:
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[WrittenPicture, ...]
     left_out: tuple[tuple[str, str], ...]
     sha256: str
 
@@ -84,7 +84,7 @@ def load_own(dataset: str, data_dir: str, size: int, show: Show | None = None) -
 
 
 def _mapped(base: Path, facts: dict[str, Any], name: str, origin: str) -> OwnImages:
-    rows = tuple(Row(Item(*row[0]), tuple(row[1]), *row[2:]) for row in facts["rows"])
+    rows = tuple(WrittenPicture(LabeledFile(*row[0]), tuple(row[1]), *row[2:]) for row in facts["rows"])
     if content_digest(rows) != facts["sha256"]:
         raise ValueError("the rows are not those that were decoded")
     left_out = tuple((path, why) for path, why in facts["left_out"])
@@ -115,7 +115,7 @@ def _cached(base: Path, key: str) -> dict[str, Any] | None:
         return None
 
 
-def _decode(base: Path, source: Source, listing: Listing, size: int, show: Show | None) -> dict[str, Any]:
+def _decode(base: Path, source: FileSource, listing: Listing, size: int, show: Show | None) -> dict[str, Any]:
     aside = base.with_name(f"{base.name}.part")
     _facts(base).unlink(missing_ok=True)
     try:
@@ -139,7 +139,7 @@ def _decode(base: Path, source: Source, listing: Listing, size: int, show: Show 
     return json.loads(text)
 
 
-def content_digest(rows: Iterable[Row]) -> str:
+def content_digest(rows: Iterable[WrittenPicture]) -> str:
     """SHA-256 of all that a training learns from: each file's content, path, class and part."""
     return digest("\0".join((row.item.part, row.item.label, row.item.path, row.sha256)) for row in rows)
 

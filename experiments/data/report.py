@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.data.decoding import Row, Show
+from experiments.data.decoding import Show, WrittenPicture
 from experiments.data.own_images import OwnImages, load_own
 from experiments.data.splits import Split, split_own
 from tasks.parameters import short
@@ -102,7 +102,7 @@ def data_report(own: OwnImages, split: Split) -> DataReport:
     )
 
 
-def _sizes(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
+def _sizes(rows: Sequence[WrittenPicture]) -> dict[str, tuple[int, int]]:
     ordered = sorted((row.measures for row in rows), key=lambda size: size[0] * size[1])
     return {"smallest": ordered[0], "median": ordered[len(ordered) // 2], "largest": ordered[-1]}
 

@@ -148,7 +148,7 @@ def _pairs(rows: np.ndarray, device: torch.device | str) -> Sequences:
     return Sequences(*tensors)
 
 
-class Batch(NamedTuple):
+class SequenceBatch(NamedTuple):
     """This process's part of a global batch of pairs.
 
     tokens: target tokens, EOS among them, in the global batch; examples: pairs in it; teacher_forcing: fraction of
@@ -195,7 +195,7 @@ class SequenceBatches:
         count, rest = divmod(len(self.data), self.batch_size)
         return count + (rest >= self.world_size)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[SequenceBatch]:
         """Yield the batches of epoch `number`, counted from 1."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         lengths = self.data.lengths.cpu()
@@ -209,4 +209,4 @@ class SequenceBatches:
             total = len(index)
             mine = index[total * self.rank // self.world_size : total * (self.rank + 1) // self.world_size]
             tokens = int(lengths[index].sum()) - total
-            yield Batch(self.data.part(mine.to(self.data.source.device)), tokens, total, fraction)
+            yield SequenceBatch(self.data.part(mine.to(self.data.source.device)), tokens, total, fraction)

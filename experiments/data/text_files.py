@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments.config import ConfigError
 from experiments.data.files import named_file
-from tasks.csv_files import MAX_COLUMNS, Table, TableError, read_table
+from tasks.csv_files import MAX_COLUMNS, CsvTable, TableError, read_table
 from tasks.json_files import parse_json
 
 MAX_ROWS, MAX_BYTES = 1_000_000, 500 * 10**6
@@ -62,7 +62,7 @@ def read_text_file(data: str, columns: Mapping[str, str]) -> TextFile:
     return TextFile(path, frame, {name: table.header[place] for name, place in places.items()}, broken)
 
 
-def _table(path: Path, wanted: Sequence[str]) -> tuple[Table, tuple[int, ...]]:
+def _table(path: Path, wanted: Sequence[str]) -> tuple[CsvTable, tuple[int, ...]]:
     """All that is in a file, and the lines that could not be read. Raises ConfigError."""
     try:
         content = path.read_bytes()
@@ -75,7 +75,7 @@ def _table(path: Path, wanted: Sequence[str]) -> tuple[Table, tuple[int, ...]]:
         raise ConfigError(f"data: {path.name} cannot be read: {error.strerror}") from error
 
 
-def _json_lines(content: bytes) -> tuple[Table, tuple[int, ...]]:
+def _json_lines(content: bytes) -> tuple[CsvTable, tuple[int, ...]]:
     """A JSON object a line as a table, and the lines that hold none. Raises TableError."""
     if b"\0" in content[:4]:  # JSON begins with an ASCII character
         raise TableError("the file is in UTF-16; valid: JSON lines in UTF-8, so save it as UTF-8")
@@ -100,7 +100,7 @@ def _json_lines(content: bytes) -> tuple[Table, tuple[int, ...]]:
     if not objects:
         raise TableError('no line holds a JSON object; valid: one in each line, as {"text": "...", "label": "..."}')
     rows = tuple((number, tuple(_cell(one.get(name)) for name in header)) for number, one in objects)
-    return Table(tuple(header), rows), tuple(broken)
+    return CsvTable(tuple(header), rows), tuple(broken)
 
 
 def _cell(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.evaluation.measure import Measured
-from experiments.evaluation.plan import Plan, label
+from experiments.evaluation.plan import EvaluationPlan, label
 from experiments.evaluation.tasks import RowScores
 from experiments.reports.statistics import (
     LEVEL,
@@ -23,10 +23,10 @@ from experiments.reports.statistics import (
     sign_flips,
     wilson_interval,
 )
-from tasks.registry.scores import LOWER_IS_BETTER
+from tasks.metrics import lower_is_better
 
 
-class Row(NamedTuple):
+class ModelRow(NamedTuple):
     """One model: `quality` are the metrics of its answers, `latency` the median of its single requests in seconds."""
 
     name: str
@@ -45,9 +45,9 @@ class Leaderboard:
         pairs: tests of every two models by the deciding metric.
     """
 
-    plan: Plan
+    plan: EvaluationPlan
     metrics: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ModelRow, ...]
     pairs: tuple[Pair, ...]
     failures: Mapping[str, str]
 
@@ -60,29 +60,29 @@ class Leaderboard:
     def tied(self) -> list[str]:
         """The models not distinguishable from the first."""
         deciding = self.metrics[0]
-        return leading({row.name: row.quality[deciding] for row in self.rows}, deciding in LOWER_IS_BETTER)[1]
+        return leading({row.name: row.quality[deciding] for row in self.rows}, lower_is_better(deciding))[1]
 
 
-def make_leaderboard(plan: Plan, measured: Sequence[Measured], failures: Mapping[str, str]) -> Leaderboard:
+def make_leaderboard(plan: EvaluationPlan, measured: Sequence[Measured], failures: Mapping[str, str]) -> Leaderboard:
     """The leaderboard of the models that could be evaluated, at least one."""
     deciding = plan.metrics.headline
     metrics = [name for name in measured[0].evaluation.metrics if name != "examples"]
     metrics.sort(key=lambda name: name != deciding)  # the others as they come
-    sign = 1 if deciding in LOWER_IS_BETTER else -1
+    sign = 1 if lower_is_better(deciding) else -1
     rows = sorted((_row(one, metrics) for one in measured), key=lambda row: sign * row.quality[deciding].mean)
     scores = {row.name: row.measured.evaluation.scores[deciding] for row in rows}
     return Leaderboard(plan, tuple(metrics), tuple(rows), tuple(pairs(deciding, scores)), dict(failures))
 
 
-def _row(measured: Measured, metrics: Sequence[str]) -> Row:
+def _row(measured: Measured, metrics: Sequence[str]) -> ModelRow:
     found = measured.evaluation
     quality = {name: metric_interval(found.metrics[name], found.scores.get(name)) for name in metrics}
-    return Row(label(measured.version), measured, quality, median_interval(measured.seconds))
+    return ModelRow(label(measured.version), measured, quality, median_interval(measured.seconds))
 
 
 def shown(metric: str, value: float) -> str:
     """A metric with the digits that matter: fractions as percent."""
-    return f"{value:,.3f}" if metric in LOWER_IS_BETTER else f"{value:.1%}"
+    return f"{value:,.3f}" if lower_is_better(metric) else f"{value:.1%}"
 
 
 def metric_interval(total: float, scores: RowScores | None) -> Interval:
@@ -103,7 +103,7 @@ def metric_interval(total: float, scores: RowScores | None) -> Interval:
 
 def pairs(metric: str, scores: Mapping[str, RowScores]) -> list[Pair]:
     """Every two models by their scores of one metric on the same rows; p-values adjusted by Holm for their number."""
-    sign, found = -1 if metric in LOWER_IS_BETTER else 1, []
+    sign, found = -1 if lower_is_better(metric) else 1, []
     for a, b in itertools.combinations(scores, 2):
         first, second = (np.array(scores[name].values) for name in (a, b))
         differences, weights = first - second, _weights(scores[a])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from experiments.evaluation.plan import Plan
+from experiments.evaluation.plan import EvaluationPlan
 from experiments.evaluation.tasks import Evaluation, examine, request
 from tasks import registry
 from tasks.base import ModelFolderError, Task
@@ -42,7 +42,7 @@ class Measured:
         return {**self.evaluation.metrics, **{name: value for name, value in self.costs.items() if value is not None}}
 
 
-def measure(plan: Plan, version: RegisteredVersion) -> Measured:
+def measure(plan: EvaluationPlan, version: RegisteredVersion) -> Measured:
     """Measure one model. Raises what loading and asking it raise, NoMetricError if it knows none of the labels.
 
     It is loaded twice, the second time for the record: the first brings its libraries into the process and its files
@@ -77,7 +77,7 @@ def measure(plan: Plan, version: RegisteredVersion) -> Measured:
     return Measured(version, evaluation, tuple(seconds), costs)
 
 
-def _load(plan: Plan, version: RegisteredVersion) -> Task:
+def _load(plan: EvaluationPlan, version: RegisteredVersion) -> Task:
     """The loaded model. Raises ModelFolderError that names the version, not its place on this machine."""
     folder = registry.model_folder(version)
     try:
@@ -86,7 +86,7 @@ def _load(plan: Plan, version: RegisteredVersion) -> Task:
         raise ModelFolderError(str(error).replace(str(folder), version.key)) from error
 
 
-def _single_requests(task: Task, plan: Plan) -> tuple[list[float], list[dict[str, Any]]]:
+def _single_requests(task: Task, plan: EvaluationPlan) -> tuple[list[float], list[dict[str, Any]]]:
     """Seconds of single rows, and the answers, after one request that does not count.
 
     The same rows for every model, unless time runs out.

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from experiments.evaluation.leaderboard import Leaderboard, Row, rows_needed, shown
-from experiments.reports.page import RANKED, Cell, Figures, Section, Table, failures, number, pairs_table, render
+from experiments.evaluation.leaderboard import Leaderboard, ModelRow, rows_needed, shown
+from experiments.reports.page import RANKED, Figures, Section, Table, TableCell, failures, number, pairs_table, render
 from experiments.reports.tables import to_text
 from experiments.reports.text import count, differences, ranking
-from tasks.registry.scores import LOWER_IS_BETTER
+from tasks.metrics import lower_is_better
 
 FEW_ROWS = 100
 ROWS_SHOWN = 100
@@ -33,7 +33,7 @@ def analyze(leaderboard: Leaderboard) -> list[str]:
     metric = leaderboard.metrics[0]
     where = f"{words(metric)} on {count(leaderboard.size, 'row')} of {leaderboard.plan.data.name}"
     values = {row.name: row.quality[metric] for row in leaderboard.rows}
-    texts = [ranking(where, values, partial(shown, metric), metric in LOWER_IS_BETTER)]
+    texts = [ranking(where, values, partial(shown, metric), lower_is_better(metric))]
     if leaderboard.pairs:
         texts.append(differences(leaderboard.pairs, "rows"))
         needed = rows_needed(len(leaderboard.pairs))
@@ -62,8 +62,8 @@ def _leaderboard(leaderboard: Leaderboard) -> Table:
         quality = [number(row.quality[metric], partial(shown, metric)) for metric in leaderboard.metrics]
         latency, *others = _costs(row).values()
         span = number(row.latency, _milliseconds)
-        small = f"{span.small}, " if isinstance(span, Cell) else ""
-        rows.append([row.name, *quality, Cell(latency, f"{small}n={len(row.measured.seconds)}"), *others])
+        small = f"{span.small}, " if isinstance(span, TableCell) else ""
+        rows.append([row.name, *quality, TableCell(latency, f"{small}n={len(row.measured.seconds)}"), *others])
     head = ["model", *map(words, leaderboard.metrics), *_costs(leaderboard.rows[0])]
     marks = {place: "best" for place, row in enumerate(leaderboard.rows) if place == 0 or row.name in leaderboard.tied}
     return Table(head, rows, RANKED, marks)
@@ -78,7 +78,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:,.3g}" if seconds < 1 else f"{1000 * seconds:,.0f}"
 
 
-def _costs(row: Row) -> dict[str, str]:
+def _costs(row: ModelRow) -> dict[str, str]:
     costs = row.measured.costs
 
     def text(name: str, digits: int, unit: float = 1) -> str:
@@ -100,11 +100,11 @@ def _answers(leaderboard: Leaderboard) -> Table:
     task_metrics, metric = leaderboard.plan.metrics, leaderboard.metrics[0]
     rows = []
     for place, given in enumerate(leaderboard.plan.data.rows[:ROWS_SHOWN]):
-        cells: list[str | Cell] = [_cut(given[column]) for column in task_metrics.columns]
+        cells: list[str | TableCell] = [_cut(given[column]) for column in task_metrics.columns]
         for row in leaderboard.rows:
             found = row.measured.evaluation
             said = _cut(found.answers[place]) if found.answers else ""
-            cells.append(Cell(said, f"{words(metric)} {found.scores[metric].values[place]:.3g}"))
+            cells.append(TableCell(said, f"{words(metric)} {found.scores[metric].values[place]:.3g}"))
         rows.append([str(place + 1), *cells])
     head = ["row", *task_metrics.columns, *(row.name for row in leaderboard.rows)]
     note = f"At most {ROWS_SHOWN} of {leaderboard.size:,} rows; long texts are cut. All of it is in answers.csv."

@@ -17,7 +17,7 @@ from tasks.registry import ModelNotFoundError, RegisteredVersion
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """A comparison ready to run. `device` is decided; `settings` are parameters of the task that the user gave."""
 
     task: str
@@ -37,7 +37,7 @@ class Plan:
         return f"{models} for {self.task} on {self.data.name}"
 
 
-def make_plan(config: CompareConfig) -> Plan:
+def make_plan(config: CompareConfig) -> EvaluationPlan:
     """Check all that can be checked without loading a model.
 
     Raises ConfigError for models, files, settings and devices that do not exist or do not go together, and for a
@@ -49,7 +49,7 @@ def make_plan(config: CompareConfig) -> Plan:
     task = versions[0].task
     columns = assignments("columns", config.columns, AUTO, TASK_METRICS[task].columns, "column")
     data = read_rows(task, config.datasets, columns)
-    return Plan(task, tuple(versions), data, _settings(task, config.settings), device)
+    return EvaluationPlan(task, tuple(versions), data, _settings(task, config.settings), device)
 
 
 def label(version: RegisteredVersion) -> str:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from experiments.evaluation.leaderboard import Leaderboard, Row, shown
+from experiments.evaluation.leaderboard import Leaderboard, ModelRow, shown
 from experiments.evaluation.page import analyze, page, text_table, words
 from experiments.reports.figures import Bars, save_bars, save_costs, styles
 from experiments.reports.statistics import Interval
 from experiments.reports.tables import bounds, to_csv
 from experiments.tracking.run import Tracker
 from experiments.tracking.store import artifact_path
-from tasks.registry.scores import LOWER_IS_BETTER
+from tasks.metrics import lower_is_better
 
 PAGE = "reports/comparison.html"
 PAIR_COLUMNS = ("a", "b", "difference", "low", "high", "a_better_rows", "b_better_rows", "p", "p_holm", "test")
@@ -64,13 +64,13 @@ def _figures(folder: Path, leaderboard: Leaderboard) -> list[tuple[str, Path]]:
     """Every metric as bars from 0, and the deciding one against latency and memory; one color and marker a model."""
     names, deciding = [row.name for row in leaderboard.rows], leaderboard.metrics[0]
     titles = {
-        name: f"{words(name)}{', lower is better' if name in LOWER_IS_BETTER else ''}" for name in leaderboard.metrics
+        name: f"{words(name)}{', lower is better' if lower_is_better(name) else ''}" for name in leaderboard.metrics
     }
     title, bars = f"{leaderboard.plan.title}, {leaderboard.size:,} rows", []
     for metric in leaderboard.metrics:
         values, highest = (
             [row.quality[metric] for row in leaderboard.rows],
-            math.inf if metric in LOWER_IS_BETTER else 1.0001,
+            math.inf if lower_is_better(metric) else 1.0001,
         )
         bars.append(Bars(titles[metric], values, partial(shown, metric), highest=highest))
     quality, cost = folder / "quality.png", folder / "quality_latency.png"
@@ -103,7 +103,7 @@ def _tables(leaderboard: Leaderboard) -> dict[str, str]:
     }
 
 
-def _row(leaderboard: Leaderboard, row: Row) -> dict[str, object]:
+def _row(leaderboard: Leaderboard, row: ModelRow) -> dict[str, object]:
     measured, version = row.measured, row.measured.version
     quality = {
         name: value for metric in leaderboard.metrics for name, value in bounds(metric, row.quality[metric]).items()

@@ -8,7 +8,7 @@ import torch
 from experiments.config import CompareConfig, ConfigError, TrainingError
 from experiments.evaluation.leaderboard import make_leaderboard, shown
 from experiments.evaluation.measure import Measured, measure
-from experiments.evaluation.plan import Plan, label, make_plan
+from experiments.evaluation.plan import EvaluationPlan, label, make_plan
 from experiments.evaluation.report import EvaluationResult, report
 from experiments.evaluation.tasks import NoMetricError
 from experiments.tracking.run import Tracker, git_commit, tracked_run
@@ -40,7 +40,7 @@ def evaluate_models(config: CompareConfig) -> EvaluationResult:
         return report(make_leaderboard(plan, measured, failures), tracker, _facts(plan, tracker, machine))
 
 
-def _start(plan: Plan, config: CompareConfig, tracker: Tracker, machine: dict[str, str]) -> None:
+def _start(plan: EvaluationPlan, config: CompareConfig, tracker: Tracker, machine: dict[str, str]) -> None:
     models = ",".join(version.key for version in plan.versions)
     params = {**_params(plan, config), "models": models}
     tags = {
@@ -56,7 +56,7 @@ def _start(plan: Plan, config: CompareConfig, tracker: Tracker, machine: dict[st
     print(f"{name} ({len(plan.data.rows):,} rows) on {machine['device_name']}; parent run {tracker.run_id}", flush=True)
 
 
-def _params(plan: Plan, config: CompareConfig) -> dict[str, Any]:
+def _params(plan: EvaluationPlan, config: CompareConfig) -> dict[str, Any]:
     """What applies of the configuration, with every `auto` decided."""
     return {
         "kind": config.kind,
@@ -68,7 +68,7 @@ def _params(plan: Plan, config: CompareConfig) -> dict[str, Any]:
     }
 
 
-def _measure_all(plan: Plan, config: CompareConfig, parent: Tracker) -> tuple[list[Measured], dict[str, str]]:
+def _measure_all(plan: EvaluationPlan, config: CompareConfig, parent: Tracker) -> tuple[list[Measured], dict[str, str]]:
     """What was measured of each model, and why not of those that failed."""
     measured: list[Measured] = []
     failures: dict[str, str] = {}
@@ -89,7 +89,7 @@ def _measure_all(plan: Plan, config: CompareConfig, parent: Tracker) -> tuple[li
     return measured, failures
 
 
-def _measure_one(plan: Plan, config: CompareConfig, version: RegisteredVersion, parent: str) -> Measured:
+def _measure_one(plan: EvaluationPlan, config: CompareConfig, version: RegisteredVersion, parent: str) -> Measured:
     params = {**_params(plan, config), "model": version.model, "version": version.key}
     tags = {
         "task": plan.task,
@@ -114,7 +114,7 @@ def _reason(error: Exception) -> str:
     return first_line(error) if user_facing else f"{type(error).__name__}: {first_line(error)}"
 
 
-def _facts(plan: Plan, tracker: Tracker, machine: dict[str, str]) -> dict[str, str]:
+def _facts(plan: EvaluationPlan, tracker: Tracker, machine: dict[str, str]) -> dict[str, str]:
     """What a reader must know of the numbers."""
     given = ", ".join(f"{name}={value}" for name, value in plan.settings.items())
     return {

@@ -20,6 +20,7 @@ from tasks.csv_files import read_integers
 
 SAMPLES = Path(__file__).with_name("samples")
 NEXT_WORDS = 5
+NAMED = 10  # classes, in errors
 IMAGES_AT_ONCE = 256  # those of a large file would not fit into memory together
 
 # Columns hold text; of images also the path of a file.
@@ -171,9 +172,9 @@ def _labels(task: Task, classes: Any, rows: Rows, parameters: Parameters) -> Eva
     return Evaluation(metrics.accuracy_and_f1(predicted, right), scores, tuple(said))
 
 
-def _some(names: set[str], most: int = 10) -> str:
+def _some(names: set[str]) -> str:
     shown = sorted(name if len(name) <= 40 else name[:37] + "..." for name in names)
-    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+    return ", ".join(shown[:NAMED]) + (f" and {len(shown) - NAMED} more" if len(shown) > NAMED else "")
 
 
 def _texts(metric: Callable[[str, str], dict[str, float]]) -> Measure:

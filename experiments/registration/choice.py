@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.config import PRETRAINED_TASKS, ConfigError, RegisterConfig
+from experiments.config import ConfigError, RegisterConfig
+from tasks import PRETRAINED_TASKS
 from tasks.base import ModelFolderError, short
 from tasks.catalog import CatalogError, CatalogModel, catalog
 from tasks.engines.gguf import read_gguf
@@ -18,7 +19,7 @@ MAIN = "main"
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenModel:
     """A model: elsewhere (`source`), in a folder of this machine (`folder`), or in a GGUF file there (`file`).
 
     Attributes:
@@ -36,7 +37,7 @@ class Choice:
     starter: bool = False
 
 
-def choices(config: RegisterConfig) -> dict[str, Choice]:
+def choices(config: RegisterConfig) -> dict[str, ChosenModel]:
     """The model of each task that a configuration asks for; those of packages come first.
 
     Raises ConfigError for what can be none.
@@ -54,7 +55,7 @@ def choices(config: RegisterConfig) -> dict[str, Choice]:
     return dict(sorted(found.items(), key=lambda one: not isinstance(one[1].source, PackageSource)))
 
 
-def choose(task: str, model: str, revision: str | None) -> Choice:
+def choose(task: str, model: str, revision: str | None) -> ChosenModel:
     """The model that a name stands for: the catalogue comes first, then folders, then the Hub.
 
     Args:
@@ -67,15 +68,17 @@ def choose(task: str, model: str, revision: str | None) -> Choice:
     """
     offers = catalog()[task]
     if model == AUTO and offers.starter_here is not None and revision is None:
-        return Choice(f"starter-{offers.starter_here.name}", folder=offers.starter_here, starter=True)
+        return ChosenModel(f"starter-{offers.starter_here.name}", folder=offers.starter_here, starter=True)
     first = offers.packaged if model == AUTO and revision is None else None
     entry = first or offers.default if model in (AUTO, HUB) else offers.find(model)
     if entry is not None and entry.package is not None:
         if revision is not None:
             raise ConfigError(f"revision is {revision!r}; valid: auto, since {entry.name} is in a package")
-        return Choice(entry.name, source=entry.package, entry=entry)
+        return ChosenModel(entry.name, source=entry.package, entry=entry)
     if entry is not None:
-        return Choice(entry.model_id, source=_source(entry.model_id, revision or entry.revision, task), entry=entry)
+        return ChosenModel(
+            entry.model_id, source=_source(entry.model_id, revision or entry.revision, task), entry=entry
+        )
     try:
         folder = Path(model).expanduser()
         if model.strip() and "\0" not in model and folder.is_dir():
@@ -88,10 +91,10 @@ def choose(task: str, model: str, revision: str | None) -> Choice:
             f"{_valid(task)}"
         ) from error
     hub_id, variant = parse(model) or (model, "")
-    return Choice(model, source=_source(hub_id, revision or MAIN, task), variant=variant)
+    return ChosenModel(model, source=_source(hub_id, revision or MAIN, task), variant=variant)
 
 
-def _of_folder(folder: Path, revision: str | None) -> Choice:
+def _of_folder(folder: Path, revision: str | None) -> ChosenModel:
     """A folder with weights, or one that stands for a model on the Hub."""
     if revision is not None:
         raise ConfigError(f"revision is {revision!r}; valid: auto, since a folder has no revisions")
@@ -101,15 +104,15 @@ def _of_folder(folder: Path, revision: str | None) -> Choice:
     except ModelFolderError as error:
         raise ConfigError(f"model: {error}") from error
     if source is None:
-        return Choice(_name(folder), folder=folder)
+        return ChosenModel(_name(folder), folder=folder)
     if isinstance(source, PackageSource):
-        return Choice(Path(source.file).stem, source=source)
-    return Choice(
+        return ChosenModel(Path(source.file).stem, source=source)
+    return ChosenModel(
         f"{source.hub_id}:{source.file}" if source.file else source.hub_id, source=source, variant=source.file
     )
 
 
-def _of_file(file: Path, revision: str | None) -> Choice:
+def _of_file(file: Path, revision: str | None) -> ChosenModel:
     """A GGUF file."""
     if revision is not None:
         raise ConfigError(f"revision is {revision!r}; valid: auto, since a file has no revisions")
@@ -117,7 +120,7 @@ def _of_file(file: Path, revision: str | None) -> Choice:
         read_gguf(file)
     except ModelFolderError as error:
         raise ConfigError(f"model: {error}") from error
-    return Choice(file.stem, file=file)
+    return ChosenModel(file.stem, file=file)
 
 
 def _name(folder: Path) -> str:

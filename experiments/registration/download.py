@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.hub.architectures import LANGUAGE_TASKS
+from tasks import TASKS
 from tasks.hub.failures import HubUnreachableError
-from tasks.hub.fetch import Progress, fetch
+from tasks.hub.fetch import DownloadProgress, fetch
 from tasks.hub.memory import check_memory
 from tasks.hub.names import Source
 from tasks.hub.repository import look_up
@@ -37,7 +37,7 @@ def downloaded(source: Source, task: str, variant: str, ignore: tuple[str, ...])
 
     Raises ModelFolderError, in one line, for what cannot be had, or does not fit.
     """
-    gguf = task in LANGUAGE_TASKS
+    gguf = TASKS[task].of_language_models
     try:
         plan = look_up(source, gguf=gguf, variant=variant, ignore=ignore)
     except HubUnreachableError:
@@ -63,7 +63,7 @@ class _Line:
     def __init__(self) -> None:
         self.printed, self.last, self.share = 0.0, "", 0
 
-    def __call__(self, now: Progress) -> None:
+    def __call__(self, now: DownloadProgress) -> None:
         self.last = now.line()
         share = 100 * now.done // max(1, now.total)
         if share > self.share or time.monotonic() - self.printed >= EVERY_S:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from huggingface_hub import metadata_load
 
-from experiments.registration.choice import Choice
+from experiments.registration.choice import ChosenModel
 from experiments.registration.download import downloaded
 from tasks import describe_folder
 from tasks.chat import DEFAULTS_FILE
@@ -57,7 +57,7 @@ class Origin:
         }
 
 
-def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) -> Origin:
+def make_folder(choice: ChosenModel, task: str, folder: Path, package_weights: bool) -> Origin:
     """Fill a folder for the registry with the chosen model, which is downloaded if need be.
 
     Weights of the user's own folder are always copied: the registry cannot rely on a path elsewhere. Raises
@@ -94,7 +94,7 @@ def make_folder(choice: Choice, task: str, folder: Path, package_weights: bool) 
     return Origin(pinned.hub_id, pinned.revision, license, package_weights, weights, file=pinned.file)
 
 
-def _from_package(choice: Choice, source: PackageSource, task: str, folder: Path, package_weights: bool) -> Origin:
+def _from_package(choice: ChosenModel, source: PackageSource, task: str, folder: Path, package_weights: bool) -> Origin:
     """A reference to a file of a package, or the file."""
     weights = source.locate()
     folder.mkdir(parents=True)

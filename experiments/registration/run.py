@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ConfigError, RegisterConfig, TrainingError
-from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
 from experiments.evaluation.tasks import TASK_METRICS, NoMetricError, evaluate, sample_rows
-from experiments.registration.choice import AUTO, Choice
+from experiments.registration.choice import AUTO, ChosenModel
 from experiments.registration.folder import Origin, make_folder
 from experiments.registration.promotion import decide, score_tags
 from experiments.registration.report import Outcome, RegisterResult
 from experiments.tracking.run import Tracker, git_commit, tracked_run
-from tasks import open_task, registry
+from tasks import open_task, registry, task_class
 from tasks.base import ModelFolderError, Task, TaskInputError, first_line
 from tasks.disk import full_disk
 from tasks.engines.devices import pick_device
@@ -27,7 +26,7 @@ EXPERIMENT = "register"
 ARTIFACT = "model"
 
 
-def register(config: RegisterConfig, chosen: Mapping[str, Choice]) -> RegisterResult:
+def register(config: RegisterConfig, chosen: Mapping[str, ChosenModel]) -> RegisterResult:
     """Register the chosen model of each task, and print what happened.
 
     Raises ConfigError before any run for a device that is not there, and TrainingError at the end if a task was not
@@ -59,7 +58,7 @@ def _params(config: RegisterConfig) -> dict[str, Any]:
     return {name: AUTO if value is None else value for name, value in config.model_dump().items()}
 
 
-def _words(choice: Choice) -> str:
+def _words(choice: ChosenModel) -> str:
     if choice.entry:
         return f"{choice.name} ({choice.entry.size()})"
     local = "folder" if choice.folder else "GGUF file" if choice.file else ""
@@ -67,7 +66,7 @@ def _words(choice: Choice) -> str:
     return f"{choice.name} ({place})"
 
 
-def _outcome(task: str, choice: Choice, config: RegisterConfig, parent: str | None) -> Outcome:
+def _outcome(task: str, choice: ChosenModel, config: RegisterConfig, parent: str | None) -> Outcome:
     """Register one task; whatever prevents it is reported in one line and kept in its run, which is FAILED."""
     started = time.perf_counter()
     try:
@@ -100,7 +99,7 @@ def _reason(error: Exception) -> str:
     return full_disk(error) or f"{type(error).__name__}: {first_line(error)}"
 
 
-def _register(task: str, choice: Choice, config: RegisterConfig, tracker: Tracker) -> Outcome:
+def _register(task: str, choice: ChosenModel, config: RegisterConfig, tracker: Tracker) -> Outcome:
     params = {**_params(config), "task": task, "model": choice.name}
     tracker.start(
         f"{task}: {choice.name}", f"`{choice.name}` for {task}.", params, {"task": task, "model": choice.name}
@@ -149,7 +148,7 @@ def _first_answer(folder: Path, name: str, origin: Origin, device: str) -> tuple
         raise ModelFolderError(str(error).replace(str(folder), name).replace(str(origin.weights), name)) from error
     ready = time.perf_counter()
     with _timed("answered its input example"):
-        loaded.run([INPUT_EXAMPLES[loaded.name]], FIRST_PARAMETERS.get(loaded.name))
+        loaded.run([loaded.example], loaded.example_parameters)
     return loaded, {"load_seconds": ready - started, "first_answer_seconds": time.perf_counter() - ready}
 
 
@@ -180,7 +179,7 @@ def _scores(loaded: Task, wanted: bool) -> dict[str, float]:
 
 def _into_registry(
     task: str,
-    choice: Choice,
+    choice: ChosenModel,
     folder: Path,
     tags: dict[str, str],
     metrics: dict[str, float],
@@ -193,8 +192,8 @@ def _into_registry(
             task,
             folder,
             choice.name,
-            input_example=INPUT_EXAMPLES[task],
-            example_parameters=FIRST_PARAMETERS.get(task),
+            input_example=task_class(task).example,
+            example_parameters=task_class(task).example_parameters,
             tags=tags,
         )
     tracker.log_final(metrics, step=0, model_id=info.model_id)
@@ -210,7 +209,7 @@ def _count_parameters(task: Any) -> int:
     return sum({id(weight): weight.numel() for network in networks for weight in network.parameters()}.values())
 
 
-def _description(task: str, choice: Choice, origin: Origin, version: str) -> str:
+def _description(task: str, choice: ChosenModel, origin: Origin, version: str) -> str:
     elsewhere = f"the package `{origin.package}`" if origin.package else "the Hub's cache"
     place = "its weights are in the registry" if origin.packaged else f"its weights are read from {elsewhere}"
     where = f"[{origin.hub_id}](https://huggingface.co/{origin.hub_id}) at `{origin.revision}`"

@@ -26,7 +26,7 @@ TESTED = (
 Figures = Sequence[tuple[str, Path]]  # captions and PNG files
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A cell of a table with a small text below it."""
 
     text: str
@@ -38,7 +38,7 @@ class Table:
     """A table; `marks` are `best` (green) or `strong` (bold) by row; in a `wide` one cells hold long texts."""
 
     head: Sequence[str]
-    rows: Sequence[Sequence[str | Cell]]
+    rows: Sequence[Sequence[str | TableCell]]
     note: str = ""
     marks: Mapping[int, str] = field(default_factory=dict)
     wide: bool = False
@@ -72,11 +72,11 @@ def failures(title: str, reasons: Mapping[str, str]) -> list[Section]:
     return [Section(title, entries=reasons, failed=True)] if reasons else []
 
 
-def number(value: Interval, show: Callable[[float], str]) -> str | Cell:
+def number(value: Interval, show: Callable[[float], str]) -> str | TableCell:
     """A value with its interval below it."""
     if math.isnan(value.mean):
         return "–"
-    return Cell(show(value.mean), f"{show(value.low)} – {show(value.high)}") if value.known else show(value.mean)
+    return TableCell(show(value.mean), f"{show(value.low)} – {show(value.high)}") if value.known else show(value.mean)
 
 
 def pairs_table(pairs: Sequence[Pair], items: str, show: Callable[[float], str]) -> Table:

@@ -10,7 +10,7 @@ from experiments.config import Seq2SeqConfig
 from experiments.reports import figures as plots
 from experiments.reports.statistics import Interval
 from experiments.seq2seq.figures import save_animation, save_lengths
-from experiments.seq2seq.reversal import Measured, measure
+from experiments.seq2seq.reversal import MeasuredReversal, measure
 from experiments.seq2seq.setup import TASK, Seq2SeqTraining, decide, prepare
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
@@ -63,7 +63,9 @@ def test(training: Seq2SeqTraining, network: nn.Module, best: int, folder: Path)
     }
 
 
-def _write_reports(folder: Path, training: Seq2SeqTraining, measured: Measured, by_length: dict[int, float]) -> None:
+def _write_reports(
+    folder: Path, training: Seq2SeqTraining, measured: MeasuredReversal, by_length: dict[int, float]
+) -> None:
     folder.mkdir(parents=True)
     data = training.data.test
     source, target = data.source.cpu().numpy(), data.target.cpu().numpy()

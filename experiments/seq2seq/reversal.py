@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from experiments.data.sequences import Batch, Sequences
+from experiments.data.sequences import SequenceBatch, Sequences
 from experiments.training.state import Metrics, StepResult
 from models.seq2seq import PAD, Seq2Seq
 from models.seq2seq.decoding import Decoded, beam, greedy
@@ -16,7 +16,7 @@ from models.seq2seq.decoding import Decoded, beam, greedy
 EVALUATION_BATCH = 500
 
 
-def reversal_step(model: nn.Module, batch: Batch) -> StepResult:
+def reversal_step(model: nn.Module, batch: SequenceBatch) -> StepResult:
     """Cross entropy over target tokens, and the number of tokens predicted rightly.
 
     Where teacher forcing is less than whole, each decoder input is, with that probability, the true token, else what
@@ -38,7 +38,7 @@ def reversal_step(model: nn.Module, batch: Batch) -> StepResult:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredReversal:
     """What a network does with a set of sequences.
 
     Attributes:
@@ -62,7 +62,7 @@ def free_running(network: Seq2Seq, pairs: Sequences, width: int = 1) -> Decoded:
 
 
 @torch.inference_mode()
-def measure(network: nn.Module, data: Sequences, accelerator: Accelerator, width: int = 1) -> Measured:
+def measure(network: nn.Module, data: Sequences, accelerator: Accelerator, width: int = 1) -> MeasuredReversal:
     """Run a network in eval mode over all sequences; `width` is that of the beam."""
     network.eval()
     assert isinstance(network, Seq2Seq)
@@ -96,7 +96,7 @@ def measure(network: nn.Module, data: Sequences, accelerator: Accelerator, width
     metrics["sequence_accuracy"] = exact.sum().item() / len(exact)
     if symbols:
         metrics["alignment"] = sums["alignment"] / symbols
-    return Measured(metrics, predicted.numpy(), exact.numpy())
+    return MeasuredReversal(metrics, predicted.numpy(), exact.numpy())
 
 
 def alignment(attention: torch.Tensor, lengths: torch.Tensor) -> tuple[float, int]:

@@ -12,8 +12,8 @@ from torch import nn
 from experiments.config import ConfigError, Seq2SeqConfig
 from experiments.data.sequences import (
     NAME,
-    Batch,
     ReversalData,
+    SequenceBatch,
     SequenceBatches,
     Sequences,
     make_sequences,
@@ -44,6 +44,7 @@ class Seq2SeqTraining(Training):
 
     selected_by: ClassVar[str] = "val_sequence_accuracy"
     columns: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "token_accuracy", "sequence_accuracy")
+    divisible: ClassVar[bool] = True
 
     @property
     def identity(self) -> DataIdentity:
@@ -66,7 +67,7 @@ class Seq2SeqTraining(Training):
             f"{len(data.test):,} test"
         )
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: SequenceBatch) -> StepResult:
         return reversal_step(model, batch)
 
     def evaluate(self, network: nn.Module) -> Metrics:

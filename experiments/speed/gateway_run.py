@@ -54,7 +54,7 @@ class GatewayResult:
 
 
 @dataclass(frozen=True)
-class Gateway:
+class RunningGateway:
     """A running gateway."""
 
     port: int
@@ -115,7 +115,7 @@ def _register(folder: Path, package: Any) -> None:
 
 
 @contextmanager
-def _started(result: GatewayResult) -> Iterator[Gateway]:
+def _started(result: GatewayResult) -> Iterator[RunningGateway]:
     """A gateway, from its start to its first answer; ends with the block."""
     with closing(listen("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -124,7 +124,7 @@ def _started(result: GatewayResult) -> Iterator[Gateway]:
     started = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
-        gateway = Gateway(port, psutil.Process(process.pid))
+        gateway = RunningGateway(port, psutil.Process(process.pid))
         _wait_until_up(gateway, process)
         result.add("start to the first answer to /healthz", f"{time.perf_counter() - started:.2f} s")
         gateway.chat(SHORT)
@@ -136,7 +136,7 @@ def _started(result: GatewayResult) -> Iterator[Gateway]:
         process.wait()
 
 
-def _wait_until_up(gateway: Gateway, process: subprocess.Popen) -> None:
+def _wait_until_up(gateway: RunningGateway, process: subprocess.Popen) -> None:
     while True:
         if process.poll() is not None:
             raise ConfigError("the gateway did not start")
@@ -150,7 +150,7 @@ def _wait_until_up(gateway: Gateway, process: subprocess.Popen) -> None:
             time.sleep(0.01)
 
 
-def _speed(config: GatewayConfig, gateway: Gateway, file: Path, result: GatewayResult) -> None:
+def _speed(config: GatewayConfig, gateway: RunningGateway, file: Path, result: GatewayResult) -> None:
     bare = {f"bare, {threads} threads": Bare(file, threads) for threads in dict.fromkeys((1, usable_cores()))}
     rates, short = {}, {}
     for name, server in bare.items():
@@ -184,7 +184,7 @@ def _seconds(call: Callable[[], object], turns: int) -> list[float]:
     return seconds[1:]
 
 
-def _warm_up(gateway: Gateway) -> None:
+def _warm_up(gateway: RunningGateway) -> None:
     """Let the gateway see that nothing else is busy any more: it then takes all cores again."""
     for _ in range(3):
         gateway.chat(1)
@@ -202,7 +202,7 @@ class Bare:
         self._server.complete(order, lambda _answer: None)
 
 
-def _beside_training(config: GatewayConfig, gateway: Gateway, result: GatewayResult) -> None:
+def _beside_training(config: GatewayConfig, gateway: RunningGateway, result: GatewayResult) -> None:
     with _training() as steps:
         alone = _rate(steps, config.seconds)
         written, end = 0, time.perf_counter() + config.seconds

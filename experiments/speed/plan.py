@@ -23,7 +23,7 @@ TARGET_FIELDS = ("target_precision", "target_recipe", "target_epochs", "target_s
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     """A benchmark ready to run; `data` lies on the CPU, `recipes` has every `auto` but device and precision decided.
 
     `lengths` are the epochs of schedules to try towards the target; none: the recipe's.
@@ -66,7 +66,7 @@ class Plan:
         return candidates
 
 
-def make_plan(config: BenchmarkConfig) -> Plan:
+def make_plan(config: BenchmarkConfig) -> BenchmarkPlan:
     """Check all that can be checked, and load the data. Raises ConfigError or DataError for what cannot be measured."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("benchmark runs in one process; valid: without torchrun")
@@ -90,7 +90,7 @@ def make_plan(config: BenchmarkConfig) -> Plan:
             f"train_size is {config.train_size}; valid with target_accuracy: at least {largest}, "
             "the batch size of the recipes"
         )
-    return Plan(config, where, recipes, sizes, lengths, data)
+    return BenchmarkPlan(config, where, recipes, sizes, lengths, data)
 
 
 def _numbers(field: str, text: str, least: int) -> list[int]:
@@ -118,7 +118,7 @@ class Estimate(NamedTuple):
     target: float
 
 
-def estimate(plan: Plan) -> Estimate:
+def estimate(plan: BenchmarkPlan) -> Estimate:
     """Measure a few steps of every model in every precision, and add up what the plan would take."""
     config, cost = plan.config, {}
     for device in plan.devices:

@@ -16,7 +16,7 @@ from experiments.reports.tables import to_csv
 from experiments.reports.text import format_duration
 from experiments.speed import figures as plots
 from experiments.speed import report, targets
-from experiments.speed.plan import Plan, estimate, make_plan
+from experiments.speed.plan import BenchmarkPlan, estimate, make_plan
 from experiments.speed.report import BenchmarkResult
 from experiments.speed.throughput import LoopVariant, Throughput, measure_model, variant_of
 from experiments.speed.time_to_accuracy import USUAL, Candidate, TargetRun, target_config, train_to_target
@@ -85,7 +85,7 @@ def _chosen_by_auto(config: BenchmarkConfig, model: str, device: str) -> LoopVar
     return variant_of(choice.setting)
 
 
-def _say_how_long(plan: Plan) -> None:
+def _say_how_long(plan: BenchmarkPlan) -> None:
     """Say it, and refuse what takes too long unless the user confirmed it."""
     expected = estimate(plan)
     training = f", then training to {plan.config.target_accuracy:g} in at most {format_duration(expected.target)}"
@@ -102,7 +102,7 @@ def _say_how_long(plan: Plan) -> None:
         )
 
 
-def _start(plan: Plan, tracker: Tracker) -> None:
+def _start(plan: BenchmarkPlan, tracker: Tracker) -> None:
     config, data = plan.config, plan.data
     name = f"benchmark of {plan.title}"
     tags = {
@@ -119,7 +119,7 @@ def _start(plan: Plan, tracker: Tracker) -> None:
     tracker.log_dataset(data.name, data.origin, data.sha256)
 
 
-def _log(plan: Plan, result: BenchmarkResult, tracker: Tracker, metrics: dict[str, float]) -> None:
+def _log(plan: BenchmarkPlan, result: BenchmarkResult, tracker: Tracker, metrics: dict[str, float]) -> None:
     """Log what was measured so far, and what is new as metrics."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from experiments.cnn.augmentation import Augmentation, Batch, Normalize, TrainingBatches
+from experiments.cnn.augmentation import Augmentation, ImageBatch, Normalize, TrainingBatches
 from experiments.cnn.classification import classification_step
 from experiments.cnn.setup import build_for
 from experiments.config import CnnConfig
@@ -220,7 +220,7 @@ class _OurLoop:
             memory_format=variant.memory_format,
         )
 
-    def __call__(self, batches: Iterator[Batch]) -> None:
+    def __call__(self, batches: Iterator[ImageBatch]) -> None:
         # Accelerate keeps the precision in a singleton: it must be this setting's again when its turn comes.
         devices.make_accelerator(self.device, self.variant.precision)
         threads = torch.get_num_threads()
@@ -237,5 +237,5 @@ class _OurLoop:
         )
         torch.set_num_threads(threads)
 
-    def _step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def _step(self, model: nn.Module, batch: ImageBatch) -> StepResult:
         return classification_step(model, batch, self.recipe.label_smoothing)

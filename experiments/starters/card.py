@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 
 from experiments.config import UserError
 from experiments.reports.tables import to_markdown
-from experiments.starters.starter import Evaluation, Starter
+from experiments.starters.starter import Starter, StarterEvaluation
 
 CARD = "README.md"
 NOT_YET = "Not measured yet."
@@ -26,7 +26,7 @@ def write(folder: Path, starter: Starter, cost: Mapping[str, str]) -> None:
     card.save(folder / CARD)
 
 
-def write_figures(folder: Path, task: str, found: Evaluation, hardware: str) -> None:
+def write_figures(folder: Path, task: str, found: StarterEvaluation, hardware: str) -> None:
     """Put measured figures into a folder's card. Raises UserError if the folder has no card, or none of ours."""
     card = _load(folder)
     rows = [(figure.name, f"{figure.value:.{figure.digits}f}", figure.beside) for figure in found.figures]

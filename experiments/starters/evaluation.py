@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from experiments.config import EvaluateConfig, TrainingError, UserError
+from experiments.config.names import STARTERS
 from experiments.starters import card
-from experiments.starters.starter import Evaluation, Starter
-from experiments.starters.training import RECIPES, starter_of
+from experiments.starters.starter import Starter, StarterEvaluation
+from experiments.starters.training import starter_of
 from experiments.tracking.run import git_commit, tracked_run
 from experiments.training import devices
 from tasks.base import ModelFolderError
@@ -17,7 +18,7 @@ from tasks.base import ModelFolderError
 EXPERIMENT = "evaluate"
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, Evaluation]:
+def evaluate(config: EvaluateConfig) -> dict[str, StarterEvaluation]:
     """Measure the starters asked for, print and log their figures, by task.
 
     Raises UserError before anything is measured for a folder that is no model, and TrainingError at the end if a
@@ -27,7 +28,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Evaluation]:
         raise UserError(f"folder is {config.folder!r} for all tasks; valid: auto, or a single task with it")
     if config.threads:
         torch.set_num_threads(config.threads)
-    starters = [starter_of(task) for task in (RECIPES if config.task == "all" else (config.task,))]
+    starters = [starter_of(task) for task in (STARTERS if config.task == "all" else (config.task,))]
     folders = [one.folder if config.folder == "auto" else Path(config.folder) for one in starters]
     if not any(folder.is_dir() for folder in folders):
         raise UserError(f"{folders[0]} does not exist; valid: a model folder, as the entry point starter makes them")
@@ -43,7 +44,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Evaluation]:
     return measured
 
 
-def _measure(starter: Starter, folder: Path, config: EvaluateConfig) -> Evaluation:
+def _measure(starter: Starter, folder: Path, config: EvaluateConfig) -> StarterEvaluation:
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist")
     machine = devices.describe("cpu")
@@ -64,7 +65,7 @@ def _measure(starter: Starter, folder: Path, config: EvaluateConfig) -> Evaluati
     return found
 
 
-def table(task: str, found: Evaluation) -> str:
+def table(task: str, found: StarterEvaluation) -> str:
     """The figures and examples for a terminal."""
     width = max(len(figure.name) for figure in found.figures)
     lines = [f"  {one.name:{width}}  {one.value:9.{one.digits}f}  {one.beside}".rstrip() for one in found.figures]

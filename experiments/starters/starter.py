@@ -24,7 +24,7 @@ class Figure(NamedTuple):
     digits: int = 3
 
 
-class Evaluation(NamedTuple):
+class StarterEvaluation(NamedTuple):
     """What a starter did on held-out data: figures, and longer examples as Markdown, such as unselected answers."""
 
     figures: tuple[Figure, ...]
@@ -32,7 +32,7 @@ class Evaluation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class StarterRecipe:
     """How a starter is trained unless the user says otherwise, by the names of `StarterConfig`."""
 
     epochs: int
@@ -60,7 +60,7 @@ class Starter:
     name: str
     task: str
     family: Family[Any, Any]
-    evaluate: Callable[[Path, Path], Evaluation]
+    evaluate: Callable[[Path, Path], StarterEvaluation]
 
     @property
     def folder(self) -> Path:

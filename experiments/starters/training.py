@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from experiments.config import StarterConfig, UserError
+from experiments.config.names import STARTERS
 from experiments.starters import card
 from experiments.starters.starter import Starter
 from experiments.tracking.run import git_commit
@@ -15,18 +16,10 @@ from experiments.training import devices
 from experiments.training import run as training
 from experiments.training.family import Result, SavedModel, Training
 
-# Imported when asked for: transformers and diffusers take seconds to load.
-RECIPES = {
-    "sentiment-analysis": "experiments.starters.encoders.sentiment",
-    "summarization": "experiments.starters.encoders.summaries",
-    "question-answering": "experiments.starters.encoders.questions",
-    "image-generation": "experiments.starters.pictures.recipe",
-}
-
 
 def starter_of(task: str) -> Starter:
-    """A task's starter."""
-    return importlib.import_module(RECIPES[task]).STARTER
+    """A task's starter, imported when asked for: transformers and diffusers take seconds to load."""
+    return importlib.import_module(STARTERS[task]).STARTER
 
 
 def train(config: StarterConfig, given: frozenset[str] = frozenset()) -> Result | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.config import ConfigError, FinetuneConfig
-from experiments.registration.choice import Choice, choose
+from experiments.registration.choice import ChosenModel, choose
 from experiments.registration.folder import UNKNOWN, front_matter
 from tasks.base import ModelFolderError, first_line
 from tasks.hub.checks import GGUF, check_config, model_files
@@ -36,7 +36,7 @@ class BaseModel:
     license: str
 
 
-def chosen(config: FinetuneConfig) -> Choice:
+def chosen(config: FinetuneConfig) -> ChosenModel:
     """The model that a configuration names; of a folder its files are checked. Nothing is downloaded, and no torch
     is loaded.
 

@@ -17,7 +17,7 @@ POOL = 20  # batches whose texts are sorted by length together
 MEASURED_AT_ONCE = 64
 
 
-class Item(NamedTuple):
+class EncodedText(NamedTuple):
     """One text as a network reads it.
 
     Attributes:
@@ -31,7 +31,7 @@ class Item(NamedTuple):
     target: torch.Tensor
 
 
-class Batch(NamedTuple):
+class TextBatch(NamedTuple):
     """This process's part of a global batch.
 
     Attributes:
@@ -46,8 +46,8 @@ class Batch(NamedTuple):
 
 
 def collate(
-    items: Sequence[Item], device: torch.device | str = "cpu", total: int | None = None, padding: int = 0
-) -> Batch:
+    items: Sequence[EncodedText], device: torch.device | str = "cpu", total: int | None = None, padding: int = 0
+) -> TextBatch:
     """Pad texts to the longest, or a little further, with the token `padding`."""
     lengths = torch.tensor([len(item.tokens) for item in items])
     longest = -(-int(lengths.max()) // STEP) * STEP
@@ -65,10 +65,10 @@ def collate(
     targets = [item.target for item in items]
     if targets[0].ndim > 1:
         targets = [F.pad(target, (0, longest - target.shape[-1])) for target in targets]
-    return Batch(inputs, torch.stack(targets).to(device), len(items) if total is None else total)
+    return TextBatch(inputs, torch.stack(targets).to(device), len(items) if total is None else total)
 
 
-def by_length(items: Sequence[Item], size: int) -> Iterator[list[int]]:
+def by_length(items: Sequence[EncodedText], size: int) -> Iterator[list[int]]:
     """The places of texts in batches of like length, for measuring."""
     order = sorted(range(len(items)), key=lambda place: len(items[place].tokens))
     for first in range(0, len(order), size):
@@ -77,8 +77,8 @@ def by_length(items: Sequence[Item], size: int) -> Iterator[list[int]]:
 
 @torch.inference_mode()
 def outputs(
-    network: nn.Module, items: Sequence[Item], accelerator: Accelerator, padding: int = 0
-) -> Iterator[tuple[list[int], Batch, Any]]:
+    network: nn.Module, items: Sequence[EncodedText], accelerator: Accelerator, padding: int = 0
+) -> Iterator[tuple[list[int], TextBatch, Any]]:
     """A network's outputs in eval mode: places of the items in a batch, the batch, and what the network says."""
     network.eval()
     for places in by_length(items, MEASURED_AT_ONCE):
@@ -99,7 +99,7 @@ class TextBatches:
         padding: the token that fills up short texts.
     """
 
-    items: Callable[[int], Sequence[Item]]
+    items: Callable[[int], Sequence[EncodedText]]
     count: int
     batch_size: int
     seed: int
@@ -113,7 +113,7 @@ class TextBatches:
         full, rest = divmod(self.count, self.batch_size)
         return full + (rest >= self.world_size)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[TextBatch]:
         """Yield the batches of epoch `number`, counted from 1."""
         items = self.items(number)
         lengths = torch.tensor([len(item.tokens) for item in items])

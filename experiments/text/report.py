@@ -6,7 +6,6 @@ import transformers
 from torch import nn
 
 from experiments.config import FinetuneConfig
-from experiments.evaluation.examples import INPUT_EXAMPLES
 from experiments.reports.classification import (
     MISTAKES,
     classification_metrics,
@@ -16,6 +15,7 @@ from experiments.reports.classification import (
 from experiments.text.setup import TextTraining, decide, prepare
 from experiments.training.family import Family, Result, SavedModel
 from experiments.training.state import Metrics
+from tasks import task_class
 
 CURVES = {"train": "training", "val": "validation"}
 CHARACTERS = 500  # of a text among the mistakes
@@ -42,7 +42,7 @@ def save_model(training: TextTraining, network: nn.Module, folder: Path) -> Save
         task=config.task,
         name=f"{base.name} on {data.name}",
         registered_name=config.task,
-        input_example=INPUT_EXAMPLES[config.task],
+        input_example=task_class(config.task).example,
         params={"model": base.name, "data": data.name, "classes": len(data.classes), "seed": config.seed},
     )
 

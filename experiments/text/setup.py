@@ -14,7 +14,7 @@ from experiments.data.text_report import UNBALANCED
 from experiments.data.texts import PARTS, TextData, load_texts
 from experiments.reports.classification import Predictions, classification_metrics
 from experiments.text.base_model import BaseModel, located, open_classifier, own_classes
-from experiments.text.batches import Batch, Item, TextBatches
+from experiments.text.batches import EncodedText, TextBatch, TextBatches
 from experiments.text.classification import classification_step, encode, predict
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Training
@@ -40,7 +40,7 @@ class TextTraining(Training):
     data: TextData
     base: BaseModel
     tokenizer: Any
-    items: dict[str, list[Item]]
+    items: dict[str, list[EncodedText]]
     weights: torch.Tensor | None
 
     selected_by: ClassVar[str] = "val_accuracy"
@@ -78,7 +78,7 @@ class TextTraining(Training):
             f"texts: {sizes}"
         )
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: TextBatch) -> StepResult:
         return classification_step(model, batch, self.weights)
 
     def predict(self, network: nn.Module, part: str) -> Predictions:
@@ -169,7 +169,7 @@ def _in_order(classes: Sequence[str], own: Sequence[str]) -> tuple[tuple[str, ..
     return tuple(classes), True
 
 
-def _encoded(data: TextData, tokenizer: Any, max_tokens: int) -> dict[str, list[Item]]:
+def _encoded(data: TextData, tokenizer: Any, max_tokens: int) -> dict[str, list[EncodedText]]:
     """The texts of each part as the network reads them. How many were cut goes into the warnings of the data."""
     items, cut = {}, 0
     for part in PARTS:

@@ -1,6 +1,7 @@
 """What is recorded of every training, whether MLflow is at hand or not: names, the commit, the model that came out."""
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class SavedModel:
     task: str
     name: str
     registered_name: str
-    input_example: dict[str, Any]
+    input_example: Mapping[str, Any]
     params: dict[str, Any] = field(default_factory=dict)
 
 

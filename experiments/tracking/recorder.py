@@ -116,7 +116,7 @@ class Recorder:
         self._update(description=description, ended=_now())
         self.tag(**(tags or {}))
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Nothing waits to be logged."""
 
     def log_snapshots(self) -> None:

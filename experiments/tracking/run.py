@@ -181,7 +181,7 @@ def _ended_in_mlflow(tracker: Tracker, wrapper: str | None, monitor: SystemMetri
     try:
         with interrupts.allowed():
             yield
-            tracker.settle()
+            tracker.flush()
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             _let_go(error)

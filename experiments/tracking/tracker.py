@@ -25,7 +25,7 @@ class Tracker:
     """One run.
 
     A training does not wait for what it logs on its way, if that goes to a server: the data set, epochs, snapshots,
-    tags, single values. It does for its start, for files and models, and in `settle`.
+    tags, single values. It does for its start, for files and models, and in `flush`.
 
     Attributes:
         run_id: its id.
@@ -58,7 +58,7 @@ class Tracker:
     ) -> None:
         """Log what is known at the start: the readable name, parameters that the run lacks, tags, `config.json`.
 
-        Without these a run cannot be resumed: they are waited for. Raises StoreUnreachableError as `settle`.
+        Without these a run cannot be resumed: they are waited for. Raises StoreUnreachableError as `flush`.
         """
         new = [Param(key, _text(value)) for key, value in params.items() if key not in self._known_params]
         all_tags = _tags({"mlflow.runName": name, NOTE: description, **tags})
@@ -145,7 +145,7 @@ class Tracker:
         """Have the run be MLflow's active one, to which models are logged."""
         return active(self.run_id)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait until all is logged. Raises StoreUnreachableError if the server does not answer."""
         self._now(lambda: None)
 

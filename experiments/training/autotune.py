@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
-from experiments.config import CnnConfig
 from experiments.training import devices
 from experiments.training.family import Config, Family
-from experiments.training.speed_trial import Choice, Setting, Trial
+from experiments.training.speed_trial import ChosenSetting, Setting, Trial
 from experiments.training.trial_cache import read_entry, write_entry
 
 # What the speed of a step does not depend on.
@@ -24,17 +23,17 @@ _IRRELEVANT = {
     *("weights", "revision", "freeze_epochs", "trunk_learning_rate", "small_size", "small_epochs"),
 }
 # Those of this process: one choice holds for all seeds of a comparison, also where the trial was cut short.
-_chosen: dict[str, Choice] = {}
+_chosen: dict[str, ChosenSetting] = {}
 
 
-def settle(family: Family[Config, Any], config: Config) -> tuple[Config, Choice]:
+def settle(family: Family[Config, Any], config: Config) -> tuple[Config, ChosenSetting]:
     """What a decided configuration leaves open, settled; its threads are in force from now on.
 
     `precision=auto`, `memory_format=auto` and `threads=0` are open; with PROJECT_DL_SPEED_TRIAL=0 in the environment
     they become fp32, channels_last and all threads. Raises what `family.prepare` raises.
     """
     options = settings(config)
-    choice = Choice(options[0])
+    choice = ChosenSetting(options[0])
     if len(options) > 1 and os.environ.get("PROJECT_DL_SPEED_TRIAL", "1") != "0":
         facts = _facts(config, options)
         key = repr(facts)
@@ -52,7 +51,7 @@ def settings(config: Any) -> list[Setting]:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # all processes need the same one, and each has its own times
         several = "bf16" if device == "cuda" and "bf16" in precisions else precisions[0]
         return [Setting(several, forms[0], threads)]
-    if device == "mps" or not isinstance(config, CnnConfig):  # what is no image has no format
+    if device == "mps" or not config.of_images:  # what is no image has no format
         forms = forms[:1]
     found = [Setting(*pair, threads) for pair in itertools.product(precisions, forms)]
     if device == "cpu" and not config.threads and threads > 1:
@@ -72,16 +71,18 @@ def _facts(config: Any, options: list[Setting]) -> dict[str, Any]:
     }
 
 
-def _remembered(facts: Mapping[str, Any], options: list[Setting]) -> Choice | None:
+def _remembered(facts: Mapping[str, Any], options: list[Setting]) -> ChosenSetting | None:
     """The choice of an earlier process for the same facts; None without one, and if what is there is no such choice."""
     entry = read_entry(facts)
     if entry is None:
         return None
     by_name = {str(option): option for option in options}
-    return Choice(by_name[entry.setting], entry.speeds, entry.note) if entry.setting in by_name else None
+    return ChosenSetting(by_name[entry.setting], entry.speeds, entry.note) if entry.setting in by_name else None
 
 
-def _tried(family: Family[Config, Any], config: Config, options: list[Setting], facts: Mapping[str, Any]) -> Choice:
+def _tried(
+    family: Family[Config, Any], config: Config, options: list[Setting], facts: Mapping[str, Any]
+) -> ChosenSetting:
     """Try the settings; what was tried to the end is remembered for later processes."""
     torch.set_num_threads(options[0].threads)
     with torch.random.fork_rng([torch.cuda.current_device()] if config.device == "cuda" else []):

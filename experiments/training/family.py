@@ -49,6 +49,7 @@ class Training(ABC):
         environment: what its bits depend on besides the configuration.
         selected_by: the validation metric that decides which epoch is kept and which model becomes champion.
         columns: the metrics of the result table.
+        divisible: whether a batch can be cut into parts; not where its items refer to each other.
         snapshots: a folder with the figures that `snapshot` has drawn so far, also before the run was cut off.
         speed_trial: why it has its precision, memory format and threads; empty where the user said so.
     """
@@ -62,6 +63,7 @@ class Training(ABC):
 
     selected_by: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
+    divisible: ClassVar[bool] = False
 
     @property
     @abstractmethod

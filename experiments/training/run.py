@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list
 
-from experiments.config import CnnConfig, ConfigError, Seq2SeqConfig, UserError
+from experiments.config import ConfigError, UserError
 from experiments.data.images import kept_in_memory
 from experiments.tracking.checkpoint import Checkpoint
 from experiments.tracking.record import SPEED_TRIAL, Registration, git_commit
@@ -90,7 +90,7 @@ def train(
 
 def finish(family: Family[Config, Prepared], training: Prepared, tracker: Log, promote: bool) -> Result:
     """Evaluate the best epoch on the test data, which nothing has looked at before, and log all that follows."""
-    tracker.settle()
+    tracker.flush()
     history, metric = training.state.history, training.selected_by
     best = training.best_epoch(history)
     network = training.state.network
@@ -216,8 +216,7 @@ def run_loop(
         seed=config.seed,
         on_epoch_end=on_epoch_end,
         grad_clip=config.grad_clip,
-        # The batches of starters refer to each other's items, and cannot be cut.
-        divide=by_items if isinstance(config, CnnConfig | Seq2SeqConfig) else None,
+        divide=by_items if training.divisible else None,
         on_smaller=say_smaller,
         on_epoch_start=training.start_epoch,
         **options,

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from experiments.config import CnnConfig, Seq2SeqConfig
 from experiments.training.family import Training
 from experiments.training.micro_batch import by_items, items_in
 from experiments.training.state import laid_out, make_optimizer
@@ -42,7 +41,7 @@ class Setting(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenSetting:
     """A setting, why it was taken, and examples per second of those that were tried (none without a trial; of starters
     batches per second)."""
 
@@ -78,9 +77,8 @@ class Trial:
         self._batches = self._endless()
         self._whole = next(self._batches)
         self._networks: dict[str, tuple[Any, Any]] = {}
-        # The batches of starters refer to each other's items, and cannot be cut: their size counts as one.
-        cuttable = isinstance(training.config, CnnConfig | Seq2SeqConfig)
-        self._items = items_in(self._whole) if cuttable else 1
+        # The size of batches that cannot be cut counts as one.
+        self._items = items_in(self._whole) if training.divisible else 1
         self._part, self._slot = min(SMALLEST_PART, self._items), 0.0
 
     def run(self) -> None:
@@ -106,7 +104,7 @@ class Trial:
             self._drop_hopeless()
         return True
 
-    def choice(self) -> Choice:
+    def choice(self) -> ChosenSetting:
         """The default, unless another setting was faster by more than noise."""
         broken = {setting: why for setting, why in self.failed.items() if why != "hopeless"}
         speeds = {s: self._part / min(times) for s, times in self.times.items() if times and s not in broken}
@@ -115,12 +113,12 @@ class Trial:
         why = "".join(f"; {setting} {reason}" for setting, reason in broken.items())
         if default not in speeds or (len(speeds) < 2 and not broken):
             lacking = "memory" if default in broken else "time"
-            return Choice(default, {}, f"the default, as there was no {lacking} for a trial{why}")
+            return ChosenSetting(default, {}, f"the default, as there was no {lacking} for a trial{why}")
         named = {str(setting): speed for setting, speed in speeds.items()}
         why += "" if self.quiet else "; other programs disturbed the trial, so the next training repeats it"
         if speeds[best] > (MARGIN if self.quiet else DISTURBED_MARGIN) * speeds[default]:
-            return Choice(best, named, f"the fastest of {len(speeds)}{why}")
-        return Choice(default, named, f"the default, as no other is clearly faster{why}")
+            return ChosenSetting(best, named, f"the fastest of {len(speeds)}{why}")
+        return ChosenSetting(default, named, f"the default, as no other is clearly faster{why}")
 
     def _size_up(self) -> float:
         """Choose settings, items of a step and seconds of a turn, from growing parts of a batch; returns all seconds.

@@ -4,13 +4,10 @@ import importlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments.config import (
-    CNN_MODELS,
-    IMAGE_DATASETS,
-    SEQ2SEQ_DATASETS,
-    SEQ2SEQ_MODELS,
+    FAMILIES,
     ConfigError,
     TuneConfig,
     check_image_size,
@@ -24,29 +21,8 @@ from experiments.training.family import DataIdentity, Family
 from experiments.tuning.space import Space, limit_batch_size, make_space, recipe_in, written
 
 
-class Kind(NamedTuple):
-    """What `TuneConfig.kind` stands for; `family` is named, not imported: it loads what its own models need.
-
-    `automatic` is the model that `auto` means, and `registered` the registered model of trainings on a data set.
-    """
-
-    family: str
-    models: tuple[str, ...]
-    datasets: tuple[str, ...]
-    automatic: str
-    registered: str
-
-
-KINDS = {
-    "cnn": Kind("experiments.cnn.report:CNN", CNN_MODELS, IMAGE_DATASETS, "lenet5", "cnn-{dataset}"),
-    "seq2seq": Kind(
-        "experiments.seq2seq.report:SEQ2SEQ", SEQ2SEQ_MODELS, SEQ2SEQ_DATASETS, "gru-dot", "seq2seq-reverse"
-    ),
-}
-
-
 @dataclass(frozen=True)
-class Job:
+class TuningJob:
     """A search ready to run.
 
     Attributes:
@@ -89,20 +65,20 @@ class Job:
         }
 
 
-def make_job(config: TuneConfig) -> Job:
+def make_job(config: TuneConfig) -> TuningJob:
     """Check all that can be checked before a study is touched, and load the data once.
 
     Raises ConfigError for names, ranges, sizes and devices that do not exist, DataError for data that are not there.
     """
-    kind = KINDS[config.kind]
-    model = _one("model", config.model, kind.models, kind.automatic)
-    dataset = _one("dataset", config.dataset, kind.datasets, kind.datasets[0], paths=config.kind == "cnn")
+    names = FAMILIES[config.kind]
+    model = _one("model", config.model, names.models, names.default_model)
+    dataset = _one("dataset", config.dataset, names.datasets, names.datasets[0], names.own_data)
     check_image_size(config.image_size, [dataset])
     name = f"{config.kind}-{model}-{dataset_name(dataset)}" if config.study == "auto" else config.study
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise ConfigError(f"study is {name!r}; valid: letters, digits, '-', '_' and '.', not first")
     config = config.replace(model=model, dataset=dataset, study=name)
-    module, attribute = kind.family.split(":")
+    module, attribute = names.path.split(":")
     family = getattr(importlib.import_module(module), attribute)
     base = family.decide(training_config(config, model, dataset, config.seed))
     space, fixed = make_space(config.kind, dataset, config.search, base)
@@ -115,9 +91,11 @@ def make_job(config: TuneConfig) -> Job:
     space, base = limit_batch_size(space, base, len(prepared.data.train), config.search)
     for size in getattr(space.get("hidden_size"), "choices", ()):
         family.prepare(base.replace(hidden_size=size, train_size=base.batch_size), accelerator)
-    registered = kind.registered.format(dataset=dataset_name(dataset))
+    registered = names.registered.format(dataset=dataset_name(dataset))
     recipe = recipe_in(space, base)
-    return Job(config, family, base, space, recipe, prepared.identity, prepared.selected_by, family.name, registered)
+    return TuningJob(
+        config, family, base, space, recipe, prepared.identity, prepared.selected_by, family.name, registered
+    )
 
 
 def _one(field: str, text: str, valid: tuple[str, ...], automatic: str, paths: bool = False) -> str:

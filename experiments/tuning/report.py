@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments.config import FAMILIES
 from experiments.reports.page import Section, Table, render
 from experiments.reports.statistics import t_interval
 from experiments.reports.tables import to_csv
@@ -18,7 +19,7 @@ from experiments.tracking.store import artifact_path
 from experiments.training.continuation import FREE_TO_CHANGE
 from experiments.tuning import storage
 from experiments.tuning.figures import draw, parameter_importance
-from experiments.tuning.job import Job
+from experiments.tuning.job import TuningJob
 from experiments.tuning.retrain import Retrained
 from experiments.tuning.space import shown, written
 from experiments.tuning.study import EPOCH, FINISHED, LOSS, RUN, Counts, Study
@@ -129,10 +130,10 @@ def report(
     return result
 
 
-def command_line(job: Job, params: Mapping[str, Any]) -> str:
+def command_line(job: TuningJob, params: Mapping[str, Any]) -> str:
     """What to type to train with these settings: all that differs from the recipe."""
     config = job.base.replace(**params)
-    identity = ("model", "dataset") if job.config.kind == "cnn" else ("cell", "attention", "positions")
+    identity = FAMILIES[job.config.kind].identity
     standard = job.family.decide(type(config)(**{name: getattr(config, name) for name in identity}))
     left_out = (FREE_TO_CHANGE - {"data_dir"}) | {"seed"}
     parts = f"mlflow run . -e {job.entry_point} --env-manager local --experiment-name {job.entry_point}".split()
@@ -142,7 +143,7 @@ def command_line(job: Job, params: Mapping[str, Any]) -> str:
     return shlex.join(parts)
 
 
-def trials_csv(job: Job, trials: Sequence[FrozenTrial]) -> str:
+def trials_csv(job: TuningJob, trials: Sequence[FrozenTrial]) -> str:
     """Every trial with its settings."""
     rows = []
     for trial in trials:
@@ -185,7 +186,7 @@ def _page(study: Study, result: TuneResult, trials: Sequence[FrozenTrial], figur
     return render(f"Study {result.study}", sections, facts, NOTES)
 
 
-def _trials_table(job: Job, trials: Sequence[FrozenTrial], best: int) -> Table:
+def _trials_table(job: TuningJob, trials: Sequence[FrozenTrial], best: int) -> Table:
     """Complete trials first, the best of each state first."""
     ordered = sorted(
         trials,

@@ -10,7 +10,7 @@ from experiments.config import TrainingError
 from experiments.tracking.store import opened_store
 from experiments.training.many import train_one_of_many
 from experiments.training.progress import one_of_many
-from experiments.tuning.job import Job
+from experiments.tuning.job import TuningJob
 from tasks import registry
 from tasks.runs import metric_values, nested_runs, open_store
 
@@ -29,7 +29,7 @@ class Retrained:
     val_loss: float
 
 
-def retrain(job: Job, trial: FrozenTrial, parent: str) -> list[Retrained]:
+def retrain(job: TuningJob, trial: FrozenTrial, parent: str) -> list[Retrained]:
     """Train a trial's settings with seeds that no trial had, resuming what was interrupted.
 
     Raises TrainingError if a training fails; those that are finished stay, and the same command resumes.
@@ -47,21 +47,21 @@ def retrain(job: Job, trial: FrozenTrial, parent: str) -> list[Retrained]:
     return found
 
 
-def _train(job: Job, trial: FrozenTrial, seed: int, parent: str, cut_off: Sequence[str]) -> str:
+def _train(job: TuningJob, trial: FrozenTrial, seed: int, parent: str, cut_off: Sequence[str]) -> str:
     config = job.base.replace(**trial.params, seed=seed, register=job.config.register)
     labels = {LABEL: str(trial.number), SEED_LABEL: str(seed)}
     with one_of_many():
         return train_one_of_many(job.family, config, parent, cut_off, f"seed {seed}", labels, promote=False).run_id
 
 
-def _read(job: Job, seed: int, run: Any) -> Retrained:
+def _read(job: TuningJob, seed: int, run: Any) -> Retrained:
     client, run_id = open_store(), run.info.run_id
     kept = int(run.data.tags["best_epoch"]) - 1
     val, loss = (metric_values(client, run_id, name)[kept] for name in (job.metric, "val_loss"))
     return Retrained(seed, run_id, val, run.data.metrics[job.metric.replace("val_", "test_")], loss)
 
 
-def promote(job: Job, trainings: Sequence[Retrained]) -> str:
+def promote(job: TuningJob, trainings: Sequence[Retrained]) -> str:
     """Make the best of the trainings champion if their mean beats the present one; returns what was decided, and why.
 
     One lucky seed does not decide; the champion's own value is that of one training.

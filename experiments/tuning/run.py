@@ -15,12 +15,12 @@ from experiments.data.images import kept_in_memory
 from experiments.tracking.run import Tracker, end_shared_run, git_commit, shared_run
 from experiments.tracking.store import known_run, opened_store, patient, store_folder
 from experiments.training import devices
-from experiments.tuning.job import Job, make_job
+from experiments.tuning.job import TuningJob, make_job
 from experiments.tuning.report import TuneResult, report
 from experiments.tuning.retrain import promote, retrain
 from experiments.tuning.storage import open_storage, shown, storage_answers, storage_url, study_lock
 from experiments.tuning.study import PARENT, Study, open_study
-from experiments.tuning.trial import Worker, settle_runs
+from experiments.tuning.trial import TrialWorker, sync_runs
 from tasks.base import first_line
 from tasks.runs import StoreUnreachableError
 
@@ -41,7 +41,7 @@ def tune(config: TuneConfig) -> TuneResult | None:
         return _tune(make_job(config))
 
 
-def _tune(job: Job) -> TuneResult | None:
+def _tune(job: TuningJob) -> TuneResult | None:
     config = job.config
     opened_store()
     url = storage_url(config.storage, job.config.study, store_folder())
@@ -56,7 +56,7 @@ def _tune(job: Job) -> TuneResult | None:
         storage.engine.dispose()
 
 
-def _join(job: Job, url: URL, storage: RDBStorage) -> tuple[Study, Tracker]:
+def _join(job: TuningJob, url: URL, storage: RDBStorage) -> tuple[Study, Tracker]:
     """The study and its run, resumed or made."""
     with study_lock(url, job.config.study):
         study = open_study(job, url, storage)
@@ -111,7 +111,7 @@ def _start(study: Study, tracker: Tracker) -> None:
 
 def _see_through(study: Study, tracker: Tracker) -> TuneResult | None:
     """Trials, then the end; whatever goes wrong is said on the study's run, if no other worker is at it."""
-    worker = Worker(study, tracker.run_id)
+    worker = TrialWorker(study, tracker.run_id)
     try:
         with interrupts.allowed():
             worker.work()
@@ -143,14 +143,14 @@ def _finish(study: Study, tracker: Tracker, tracking: float) -> TuneResult | Non
             print(f"another worker finishes the study; see run {tracker.run_id}")
             return None
         _wait_for_others(study)
-        settle_runs(study, tracker.run_id)
+        sync_runs(study, tracker.run_id)
         best = study.best()
         if best is None:
             raise TrainingError("no trial was completed; give it more time, or another search")
         trainings = retrain(study.job, best, tracker.run_id)
         decision = promote(study.job, trainings)
         result = report(study, tracker, best, trainings, decision, tracking)
-        tracker.settle()
+        tracker.flush()
         end_shared_run(tracker.run_id, "FINISHED")
         return result
 

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from experiments.cnn.recipes import AUGMENTATION
 from experiments.config import RANDOM, ConfigError, TrainConfig
 from tasks.parameters import AUTO, did_you_mean, from_text
 
@@ -91,8 +92,6 @@ ON_REQUEST: dict[str, Space] = {
     },
 }
 OF_PRETRAINED = ("freeze_epochs", "trunk_learning_rate")
-# Mirrored digits are other digits or none.
-LEFT_TO_THE_RECIPE = {"digits": ("flip",), "mnist": ("flip",)}
 HOW = "each part is name=low:high, name=a|b, name=value or name=auto"
 
 
@@ -104,8 +103,9 @@ def make_space(kind: str, dataset: str, text: str, base: TrainConfig) -> tuple[S
 
     Raises ConfigError, naming the part, for what is no parameter, no range or no value of it.
     """
-    without = LEFT_TO_THE_RECIPE.get(dataset, ())
-    space = {name: values for name, values in SPACES[kind].items() if name not in without}
+    space = dict(SPACES[kind])
+    if dataset in AUGMENTATION and not AUGMENTATION[dataset]["flip"]:  # which would make other digits, or none
+        del space["flip"]
     known = {**SPACES[kind], **ON_REQUEST[kind]}
     if getattr(base, "weights", RANDOM) == RANDOM:
         known = {name: part for name, part in known.items() if name not in OF_PRETRAINED}

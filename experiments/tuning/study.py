@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
 from experiments.config import ConfigError, TuneConfig
-from experiments.tuning.job import Job
+from experiments.tuning.job import TuningJob
 from experiments.tuning.storage import fail_dead_trials, shown
 
 IDENTITY, PARENT = "search", "parent_run"
@@ -43,7 +43,7 @@ class Counts:
 class Study:
     """A study of Optuna with what it is for, and the database that it is kept in, open and by its URL."""
 
-    job: Job
+    job: TuningJob
     study: optuna.Study
     storage: RDBStorage
     url: URL
@@ -72,7 +72,7 @@ def rank(trial: FrozenTrial) -> tuple[float, float, int]:
     return trial.value or 0.0, -trial.user_attrs[LOSS], -trial.number
 
 
-def open_study(job: Job, url: URL, storage: RDBStorage) -> Study:
+def open_study(job: TuningJob, url: URL, storage: RDBStorage) -> Study:
     """Open the study of a job, or make it. To be called under its lock.
 
     Raises ConfigError if the study of that name is another program's, or was made for another search.

@@ -22,7 +22,7 @@ STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialSta
 MAX_FAILURES = 5
 
 
-class Worker:
+class TrialWorker:
     """Runs trials of a study in this process.
 
     Attributes:
@@ -142,7 +142,7 @@ def _try_out(study: Study, trial: optuna.Trial, config: Any, tracker: Tracker) -
     return best, seen, reason
 
 
-def settle_runs(study: Study, parent: str) -> None:
+def sync_runs(study: Study, parent: str) -> None:
     """Bring nested runs, whose workers may be gone, to the state that the study has of their trials."""
     trials = study.trials()
     for run in nested_runs(open_store(), parent):

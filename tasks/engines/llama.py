@@ -25,7 +25,7 @@ from tasks.engines.language_model import (
     stop_strings,
 )
 from tasks.engines.llama_adaptive import AT_ONCE, AdaptiveServer
-from tasks.engines.llama_chat import Choice, Conversation, refused
+from tasks.engines.llama_chat import ChatRequest, Choice, refused
 from tasks.engines.llama_server import LlamaRefusalError, Pieces
 from tasks.engines.streaming import Emit
 from tasks.engines.threads import OtherLoad
@@ -105,7 +105,7 @@ class LlamaModel(LanguageModel):
     def chat(
         self, order: dict[str, Any], plain: list[dict[str, Any]], parameters: dict[str, Any], emit: Emit, cancel: Cancel
     ) -> tuple[int, list[Choice]]:
-        talk = Conversation(order, kept_apart(plain, self.control), takes_tools=self._takes_tools)
+        talk = ChatRequest(order, kept_apart(plain, self.control), takes_tools=self._takes_tools)
         form = {"messages": kept_apart(talk.messages, self.control), **talk.order}
         try:
             prompt = self._tokens(self.server.ask("/apply-template", form)["prompt"], special=True, begin=True)

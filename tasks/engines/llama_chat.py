@@ -51,7 +51,7 @@ class Choice:
         return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": self.finish_reason}
 
 
-class Conversation:
+class ChatRequest:
     """One request: what llama.cpp is asked for, and what becomes of its answer."""
 
     def __init__(self, order: dict[str, Any], plain: list[Message], *, takes_tools: bool) -> None:

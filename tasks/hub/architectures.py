@@ -6,29 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-# Tasks of a language model, which runs as GGUF or as safetensors.
-LANGUAGE_TASKS = ("next-word-prediction", "story-completion", "chatbot")
-# How the Hub calls the tasks (its pipeline tags).
-PIPELINE_TAGS = {
-    "sentiment-analysis": "text-classification",
-    "summarization": "summarization",
-    "next-word-prediction": "text-generation",
-    "story-completion": "text-generation",
-    "question-answering": "question-answering",
-    "chatbot": "text-generation",
-    "image-generation": "text-to-image",
-}
+from tasks import TASKS
+
 # Models with a chat template have this tag on the Hub.
 CONVERSATIONAL = "conversational"
-# Where transformers lists the classes for a task.
-MAPPINGS = {
-    "sentiment-analysis": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
-    "summarization": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
-    "next-word-prediction": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
-    "story-completion": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
-    "question-answering": "MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES",
-    "chatbot": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
-}
 # Of diffusers, as its tags on the Hub name them.
 PIPELINES = ("diffusers:StableDiffusionPipeline", "diffusers:StableDiffusionXLPipeline")
 # The architectures of llama.cpp that continue texts, as GGUF files name them (llama-arch.cpp).
@@ -51,7 +32,7 @@ def runs_here(task: str, info: Any) -> bool:
     tags = set(info.tags or ())
     if info.library_name in ("peft", "mlx") or "adapter" in tags:
         return False
-    if task in LANGUAGE_TASKS and info.gguf:
+    if TASKS[task].of_language_models and info.gguf:
         return info.gguf.get("architecture") in GGUF_ARCHITECTURES
     if "safetensors" not in tags and not info.safetensors:
         return False
@@ -75,7 +56,7 @@ def classes(task: str) -> frozenset[str]:
         return frozenset()
     table = Path(found.submodule_search_locations[0], "models", "auto", "modeling_auto.py")
     for node in ast.parse(table.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == MAPPINGS[task]:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == TASKS[task].mapping:
             [pairs] = node.value.args  # type: ignore[attr-defined] - OrderedDict([...])
             names = [value for _, value in ast.literal_eval(pairs)]
             return frozenset(name for one in names for name in ((one,) if isinstance(one, str) else one))

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from tasks.base import ModelFolderError
 from tasks.hub.failures import hub_error, quiet_client
-from tasks.hub.repository import Plan, RemoteFile, in_bytes, repository_folder
+from tasks.hub.repository import DownloadPlan, RemoteFile, in_bytes, repository_folder
 from tasks.texts import format_duration
 
 TIMEOUT_S = 20.0  # without a single byte
@@ -27,7 +27,7 @@ MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
-class Progress:
+class DownloadProgress:
     """How far a download is.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Meter:
     """Counts the bytes of a download and reports them."""
 
     total: int
-    report: Callable[[Progress], None] | None
+    report: Callable[[DownloadProgress], None] | None
     files: int = 0  # bytes of the files before the current one
     past: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -69,7 +69,7 @@ class _Meter:
         if self.report:
             began, before = self.past[0]
             rate = (done - before) / (now - began) if now > began else 0.0
-            self.report(Progress(done, self.total, rate))
+            self.report(DownloadProgress(done, self.total, rate))
 
     def passed(self, size: int) -> None:
         """A file is here; it came just now, or was here before."""
@@ -78,7 +78,9 @@ class _Meter:
         self.at(0)
 
 
-def fetch(plan: Plan, report: Callable[[Progress], None] | None = None, token: str | None = None) -> Path:
+def fetch(
+    plan: DownloadPlan, report: Callable[[DownloadProgress], None] | None = None, token: str | None = None
+) -> Path:
     """The folder of a model in the Hub's cache, with the planned files in it; what is missing is downloaded.
 
     Args:
@@ -118,7 +120,7 @@ def fetch(plan: Plan, report: Callable[[Progress], None] | None = None, token: s
     return Path(place)
 
 
-def check_disk(plan: Plan) -> None:
+def check_disk(plan: DownloadPlan) -> None:
     """Refuse a download that the disk has no room for. Raises ModelFolderError."""
     folder = repository_folder(plan.source.hub_id)
     missing = sum(file.size - _present(folder / "blobs" / file.blob) for file in plan.files)
@@ -156,7 +158,7 @@ def left_over(hub_id: str) -> int:
     return sum(path.stat().st_size for path in (repository_folder(hub_id) / "blobs").glob(f"*{PARTIAL}"))
 
 
-def _fetch_file(plan: Plan, file: RemoteFile, blob: Path, meter: _Meter, token: str | None) -> None:
+def _fetch_file(plan: DownloadPlan, file: RemoteFile, blob: Path, meter: _Meter, token: str | None) -> None:
     """Download a file of LFS, or the rest of it, and check it."""
     from huggingface_hub.utils import WeakFileLock
 
@@ -178,7 +180,7 @@ def _fetch_file(plan: Plan, file: RemoteFile, blob: Path, meter: _Meter, token: 
         partial(blob).replace(blob)
 
 
-def _fetch_bytes(plan: Plan, file: RemoteFile, out: IO[bytes], meter: _Meter, token: str | None) -> None:
+def _fetch_bytes(plan: DownloadPlan, file: RemoteFile, out: IO[bytes], meter: _Meter, token: str | None) -> None:
     """Append to a file what it lacks; a connection that breaks off is made again."""
     import httpx2
     from huggingface_hub import hf_hub_url

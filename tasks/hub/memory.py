@@ -5,7 +5,7 @@ import sys
 import psutil
 
 from tasks.base import ModelFolderError
-from tasks.hub.repository import Plan, in_bytes
+from tasks.hub.repository import DownloadPlan, in_bytes
 from tasks.runtime.budget import MEMORY_SWITCH, memory_budget
 
 
@@ -14,7 +14,7 @@ def memory_there_is() -> int:
     return min(memory_budget(), psutil.virtual_memory().available)
 
 
-def check_memory(plan: Plan) -> None:
+def check_memory(plan: DownloadPlan) -> None:
     """Refuse a model that does not fit into the memory, before it is downloaded. Raises ModelFolderError."""
     # Safetensors are loaded in half precision on a GPU; a GGUF file is as it is.
     needed = plan.memory_bytes // 2 if on_gpu() and not plan.source.file else plan.memory_bytes

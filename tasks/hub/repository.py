@@ -34,7 +34,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DownloadPlan:
     """What a download brings.
 
     Attributes:
@@ -79,7 +79,7 @@ def repository_folder(hub_id: str) -> Path:
 
 def look_up(
     source: Source, *, gguf: bool, variant: str = "", ignore: Iterable[str] = (), token: str | None = None
-) -> Plan:
+) -> DownloadPlan:
     """Ask the Hub about a model.
 
     Args:
@@ -116,7 +116,7 @@ def look_up(
         needed = _as_safetensors(source.hub_id, files, gguf, tuple(ignore))
         weights = sum(file.size for file in needed if file.path.endswith(SAFETENSORS))
         memory = parameters * BYTES_A_PARAMETER if parameters else weights
-    return Plan(pinned, source.revision, tuple(needed), license_of(info), parameters, memory, tuple(offered))
+    return DownloadPlan(pinned, source.revision, tuple(needed), license_of(info), parameters, memory, tuple(offered))
 
 
 def _remote_file(sibling: Any) -> RemoteFile:

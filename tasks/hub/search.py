@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks import TASKS
 from tasks.base import ModelFolderError
 from tasks.deadline import within
-from tasks.hub.architectures import CONVERSATIONAL, LANGUAGE_TASKS, PIPELINE_TAGS, classes, runs_here
+from tasks.hub.architectures import CONVERSATIONAL, classes, runs_here
 from tasks.hub.checks import GGUF
 from tasks.hub.failures import LIMIT_S, HubUnreachableError, hub_error, quiet_client
 from tasks.hub.quantization import BITS, default_name
@@ -65,10 +66,10 @@ def search(task: str, words: str, limit: int = LIMIT, token: str | None = None) 
     from huggingface_hub import HfApi, constants
     from huggingface_hub.utils import get_session
 
-    api, tag = HfApi(token=token), PIPELINE_TAGS[task]
+    api, tag = HfApi(token=token), TASKS[task].pipeline_tag
     of_chats = [CONVERSATIONAL] if task == "chatbot" else []
     filters = [[tag, "safetensors", *of_chats]]
-    if task in LANGUAGE_TASKS:
+    if TASKS[task].of_language_models:
         filters.append(["gguf", *of_chats])  # of which few have a pipeline tag
 
     def ask() -> list[Any]:
@@ -98,7 +99,7 @@ def search(task: str, words: str, limit: int = LIMIT, token: str | None = None) 
 
 
 def _offer(task: str, info: Any) -> Offer:
-    gguf = info.gguf if task in LANGUAGE_TASKS else None
+    gguf = info.gguf if TASKS[task].of_language_models else None
     if gguf:
         parameters = gguf.get("total")
         size = round(parameters * BITS[default_name(parameters)] / 8) if parameters else None
@@ -143,7 +144,7 @@ def in_local_cache(task: str, words: str = "") -> list[Offer]:
 
 def _kind(task: str, files: Mapping[str, Path]) -> str:
     """What of a cached model the task can load: GGUF, safetensors; empty for nothing."""
-    if task in LANGUAGE_TASKS and any(name.endswith(GGUF) for name in files):
+    if TASKS[task].of_language_models and any(name.endswith(GGUF) for name in files):
         return "GGUF"
     if not any(name.endswith(SAFETENSORS) for name in files):
         return ""

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 
-LOWER_IS_BETTER = {"perplexity", "bits_per_byte"}
+from tasks.metrics import lower_is_better
+
 # Tags of a pretrained version: a metric on the task's sample, and the digest of that sample.
 SAMPLE = "sample_"
 SAMPLE_SHA256 = f"{SAMPLE}sha256"
@@ -23,7 +24,7 @@ def better(metric: str, value: float, than: float) -> bool:
     """Whether a value of a metric beats another; NaN neither beats nor is beaten, and infinity beats nothing."""
     if math.isinf(value):
         return False
-    return value < than if metric.removeprefix(SAMPLE) in LOWER_IS_BETTER else value > than
+    return value < than if lower_is_better(metric.removeprefix(SAMPLE)) else value > than
 
 
 def data_tags(metric: str) -> tuple[str, ...]:

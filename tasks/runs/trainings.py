@@ -71,7 +71,7 @@ class FinishedTraining:
 
 
 @dataclass(frozen=True)
-class Predictions:
+class LoggedPredictions:
     """What a classifier said about the test images: labels int64 `(n,)`, probabilities float32 `(n, classes)`."""
 
     labels: "np.ndarray"
@@ -142,14 +142,14 @@ def training_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> dict[str,
     }
 
 
-def classifier_predictions(run_id: str) -> Predictions:
+def classifier_predictions(run_id: str) -> LoggedPredictions:
     """What a classifier said about the test images. Raises FileNotFoundError if its run does not have them."""
     import numpy as np
 
     client = open_store()
     try:
         with artifact_file(client, client.get_run(run_id), PREDICTIONS) as path, np.load(path) as saved:
-            found = Predictions(saved["labels"], saved["probabilities"])
+            found = LoggedPredictions(saved["labels"], saved["probabilities"])
         found.confusion()  # labels of classes that there are not
         return found
     except (ValueError, KeyError, IndexError, EOFError, BadZipFile) as error:

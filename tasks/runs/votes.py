@@ -17,8 +17,8 @@ from tasks.runs.traces import PERSON, find_experiment, write_trace
 
 EXPERIMENT, PREFERENCE = "votes", "preference"
 PAGE = 500
-Choice = Literal["left", "right", "tie", "both bad"]
-CHOICES: tuple[Choice, ...] = get_args(Choice)
+Preference = Literal["left", "right", "tie", "both bad"]
+PREFERENCES: tuple[Preference, ...] = get_args(Preference)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Vote:
     task: str
     left: str
     right: str
-    choice: Choice
+    choice: Preference
 
 
 def log_vote(
@@ -38,8 +38,8 @@ def log_vote(
 
     Raises ValueError for a choice that is none, StoreUnreachableError, AnswerTooLargeError.
     """
-    if vote.choice not in CHOICES:
-        raise ValueError(f"choice is {vote.choice!r}; valid: {', '.join(CHOICES)}")
+    if vote.choice not in PREFERENCES:
+        raise ValueError(f"choice is {vote.choice!r}; valid: {', '.join(PREFERENCES)}")
     with readable_errors():
         trace_id = write_trace(
             open_store(),
@@ -70,6 +70,6 @@ def read_votes(task: str) -> list[Vote]:
     for trace in traces:
         tags, said = trace.info.tags, [one for one in trace.info.assessments if one.name == PREFERENCE]
         choice = said[-1].value if said and isinstance(said[-1], Feedback) else None
-        if choice in CHOICES:
+        if choice in PREFERENCES:
             votes.append(Vote(task, tags.get("left", ""), tags.get("right", ""), choice))
     return votes

@@ -26,7 +26,7 @@ CLOSING = "the server is shutting down"
 CHECKS_AT_ONCE = 2
 
 
-class Answer:
+class PendingAnswer:
     """The answer to a request while it is made. Its holder must `leave` it in the end."""
 
     def __init__(self, version: RegisteredVersion, deadline: float, *, pieces: bool) -> None:
@@ -70,7 +70,7 @@ class Gateway:
         self.queue = FairQueue(capacity, worker.at_once)
         self.stopping = False
         self._seconds = 1.0  # that a request takes the worker, on average of the last ones
-        self._answers: set[Answer] = set()
+        self._answers: set[PendingAnswer] = set()
         self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, "checks")
 
     async def check(self, task: str, rows: Sequence[Row], parameters: Mapping[str, Any]) -> None:
@@ -78,7 +78,9 @@ class Gateway:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._checks, check_work, task_class(task), rows, parameters)
 
-    async def begin(self, client: str, version: RegisteredVersion, asked: TaskRequest, deadline: float) -> Answer:
+    async def begin(
+        self, client: str, version: RegisteredVersion, asked: TaskRequest, deadline: float
+    ) -> PendingAnswer:
         """Wait for one's turn and start. Raises ApiError where the queue is full, or the server is shutting down.
 
         Args:
@@ -92,7 +94,7 @@ class Gateway:
             await self.queue.acquire(client, version.key)
         except QueueFullError as error:
             raise self._full(error) from None
-        answer = Answer(version, deadline, pieces=asked.stream)
+        answer = PendingAnswer(version, deadline, pieces=asked.stream)
         self._answers.add(answer)
         try:
             given = work(asked.rows, many=asked.many, pieces=asked.stream, order=asked.order)
@@ -116,7 +118,7 @@ class Gateway:
         await asyncio.to_thread(self.worker.close)
         self._checks.shutdown(wait=False)
 
-    def _listeners(self, answer: Answer) -> tuple[Callable[[Row], None], Callable[[], None]]:
+    def _listeners(self, answer: PendingAnswer) -> tuple[Callable[[Row], None], Callable[[], None]]:
         """What hands a job's events to the event loop as they come, from the worker's threads."""
         tell = asyncio.get_running_loop().call_soon_threadsafe
         begun = False
@@ -134,7 +136,7 @@ class Gateway:
 
         return on_event, on_end
 
-    def _end(self, answer: Answer) -> None:
+    def _end(self, answer: PendingAnswer) -> None:
         """A job is over."""
         error: Exception | None = None
         try:
@@ -149,7 +151,7 @@ class Gateway:
         answer.put(error)
         self._over(answer)
 
-    def _over(self, answer: Answer) -> None:
+    def _over(self, answer: PendingAnswer) -> None:
         self._answers.discard(answer)
         self.queue.release(answer.version.key)
 

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from tasks.base import Row
 from tasks.serve.errors import ApiError, api_error
-from tasks.serve.gateway import Answer
+from tasks.serve.gateway import PendingAnswer
 
 Result = TypeVar("Result")
 
@@ -90,7 +90,7 @@ class TaskFormat(AnswerFormat):
 class AnswerStream(EventSourceResponse):
     """The rest of an answer whose first event is there, as server-sent events. Ends the job when the client leaves."""
 
-    def __init__(self, answer: Answer, first: Row, written: AnswerFormat) -> None:
+    def __init__(self, answer: PendingAnswer, first: Row, written: AnswerFormat) -> None:
         super().__init__(self._events(first), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._answer, self._format = answer, written
 

@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from experiments import register
-from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
-from tasks import registry
-from tasks.hub.architectures import PIPELINE_TAGS
+from tasks import TASKS, registry
 from tasks.hub.search import search
 from tests.support import tiny_diffusion, tiny_models
 from tests.support.local_hub import LocalHub, local_hub, use_in_process
@@ -46,8 +43,8 @@ def test_a_model_of_each_architecture_goes_from_the_search_to_an_answer(
     else:
         folder = tiny_models.save(name, tmp_path / "tiny")
     hub_id = f"someone/tiny-{name}"
-    repository = hub.add(hub_id, folder, pipeline_tag=PIPELINE_TAGS[task])
-    hub.add("someone/tiny-pickles", {"pytorch_model.bin": b"x"}, pipeline_tag=PIPELINE_TAGS[task])
+    repository = hub.add(hub_id, folder, pipeline_tag=TASKS[task].pipeline_tag)
+    hub.add("someone/tiny-pickles", {"pytorch_model.bin": b"x"}, pipeline_tag=TASKS[task].pipeline_tag)
     [offer] = search(task, "TINY someone")
     assert offer.hub_id == hub_id
     register.main(["--search", "tiny", "--task", task])
@@ -58,9 +55,6 @@ def test_a_model_of_each_architecture_goes_from_the_search_to_an_answer(
     if task != "image-generation":  # whose parts the Hub does not count; in BART it counts a buffer too
         assert offer.parameters == pytest.approx(int(version.tags["parameters"]), rel=0.02)
     hub.close()  # the registered version is read from the cache
-    [answer] = registry.load(task).run([INPUT_EXAMPLES[task]], first(task))
+    loaded = registry.load(task)
+    [answer] = loaded.run([loaded.example], loaded.example_parameters)
     assert isinstance(answer[OUTPUTS[task]], str)
-
-
-def first(task: str) -> Any:
-    return FIRST_PARAMETERS.get(task)

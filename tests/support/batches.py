@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.base import ModelFolderError, TaskInputError
 from tests.support.weightless import Weightless
-from ui.answers.batch_file import Line
+from ui.answers.batch_file import BatchLine
 
 
 class Upper(Weightless):
@@ -35,5 +35,5 @@ class Upper(Weightless):
         return {"label": text.upper(), "scores": [1, 2]}
 
 
-def lines(*texts: str, **more: str) -> list[Line]:
-    return [Line({"text": text, **more}, {"text": text}) for text in texts]
+def lines(*texts: str, **more: str) -> list[BatchLine]:
+    return [BatchLine({"text": text, **more}, {"text": text}) for text in texts]

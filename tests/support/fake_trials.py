@@ -138,7 +138,7 @@ def _arm(where: str, number: int) -> None:
     """Have the process killed when it draws the settings of its trial of this number (from 1), or is done with it."""
     from experiments.tuning import trial
 
-    owner, name = {"drawing settings": (trial, "make_sampler"), "before telling": (trial.Worker, "_train")}[where]
+    owner, name = {"drawing settings": (trial, "make_sampler"), "before telling": (trial.TrialWorker, "_train")}[where]
     original = getattr(owner, name)
     calls = 0
 

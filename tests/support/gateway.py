@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from tasks import TASKS
+from tasks import TASKS, TaskRecord
 from tasks.base import Row, Task, TaskInputError, check_text
 from tasks.chat import ReplyParameters, check_messages
 from tasks.parameters import Parameters, option
@@ -166,8 +166,8 @@ async def running(settings: Settings | None = None, **options: Any) -> AsyncIter
 def no_weights() -> Iterator[None]:
     """Tasks of no weights beside, and in place of, the real ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(TASKS, "lengths", "tests.support.gateway:Lengths")
-        patch.setitem(TASKS, "chatbot", "tests.support.gateway:Parrot")
+        patch.setitem(TASKS, "lengths", TaskRecord("tests.support.gateway:Lengths"))
+        patch.setitem(TASKS, "chatbot", TaskRecord("tests.support.gateway:Parrot"))
         yield
 
 

@@ -21,4 +21,4 @@ def offline(out: Path, *arguments: str) -> CompareResult:
 
 def packed(out: Path) -> dict[Cell, Packed]:
     folder = ResultsFolder(out)
-    return folder.finished(folder.grid(folder.plan("out")))
+    return folder.finished(folder.grid(folder.saved_grid("out")))

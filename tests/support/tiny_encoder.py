@@ -13,7 +13,7 @@ from experiments.config import StarterConfig
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.task import EncoderTask
 from experiments.starters.encoders.vocabulary import make_tokenizer
-from experiments.starters.starter import Recipe
+from experiments.starters.starter import StarterRecipe
 from experiments.starters.training import train
 from experiments.training.family import Result
 from experiments.training.loop import fit
@@ -61,7 +61,7 @@ def shrink_recipe(patch: pytest.MonkeyPatch, task: type[EncoderTask], size: Size
     """Have a starter trained in seconds."""
     patch.setattr(task, "size", size)
     patch.setattr(task, "dropout", 0.0)
-    patch.setattr(task, "recipe", Recipe(epochs, batch_size=16, learning_rate=0.01))
+    patch.setattr(task, "recipe", StarterRecipe(epochs, batch_size=16, learning_rate=0.01))
 
 
 def tiny_config(task: str, data_dir: Path, **values: Any) -> StarterConfig:

@@ -16,7 +16,7 @@ from tasks.runtime.worker import Worker
 from tests.support.batches import Upper, lines
 from tests.support.words import until
 from ui.answers.batch import Batch
-from ui.answers.batch_file import Line
+from ui.answers.batch_file import BatchLine
 from ui.answers.batch_panel import _stop, progress
 from ui.services import Services
 
@@ -39,7 +39,7 @@ def test_a_row_that_fails_says_so_and_the_rest_goes_on(worker) -> None:
         worker.submit,
         "upper",
         "upper/1",
-        [*lines("a", "bad", "crash"), Line({"text": "x"}, {}, "sequence is wrong"), *lines("b")],
+        [*lines("a", "bad", "crash"), BatchLine({"text": "x"}, {}, "sequence is wrong"), *lines("b")],
         {},
         "file",
     )
@@ -73,7 +73,7 @@ def test_rows_of_a_task_without_pieces_are_answered_together(upper, tmp_path, mo
     monkeypatch.setattr("ui.services.expected", lambda _reference: Expected())
     served = Services(10**9)
     try:
-        faulty = [*lines("e", "f"), Line({"text": "x"}, {}, "sequence is wrong"), *lines("g", "bad", "h")]
+        faulty = [*lines("e", "f"), BatchLine({"text": "x"}, {}, "sequence is wrong"), *lines("g", "bad", "h")]
         batch = Batch(served.submit, "upper", "upper/1", [*lines("a", "b", "c", "d"), *faulty], {}, "file", together=4)
         batch.wait(10)
     finally:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tasks.catalog import PRETRAINED_TASKS, catalog
+from tasks import PRETRAINED_TASKS
+from tasks.catalog import catalog
 from tasks.hub.package import PackageSource
 from tasks.runs import claim_file
 from tasks.texts import format_duration

@@ -10,7 +10,7 @@ from tasks.registry import load
 from tests.support.pages import fine, press, texts
 from tests.support.processes import a_process
 from ui import services
-from ui.at_work import tab_title
+from ui.frame import tab_title
 
 
 @pytest.mark.parametrize("name", ["home", "tasks", "image", "compare", "seq2seq", "models", "results"])
@@ -57,7 +57,7 @@ def test_the_title_names_the_page_and_what_is_at_work() -> None:
 
 def test_what_ends_while_another_page_is_open_is_said_once(empty_tool, page, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [a_process(values={"model": "vgg_small"})]
-    monkeypatch.setattr("ui.at_work.processes", lambda: found)
+    monkeypatch.setattr("ui.frame.processes", lambda: found)
     app = page("networks")
     assert not app.toast
     found[:] = [a_process("failed", values={"model": "vgg_small"}, ended=1.0, code=1)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks import TASKS
+from tasks import TASKS, TaskRecord
 from ui.panels import panel
 from ui.panels.chat import read_messages
 from ui.panels.next_word import appended
@@ -31,7 +31,7 @@ def test_a_starter_has_examples_of_what_it_knows_where_there_are_such(task: str)
 
 
 def test_a_task_that_nobody_made_a_panel_for_has_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "words", "tests.support.words:Words")
+    monkeypatch.setitem(TASKS, "words", TaskRecord("tests.support.words:Words"))
     assert type(panel("words")).__name__ == "Panel" and list(panel("words").inputs) == ["text"]
 
 

@@ -18,7 +18,7 @@ from tasks.runtime.jobs import Job, JobCancelled, QueueFullError
 from tasks.runtime.loaded import ModelTooLargeError
 from tasks.runtime.worker import USER_FACING_ERRORS
 from ui.answers.asking import STOPPED
-from ui.answers.batch_file import Line
+from ui.answers.batch_file import BatchLine
 from ui.answers.history import size
 from ui.answers.tables import as_csv, as_json
 
@@ -41,7 +41,7 @@ class Batch:
         submit: Submit,
         task: str,
         references: str | Sequence[str],
-        lines: Sequence[Line],
+        lines: Sequence[BatchLine],
         parameters: Mapping[str, Any],
         name: str,
         together: int = 1,
@@ -204,7 +204,7 @@ class Batch:
                 return results is not None and all(self._keep(dict(result)) for result in results["rows"])
         return all(self._answer(reference, line) for line in sound or lines[:1])
 
-    def _answer(self, reference: str, line: Line) -> bool:
+    def _answer(self, reference: str, line: BatchLine) -> bool:
         """Answer a line; False if the batch ends here."""
         try:
             if line.fault:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.csv_files import Table, TableError, read_integers, read_table
+from tasks.csv_files import CsvTable, TableError, read_integers, read_table
 from ui.answers.tables import as_csv
 
 MAX_ROWS = 1_000
@@ -29,7 +29,7 @@ SAMPLES = {
 
 
 @dataclass(frozen=True)
-class Line:
+class BatchLine:
     """A row of the file: as it was (`given`, all columns), and as the task takes it; `fault` says why it cannot."""
 
     given: dict[str, str]
@@ -48,12 +48,12 @@ def template(task: str, inputs: Mapping[str, bool]) -> bytes:
     return as_csv([{column: SAMPLES.get(column, "") for column in columns}])
 
 
-def read_batch(content: bytes, task: str, inputs: Mapping[str, bool]) -> Table:
+def read_batch(content: bytes, task: str, inputs: Mapping[str, bool]) -> CsvTable:
     """An uploaded file as a table. Raises TableError."""
     return read_table(content, tuple(columns_of(task, inputs)), max_rows=MAX_ROWS, max_bytes=MAX_MB * 2**20)
 
 
-def missing_columns(table: Table, task: str, inputs: Mapping[str, bool]) -> list[str]:
+def missing_columns(table: CsvTable, task: str, inputs: Mapping[str, bool]) -> list[str]:
     """The columns that a task needs and a file does not have under their names."""
     columns = columns_of(task, inputs)
     there = {name.casefold() for name in table.header}
@@ -63,8 +63,8 @@ def missing_columns(table: Table, task: str, inputs: Mapping[str, bool]) -> list
 
 
 def read_lines(
-    table: Table, task: str, inputs: Mapping[str, bool], chosen: Mapping[str, str] | None = None
-) -> list[Line]:
+    table: CsvTable, task: str, inputs: Mapping[str, bool], chosen: Mapping[str, str] | None = None
+) -> list[BatchLine]:
     """The rows of a file. Columns that the task does not know are kept for the results.
 
     Args: chosen: columns of the file that stand for the task's. Raises TableError for a column that is not there.
@@ -75,18 +75,18 @@ def read_lines(
     lines = []
     for _, cells in table.rows:
         row, fault = _row(task, {column: cells[place] for column, place in places.items()}, columns)
-        lines.append(Line(dict(zip(table.header, cells, strict=True)), row, fault))
+        lines.append(BatchLine(dict(zip(table.header, cells, strict=True)), row, fault))
     return lines
 
 
-def read_pictures(files: Sequence[tuple[str, bytes]]) -> list[Line]:
+def read_pictures(files: Sequence[tuple[str, bytes]]) -> list[BatchLine]:
     """Pictures, and those in zips among them, as rows with the column `file`. Raises TableError."""
     lines, total = [], 0
     for name, content in _unpacked(files):
         total += len(content)
         if len(lines) == MAX_ROWS or total > MAX_PICTURES_MB * 2**20:
             raise TableError(f"more than {MAX_ROWS:,} files or {MAX_PICTURES_MB} MB; valid: at most that many at once")
-        lines.append(Line({"file": name}, {"image": base64.b64encode(content).decode()}))
+        lines.append(BatchLine({"file": name}, {"image": base64.b64encode(content).decode()}))
     if not lines:
         raise TableError("there are no files in it; valid: PNG and JPEG, or a zip of them")
     return lines

@@ -12,7 +12,7 @@ from tasks.registry import RegisteredVersion
 from tasks.runs.evaluations import log_evaluation
 from tasks.texts import format_duration
 from ui.answers.batch import TOGETHER, Batch
-from ui.answers.batch_file import Line, read_lines
+from ui.answers.batch_file import BatchLine, read_lines
 from ui.answers.batch_rows import READ, draw_pictures, draw_typed, draw_upload, typed_columns
 from ui.answers.tables import cell
 from ui.plain import escaped, visible
@@ -85,7 +85,7 @@ def _draw_form(
     )
 
 
-def _read(task: str, way: str | None) -> tuple[str, list[Line]] | None:
+def _read(task: str, way: str | None) -> tuple[str, list[BatchLine]] | None:
     """A name for the results and the rows that were given in a way; None before there are some. Raises TableError."""
     if way == PICTURES:
         return draw_pictures(task)
@@ -96,7 +96,7 @@ def _read(task: str, way: str | None) -> tuple[str, list[Line]] | None:
     return name, read_lines(table, task, task_class(task).inputs, chosen)
 
 
-def _start(task: str, references: Sequence[str], lines: list[Line], parameters: dict[str, Any], name: str) -> None:
+def _start(task: str, references: Sequence[str], lines: list[BatchLine], parameters: dict[str, Any], name: str) -> None:
     # What comes in pieces gains nothing in company, and takes long.
     together = 1 if task_class(task)(Path(), "").in_pieces(parameters) else TOGETHER
     batch = Batch(services().submit, task, references, lines, parameters, name, together)
@@ -116,7 +116,7 @@ def _started() -> list[Batch]:
     return []
 
 
-def _draw_preview(lines: list[Line], typed: bool) -> None:
+def _draw_preview(lines: list[BatchLine], typed: bool) -> None:
     if not typed:
         st.caption(f"{len(lines):,} rows; the first {min(PREVIEW, len(lines))}:")
         _draw_table([dict(line.given) for line in lines[:PREVIEW]])

@@ -6,30 +6,25 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from tasks import task_class
-from tasks.csv_files import INDEX, Table, TableError
+from tasks.csv_files import INDEX, CsvTable, TableError
 from ui.answers.batch_file import (
     MAX_MB,
     MAX_PICTURES_MB,
     MAX_ROWS,
     SAMPLES,
-    Line,
+    BatchLine,
     columns_of,
     missing_columns,
     read_batch,
     read_pictures,
     template,
 )
+from ui.panels import panel
 from ui.plain import escaped
 
 READ = "batch-read"  # the rows of the file that was uploaded last
-HINTS = {
-    "chatbot": "Each row is a conversation of its own: `message`, and `system` if you like; or `messages` as JSON.",
-    "sequence-reversal": "Write a sequence as numbers with blanks between them: `3 1 4`.",
-    "image-classification": "Pictures are PNG or JPEG as base64 text.",
-    "image-generation": "An `image` to start from is PNG or JPEG as base64 text, or empty.",
-}
 # A name for the results, the rows, and columns of the file that stand for those of the task.
-Given = tuple[str, Table, dict[str, str]]
+Given = tuple[str, CsvTable, dict[str, str]]
 
 
 def typed_columns(task: str) -> list[str]:
@@ -63,7 +58,7 @@ def draw_upload(task: str) -> Given | None:
         f"Upload a CSV with the column{'s' if len(required) > 1 else ''} {', '.join(required)}: "
         f"up to {MAX_ROWS:,} rows and {MAX_MB} MB, UTF-8, with commas, semicolons, tabs or bars. "
         f"Where a column has another name, you can choose it. Other columns come back with the results. "
-        f"{HINTS.get(task, '')}"
+        f"{panel(task).batch_hint}"
     )
     uploaded = st.file_uploader(
         "CSV file", type=["csv", "tsv", "txt"], max_upload_size=MAX_MB, key=f"batch-file-{task}"
@@ -86,7 +81,7 @@ def draw_upload(task: str) -> Given | None:
         raise TableError(f"{uploaded.name}: {error}") from error
 
 
-def draw_pictures(task: str) -> tuple[str, list[Line]] | None:
+def draw_pictures(task: str) -> tuple[str, list[BatchLine]] | None:
     """An upload of pictures, each a row. None before there are some. Raises TableError."""
     st.write(f"PNG, JPEG and zips of them: up to {MAX_ROWS:,} pictures and {MAX_PICTURES_MB} MB at once.")
     files = st.file_uploader(
@@ -104,7 +99,7 @@ def draw_pictures(task: str) -> tuple[str, list[Line]] | None:
     return Path(files[0].name).stem if len(files) == 1 else "pictures", st.session_state[READ][1]
 
 
-def _read(uploaded: UploadedFile, task: str) -> Table:
+def _read(uploaded: UploadedFile, task: str) -> CsvTable:
     """The table in a file; read once, however often the page is drawn. Raises TableError."""
     seen = (uploaded.file_id, task)
     if st.session_state.get(READ, (None,))[0] != seen:
@@ -112,7 +107,7 @@ def _read(uploaded: UploadedFile, task: str) -> Table:
     return st.session_state[READ][1]
 
 
-def _choose(table: Table, task: str, file_id: str) -> dict[str, str]:
+def _choose(table: CsvTable, task: str, file_id: str) -> dict[str, str]:
     """Let the user choose a column of the file for each that is missing; offered first are those with most text."""
     missing = missing_columns(table, task, task_class(task).inputs)
     known = {name.casefold() for name in columns_of(task, task_class(task).inputs)}

@@ -11,13 +11,13 @@ import streamlit as st
 from tasks.registry import RegisteredVersion
 from tasks.runs import StoreUnreachableError
 from tasks.runs.attachments import AnswerTooLargeError
-from tasks.runs.votes import Choice, Vote, log_vote, read_votes
+from tasks.runs.votes import Preference, Vote, log_vote, read_votes
 from ui.answers.answering import record_finished
 from ui.answers.asking import Asking
 from ui.plain import escaped, inert_cell, visible
 
 NOTE = "blind-note"
-LABELS: dict[Choice, str] = {"left": "Left", "right": "Right", "tie": "Tie", "both bad": "Both are bad"}
+LABELS: dict[Preference, str] = {"left": "Left", "right": "Right", "tie": "Tie", "both bad": "Both are bad"}
 DECIDED = ("left", "right")
 
 
@@ -70,7 +70,7 @@ def draw_note() -> None:
         (st.success if said[0] else st.error)(escaped(said[1]))
 
 
-def draw_choices(key: str, vote: Callable[[Choice], None]) -> None:
+def draw_choices(key: str, vote: Callable[[Preference], None]) -> None:
     """The buttons that vote, and what becomes of a vote."""
     with st.container(horizontal=True):
         for choice, label in LABELS.items():
@@ -87,7 +87,7 @@ def _reveal(askings: Sequence[Asking]) -> None:
     record_finished(askings)
 
 
-def _vote(left: Asking, right: Asking, choice: Choice) -> None:
+def _vote(left: Asking, right: Asking, choice: Preference) -> None:
     if not left.hidden:  # the second click of a double-click
         return
     vote = Vote(left.task, left.reference, right.reference, choice)

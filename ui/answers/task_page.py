@@ -14,6 +14,7 @@ from ui.answers.answer import Asked
 from ui.answers.answering import askings_of, draw_answers, form_key, leave, once, refusal, start, stop
 from ui.answers.forms import draw_parameters, fill_parameters, limited
 from ui.answers.rating import draw_log_switch
+from ui.labels import task_title
 from ui.panels import Example, Panel
 from ui.panels import panel as panel_of
 from ui.plain import escaped
@@ -67,11 +68,6 @@ def describe_version(version: RegisteredVersion) -> str:
     champion = "champion" if version.champion else ""
     parts = (version.model, f"{version.name} v{version.version}", champion, license)
     return " · ".join(" ".join(part.split()) for part in parts if part)
-
-
-def task_title(task: str) -> str:
-    """A task's name as people say it."""
-    return task.replace("-", " ").capitalize()
 
 
 def model_key(task: str) -> str:

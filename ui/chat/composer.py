@@ -1,19 +1,35 @@
-"""At the bottom of the window: the field to write in, and the button that stops."""
+"""Where a message is said: examples to click in an empty conversation, the field to write in, the button that stops."""
 
 import streamlit as st
 
 from ui.answers.answering import REFUSED, refusal
 from ui.chat import session
-from ui.chat.asking import Asker
+from ui.chat.asking import TASK, Asker
 from ui.chat.messages import MOST
 from ui.documents.reading import KINDS, MOST_MB, DocumentError, read_document
+from ui.panels import panel
 from ui.plain import escaped
 
 ENTRY, UNSENT = "chat-entry", "chat-unsent"
 
 
+def draw_opening(asker: Asker) -> None:
+    """Draw what an empty conversation is for, and examples; a click sends one."""
+    chat = panel(TASK)
+    st.caption(escaped(chat.about))
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.caption("Examples", width="content")
+        for number, example in enumerate(chat.examples):
+            st.button(
+                escaped(example.label),
+                key=f"chat-example-{number}",
+                on_click=asker.say,
+                args=(example.row["messages"][-1]["content"], None),
+            )
+
+
 def draw_composer(asker: Asker, *, busy: bool) -> None:
-    """Draw it, and what is wrong with the last message."""
+    """Draw the field at the bottom of the window, and what is wrong with the last message."""
     with st.bottom:
         refused = refusal()
         if refused:

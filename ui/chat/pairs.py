@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from tasks.runs.votes import Choice, Vote
+from tasks.runs.votes import Preference, Vote
 from ui.answers import blind, history
 from ui.chat import session
 from ui.chat.asking import TASK
@@ -54,7 +54,7 @@ def _name(message: Message) -> str:
     return f"{message.facts.get('model', '')} ({message.facts.get('reference', '')})"
 
 
-def _vote(left: Message, right: Message, choice: Choice) -> None:
+def _vote(left: Message, right: Message, choice: Preference) -> None:
     """Keep a vote in MLflow and with both replies; the conversation continues with the better one."""
     session.refresh()  # another tab may have voted, or deleted it
     pair = pair_of(session.opened(), left)

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tasks import TASKS
 from tasks.base import ModelFolderError
-from tasks.hub.architectures import LANGUAGE_TASKS
 from tasks.hub.failures import HubUnreachableError
 from tasks.hub.names import Source
-from tasks.hub.repository import Plan, in_bytes, look_up
+from tasks.hub.repository import DownloadPlan, in_bytes, look_up
 from tasks.hub.search import Offer, in_local_cache, search
 from tasks.registry import RegisteredVersion
 
@@ -38,9 +38,9 @@ def find(task: str, words: str, token: str | None) -> Found:
         return Found((task, words), failure=str(error))
 
 
-def quantizations(task: str, hub_id: str, token: str | None) -> Plan:
+def quantizations(task: str, hub_id: str, token: str | None) -> DownloadPlan:
     """What the Hub says of a model, with the GGUF files to choose from. Raises ModelFolderError."""
-    return look_up(Source(hub_id, MAIN), gguf=task in LANGUAGE_TASKS, token=token)
+    return look_up(Source(hub_id, MAIN), gguf=TASKS[task].of_language_models, token=token)
 
 
 def facts(offer: Offer, room: int) -> str:

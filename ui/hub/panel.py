@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from experiments.config import PRETRAINED_TASKS
+from tasks import PRETRAINED_TASKS
 from tasks.base import ModelFolderError
 from tasks.hub.fetch import discard, left_over
 from tasks.hub.memory import memory_there_is
 from tasks.hub.names import parse
-from tasks.hub.repository import Plan, in_bytes
+from tasks.hub.repository import DownloadPlan, in_bytes
 from tasks.hub.search import Offer
 from tasks.registry import RegisteredVersion
-from ui.answers.task_page import task_title
 from ui.hub.finding import Found, facts, find, fits, quantizations
 from ui.hub.token import draw_token, token
+from ui.labels import task_title
 from ui.plain import escaped
 from ui.running.process_cards import draw_note, draw_processes, launch
 from ui.running.processes import processes
@@ -77,7 +77,7 @@ def _draw_found(found: Found, versions: Sequence[RegisteredVersion]) -> None:
 
 def _draw_offer(offer: Offer, task: str, room: int, *, at_work: bool, here: bool) -> None:
     key = f"{task}-{offer.hub_id}"
-    plan: Plan | None = st.session_state.get(PLANS, {}).get(key)
+    plan: DownloadPlan | None = st.session_state.get(PLANS, {}).get(key)
     with st.container(border=True, key=f"hub-{key.replace('/', '-')}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{escaped(offer.hub_id)}**", width="content")
@@ -109,7 +109,7 @@ def _draw_offer(offer: Offer, task: str, room: int, *, at_work: bool, here: bool
                 )
 
 
-def _draw_variants(plan: Plan, key: str) -> str:
+def _draw_variants(plan: DownloadPlan, key: str) -> str:
     """A choice among the GGUF files of a model; the name of the chosen one, empty without a choice."""
     if not plan.variants:
         return ""

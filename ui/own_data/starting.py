@@ -6,7 +6,7 @@ import streamlit as st
 
 from experiments.config import UserError
 from tasks.registry import RegisteredVersion
-from ui.answers.task_page import task_title
+from ui.labels import task_title
 from ui.plain import escaped
 from ui.results.all_runs import open_link
 from ui.running.process_cards import draw_note, draw_processes, launch

@@ -29,7 +29,9 @@ class Panel:
 
     Attributes:
         task: the contract name.
-        about: what the task does, in a sentence.
+        purpose: what the task is for, in a line of the home page.
+        about: what it does, above its form.
+        batch_hint: how to write its columns in a CSV.
         examples: inputs to click.
         starter_examples: those for the model that comes with the project, where it is too small for the others.
         specs: the schemas of the parameters, in the order of the form.
@@ -40,7 +42,9 @@ class Panel:
             only shown (in the history).
     """
 
+    purpose: str = ""
     about: str = ""
+    batch_hint: str = ""
     examples: Sequence[Example] = ()
     starter_examples: Sequence[Example] = ()
     hidden: frozenset[str] = frozenset()

@@ -22,6 +22,8 @@ def _openings(*messages: tuple[str, str]) -> tuple[Example, ...]:
 class ChatPanel(Panel):
     """A conversation in, the next reply out."""
 
+    purpose = "Talk with a language model."
+    batch_hint = "Each row is a conversation of its own: `message`, and `system` if you like; or `messages` as JSON."
     about = "Talk with a model. It sees the whole conversation, as far back as its window has room."
     examples = _openings(
         ("A tip for a rainy day", "What can I do on a rainy day without spending money?"),

@@ -20,6 +20,8 @@ SHOWN = 92  # pixels on the page: two fit side by side where two answers stand s
 class ImageClassificationPanel(Panel):
     """A picture in, classes out."""
 
+    purpose = "What a network that was trained here sees in a picture."
+    batch_hint = "Pictures are PNG or JPEG as base64 text."
     about = (
         "Classifies a picture among the classes that the network was trained on. It sees 32 x 32 pixels, or the size "
         "of your own pictures that it was trained on. "

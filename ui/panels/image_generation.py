@@ -24,6 +24,8 @@ SMALLEST_SHOWN = 256  # pixels
 class ImageGenerationPanel(Panel):
     """A prompt in, a picture out."""
 
+    purpose = "A picture from a description, or from another picture."
+    batch_hint = "An `image` to start from is PNG or JPEG as base64 text, or empty."
     about = "Draws a picture of what the prompt says, from noise or from a picture of yours, step by step."
     examples = (
         Example("A lighthouse", {"prompt": "a lighthouse on a cliff at dusk, oil painting"}),

@@ -20,6 +20,7 @@ MUCH = 0.5  # of the probability, that is not among the candidates
 class NextWordPanel(Panel):
     """The beginning of a text in, the likeliest words out."""
 
+    purpose = "The words that may come next, with their probabilities."
     about = "The words that most probably come next. Click one to append it and continue."
     examples = (
         Example("Once upon a time", {"text": "Once upon a time there was a"}),

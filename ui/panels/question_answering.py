@@ -21,6 +21,7 @@ OTHER = "background:rgba(128,128,128,0.22);color:inherit;border-bottom:2px dotte
 class QuestionAnsweringPanel(Panel):
     """A question and a text in, the place that answers it out."""
 
+    purpose = "The place in a text that answers a question."
     about = (
         "Finds the places in a text that answer a question, the most probable first, or says that there is none. "
         "Read several documents to search all of them at once."

@@ -16,6 +16,7 @@ STRONGEST = 0.45  # the opacity behind the word with the largest weight
 class SentimentPanel(Panel):
     """Text in, classes out."""
 
+    purpose = "Is a text positive or negative? With “Explain”, also which words decide it."
     about = "Classifies the sentiment of a text: every class that the model knows, with its probability."
     examples = (
         Example("A film to love", {"text": "A wonderful film: funny, warm, and over much too soon."}),

@@ -16,6 +16,8 @@ from ui.results.sequences import chips, verdict, wrong_places
 class SequenceReversalPanel(Panel):
     """Numbers in, numbers and attention out."""
 
+    purpose = "Numbers written backwards, and where the network looked."
+    batch_hint = "Write a sequence as numbers with blanks between them: `3 1 4`."
     about = "Reverses a sequence of numbers, and shows which of them the network looked at while it wrote each one."
     examples = (
         Example("Five digits", {"sequence": [3, 1, 4, 1, 5]}),

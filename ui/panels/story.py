@@ -15,6 +15,7 @@ MODELS_OWN = "background:rgba(61,125,219,0.16);border-radius:3px;padding:0.1em 0
 class StoryPanel(Panel):
     """The beginning of a story in, its continuation out."""
 
+    purpose = "Begin a story and watch it being written."
     about = "Continues a story. Continue adds to what was written; edit the beginning and run it again at any time."
     examples = (
         Example("The lighthouse", {"text": "The lamp of the lighthouse had not been lit for ten years, until that"}),

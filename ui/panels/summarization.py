@@ -35,6 +35,7 @@ BEES = (
 class SummarizationPanel(Panel):
     """A long text in, a short one out."""
 
+    purpose = "The gist of a long text in a few sentences."
     about = "Summarizes a long text in a few sentences. Texts of any length are read part by part."
     examples = (Example("A closed bridge", {"text": BRIDGE}), Example("Dancing bees", {"text": BEES}))
 

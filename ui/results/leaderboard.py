@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.metrics import METRICS
 from tasks.runs.trainings import Curve, FinishedTraining
 from ui.plain import inert_cell
 
 # Of the kept epoch on the test images, in the order of the columns.
 TESTED = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "loss": "Loss"}
-FRACTIONS = ("accuracy", "precision", "recall", "f1")
+FRACTIONS = tuple(name for name in TESTED if METRICS[name].fraction)
 COSTS = {"parameters": "Parameters", "seconds": "Seconds", "examples_per_second": "Images/s"}
 HISTORY = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds", "examples_per_second")
 # Settings that do not make one training another.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tasks.runs.listing import Mistakes
-    from tasks.runs.trainings import Predictions
+    from tasks.runs.trainings import LoggedPredictions
 
 MOST_ROWS = 20  # that are shown without scrolling
 # Over a white and over a dark page the text of a cell keeps its contrast up to this much of a color.
@@ -66,7 +66,7 @@ def draw_mistakes(run_id: str, ended: int | None) -> None:
             st.html(f"<script>/* {row} {counts.columns.get_loc(name)} */{SHOW}</script>", unsafe_allow_javascript=True)
 
 
-def matrix(predictions: "Predictions", classes: list[str]) -> "pd.DataFrame":
+def matrix(predictions: "LoggedPredictions", classes: list[str]) -> "pd.DataFrame":
     """Counts: rows are the true classes, columns the predicted ones."""
     import pandas as pd
 
@@ -92,14 +92,19 @@ def _colors(counts: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(css, counts.index, counts.columns)
 
 
-def places_of(predictions: "Predictions", kept: "Mistakes", true: int, predicted: int) -> list[int]:
+def places_of(predictions: "LoggedPredictions", kept: "Mistakes", true: int, predicted: int) -> list[int]:
     """Which of the kept pictures belong to a cell, by their place among them; the surest first."""
     same = (predictions.labels[kept.index] == true) & (predictions.probabilities[kept.index].argmax(1) == predicted)
     return same.nonzero()[0].tolist()
 
 
 def _draw_cell(
-    run_id: str, predictions: "Predictions", classes: list[str], kept: "Mistakes | None", true: int, predicted: int
+    run_id: str,
+    predictions: "LoggedPredictions",
+    classes: list[str],
+    kept: "Mistakes | None",
+    true: int,
+    predicted: int,
 ) -> None:
     count = int(predictions.confusion()[true, predicted])
     st.subheader(escaped(f"{classes[true]} taken for {classes[predicted]}: {count:,}"))

@@ -9,7 +9,7 @@ import streamlit as st
 
 from tasks.runs.evaluations import TABLE
 from tasks.texts import format_duration
-from ui.answers.task_page import task_title
+from ui.labels import task_title
 from ui.plain import escaped, inert_cell
 from ui.results.all_runs import PARENT, draw_table, open_link
 from ui.results.charts import by_epoch

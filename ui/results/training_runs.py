@@ -9,7 +9,7 @@ from tasks.runs.listing import Mistakes, artifact_names, classifier_mistakes, ru
 from tasks.runs.trainings import (
     Curve,
     FinishedTraining,
-    Predictions,
+    LoggedPredictions,
     class_report,
     classifier_predictions,
     comparison_names,
@@ -106,7 +106,7 @@ def curves_of(run_id: str, metrics: tuple[str, ...]) -> dict[str, Curve]:
 
 
 @st.cache_data(ttl="1h", max_entries=20, show_spinner=False)
-def mistakes(run_id: str, ended: int | None) -> "tuple[Predictions, list[str], Mistakes | None] | None":  # noqa: ARG001
+def mistakes(run_id: str, ended: int | None) -> "tuple[LoggedPredictions, list[str], Mistakes | None] | None":  # noqa: ARG001
     """What a classifier said of the test images, its classes, and pictures of those that it got wrong; None for what
     its run does not have.
 

@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from tasks.catalog import PRETRAINED_TASKS, catalog
+from tasks import PRETRAINED_TASKS
+from tasks.catalog import catalog
 from ui.running.processes import Process, processes, start
 from ui.running.programs import changed, program
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from experiments.config import PRETRAINED_TASKS
+from tasks import PRETRAINED_TASKS
 from tasks.catalog import CatalogModel, catalog
 from tasks.registry import RegisteredVersion
 from tasks.runtime.loaded import GIGABYTE
 from tasks.texts import inert
-from ui.answers.task_page import task_title
+from ui.labels import task_title
 from ui.plain import escaped
 from ui.running.model_facts import (
     champion_rule,

@@ -9,6 +9,7 @@ from tasks import registry
 from tasks.catalog import CatalogModel
 from tasks.hub.checks import GGUF
 from tasks.hub.names import parse
+from tasks.metrics import DECIDING
 from tasks.registry import RegisteredVersion
 from tasks.registry.scores import better, data_tags, metric_title, score
 from tasks.runs import find_run, open_store, readable_errors
@@ -16,8 +17,9 @@ from tasks.runtime.loaded import GIGABYTE
 from ui.services import mlflow_ui, run_link
 
 # The metrics that decide who is champion: of models trained here, and of pretrained ones on the task's sample.
-VALIDATED_BY = ("val_accuracy", "val_sequence_accuracy", "val_f1", "val_rougeL")
-SAMPLED_BY = ("sample_accuracy", "sample_f1", "sample_rougeL", "sample_bits_per_byte")
+VALIDATED_BY, TESTED_BY, SAMPLED_BY = (
+    tuple(f"{part}_{name}" for name in DECIDING) for part in ("val", "test", "sample")
+)
 LONGEST_ID = 96  # characters, on the Hub
 UNKNOWN_LICENSES = ("", "unknown", "unverified", "none")
 
@@ -43,7 +45,7 @@ def facts(version: RegisteredVersion) -> list[str]:
     tags = version.tags
     measured = [
         f"{metric_title(name)} {value:.4f}"
-        for name in (*VALIDATED_BY, *(one.replace("val_", "test_") for one in VALIDATED_BY), *SAMPLED_BY)
+        for name in (*VALIDATED_BY, *TESTED_BY, *SAMPLED_BY)
         if (value := as_number(tags.get(name, ""))) is not None
     ]
     parameters = as_number(tags.get("parameters", ""))

@@ -148,13 +148,10 @@ def _check_together(config: Any) -> None:
         names_in("model", config.model, configurations.CNN_MODELS, configurations.CNN_GROUPS)
     if isinstance(config, configurations.CompareConfig):
         check_kind(config)
-        if config.kind == "cnn":
-            names_in("models", config.models, configurations.CNN_MODELS, configurations.CNN_GROUPS, "small")
-            names_in("datasets", config.datasets, configurations.IMAGE_DATASETS, {}, "digits", paths=True)
-        if config.kind == "seq2seq":
-            groups = configurations.SEQ2SEQ_GROUPS
-            names_in("models", config.models, configurations.SEQ2SEQ_MODELS, groups, "attention")
-            names_in("datasets", config.datasets, configurations.SEQ2SEQ_DATASETS, {}, "reversal")
+        valid = configurations.FAMILIES.get(config.kind)  # none of tasks
+        if valid:
+            names_in("models", config.models, valid.models, valid.groups, next(iter(valid.groups)))
+            names_in("datasets", config.datasets, valid.datasets, {}, valid.datasets[0], valid.own_data)
 
 
 def changed(program: Program, texts: Mapping[str, str]) -> dict[str, str]:

@@ -6,10 +6,9 @@ from ui.answers.starter_note import draw_starter_note
 from ui.chat import session
 from ui.chat.asking import TASK
 from ui.chat.coming import draw_coming, take_in
-from ui.chat.composer import draw_composer
+from ui.chat.composer import draw_composer, draw_opening
 from ui.chat.links import draw_notes, follow_link, name_link
 from ui.chat.messages import draw_messages
-from ui.chat.opening import draw_opening
 from ui.chat.settings import draw_settings
 from ui.chat.sidebar import draw_sidebar
 from ui.session import versions

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from ui.answers.task_page import task_title
 from ui.hub.panel import draw_hub
+from ui.labels import task_title
 from ui.running.model_cards import draw_catalogue, draw_memory, draw_model
 from ui.running.model_facts import by_name
 from ui.running.process_cards import draw_processes

@@ -14,8 +14,8 @@ from experiments.evaluation.text_metrics import best, squad
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.squad import FAIRYTALES, SQUAD, Question, Windows, read_questions, sample
 from experiments.starters.encoders.task import EncoderTask, make_starter, mean_of, opened
-from experiments.starters.starter import Evaluation, Figure, Recipe
-from experiments.text.batches import Batch, Item, outputs
+from experiments.starters.starter import Figure, StarterEvaluation, StarterRecipe
+from experiments.text.batches import EncodedText, TextBatch, outputs
 from experiments.training.state import Metrics, StepResult
 from tasks.engines.extractive import ExtractiveAnswers
 from tasks.segmentation import sentences
@@ -32,7 +32,7 @@ class QuestionTask(EncoderTask):
     sha256 = "8cacc86d91f99a4d623ef4b257c14a2a8b2b28e31c6063e776658584149d0c41"
     read = staticmethod(read_questions)
     size = Size(layers=6, units=1536, pieces=14_000, window=256)
-    recipe = Recipe(epochs=3, batch_size=16, learning_rate=1.2e-4)
+    recipe = StarterRecipe(epochs=3, batch_size=16, learning_rate=1.2e-4)
     head = BertForQuestionAnswering
     selected_by = "val_f1"
     columns = ("loss", "exact_match", "f1")
@@ -45,10 +45,10 @@ class QuestionTask(EncoderTask):
     def windows(self) -> Windows:
         return Windows(self.data.train, self.tokenizer, self.config.seed)
 
-    def items(self, epoch: int) -> list[Item]:
+    def items(self, epoch: int) -> list[EncodedText]:
         return self.windows.epoch(epoch)
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: TextBatch) -> StepResult:
         said = model(**batch.inputs)
         loss, right = span_loss(said.start_logits, said.end_logits, batch.target)
         return StepResult(loss.sum(), {"accuracy": right.sum()}, batch.total)
@@ -103,7 +103,7 @@ def most_common_words(question: Question) -> str:
     return max(found, key=lambda sentence: len(asked & set(WORD.findall(sentence.lower())))).strip()
 
 
-def evaluate(folder: Path, data_dir: Path) -> Evaluation:
+def evaluate(folder: Path, data_dir: Path) -> StarterEvaluation:
     """Exact match and F1 on the held-out articles and tales, as the task answers, beside the likeliest sentence."""
     task, seconds = opened(TASK, folder)
     test = read_questions(data_dir).test
@@ -117,7 +117,7 @@ def evaluate(folder: Path, data_dir: Path) -> Evaluation:
         for name, title in (("exact_match", "exact match"), ("f1", "F1")):
             beside = f"the sentence with most words of the question {theirs[name]:.3f}"
             figures.append(Figure(f"{title} on {what} ({len(questions)} questions)", ours[name], beside))
-    return Evaluation((*figures, seconds))
+    return StarterEvaluation((*figures, seconds))
 
 
 STARTER = make_starter(QuestionTask, evaluate)

@@ -22,8 +22,8 @@ from experiments.reports.classification import classification_metrics
 from experiments.starters.corpora import Corpus, held_out, text_file
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.task import EncoderTask, make_starter, opened
-from experiments.starters.starter import Evaluation, Figure, Recipe
-from experiments.text.batches import Batch, Item
+from experiments.starters.starter import Figure, StarterEvaluation, StarterRecipe
+from experiments.text.batches import EncodedText, TextBatch
 from experiments.text.classification import classification_step, encode, predict
 from experiments.training.state import Metrics, StepResult
 
@@ -94,7 +94,7 @@ class SentimentTask(EncoderTask):
     sha256 = "99d61b85bbc1006815e683234aaa8bf22911628c214aa21281004d88b1337b8d"
     read = staticmethod(read_sst2)
     size = Size(layers=6, units=768, pieces=11_000, window=128)
-    recipe = Recipe(epochs=4, batch_size=32, learning_rate=1e-4)
+    recipe = StarterRecipe(epochs=4, batch_size=32, learning_rate=1e-4)
     head = BertForSequenceClassification
     settings = {
         "num_labels": len(LABELS),
@@ -108,20 +108,20 @@ class SentimentTask(EncoderTask):
         return [form(review.text) for form in (str, natural) for review in self.data.train]
 
     @cached_property
-    def forms(self) -> tuple[list[Item], list[Item]]:
+    def forms(self) -> tuple[list[EncodedText], list[EncodedText]]:
         """The training sentences in both forms."""
         typed = [Review(natural(review.text), review.label) for review in self.data.train]
         return self.encode(self.data.train), self.encode(typed)
 
-    def items(self, epoch: int) -> list[Item]:
+    def items(self, epoch: int) -> list[EncodedText]:
         pairs = zip(*self.forms, strict=True)
         return [pair[(place + epoch) % 2] for place, pair in enumerate(pairs)]
 
-    def encode(self, reviews: Sequence[Review]) -> list[Item]:
+    def encode(self, reviews: Sequence[Review]) -> list[EncodedText]:
         """Sentences as the network reads them; the target is the label."""
         return encode(self.tokenizer, [review.text for review in reviews], [review.label for review in reviews])[0]
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: TextBatch) -> StepResult:
         return classification_step(model, batch)
 
     def measure(self, network: nn.Module, part: str, accelerator: Accelerator) -> tuple[Metrics, list[dict[str, Any]]]:
@@ -137,7 +137,7 @@ class SentimentTask(EncoderTask):
         return metrics, said
 
 
-def evaluate(folder: Path, data_dir: Path) -> Evaluation:
+def evaluate(folder: Path, data_dir: Path) -> StarterEvaluation:
     """Accuracy on the development set of SST-2, as the task answers, beside a majority and a bag of words."""
     data = read_sst2(data_dir)
     task, seconds = opened(TASK, folder)
@@ -155,7 +155,7 @@ def evaluate(folder: Path, data_dir: Path) -> Evaluation:
         Figure("accuracy on the same sentences with marks and contractions as people type them", typed["accuracy"]),
         seconds,
     )
-    return Evaluation(figures)
+    return StarterEvaluation(figures)
 
 
 def bag_of_words(data: Corpus) -> list[str]:

@@ -17,7 +17,7 @@ import torch
 
 from experiments.config import UserError
 from experiments.starters.corpora import Corpus, held_out, text_file
-from experiments.text.batches import Item
+from experiments.text.batches import EncodedText
 from tasks.json_files import read_json
 
 SQUAD, FAIRYTALES = "squad", "fairytaleqa"
@@ -164,12 +164,12 @@ class Windows:
     def __len__(self) -> int:
         return len(self.questions)
 
-    def epoch(self, number: int) -> list[Item]:
+    def epoch(self, number: int) -> list[EncodedText]:
         """One window of each question."""
         generator = random.Random(self.seed * 1_000_003 + number)
         return [self._draw(question, generator) for question in self.questions]
 
-    def _draw(self, question: Encoded, generator: random.Random) -> Item:
+    def _draw(self, question: Encoded, generator: random.Random) -> EncodedText:
         room = generator.randint(SHORTEST, LONGEST) - len(question.question) - 3
         other = self._other(question, generator) if generator.random() < NOTHING else None
         if other is not None:
@@ -189,7 +189,7 @@ class Windows:
                 target[0, before + first - start] = target[1, before + last - start] = 1
         if not target.any():
             target[:, 0] = 1
-        return Item(tokens, [0] * before + [1] * (len(part) + 1), target)
+        return EncodedText(tokens, [0] * before + [1] * (len(part) + 1), target)
 
     def _other(self, question: Encoded, generator: random.Random) -> int | None:
         """Another context of the same article, or none if the one drawn has the answer too."""

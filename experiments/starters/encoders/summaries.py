@@ -20,8 +20,8 @@ from experiments.evaluation.text_metrics import rouge
 from experiments.starters.corpora import Corpus, held_out, text_file
 from experiments.starters.encoders.encoder import Size
 from experiments.starters.encoders.task import EncoderTask, make_starter, mean_of, opened
-from experiments.starters.starter import Evaluation, Figure, Recipe
-from experiments.text.batches import Batch, Item, outputs
+from experiments.starters.starter import Figure, StarterEvaluation, StarterRecipe
+from experiments.text.batches import EncodedText, TextBatch, outputs
 from experiments.training.state import Metrics, StepResult
 from tasks.engines.sentences import choose, read_part, sentence_scores
 from tasks.json_files import parse_json
@@ -73,7 +73,7 @@ class SummaryTask(EncoderTask):
     sha256 = "3e8c8a87d23166c95cb3ffbb97d288a686f72be08cca69959206677d8e329e6f"
     read = staticmethod(read_scitldr)
     size = Size(layers=5, units=512, pieces=8000, window=512)
-    recipe = Recipe(epochs=4, batch_size=16, learning_rate=1e-4)
+    recipe = StarterRecipe(epochs=4, batch_size=16, learning_rate=1e-4)
     head = BertForTokenClassification
     settings = {"num_labels": 1, "id2label": {0: "SUMMARY"}, "label2id": {"SUMMARY": 0}}
     selected_by = "val_rougeL"
@@ -83,13 +83,13 @@ class SummaryTask(EncoderTask):
         return [paper.text for paper in self.data.train]
 
     @cached_property
-    def training(self) -> list[Item]:
+    def training(self) -> list[EncodedText]:
         return self.encode(self.data.train)
 
-    def items(self, epoch: int) -> list[Item]:  # noqa: ARG002
+    def items(self, epoch: int) -> list[EncodedText]:  # noqa: ARG002
         return self.training
 
-    def encode(self, papers: Sequence[Paper]) -> list[Item]:
+    def encode(self, papers: Sequence[Paper]) -> list[EncodedText]:
         """Abstracts as the network reads them. Targets `(2, length)`: of each token the number of its sentence (from
         1; 0 has none), and how likely that should be chosen."""
         items = []
@@ -100,10 +100,10 @@ class SummaryTask(EncoderTask):
             wanted = F.pad(wanted_fractions(sentences, paper.summaries), (1, 0))
             target = torch.stack([owners.float() + 1, wanted[owners + 1]])
             tokens, kinds = (part["inputs"][name][0].tolist() for name in ("input_ids", "token_type_ids"))
-            items.append(Item(tokens[: len(owners)], kinds[: len(owners)], target))
+            items.append(EncodedText(tokens[: len(owners)], kinds[: len(owners)], target))
         return items
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: TextBatch) -> StepResult:
         loss, right = choice_loss(model(**batch.inputs).logits[:, :, 0], batch.target)
         return StepResult(loss.sum(), {"accuracy": right.sum()}, batch.total)
 
@@ -169,7 +169,7 @@ def lead(text: str, words: int) -> str:
     return text[: found[-1].end()] if found else ""
 
 
-def evaluate(folder: Path, data_dir: Path) -> Evaluation:
+def evaluate(folder: Path, data_dir: Path) -> StarterEvaluation:
     """ROUGE on the development set of SciTLDR, as the task answers, beside as many words from the beginning."""
     papers = read_scitldr(data_dir).test
     task, seconds = opened(TASK, folder)
@@ -194,7 +194,7 @@ def evaluate(folder: Path, data_dir: Path) -> Evaluation:
     for row in sample_rows(TASK)[:2]:
         (answer,) = task.run([{"text": row["text"]}])
         examples += [row["text"], f"> {answer['summary']}"]
-    return Evaluation((*figures, seconds), "\n\n".join(examples))
+    return StarterEvaluation((*figures, seconds), "\n\n".join(examples))
 
 
 STARTER = make_starter(SummaryTask, evaluate)

@@ -15,13 +15,12 @@ from accelerate import Accelerator
 from torch import nn
 
 from experiments.config import ConfigError, StarterConfig
-from experiments.evaluation.examples import INPUT_EXAMPLES
 from experiments.reports import figures
 from experiments.starters.corpora import Corpus
 from experiments.starters.encoders.encoder import NONE, Size, make_start
-from experiments.starters.starter import Evaluation, Figure, Recipe, Starter
+from experiments.starters.starter import Figure, Starter, StarterEvaluation, StarterRecipe
 from experiments.starters.weights import save_small
-from experiments.text.batches import Batch, Item, TextBatches
+from experiments.text.batches import EncodedText, TextBatch, TextBatches
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Family, Result, SavedModel, Training
 from experiments.training.state import Metrics, StepResult, starting_state
@@ -54,7 +53,7 @@ class EncoderTask(ABC):
     sha256: ClassVar[str]
     read: ClassVar[Callable[[str | Path], Corpus]]
     size: ClassVar[Size]
-    recipe: ClassVar[Recipe]
+    recipe: ClassVar[StarterRecipe]
     head: ClassVar[Any]
     settings: ClassVar[dict[str, Any]] = {}
     dropout: ClassVar[float] = 0.1
@@ -71,11 +70,11 @@ class EncoderTask(ABC):
         """The training texts, by which the vocabulary is chosen."""
 
     @abstractmethod
-    def items(self, epoch: int) -> Sequence[Item]:
+    def items(self, epoch: int) -> Sequence[EncodedText]:
         """The training examples of an epoch (from 1), always one for each example of the data."""
 
     @abstractmethod
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: TextBatch) -> StepResult:
         """Loss and sums of a batch."""
 
     @abstractmethod
@@ -119,14 +118,14 @@ class EncoderTraining(Training):
             f"({parameters:,} parameters), {len(self.task.data.train):,} training examples of {self.task.dataset}"
         )
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: TextBatch) -> StepResult:
         return self.task.step(model, batch)
 
     def evaluate(self, network: nn.Module) -> Metrics:
         return self.task.measure(network, "val", self.state.accelerator)[0]
 
 
-def make_starter(task: type[EncoderTask], evaluate: Callable[[Path, Path], Evaluation]) -> Starter:
+def make_starter(task: type[EncoderTask], evaluate: Callable[[Path, Path], StarterEvaluation]) -> Starter:
     """The starter of a task."""
 
     def decide(config: StarterConfig) -> StarterConfig:
@@ -179,7 +178,7 @@ def save_model(training: EncoderTraining, network: nn.Module, folder: Path) -> S
     save_small(network, task.tokenizer, folder)
     name = f"starter-{task.name}"
     params = {"model": name, "encoder": Path(config.encoder).name, "seed": config.seed}
-    return SavedModel(task.task, name, task.task, INPUT_EXAMPLES[task.task], params)
+    return SavedModel(task.task, name, task.task, task_class(task.task).example, params)
 
 
 def describe(training: EncoderTraining, result: Result) -> str:
@@ -201,7 +200,7 @@ def opened(task: str, folder: Path) -> tuple[Any, Figure]:
     started = time.perf_counter()
     loaded = task_class(task)(folder, folder.name, "cpu")
     loaded.load()
-    loaded.run([INPUT_EXAMPLES[task]])
+    loaded.run([loaded.example])
     seconds = time.perf_counter() - started
     return loaded, Figure("seconds from loading the model to its first answer", seconds, "must be below 3", 2)
 

@@ -70,7 +70,7 @@ def seen(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tens
     return torch.cat([reduced(enlarged(part)).to(dtype) for part in images.split(2000)])
 
 
-class Batch(NamedTuple):
+class PictureBatch(NamedTuple):
     """This process's part of a global batch of `total` pictures.
 
     latents float32 `(n, 4, 8, 8)`; tokens int64 `(m, WINDOW)` of its different prompts; prompts int64 `(n,)`, which row
@@ -116,7 +116,7 @@ class PictureBatches:
         """Number of batches in an epoch."""
         return -(-self.pictures // self.batch_size)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[PictureBatch]:
         """Yield the batches of epoch `number`, counted from 1."""
         latents = self.latents(number)
         turn, part = divmod(number - 1, self.parts)
@@ -130,4 +130,4 @@ class PictureBatches:
             mine = slice(*(start + total * place // self.world_size for place in (self.rank, self.rank + 1)))
             different, places = rows[mine].unique(return_inverse=True)
             device = latents.device
-            yield Batch(latents[order[mine].to(device)], tokens[different].to(device), places.to(device), total)
+            yield PictureBatch(latents[order[mine].to(device)], tokens[different].to(device), places.to(device), total)

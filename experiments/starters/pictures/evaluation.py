@@ -18,7 +18,7 @@ from experiments.data.images import ImageData, Subset
 from experiments.reports.tables import to_markdown
 from experiments.starters.pictures.data import first_of_each, load_pictures, reduced, seen
 from experiments.starters.pictures.words import CLASSES, plain_prompts
-from experiments.starters.starter import Evaluation, Figure
+from experiments.starters.starter import Figure, StarterEvaluation
 from experiments.training.state import make_optimizer, schedule_factor
 
 FEATURES = "the 84 numbers before the last layer of the judge (a LeNet-5)"
@@ -127,7 +127,7 @@ def class_table(said: torch.Tensor, labels: torch.Tensor, real: torch.Tensor, tr
     return to_markdown(("class", "drawn, recognized", "else mostly taken for", "real test pictures, recognized"), rows)
 
 
-def evaluate(folder: Path, data_dir: Path) -> Evaluation:
+def evaluate(folder: Path, data_dir: Path) -> StarterEvaluation:
     """Measure a model folder as the tool uses it. Raises UserError for missing data, ModelFolderError."""
     from tasks.image_generation import ImageGeneration
 
@@ -157,7 +157,7 @@ def evaluate(folder: Path, data_dir: Path) -> Evaluation:
         Figure("seconds from nothing loaded to the first picture", cold, f"{threads}; at most 3", digits=2),
     )
     what = f"{DRAWN} pictures of each class, drawn with the seeds from {DRAWN_SEED} upwards, none left out."
-    return Evaluation(figures, f"{what}\n\n{judged.table}")
+    return StarterEvaluation(figures, f"{what}\n\n{judged.table}")
 
 
 @torch.no_grad()

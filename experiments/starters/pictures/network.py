@@ -29,6 +29,7 @@ BATCH, LEARNING_RATE, WARMUP, GRAD_CLIP = 64, 3e-3, 0.08, 1.0
 # Weight of the mean absolute error, and of the divergence from a unit normal per latent number, beside the squared
 # error. A larger one for the divergence smooths latents and pictures alike.
 ABSOLUTE, DIVERGENCE = 0.5, 0.0015
+AT_ONCE = 250  # pictures, encoded or decoded
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's gray
 TEXT_WIDTH = 64
 STEPS = 1000  # of the noise schedule
@@ -111,10 +112,10 @@ def _normalize(network: Any, images: torch.Tensor, precision: str) -> None:
 
 
 @torch.no_grad()
-def encode(network: Any, images: torch.Tensor, precision: str, batch: int = 250) -> torch.Tensor:
+def encode(network: Any, images: torch.Tensor, precision: str) -> torch.Tensor:
     """Pictures of a data set `(n, 1, 32, 32)` to their mean latents, float32 `(n, 4, 8, 8)`."""
     latents = []
-    for part in images.split(batch):
+    for part in images.split(AT_ONCE):
         with autocast(images.device, precision):
             posterior = network.encode(enlarged(part)).latent_dist
         latents.append(posterior.mean.float())
@@ -122,10 +123,10 @@ def encode(network: Any, images: torch.Tensor, precision: str, batch: int = 250)
 
 
 @torch.no_grad()
-def restored(network: Any, images: torch.Tensor, precision: str, batch: int = 250) -> torch.Tensor:
+def restored(network: Any, images: torch.Tensor, precision: str) -> torch.Tensor:
     """What is left of pictures `(n, 1, 32, 32)` after encoding and decoding: float32 `(n, 1, 64, 64)`, -1 to 1."""
     pictures = []
-    for part in encode(network, images, precision).split(batch):
+    for part in encode(network, images, precision).split(AT_ONCE):
         with autocast(images.device, precision):
             decoded = network.decode(part).sample
         pictures.append(decoded.float().clamp(-1, 1))

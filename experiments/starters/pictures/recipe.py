@@ -22,7 +22,7 @@ from experiments.data.images import ImageData, Subset
 from experiments.reports import figures
 from experiments.starters.pictures import network as networks
 from experiments.starters.pictures.data import (
-    Batch,
+    PictureBatch,
     PictureBatches,
     enlarged,
     first_of_each,
@@ -40,7 +40,7 @@ from experiments.starters.pictures.evaluation import (
 )
 from experiments.starters.pictures.network import STEPS, PictureNetwork, make_pipeline
 from experiments.starters.pictures.words import CLASSES, make_tokenizer, named, read_prompts, understood_words
-from experiments.starters.starter import Recipe, Starter
+from experiments.starters.starter import Starter, StarterRecipe
 from experiments.starters.weights import shrink
 from experiments.training import devices
 from experiments.training.family import DataIdentity, Family, Result, SavedModel, Training
@@ -55,7 +55,7 @@ MEASURED, UNSEEN_BY_CRITIC = 100, 100
 SAMPLES = 10  # pictures of each class in the figure: the first ones, unselected
 WEIGHTS = ("vae/diffusion_pytorch_model", "unet/diffusion_pytorch_model", "text_encoder/model")
 # On one core of a server CPU with bf16 instructions: eight minutes for the autoencoder, two for an epoch.
-RECIPE = Recipe(epochs=12, batch_size=64, learning_rate=1.5e-3, schedule="cosine", warmup=0.03, ema_decay=0.998)
+RECIPE = StarterRecipe(epochs=12, batch_size=64, learning_rate=1.5e-3, schedule="cosine", warmup=0.03, ema_decay=0.998)
 # The model's own settings, chosen among seven by the critic's fraction of pictures that show what was asked for, and by
 # the Fréchet distance to validation pictures in its features. More guidance draws the same few pictures of each class
 # again and again; beyond 2 it hardly makes them clearer. 8 and 20 steps draw as well.
@@ -101,7 +101,7 @@ class PictureTraining(Training):
             f"{self.critic_accuracy:.1%} of pictures that it has not seen"
         )
 
-    def step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def step(self, model: nn.Module, batch: PictureBatch) -> StepResult:
         count, latents = len(batch.latents), batch.latents
         # One from each of equal parts of the schedule: the loss of a batch varies less than with independent ones.
         even = (torch.arange(count) + torch.rand(count)) / count

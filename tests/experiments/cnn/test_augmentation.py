@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.cnn.augmentation import Augmentation, Batch, Normalize, TrainingBatches, evaluation_batches
+from experiments.cnn.augmentation import Augmentation, ImageBatch, Normalize, TrainingBatches, evaluation_batches
 from experiments.data.images import Subset
 
 SIZE = 32
@@ -32,7 +32,7 @@ def training(
     )
 
 
-def together(batches: list[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+def together(batches: list[ImageBatch]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat([batch.images for batch in batches]), torch.cat([batch.labels for batch in batches])
 
 

@@ -161,7 +161,7 @@ def test_a_large_file_is_refused_before_its_contents_are_listed(results: Path, m
         content.truncate(PACKED_BYTES + 1)
     monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("it was opened"))
     folder = ResultsFolder(results)
-    grid = folder.grid(folder.plan("import_results"))
+    grid = folder.grid(folder.saved_grid("import_results"))
     assert checked(grid, LENET, file, "") == f"{file} is no file of this program"
 
 
@@ -219,6 +219,6 @@ def test_a_training_of_another_grid_is_not_taken_for_one_of_this(results: Path, 
     offline(other, "--models", "lenet5", "--epochs", "1")
     shutil.copy(other / "cells" / "lenet5_digits_seed0.zip", results / "cells")
     folder = ResultsFolder(results)
-    grid = folder.grid(folder.plan("out"))
+    grid = folder.grid(folder.saved_grid("out"))
     assert folder.faults(grid) == [f"{results / 'cells' / 'lenet5_digits_seed0.zip'} is of another grid"]
     assert list(folder.finished(grid)) == [RESNET]

@@ -295,7 +295,7 @@ def test_pictures_are_decoded_once_for_each_size_until_they_change(
 
 def test_decoding_says_how_far_it_is_and_keeps_few_in_memory() -> None:
     said: list[tuple[int, int]] = []
-    items = [layout.Item(str(number), "a", "") for number in range(50)]
+    items = [layout.LabeledFile(str(number), "a", "") for number in range(50)]
     assert list(decoding._shown(items, lambda done, total: said.append((done, total)))) == items
     assert said[0] == (0, 50) and said[-1] == (49, 50)
     begun: list[int] = []

@@ -9,11 +9,11 @@ from experiments.evaluation.labeled_csv import LabeledRows
 from experiments.evaluation.leaderboard import Leaderboard, make_leaderboard, metric_interval, pairs, rows_needed
 from experiments.evaluation.measure import Measured
 from experiments.evaluation.page import analyze
-from experiments.evaluation.plan import Plan
+from experiments.evaluation.plan import EvaluationPlan
 from experiments.evaluation.tasks import TASK_METRICS, Evaluation, RowScores
 from experiments.reports.statistics import mcnemar
+from tasks.metrics import METRICS
 from tasks.registry import RegisteredVersion
-from tasks.registry.scores import LOWER_IS_BETTER
 
 
 def test_a_row_with_more_weight_counts_for_more() -> None:
@@ -63,7 +63,7 @@ def leaderboard(answers: dict[str, list[int]]) -> Leaderboard:
     count = len(next(iter(answers.values())))
     rows = tuple({"text": "x", "label": "y"} for _ in range(count))
     versions = tuple(version(name) for name in answers)
-    plan = Plan("sentiment-analysis", versions, LabeledRows("own.csv", rows, "0" * 64), {}, "cpu")
+    plan = EvaluationPlan("sentiment-analysis", versions, LabeledRows("own.csv", rows, "0" * 64), {}, "cpu")
     measured = []
     for one in versions:
         right = tuple(map(float, answers[one.name]))
@@ -74,8 +74,9 @@ def leaderboard(answers: dict[str, list[int]]) -> Leaderboard:
 
 
 def test_every_deciding_metric_names_its_direction() -> None:
-    lower = {task for task, task_metrics in TASK_METRICS.items() if task_metrics.headline in LOWER_IS_BETTER}
-    assert lower == {"story-completion"}
+    deciding = {task: METRICS[task_metrics.headline] for task, task_metrics in TASK_METRICS.items()}
+    assert {task for task, metric in deciding.items() if metric.lower_is_better} == {"story-completion"}
+    assert all(metric.decides for metric in deciding.values())
 
 
 def said(found: Leaderboard) -> str:

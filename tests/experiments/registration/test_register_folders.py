@@ -10,9 +10,8 @@ from mlflow import MlflowClient
 
 from experiments import register
 from experiments.config import ConfigError, TrainingError
-from experiments.evaluation.examples import FIRST_PARAMETERS, INPUT_EXAMPLES
 from experiments.registration import choice
-from tasks import registry
+from tasks import registry, task_class
 from tests.support.registering import COMMIT, OUTPUTS, TINY, Folders, champion, model_files, one_line
 
 
@@ -45,7 +44,7 @@ def test_a_git_clone_of_a_repository_of_the_hub_is_registered(
     index = {"pytorch_model.bin.index.json"}  # JSON, which nothing reads: its shards are not there
     assert model_files(task) - index == loaded | {"task.json"}
     [row] = mlflow.pyfunc.load_model(f"models:/{task}@champion").predict(
-        [INPUT_EXAMPLES[task]], params=FIRST_PARAMETERS.get(task)
+        [task_class(task).example], params=task_class(task).example_parameters
     )
     assert isinstance(row[OUTPUTS[task]], str)
 
@@ -70,7 +69,7 @@ def test_a_snapshot_in_the_cache_of_the_hub_is_registered_as_a_folder(
     place = Path(mlflow.artifacts.download_artifacts(f"models:/{task}@champion")) / "artifacts" / "model"
     assert not [path for path in place.rglob("*") if path.is_symlink()]
     [row] = mlflow.pyfunc.load_model(f"models:/{task}@champion").predict(
-        [INPUT_EXAMPLES[task]], params=FIRST_PARAMETERS.get(task)
+        [task_class(task).example], params=task_class(task).example_parameters
     )
     assert isinstance(row[OUTPUTS[task]], str) and row["model"] == "some/model-name"
 

@@ -13,7 +13,7 @@ from experiments import register
 from experiments.config import TrainingError
 from experiments.registration import download
 from tasks import registry
-from tasks.hub.fetch import Progress, left_over
+from tasks.hub.fetch import DownloadProgress, left_over
 from tasks.runs import open_store
 from tests.support import tiny_gguf
 from tests.support.hub_models import gguf_bytes, safetensors, transformers_files
@@ -152,7 +152,7 @@ def test_a_model_without_a_chat_template_says_so(
 def test_a_stop_during_the_download_keeps_it_and_the_same_command_resumes(
     hub: LocalHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(shown: Any, now: Progress) -> None:
+    def stop(shown: Any, now: DownloadProgress) -> None:
         if now.done > 100_000:
             raise KeyboardInterrupt
 

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.reports.classification import save_confusion_matrix, save_per_class
 from experiments.reports.figures import Bars, save_bars, save_costs, styles
-from experiments.reports.page import Cell, Section, Table, failures, number, pairs_table, render
+from experiments.reports.page import Section, Table, TableCell, failures, number, pairs_table, render
 from experiments.reports.statistics import Interval, Pair
 from experiments.reports.tables import to_csv, to_text
 from experiments.reports.text import format_duration, listed
@@ -20,7 +20,7 @@ def test_the_page_is_self_contained_and_escapes_what_it_shows(tmp_path: Path) ->
     (tmp_path / "figure.png").write_bytes(b"png")
     bad = "<script>alert(1)</script>"
     value = number(Interval(0.9, 0.8, 1.0), lambda share: f"<{share:.1f}>")
-    table = Table(("a & b", bad), [("x", value), (Cell(bad, bad), "y")], bad, {0: "best"}, wide=True)
+    table = Table(("a & b", bad), [("x", value), (TableCell(bad, bad), "y")], bad, {0: "best"}, wide=True)
     section = Section(bad, [bad], bad, [table], [(f'"{bad}', tmp_path / "figure.png")])
     html = render(bad, [section, *failures("Failed", {bad: bad})], {bad: bad}, [bad])
     assert "<script" not in html and html.count("&lt;script&gt;") == 17 and 'alt="&#34;&lt;script' in html

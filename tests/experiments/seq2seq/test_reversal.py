@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 
-from experiments.data.sequences import Batch, Sequences, make_sequences
+from experiments.data.sequences import SequenceBatch, Sequences, make_sequences
 from experiments.seq2seq.reversal import alignment, measure, reversal_step
 from models.seq2seq import EOS, PAD, Output, Seq2Seq, State, build
 
@@ -22,7 +22,7 @@ def network() -> Seq2Seq:
 
 def test_the_step_sums_over_real_tokens_only(pairs: Sequences) -> None:
     model = network()
-    result = reversal_step(model, Batch(pairs, 100, 40, 1.0))
+    result = reversal_step(model, SequenceBatch(pairs, 100, 40, 1.0))
     loss, correct = 0.0, 0
     for row in range(len(pairs)):
         one = pairs.part(torch.tensor([row]))
@@ -42,7 +42,7 @@ def test_without_teacher_forcing_the_decoder_reads_what_it_said_itself(pairs: Se
             read.append(inputs)
             return model(source, lengths, inputs)
 
-    reversal_step(Listening(), Batch(pairs, 100, 40, 0.0))
+    reversal_step(Listening(), SequenceBatch(pairs, 100, 40, 0.0))
     first, second = read
     own = model(pairs.source, pairs.lengths, first).logits.argmax(dim=2)
     real = first != PAD
@@ -52,7 +52,7 @@ def test_without_teacher_forcing_the_decoder_reads_what_it_said_itself(pairs: Se
 
     read.clear()
     torch.manual_seed(1)
-    reversal_step(Listening(), Batch(pairs, 100, 40, 0.5))
+    reversal_step(Listening(), SequenceBatch(pairs, 100, 40, 0.5))
     differ = (read[1] != read[0])[:, 1:][real[:, 1:]].float().mean().item()
     wrong = (own[:, :-1] != first[:, 1:])[real[:, 1:]].float().mean().item()
     assert differ == pytest.approx(wrong / 2, abs=0.15)

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from experiments.config import ConfigError, UserError
 from experiments.starters.encoders.encoder import Size, activations, make_start, prune
 from experiments.starters.encoders.vocabulary import count_pieces, cut_tokenizer, learn_tokenizer, pieces_to_keep
-from experiments.text.batches import Item, TextBatches, collate
+from experiments.text.batches import EncodedText, TextBatches, collate
 from tests.support.tiny_encoder import LETTERS, WORDS, save_encoder, tokenizer
 
 
@@ -152,8 +152,8 @@ def test_activations_do_not_count_padding(encoder: Path) -> None:
     assert torch.allclose(together[0], mean, atol=1e-5) and (together[1] > 0).all()
 
 
-def item(number: int, length: int) -> Item:
-    return Item([number] * length, [0] * length, torch.full((2, length), float(number)))
+def item(number: int, length: int) -> EncodedText:
+    return EncodedText([number] * length, [0] * length, torch.full((2, length), float(number)))
 
 
 def test_texts_are_padded_to_the_longest_in_steps() -> None:
@@ -161,7 +161,7 @@ def test_texts_are_padded_to_the_longest_in_steps() -> None:
     assert batch.inputs["input_ids"].tolist() == [[7, 7, *[0] * 6], [8, 8, 8, *[0] * 5]]
     assert batch.inputs["attention_mask"].tolist() == [[1, 1, *[0] * 6], [1, 1, 1, *[0] * 5]]
     assert batch.target.tolist() == [[[7, 7, *[0] * 6]] * 2, [[8, 8, 8, *[0] * 5]] * 2] and batch.total == 5
-    labels = collate([Item([1], [0], torch.tensor([3.0])), Item([1, 2], [0, 1], torch.tensor([4.0]))])
+    labels = collate([EncodedText([1], [0], torch.tensor([3.0])), EncodedText([1, 2], [0, 1], torch.tensor([4.0]))])
     assert labels.target.tolist() == [[3], [4]] and labels.inputs["token_type_ids"][:, :2].tolist() == [[0, 0], [0, 1]]
     assert collate([item(1, 8), item(1, 1)]).inputs["input_ids"].shape == (2, 8)
     assert collate([item(1, 9)]).target.shape == (1, 2, 16)

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.config import PRETRAINED_TASKS
-from experiments.config.names import STARTER_TASKS
+from experiments.config.names import STARTERS
 from experiments.registration.folder import front_matter
 from experiments.starters.starter import FOLDER
-from experiments.starters.training import RECIPES, starter_of
-from tasks import task_class
+from experiments.starters.training import starter_of
+from tasks import PRETRAINED_TASKS, task_class
 from tasks.base import Task
 from tasks.catalog import catalog
 
@@ -34,14 +33,14 @@ def test_each_task_has_a_starter_or_a_model_in_a_package_and_the_starters_are_sm
     assert all(
         (catalog()[task].starter_here is None) != (catalog()[task].packaged is None) for task in PRETRAINED_TASKS
     )
-    assert {task for task in PRETRAINED_TASKS if catalog()[task].starter_here} == set(STARTER_TASKS) == set(RECIPES)
+    assert {task for task in PRETRAINED_TASKS if catalog()[task].starter_here} == set(STARTERS)
     files = [path for path in FOLDER.rglob("*") if path.is_file()]
-    assert {path.relative_to(FOLDER).parts[0] for path in files} == {starter_of(task).name for task in RECIPES}
+    assert {path.relative_to(FOLDER).parts[0] for path in files} == {starter_of(task).name for task in STARTERS}
     assert sum(path.stat().st_size for path in files) <= MOST_BYTES
     assert not [path for path in files if path.suffix in (".bin", ".pt", ".pkl", ".ckpt")]
 
 
-@pytest.mark.parametrize("task", RECIPES)
+@pytest.mark.parametrize("task", STARTERS)
 def test_a_card_has_measured_figures_and_the_license_of_the_notice(task: str) -> None:
     starter = starter_of(task)
     card = (starter.folder / "README.md").read_text(encoding="utf-8")

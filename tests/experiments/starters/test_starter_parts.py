@@ -15,7 +15,7 @@ from experiments.data.splits import text_digest
 from experiments.registration.folder import front_matter
 from experiments.starters import card, corpora, evaluation, training, weights
 from experiments.starters import starter as starter_module
-from experiments.starters.starter import Evaluation, Figure, Starter
+from experiments.starters.starter import Figure, Starter, StarterEvaluation
 from tests.support import tiny_models
 
 
@@ -90,14 +90,14 @@ def test_figures_are_written_into_the_card_and_again(shipped: dict[str, Starter]
     assert text.startswith("---\nlicense: mit\n---\n# A starter\n\nSmall.\n") and "old" not in text
     assert card.NOT_YET in text and "3 minutes \\| 1 thread" in text and front_matter(folder) == {"license": "mit"}
     for value in (0.5, 0.25):
-        found = Evaluation((Figure("loss", value, "before 1.0"),), "> Hello \\1")
+        found = StarterEvaluation((Figure("loss", value, "before 1.0"),), "> Hello \\1")
         card.write_figures(folder, "good", found, "a laptop")
     text = path.read_text()
     assert "3 minutes \\| 1 thread" in text and "a laptop" in text and card.NOT_YET not in text
     assert "| loss | 0.250 | before 1.0 |" in text and "0.500" not in text and text.count("> Hello \\1") == 1
     path.write_text("mine")
     with pytest.raises(UserError, match="no model card of a starter"):
-        card.write_figures(folder, "good", Evaluation(()), "")
+        card.write_figures(folder, "good", StarterEvaluation(()), "")
     assert path.read_text() == "mine" and front_matter(folder) == {}
 
 
@@ -108,13 +108,13 @@ def test_every_starter_is_measured_and_one_that_fails_holds_up_no_other(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def measured(folder: Path, data_dir: Path) -> Evaluation:
+    def measured(folder: Path, data_dir: Path) -> StarterEvaluation:
         if folder.name == "bad":
             raise UserError(f"{data_dir} does not exist")
         figures = (Figure("EM on SQuAD (6 articles)", 0.5), Figure("perplexity", 12.25, "5-gram 20", 2))
-        return Evaluation(figures, "> Hi")
+        return StarterEvaluation(figures, "> Hi")
 
-    monkeypatch.setattr(evaluation, "RECIPES", shipped)
+    monkeypatch.setattr(evaluation, "STARTERS", shipped)
     monkeypatch.setattr(evaluation, "starter_of", lambda task: replace(shipped[task], evaluate=measured))
     with pytest.raises(TrainingError, match="not measured: bad"):
         evaluate.main(["--write", "true", "--data_dir", "no-data"])

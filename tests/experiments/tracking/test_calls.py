@@ -137,11 +137,11 @@ def test_what_got_through_although_the_answer_was_lost_is_not_logged_twice(
     for epoch in range(1, 6):
         tracker.log_epoch(epoch, {"val_loss": epoch / 2, "val_accuracy": 0.5})
     held.set()
-    tracker.settle()
+    tracker.flush()
     assert asked == [[2, 3, 4, 5]]  # the missing epochs in one call; the first one was known
     tracker.log_final({"test_loss": 1.0}, step=3)
     tracker.log_final({"test_loss": 2.0}, step=3)
-    tracker.settle()
+    tracker.flush()
     assert asked == [[2, 3, 4, 5], [3]]
     found = histories(run.info.run_id)
     assert [step for step, _ in found["val_loss"]] == [2, 3, 4, 5] and found["test_loss"] == [(3, 1.0)]

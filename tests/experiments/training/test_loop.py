@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from experiments.cnn.augmentation import Batch
+from experiments.cnn.augmentation import ImageBatch
 from experiments.cnn.classification import classification_step, predict
 from experiments.config import TrainingError
 from experiments.reports.classification import classification_metrics
@@ -35,10 +35,10 @@ def stateful_network() -> nn.Module:
     return nn.Sequential(features, nn.Dropout(0.5), nn.Linear(6 * 4, CLASSES))
 
 
-def data(sizes: tuple[int, ...] = (8,), seed: int = 0) -> list[Batch]:
+def data(sizes: tuple[int, ...] = (8,), seed: int = 0) -> list[ImageBatch]:
     generator = torch.Generator().manual_seed(seed)
     return [
-        Batch(
+        ImageBatch(
             torch.randn(size, 2, 6, 6, generator=generator).contiguous(memory_format=torch.channels_last),
             torch.randint(0, CLASSES, (size,), generator=generator),
             size,
@@ -141,11 +141,11 @@ def test_the_gradient_is_that_of_the_mean_over_the_batch(accelerator: Accelerato
 def test_a_loss_that_is_not_finite_stops_naming_epoch_and_batch(
     epoch: int, batch: int, value: str, accelerator: Accelerator
 ) -> None:
-    def batches(number: int) -> Iterator[Batch]:
+    def batches(number: int) -> Iterator[ImageBatch]:
         for index, one in enumerate(data((4, 4, 4)), start=1):
             yield one._replace(images=one.images * float(value)) if (number, index) == (epoch, batch) else one
 
-    def step(model: nn.Module, given: Batch) -> StepResult:
+    def step(model: nn.Module, given: ImageBatch) -> StepResult:
         loss = model(given.images).sum() * 0 + given.images.sum()
         return StepResult(loss, {}, given.total)
 
@@ -198,7 +198,7 @@ def test_training_continues_in_train_mode_after_evaluation(accelerator: Accelera
     state = state_of(network(dropout=0.5), accelerator)
     modes: list[bool] = []
 
-    def step(model: nn.Module, batch: Batch) -> StepResult:
+    def step(model: nn.Module, batch: ImageBatch) -> StepResult:
         modes.append(all(module.training for module in model.modules()))
         return classification_step(model, batch)
 
@@ -225,7 +225,7 @@ def test_from_a_checkpoint_fit_resumes_at_the_right_epoch_bit_for_bit(
 ) -> None:
     asked: list[int] = []
 
-    def batches(epoch: int) -> Iterator[Batch]:
+    def batches(epoch: int) -> Iterator[ImageBatch]:
         asked.append(epoch)
         return iter(data(sizes, seed=epoch))
 
@@ -265,7 +265,7 @@ def test_label_smoothing_and_right_answers_are_those_of_torch(accelerator: Accel
 def test_predictions_do_not_depend_on_how_the_data_are_batched(accelerator: Accelerator) -> None:
     model = network(dropout=0.9).train()
     [batch] = data((9,))
-    pieces = [Batch(batch.images[i : i + 2], batch.labels[i : i + 2], 2) for i in range(0, 9, 2)]
+    pieces = [ImageBatch(batch.images[i : i + 2], batch.labels[i : i + 2], 2) for i in range(0, 9, 2)]
     whole, parts = predict(model, [batch], accelerator), predict(model, pieces, accelerator)
     np.testing.assert_allclose(whole.probabilities, parts.probabilities, rtol=1e-5)
     assert whole.loss == pytest.approx(parts.loss, rel=1e-5)

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from torch import nn
 
 from experiments import train_cnn
-from experiments.cnn.augmentation import Batch
+from experiments.cnn.augmentation import ImageBatch
 from experiments.cnn.classification import classification_step
 from experiments.config import TrainingError
 from experiments.data.sequences import SequenceBatches, make_sequences
@@ -43,11 +43,11 @@ class Small(nn.Module):
         return self.layers(images)
 
 
-def batches(_: int) -> Iterator[Batch]:
+def batches(_: int) -> Iterator[ImageBatch]:
     generator = torch.Generator().manual_seed(1)
     for size in (10, 10, 7):
         images = torch.randn(size, 2, 6, 6, generator=generator).contiguous(memory_format=torch.channels_last)
-        yield Batch(images, torch.randint(0, CLASSES, (size,), generator=generator), size)
+        yield ImageBatch(images, torch.randint(0, CLASSES, (size,), generator=generator), size)
 
 
 def train(room: int, accelerator: Accelerator, divide: Divide | None = by_items) -> tuple[TrainState, Small, list[int]]:
@@ -96,7 +96,7 @@ def test_what_a_failed_try_had_added_is_taken_back(accelerator: Accelerator) -> 
     MicroBatches(accelerator, whole, classification_step).backward(batch)
     calls = iter(range(100))
 
-    def step(model: nn.Module, part: Batch) -> Any:
+    def step(model: nn.Module, part: ImageBatch) -> Any:
         if next(calls) == 1:  # the first half went well
             raise torch.OutOfMemoryError("simulated")
         return classification_step(model, part)
@@ -159,7 +159,7 @@ def test_a_run_says_in_one_line_and_a_tag_that_it_went_on_in_parts(
     arguments = [*TINY, "--precision", "fp32", "--register", "no"]
     whole = train_cnn.main(arguments)
 
-    def step(model: nn.Module, batch: Batch, smoothing: float) -> Any:
+    def step(model: nn.Module, batch: ImageBatch, smoothing: float) -> Any:
         if len(batch.images) > 30:
             raise torch.OutOfMemoryError("simulated")
         return classification_step(model, batch, smoothing)

@@ -17,9 +17,9 @@ from tasks.deadline import within
 from tasks.hub import fetch as fetching
 from tasks.hub import memory
 from tasks.hub.failures import HubUnreachableError, TokenRefusedError
-from tasks.hub.fetch import Progress, discard, fetch, left_over
+from tasks.hub.fetch import DownloadProgress, discard, fetch, left_over
 from tasks.hub.names import Source
-from tasks.hub.repository import Plan, look_up, repository_folder
+from tasks.hub.repository import DownloadPlan, look_up, repository_folder
 from tasks.hub.source import download, pinned_in_cache, read_source, runs_on_llama, weights, write_source
 from tests.support.hub_models import gguf_bytes, safetensors, transformers_files
 from tests.support.local_hub import TOKEN, LocalHub, local_hub, use_in_process
@@ -38,7 +38,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
         yield hub
 
 
-def plan(revision: str = "main", hub_id: str = ID, **options: Any) -> Plan:
+def plan(revision: str = "main", hub_id: str = ID, **options: Any) -> DownloadPlan:
     return look_up(Source(hub_id, revision), **{"gguf": False, **options})
 
 
@@ -50,7 +50,7 @@ def failure(call: Any) -> str:
 
 
 def test_a_model_is_fetched_with_its_progress_in_bytes(hub: LocalHub) -> None:
-    told: list[Progress] = []
+    told: list[DownloadProgress] = []
     planned = plan()
     folder = fetch(planned, told.append)
     assert {path.name for path in folder.iterdir()} == {"config.json", WEIGHTS}
@@ -79,7 +79,7 @@ def test_a_server_that_sends_nothing_is_given_up(hub: LocalHub, monkeypatch: pyt
 
 
 def test_a_stopped_download_is_resumed_by_the_next_call(hub: LocalHub) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: DownloadProgress) -> None:
         if progress.done > 600_000:
             raise KeyboardInterrupt
 
@@ -92,7 +92,7 @@ def test_a_stopped_download_is_resumed_by_the_next_call(hub: LocalHub) -> None:
     # `hf cache prune` would remove it.
     assert sum(one.size_on_disk for one in scan_cache_dir(repository_folder(ID).parent).incomplete_files) == kept
     hub.sent.clear()
-    told: list[Progress] = []
+    told: list[DownloadProgress] = []
     folder = fetch(planned, told.append)
     assert (folder / WEIGHTS).read_bytes() == hub.repositories[ID].content(WEIGHTS)
     assert hub.sent[WEIGHTS] == len(hub.repositories[ID].content(WEIGHTS)) - kept
@@ -139,7 +139,7 @@ def test_a_disk_without_room_is_said_before_the_download(hub: LocalHub, monkeypa
 
 
 def test_a_disk_that_fills_up_keeps_what_was_fetched(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill(progress: Progress) -> None:
+    def fill(progress: DownloadProgress) -> None:
         if progress.done > 600_000:
             raise OSError(errno.ENOSPC, "No space left on device", "/cache")
 

@@ -8,8 +8,9 @@ import pytest
 
 from experiments import register
 from experiments.config import ConfigError
+from tasks import TASKS
 from tasks.hub import memory
-from tasks.hub.architectures import GGUF_ARCHITECTURES, MAPPINGS, classes
+from tasks.hub.architectures import GGUF_ARCHITECTURES, classes
 from tasks.hub.failures import HubUnreachableError, TokenRefusedError
 from tasks.hub.fetch import fetch
 from tasks.hub.names import Source
@@ -155,7 +156,7 @@ def test_the_tables_of_architectures_are_those_of_the_libraries() -> None:
     from transformers.models.auto import modeling_auto
 
     assert set(gguf.MODEL_ARCH_NAMES.values()) >= GGUF_ARCHITECTURES
-    for task, mapping in MAPPINGS.items():
+    for task, mapping in ((name, record.mapping) for name, record in TASKS.items() if record.mapping):
         values = getattr(modeling_auto, mapping).values()
         assert classes(task) == {name for one in values for name in ((one,) if isinstance(one, str) else one)}
         assert len(classes(task)) > 10
