@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.hub.fetch import Progress
+from tasks.hub.fetch import DownloadProgress
 from tasks.hub.names import parse
 from tasks.hub.quantization import pick, quantization, variants
 
@@ -10,13 +10,13 @@ from tasks.hub.quantization import pick, quantization, variants
 @pytest.mark.parametrize(
     ("progress", "line"),
     [
-        (Progress(45_100_000, 93_200_000, 12e6), "downloaded 45.1 of 93.2 MB (48%), 12.0 MB/s, 4 s left"),
-        (Progress(0, 5_155_000_000, 2e5), "downloaded 0.0 of 5,155.0 MB (0%), 0.2 MB/s, 7 h 9 min left"),
-        (Progress(10, 93_200_000, 0.0), "downloaded 0.0 of 93.2 MB (0%)"),
-        (Progress(93_200_000, 93_200_000, 1e6), "downloaded 93.2 of 93.2 MB (100%)"),
+        (DownloadProgress(45_100_000, 93_200_000, 12e6), "downloaded 45.1 of 93.2 MB (48%), 12.0 MB/s, 4 s left"),
+        (DownloadProgress(0, 5_155_000_000, 2e5), "downloaded 0.0 of 5,155.0 MB (0%), 0.2 MB/s, 7 h 9 min left"),
+        (DownloadProgress(10, 93_200_000, 0.0), "downloaded 0.0 of 93.2 MB (0%)"),
+        (DownloadProgress(93_200_000, 93_200_000, 1e6), "downloaded 93.2 of 93.2 MB (100%)"),
     ],
 )
-def test_progress_is_said_in_words(progress: Progress, line: str) -> None:
+def test_progress_is_said_in_words(progress: DownloadProgress, line: str) -> None:
     assert progress.line() == line
 
 
