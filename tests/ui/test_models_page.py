@@ -85,7 +85,7 @@ def test_the_tool_asks_before_a_worse_version_of_any_kind_is_promoted(metric: st
 
 
 def test_the_tool_knows_every_metric_that_decides() -> None:
-    assert set(model_facts.SAMPLED_BY) == {
+    assert set(model_facts.SAMPLED_BY) >= {
         f"sample_{TASK_METRICS[task].headline}" for task in TASK_METRICS if sample_rows(task)
     }
 

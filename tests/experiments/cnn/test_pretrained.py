@@ -205,7 +205,7 @@ def test_without_the_hub_the_cache_is_enough_and_without_both_a_line_says_so(hub
         ),
         ({"image_size": 96}, "for pictures of 128 px or more, and those of pets are 96 px; valid: random, or your own"),
         ({"dataset": "digits", "image_size": 32}, "those of digits are 32 px; valid"),
-        ({"weights": "random"}, "revision is main, which is for weights=pretrained; valid: auto"),
+        ({"weights": "random"}, "revision is 'main', which is for weights=pretrained; valid: auto"),
         ({"weights": "random", "revision": None, "freeze_epochs": 2}, "freeze_epochs is 2, which is for weights=pretr"),
     ],
 )

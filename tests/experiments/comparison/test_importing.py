@@ -186,7 +186,7 @@ def test_behind_a_server_imports_from_two_working_directories_exclude_each_other
 ) -> None:
     monkeypatch.setattr(importing, "store_folder", Path)
     folder = ResultsFolder(results)
-    lock = importing._lock(folder, folder.plan("import_results"))
+    lock = importing._lock(folder, folder.saved_grid("import_results"))
     (tmp_path / "elsewhere").mkdir()
     with file_lock(lock.absolute(), wait=False) as mine:
         monkeypatch.chdir(tmp_path / "elsewhere")
@@ -194,7 +194,7 @@ def test_behind_a_server_imports_from_two_working_directories_exclude_each_other
             compare.main(["--import_results", str(results)])
         assert mine and not all_runs()
     monkeypatch.setattr(os, "access", lambda *_: False)  # as on a disk that can only be read
-    assert importing._lock(folder, folder.plan("import_results")) == Path(lock.name)
+    assert importing._lock(folder, folder.saved_grid("import_results")) == Path(lock.name)
 
 
 def rewrite(file: Path, name: str, change: Callable[[bytes], bytes]) -> None:
