@@ -200,6 +200,18 @@ class Clock:
         for cell in cells:
             self.waiting.pop(cell, None)
 
+    def in_order(self, cells: list[Cell]) -> list[Cell]:
+        """Cells in the order of training: as they come, but the last seed's longest first.
+
+        Workers that share the grid then end at about the same time. Not so for the first seed, whose quick results are
+        what a user sees first.
+        """
+        if not cells or cells[-1].seed == 0:
+            return cells
+        last = cells[-1]
+        tail = [cell for cell in cells if (cell.dataset, cell.seed) == (last.dataset, last.seed)]
+        return [*cells[: -len(tail)], *sorted(tail, key=self.waiting.__getitem__, reverse=True)]
+
     @property
     def left(self) -> float:
         """Seconds."""

@@ -99,7 +99,7 @@ def _lead(grid: Grid, parent: str | None, queue_of: Callable[[str], CellQueue], 
             claimed.enter_context(queue.ownership())  # given back last: who leads next needs the claim as well
             claimed.enter_context(resume.claim(tracker.run_id))
         _start(grid, tracker, queue.place)
-        queue.offer([str(cell) for cell in missing])
+        queue.offer([str(cell) for cell in clock.in_order(missing)])
         beginning.close()
         runner = TrackedRunner(grid, tracker.run_id, clock)
         queue.work(runner.train)

@@ -45,6 +45,14 @@ def test_the_time_that_is_left_leaves_out_what_others_train() -> None:
     assert clock.left == 10
 
 
+def test_the_last_seed_is_trained_longest_first_unless_it_is_the_first() -> None:
+    (one, two), (three, four) = cells("lenet5"), cells("resnet20")
+    clock = grids.Clock({one: 10.0, two: 10.0, three: 40.0, four: 40.0})
+    assert clock.in_order([one, three, two, four]) == [one, three, four, two]
+    assert clock.in_order([one, three]) == [one, three]
+    assert clock.in_order([]) == []
+
+
 @pytest.mark.parametrize("kind", ["cnn", "seq2seq"])
 def test_a_training_step_is_timed(kind: str) -> None:
     grid = make_grid(CompareConfig(kind=kind, models="lenet5" if kind == "cnn" else "gru-dot", threads=1))
