@@ -113,7 +113,7 @@ docs: $(VENV)/.installed ## the documentation as a site: site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "open site/index.html"
 
 test: setup ## all tests that take no more than minutes
-	@$(BIN)/python -m pytest -m "not full" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not full" -n 3 --dist loadfile
 
 test-full: setup ## also the long ones: in a browser (Chromium), on the data sets under PROJECT_DL_DATA
 	@$(BIN)/python -m pytest

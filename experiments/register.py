@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.config import RegisterConfig, cli
+from experiments.config import RegisterConfig, cli, refuse_meaningless
 
 if TYPE_CHECKING:
     from experiments.registration.report import RegisterResult
@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> RegisterResult | None:
 
         print_search(config)
         return None
+    refuse_meaningless(config, ["limit"], "a registration, only for a search")
     from experiments.registration.choice import choices
 
     chosen = choices(config)

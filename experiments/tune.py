@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.config import TuneConfig, cli
+from experiments.config import TuneConfig, check_tuned_kind, cli
 
 if TYPE_CHECKING:
     from experiments.tuning.report import TuneResult
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> TuneResult | None:
     """Tune as the command line says; see `experiments.config.TuneConfig` for the parameters."""
     config, _ = cli.parse(TuneConfig, argv)
+    check_tuned_kind(config)
     # torch, MLflow and Optuna take seconds to load: after the arguments, so that --help and mistakes answer at once.
     from experiments.tuning.run import tune
 

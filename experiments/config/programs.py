@@ -89,6 +89,7 @@ _TRAINING_FIELDS = (
     *("resume", "register", "tracking", "out", "minutes", "import_results"),
 )
 _IMAGE_FIELDS = ("image_size", "weights", "data_dir")
+_SEQUENCES = "networks are trained on sequences that the program makes"
 _OFFLINE_FIELDS = ("out", "minutes")
 _TRACKED_FIELDS = ("resume", "storage", "import_results")
 
@@ -101,21 +102,21 @@ def check_kind(config: CompareConfig) -> None:
     foreign, why = {
         "task": (_TRAINING_FIELDS, "nothing is trained"),
         "cnn": (_EVALUATION_FIELDS, "networks are trained"),
-        "seq2seq": ((*_EVALUATION_FIELDS, *_IMAGE_FIELDS), "networks are trained on sequences that the program makes"),
+        "seq2seq": ((*_EVALUATION_FIELDS, *_IMAGE_FIELDS), _SEQUENCES),
     }[config.kind]
-    _refuse(config, foreign, f"kind={config.kind}, where {why}")
+    refuse_meaningless(config, foreign, f"kind={config.kind}, where {why}")
     offline = config.tracking == "none"
-    _refuse(config, _TRACKED_FIELDS if offline else _OFFLINE_FIELDS, f"tracking={config.tracking}")
+    refuse_meaningless(config, _TRACKED_FIELDS if offline else _OFFLINE_FIELDS, f"tracking={config.tracking}")
     if config.import_results != "none":
         others = [name for name in CompareConfig.model_fields if name not in ("import_results", "register")]
-        _refuse(config, others, "import_results, where the folder says what was compared")
+        refuse_meaningless(config, others, "import_results, where the folder says what was compared")
     if offline and config.out == "none":
         raise ConfigError("out is 'none'; valid with tracking=none: a folder for the results, such as out=results")
 
 
-def _refuse(config: CompareConfig, names: Iterable[str], where: str) -> None:
+def refuse_meaningless(config: Config, names: Iterable[str], where: str) -> None:
     """Raise ConfigError for a field with another value than its default where it means nothing."""
-    defaults = CompareConfig()
+    defaults = type(config)()
     for name in names:
         value, default = getattr(config, name), getattr(defaults, name)
         if value != default:
@@ -175,6 +176,12 @@ class TuneConfig(Config):
     register: bool = option(
         True, "register what is trained anew; champion becomes the best of it if the mean validation result is better"
     )
+
+
+def check_tuned_kind(config: TuneConfig) -> None:
+    """Raise ConfigError for a field that means nothing for what is tuned, unless it is left at its default."""
+    if config.kind == "seq2seq":
+        refuse_meaningless(config, _IMAGE_FIELDS, f"kind={config.kind}, where {_SEQUENCES}")
 
 
 def training_config(

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import sys
 for name in ("mlflow", "optuna", "pydantic_settings", "streamlit", "diffusers", "sqlalchemy"):
@@ -18,6 +20,7 @@ compare.main(["--kind", "seq2seq", "--models", "gru-dot", *shared, "--out", "seq
 """
 
 
+@pytest.mark.full
 def test_a_comparison_without_tracking_imports_neither_mlflow_nor_optuna(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", PROGRAM]

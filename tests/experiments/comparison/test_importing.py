@@ -165,6 +165,7 @@ def test_a_large_file_is_refused_before_its_contents_are_listed(results: Path, m
     assert checked(grid, LENET, file, "") == f"{file} is no file of this program"
 
 
+@pytest.mark.full
 def test_a_folder_that_another_process_imports_is_left_alone(store: Path, results: Path) -> None:
     program = (
         "import sys\nfrom experiments import compare\nfrom experiments.comparison import importing\n"

@@ -157,6 +157,7 @@ def test_a_version_becomes_champion_only_if_asked(store: Path, tiny: Folders) ->
         (["--task", "chatbot", "--model", "a\0b"], "model has a NUL at character 2"),
         (["--task", "chatbot", "--revision", "../../main"], "revision '../../main'"),
         (["--task", "chatbot", "--device", "tpu"], "device is 'tpu'"),
+        (["--limit", "5"], "limit is 5, which has no meaning for a registration, only for a search; valid: 20"),
         (["--champion", "perhaps"], "champion is 'perhaps'; valid: auto, true or false"),
         (["--package_weights", "perhaps"], "package_weights is 'perhaps'; valid: true or false"),
     ],

@@ -111,6 +111,7 @@ def test_batches_are_functions_of_seed_and_epoch(tokenizer: CLIPTokenizer, monke
         assert torch.equal(text, batch.tokens[batch.prompts])
 
 
+@pytest.mark.full
 def test_the_autoencoder_learns_and_its_latents_are_normal(bars: Subset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "BATCH", 8)
     monkeypatch.setattr(network, "PASSES", 6)

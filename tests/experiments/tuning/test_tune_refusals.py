@@ -43,6 +43,8 @@ from tests.support.runs import all_runs
             r"me:\*\*\*@127.0.0.1:9/x', and the Python package for it is missing: No module named 'pg8000'",
         ),
         (["--device", "mps"], ConfigError, "device is 'mps'"),
+        (["--kind", "seq2seq", "--weights", "pretrained"], ConfigError, "no meaning for kind=seq2seq, .*valid: random"),
+        (["--kind", "seq2seq", "--data_dir", "here"], ConfigError, "data_dir is 'here', .*kind=seq2seq"),
         (["--image_size", "64"], ConfigError, "image_size is 64; valid: 32 for digits; other sizes are for your own"),
     ],
 )
