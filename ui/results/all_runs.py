@@ -108,12 +108,15 @@ def draw_table(found: "pd.DataFrame", more: Sequence[str], key: str) -> None:
 
     Args: more: MLflow's names of further columns.
     """
-    table = listed(found)
+    common = listed(found)
+    table = common[["Run", "Status"]].copy()
     for name in more:
         if found[name].count() == 0:  # of registrations, the accuracy of a training
             continue
         title = name.partition(".")[2]
-        table[title if title not in table else name] = found[name].map(inert_cell)
+        table[title if title not in common else name] = found[name].map(inert_cell)
+    # What a run's name says anyway comes after its results, which are to be seen without scrolling.
+    table = table.join(common.drop(columns=["Run", "Status"]))
     if known_mlflow_ui():
         table["MLflow"] = [run_link(*ids) for ids in zip(found["run_id"], found["experiment_id"], strict=True)]
     ids = list(found["run_id"])
@@ -128,6 +131,7 @@ def draw_table(found: "pd.DataFrame", more: Sequence[str], key: str) -> None:
         on_select="rerun",
         selection_mode="single-row",
         column_config={
+            "Run": st.column_config.Column(pinned=True),
             "Started": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", timezone=st.context.timezone),
             "Seconds": st.column_config.NumberColumn(format="%.1f"),
             "MLflow": st.column_config.LinkColumn(display_text="Open"),
