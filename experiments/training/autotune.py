@@ -83,13 +83,16 @@ def _remembered(facts: Mapping[str, Any], options: list[Setting]) -> ChosenSetti
 def _tried(
     family: Family[Config, Any], config: Config, options: list[Setting], facts: Mapping[str, Any]
 ) -> ChosenSetting:
-    """Try the settings; what was tried to the end is remembered for later processes."""
+    """Try the settings; what was tried to the end is remembered for later processes.
+
+    Not so that one thread was faster than several: they may have waited for those of other programs.
+    """
     torch.set_num_threads(options[0].threads)
     with torch.random.fork_rng([torch.cuda.current_device()] if config.device == "cuda" else []):
         plain = config.replace(memory_format="channels_last")
         trial = Trial(family.prepare(plain, devices.make_accelerator(config.device, "fp32")), options)
         trial.run()
     choice = trial.choice()
-    if trial.complete:
+    if trial.complete and choice.setting.threads == options[0].threads:
         write_entry(facts, str(choice.setting), choice.speeds, choice.note)
     return choice

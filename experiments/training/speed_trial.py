@@ -147,6 +147,8 @@ class Trial:
             by_one = math.inf if alone is None else self._seconds_alone(alone, seconds)
             if by_one > HOPELESS * seconds:
                 self.settings = [setting for setting in self.settings if setting.threads == default.threads]
+            elif seconds > HOPELESS * by_one:  # several threads wait for each other, in whatever precision
+                self.settings = [default, *(setting for setting in self.settings if setting.threads == 1)]
             if 2 * len(self.settings) * seconds > budget:
                 if alone is not None and budget == MOST_SECONDS and seconds > DISTURBED_MARGIN * by_one:
                     self.times.update({default: [seconds], alone: [by_one]})
@@ -162,12 +164,13 @@ class Trial:
     def _seconds_alone(self, alone: Setting, seconds: float) -> float:
         """Seconds of a step by one thread, where the default's takes `seconds`; infinite if that is too slow to try.
 
-        A slow step by itself does not tell: beside other programs several threads wait for each other.
+        A slow step by itself does not tell: beside other programs several threads wait for each other. On a quiet machine
+        one thread takes at most as many times longer as there are threads.
         """
-        if seconds > MOST_SECONDS * (2 / self.settings[0].threads if self._disturbed() else 0.1):
+        if seconds > MOST_SECONDS / self.settings[0].threads * (2 if self._disturbed() else 1):
             return math.inf
-        self._step(alone)
-        return self._step(alone)
+        first = self._step(alone)
+        return first if first * HOPELESS < seconds else self._step(alone)
 
     def _turn(self, setting: Setting, warm_up: bool) -> None:
         try:

@@ -234,10 +234,26 @@ def test_one_thread_is_tried_where_other_programs_make_several_wait_for_each_oth
 ) -> None:
     monkeypatch.setattr(speed_trial, "MOST_PREEMPTIONS", preemptions)
     monkeypatch.setattr(speed_trial, "MOST_SECONDS", 2.5)
-    monkeypatch.setattr(Trial, "_step", lambda _, setting: {1: 0.01, 2: 1.0}[setting.threads])
+    monkeypatch.setattr(Trial, "_step", lambda _, setting: {1: 0.01, 2: 2.0}[setting.threads])
     config, choice = autotune.settle(CNN, decided(precision="fp32"))
     assert config.threads == taken
-    assert ("fp32 channels_last 1 thread 400/s, fp32 channels_last 2 threads 4/s" in str(choice)) == (taken == 1)
+    assert ("fp32 channels_last 1 thread 400/s, fp32 channels_last 2 threads 2/s" in str(choice)) == (taken == 1)
+
+
+def test_one_thread_that_is_faster_is_tried_by_all_and_tried_again_by_later_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[Setting] = []
+
+    def step(_: Trial, setting: Setting) -> float:
+        ran.append(setting)
+        return {("fp32", 1): 0.002, ("bf16", 1): 0.001, ("fp32", 2): 0.01, ("bf16", 2): 0.02}[setting[::2]]
+
+    monkeypatch.setattr(Trial, "_step", step)
+    monkeypatch.setattr(speed_trial, "MOST_SECONDS", 60.0)
+    assert autotune.settle(CNN, decided())[0].threads == 1
+    assert {setting.threads for setting in ran if setting.precision == "bf16"} == {1}  # no time lost on several
+    assert not list(trial_cache.cache_folder().glob("*"))
 
 
 def test_settings_that_cannot_run_here_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +265,7 @@ def test_settings_that_cannot_run_here_are_passed_over(monkeypatch: pytest.Monke
         return step(training, model, batch)
 
     monkeypatch.setattr(CnnTraining, "step", no_bf16)
-    config, choice = autotune.settle(CNN, decided())
+    config, choice = autotune.settle(CNN, decided(threads=2))
     assert config.precision == "fp32" and "bf16 channels_last 2 threads does not run here" in str(choice)
 
 
