@@ -164,8 +164,8 @@ class Trial:
     def _seconds_alone(self, alone: Setting, seconds: float) -> float:
         """Seconds of a step by one thread, where the default's takes `seconds`; infinite if that is too slow to try.
 
-        A slow step by itself does not tell: beside other programs several threads wait for each other. On a quiet machine
-        one thread takes at most as many times longer as there are threads.
+        A slow step by itself does not tell: beside other programs several threads wait for each other. On a quiet
+        machine one thread takes at most as many times longer as there are threads.
         """
         if seconds > MOST_SECONDS / self.settings[0].threads * (2 if self._disturbed() else 1):
             return math.inf
