@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.config import RegisterConfig, cli, refuse_meaningless
+from experiments.config import RegisterConfig, check_limit, cli
 
 if TYPE_CHECKING:
     from experiments.registration.report import RegisterResult
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> RegisterResult | None:
     """Register, or search, as the command line says; see `experiments.config.RegisterConfig` for the parameters."""
     config, _ = cli.parse(RegisterConfig, argv)
+    check_limit(config)
     if config.search != "none":
         from experiments.registration.search import print_search
 
         print_search(config)
         return None
-    refuse_meaningless(config, ["limit"], "a registration, only for a search")
     from experiments.registration.choice import choices
 
     chosen = choices(config)

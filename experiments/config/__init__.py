@@ -34,8 +34,8 @@ from experiments.config.programs import (
     StarterConfig,
     TuneConfig,
     check_kind,
+    check_limit,
     check_tuned_kind,
-    refuse_meaningless,
     training_config,
 )
 from experiments.config.speed import BenchmarkConfig, GatewayConfig

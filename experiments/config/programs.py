@@ -104,17 +104,17 @@ def check_kind(config: CompareConfig) -> None:
         "cnn": (_EVALUATION_FIELDS, "networks are trained"),
         "seq2seq": ((*_EVALUATION_FIELDS, *_IMAGE_FIELDS), _SEQUENCES),
     }[config.kind]
-    refuse_meaningless(config, foreign, f"kind={config.kind}, where {why}")
+    _refuse(config, foreign, f"kind={config.kind}, where {why}")
     offline = config.tracking == "none"
-    refuse_meaningless(config, _TRACKED_FIELDS if offline else _OFFLINE_FIELDS, f"tracking={config.tracking}")
+    _refuse(config, _TRACKED_FIELDS if offline else _OFFLINE_FIELDS, f"tracking={config.tracking}")
     if config.import_results != "none":
         others = [name for name in CompareConfig.model_fields if name not in ("import_results", "register")]
-        refuse_meaningless(config, others, "import_results, where the folder says what was compared")
+        _refuse(config, others, "import_results, where the folder says what was compared")
     if offline and config.out == "none":
         raise ConfigError("out is 'none'; valid with tracking=none: a folder for the results, such as out=results")
 
 
-def refuse_meaningless(config: Config, names: Iterable[str], where: str) -> None:
+def _refuse(config: Config, names: Iterable[str], where: str) -> None:
     """Raise ConfigError for a field with another value than its default where it means nothing."""
     defaults = type(config)()
     for name in names:
@@ -181,7 +181,7 @@ class TuneConfig(Config):
 def check_tuned_kind(config: TuneConfig) -> None:
     """Raise ConfigError for a field that means nothing for what is tuned, unless it is left at its default."""
     if config.kind == "seq2seq":
-        refuse_meaningless(config, _IMAGE_FIELDS, f"kind={config.kind}, where {_SEQUENCES}")
+        _refuse(config, _IMAGE_FIELDS, f"kind={config.kind}, where {_SEQUENCES}")
 
 
 def training_config(
@@ -226,6 +226,12 @@ class RegisterConfig(Config):
     )
     evaluate: bool = option(True, "measure on the small labeled sample of the task, where a metric makes sense")
     device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)
+
+
+def check_limit(config: RegisterConfig) -> None:
+    """Raise ConfigError for a number of models to print where none are searched, unless it is left at its default."""
+    if config.search == "none":
+        _refuse(config, ["limit"], "a registration, only for a search")
 
 
 class StarterConfig(TrainConfig):

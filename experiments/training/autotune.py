@@ -76,7 +76,7 @@ def _remembered(facts: Mapping[str, Any], options: list[Setting]) -> ChosenSetti
     entry = read_entry(facts)
     if entry is None:
         return None
-    by_name = {str(option): option for option in options}
+    by_name = {str(option): option for option in options if option.threads == options[0].threads}
     return ChosenSetting(by_name[entry.setting], entry.speeds, entry.note) if entry.setting in by_name else None
 
 

@@ -80,17 +80,19 @@ class Trial:
         # The size of batches that cannot be cut counts as one.
         self._items = items_in(self._whole) if training.divisible else 1
         self._part, self._slot = min(SMALLEST_PART, self._items), 0.0
+        self._alone, self._waiting = 0.0, False  # seconds of one thread while sizing up; whether several waited
 
     def run(self) -> None:
         """Try the settings until each had its rounds or the time is up."""
         self._began, self._preempted = time.perf_counter(), _preemptions()
         budget = self._size_up()
-        finished = self._take_turns(self._began + budget)
+        finished = self._take_turns(self._began + budget + self._alone)
         self.quiet = not self._disturbed()
-        # What a short training found with parts of batches is not for a long one, nor what memory was free just now
-        # for one of tomorrow.
+        # What a short training found with parts of batches is not for a long one, nor what memory was free just now, or
+        # which threads waited, for one of tomorrow.
         in_whole = budget == MOST_SECONDS or self._part == self._items
-        self.complete = finished and self.quiet and in_whole and FULL not in self.failed.values()
+        passing = self._waiting or FULL in self.failed.values()
+        self.complete = finished and self.quiet and in_whole and not passing
 
     def _disturbed(self) -> bool:
         return _preemptions() - self._preempted >= MOST_PREEMPTIONS * (time.perf_counter() - self._began)
@@ -127,7 +129,7 @@ class Trial:
         these steps tell enough.
         """
         default, steps = self.settings[0], self.training.config.epochs * len(self.training.batches)
-        most, budget = self._items, 0.0
+        most, budget, tried = self._items, 0.0, self.settings
         for _ in range(GROWTHS):
             try:
                 seconds = self._step(default)  # the first one of its shape has more to do
@@ -147,18 +149,20 @@ class Trial:
             by_one = math.inf if alone is None else self._seconds_alone(alone, seconds)
             if by_one > HOPELESS * seconds:
                 self.settings = [setting for setting in self.settings if setting.threads == default.threads]
-            elif seconds > HOPELESS * by_one:  # several threads wait for each other, in whatever precision
-                self.settings = [default, *(setting for setting in self.settings if setting.threads == 1)]
-            if 2 * len(self.settings) * seconds > budget:
+            # Several threads wait for each other, in whatever precision; of larger parts perhaps not.
+            self._waiting = seconds > HOPELESS * by_one
+            tried = [one for one in self.settings if not self._waiting or one.threads == 1 or one == default]
+            if 2 * len(tried) * seconds > budget:
                 if alone is not None and budget == MOST_SECONDS and seconds > DISTURBED_MARGIN * by_one:
                     self.times.update({default: [seconds], alone: [by_one]})
                     return 0.0
-                self.settings = [setting for setting in self.settings if setting[1:] == default[1:]]
-            self._slot = budget / (ROUNDS * len(self.settings))
+                tried = self.settings = [setting for setting in self.settings if setting[1:] == default[1:]]
+            self._slot = budget / (ROUNDS * len(tried))
             fitting = min(most, int(self._part * self._slot / seconds))
             if fitting < min(2 * self._part, most) or self._part == most:
                 break
             self._part = fitting
+        self.settings = tried
         return budget
 
     def _seconds_alone(self, alone: Setting, seconds: float) -> float:
@@ -167,10 +171,14 @@ class Trial:
         A slow step by itself does not tell: beside other programs several threads wait for each other. On a quiet
         machine one thread takes at most as many times longer as there are threads.
         """
-        if seconds > MOST_SECONDS / self.settings[0].threads * (2 if self._disturbed() else 1):
+        by_threads, short = MOST_SECONDS / self.settings[0].threads, 0.1 * MOST_SECONDS
+        if seconds > (2 * by_threads if self._disturbed() else max(by_threads, short)):
             return math.inf
-        first = self._step(alone)
-        return first if first * HOPELESS < seconds else self._step(alone)
+        taken = [self._step(alone)]
+        if seconds <= short:  # the first one of its shape has more to do
+            taken.append(self._step(alone))
+        self._alone += sum(taken)
+        return taken[-1]
 
     def _turn(self, setting: Setting, warm_up: bool) -> None:
         try:

@@ -192,6 +192,8 @@ def test_ids_that_are_not_ours_are_refused(store: Path, name: str) -> None:
         ("compare", {"models": "small,lenet"}, "models names 'lenet'"),
         ("compare", {"kind": "seq2seq", "datasets": "digits"}, "datasets names 'digits'"),
         ("compare", {"kind": "task", "seeds": "2"}, "seeds is 2, which has no meaning for kind=task"),
+        ("tune", {"kind": "seq2seq", "image_size": "64"}, "image_size is 64, which has no meaning for kind=seq2seq"),
+        ("register", {"limit": "5"}, "limit is 5, which has no meaning for a registration"),
         ("benchmark", {"model": ","}, "model is ',', which names nothing"),
     ],
 )

@@ -39,8 +39,10 @@ def test_runs_of_all_experiments_are_filtered_searched_and_opened(empty_tool, pa
     client = MlflowClient()
     failed = client.create_run(client.create_experiment("tune"), tags={"mlflow.runName": "=cmd()"}).info.run_id
     client.set_terminated(failed, "FAILED")
+    client.log_metric(other, "learning_rate", 0.05)
     app = page("results")
     table = app.dataframe[0].value
+    assert list(table)[:2] == ["Run", "Status"] and list(table).index("test_accuracy") < list(table).index("Program")
     assert set(table["Run"]) == {"2 models", "lenet5 on digits, seed 0", "resnet20 on mnist, seed 0", "'=cmd()"}
     assert dict(zip(table["Run"], table["Program"], strict=True))["'=cmd()"] == "tune"
     assert "test_accuracy" in table and "learning_rate" not in table
@@ -54,6 +56,9 @@ def test_runs_of_all_experiments_are_filtered_searched_and_opened(empty_tool, pa
     app.multiselect(key="all-Data set").set_value(["mnist"]).run()
     app.multiselect(key="all-columns").set_value(["params.learning_rate"]).run()
     assert list(app.dataframe[0].value["learning_rate"]) == ["0.1"]
+    app.multiselect(key="all-columns").set_value(["metrics.learning_rate", "params.learning_rate"]).run()
+    both = app.dataframe[0].value[["learning_rate", "params.learning_rate"]]
+    assert both.to_numpy().tolist() == [[0.05, "0.1"]]
     app.session_state["all-runs"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
     app.run()
     assert app.title[0].value == "resnet20 on mnist, seed 0" and app.query_params["run"] == other

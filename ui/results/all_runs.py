@@ -114,7 +114,7 @@ def draw_table(found: "pd.DataFrame", more: Sequence[str], key: str) -> None:
         if found[name].count() == 0:  # of registrations, the accuracy of a training
             continue
         title = name.partition(".")[2]
-        table[title if title not in common else name] = found[name].map(inert_cell)
+        table[title if title not in common and title not in table else name] = found[name].map(inert_cell)
     # What a run's name says anyway comes after its results, which are to be seen without scrolling.
     table = table.join(common.drop(columns=["Run", "Status"]))
     if known_mlflow_ui():

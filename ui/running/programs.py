@@ -14,7 +14,15 @@ from typing import Any
 import yaml
 
 from experiments import config as configurations
-from experiments.config import Config, ConfigError, check_kind, dataset_name, names_in
+from experiments.config import (
+    Config,
+    ConfigError,
+    check_kind,
+    check_limit,
+    check_tuned_kind,
+    dataset_name,
+    names_in,
+)
 from tasks.parameters import AUTO, Schema, from_text, typed
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -146,6 +154,10 @@ def _check_together(config: Any) -> None:
         configurations.check_weights(config)
     if isinstance(config, configurations.BenchmarkConfig):
         names_in("model", config.model, configurations.CNN_MODELS, configurations.CNN_GROUPS)
+    if isinstance(config, configurations.TuneConfig):
+        check_tuned_kind(config)
+    if isinstance(config, configurations.RegisterConfig):
+        check_limit(config)
     if isinstance(config, configurations.CompareConfig):
         check_kind(config)
         valid = configurations.FAMILIES.get(config.kind)  # none of tasks

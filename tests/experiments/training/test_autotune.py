@@ -256,6 +256,21 @@ def test_one_thread_that_is_faster_is_tried_by_all_and_tried_again_by_later_proc
     assert not list(trial_cache.cache_folder().glob("*"))
 
 
+def test_threads_that_cost_more_than_they_bring_on_a_few_images_are_tried_on_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def step(trial: Trial, setting: Setting) -> float:
+        overhead, image = {1: (0.0, 0.001), 2: (0.01, 0.0005)}[setting.threads]
+        return overhead + trial._part * image / (2 if setting.precision == "bf16" else 1)
+
+    monkeypatch.setattr(Trial, "_step", step)
+    monkeypatch.setattr(speed_trial, "FRACTION", 1e6)
+    monkeypatch.setattr(speed_trial, "MOST_SECONDS", 60.0)
+    config, choice = autotune.settle(CNN, decided(batch_size=200))
+    assert (config.precision, config.threads) == ("bf16", 2), choice
+    assert list(trial_cache.cache_folder().glob("*"))
+
+
 def test_settings_that_cannot_run_here_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     step = CnnTraining.step
 
