@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from experiments.config import cli
@@ -38,8 +39,12 @@ def _train(
     os.chdir(folder)
     with Path(LOG).open("w") as log:
         sys.stdout = sys.stderr = log
-        _arm(where, epoch, program, number)
-        cli.run(lambda: importlib.import_module(f"experiments.{program}").main(arguments))
+        try:
+            _arm(where, epoch, program, number)
+            cli.run(lambda: importlib.import_module(f"experiments.{program}").main(arguments))
+        except Exception:  # while the log is open: what ends the process afterwards has nowhere to be written
+            traceback.print_exc()
+            raise
 
 
 def _arm(where: str, epoch: int, program: str, number: int) -> None:
