@@ -56,7 +56,7 @@ def write_report(
             everything.append(found)
             parts += _sections(found, _draw(grid, folder / "plots", found, data, mine))
     (folder / "reports").mkdir()
-    for name, text in _tables(grid, everything, cells).items():
+    for name, text in _tables(grid, everything, cells, runs).items():
         (folder / "reports" / name).write_text(text, encoding="utf-8")
     parts += failures("Trainings that failed", {str(cell): reason for cell, reason in failed.items()})
     page = render(f"Comparison: {grid.title}", parts, {**facts, **_facts(grid, runs)}, grid.kind.notes)
@@ -74,6 +74,7 @@ def read_cell(grid: Grid, cell: Cell, run: FinishedRun) -> CellResult:
         "history": {key: values for key, values in histories.items() if len(values)},
         "best_epoch": int(run.tags["best_epoch"]),
         "parameters": int(run.tags["parameters"]),
+        "examples": len(histories["val_loss"]) * grid.data[cell.dataset].train,
     }
     return grid.kind.read(run, known)
 
@@ -117,15 +118,14 @@ def _leaderboard(findings: Findings) -> Table:
         ]
         for row in rows
     ]
-    head = ["model", "seeds", *(record(metric).title for metric in metrics), "parameters", "MFLOPs/image"][
-        : len(cells[0])
-    ]
+    titles = (record(metric).title for metric in metrics)
+    head = ["model", "seeds", *titles, f"{findings.items} seen", "parameters", "MFLOPs/image"][: len(cells[0])]
     marks = {place: "best" for place, row in enumerate(rows) if row.model in (best, *tied)}
     return Table(head, cells, RANKED, marks)
 
 
 def _costs(row: NetworkRow) -> list[str]:
-    return [f"{row.parameters:,}", *([] if row.flops is None else [f"{row.flops / 1e6:,.1f}"])]
+    return [f"{row.examples:,}", f"{row.parameters:,}", *([] if row.flops is None else [f"{row.flops / 1e6:,.1f}"])]
 
 
 def text_table(findings: Findings) -> list[str]:
@@ -141,7 +141,8 @@ def text_table(findings: Findings) -> list[str]:
         for metric in findings.metrics[1:]:
             if metric not in LEFT_OUT and any(not math.isnan(one.values[metric].mean) for one in findings.rows):
                 line[record(metric).title] = shown(metric, row.values[metric].mean)
-        lines.append(line | dict(zip(("parameters", "MFLOPs"), _costs(row), strict=False)))
+        costs = (f"{findings.items} seen", "parameters", "MFLOPs")
+        lines.append(line | dict(zip(costs, _costs(row), strict=False)))
     head = f"{findings.dataset}, test data; = is not distinguishable from the best (intervals overlap)"
     return [head, to_text(lines)]
 
@@ -174,11 +175,14 @@ def _epochs(grid: Grid) -> str:
     return f"cut to what {grid.config.minutes:g} minutes allow: {', '.join(counts)}"
 
 
-def _tables(grid: Grid, everything: Sequence[Findings], cells: Sequence[CellResult]) -> dict[str, str]:
+def _tables(
+    grid: Grid, everything: Sequence[Findings], cells: Sequence[CellResult], runs: Mapping[Cell, FinishedRun]
+) -> dict[str, str]:
     """The files of tables, by name."""
     keys = grid.kind.history
     each = [
-        {**_identity(one), "run_id": one.run_id, "best_epoch": one.best_epoch}
+        {**_identity(one), "run_id": one.run_id, **_machine(runs[Cell(one.model, one.dataset, one.seed)])}
+        | {"epochs": len(one.history["val_loss"]), "examples": one.examples, "best_epoch": one.best_epoch}
         | {metric: one.value(metric) for metric in grid.kind.metrics}
         for one in cells
     ]
@@ -209,9 +213,15 @@ def _identity(cell: CellResult) -> dict[str, object]:
     return {"dataset": cell.dataset, "model": cell.model, "seed": cell.seed}
 
 
+def _machine(run: FinishedRun) -> dict[str, object]:
+    """What a training ran on, without which its seconds say nothing."""
+    dtype, threads = run.params.get("precision"), run.params.get("threads")  # `precision` is a metric here
+    return {"hardware": run.tags.get("hardware"), "dtype": dtype, "threads": threads}
+
+
 def _numbers(row: NetworkRow, metrics: Sequence[str]) -> dict[str, object]:
     identity = {"dataset": row.dataset, "model": row.model, "seeds": " ".join(map(str, row.seeds))}
-    costs = {"parameters": row.parameters, "flops": row.flops}
+    costs = {"examples": row.examples, "parameters": row.parameters, "flops": row.flops}
     values = {name: value for metric in metrics for name, value in bounds(metric, row.values[metric]).items()}
     return {**identity, **costs, f"{metrics[0]}_interval": row.values[metrics[0]].method, **values}
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ class CellResult:
         test: metrics of the kept epoch on the test data.
         history: an array a metric, one value an epoch.
         parameters: of the network.
+        examples: training examples seen, an example as often as it was.
         answers: what identifies the test items, to tell whether two trainings had the same; first axis: items.
         right: whether each test item was answered rightly, bool `(n,)`.
     """
@@ -37,6 +39,7 @@ class CellResult:
     history: Mapping[str, np.ndarray]
     best_epoch: int
     parameters: int
+    examples: int
     answers: np.ndarray
     right: np.ndarray
 
@@ -58,12 +61,16 @@ class ClassifierResult(CellResult):
 
 @dataclass(frozen=True)
 class NetworkRow:
-    """A line of the leaderboard: one model on one data set, over its seeds; `flops` is None where not counted."""
+    """A line of the leaderboard: one model on one data set, over its seeds.
+
+    `examples` are those that a training saw, the mean over seeds; `flops` is None where not counted.
+    """
 
     model: str
     dataset: str
     seeds: tuple[int, ...]
     values: Mapping[str, Interval]
+    examples: int
     parameters: int
     flops: int | None = None
 
@@ -80,6 +87,7 @@ class Findings:
     """What there is to say about one data set.
 
     Attributes:
+        items: what its examples are called.
         metrics: the columns of the leaderboard, the deciding one first.
         rows: the leaderboard.
         analysis: paragraphs.
@@ -87,6 +95,7 @@ class Findings:
     """
 
     dataset: str
+    items: str
     metrics: tuple[str, ...]
     rows: Sequence[NetworkRow]
     pairs: Sequence[Pair]
@@ -117,7 +126,7 @@ def find(
     flops: Mapping[str, int | None],
     extra: Mapping[str, Extra] | None = None,
 ) -> Findings:
-    """Numbers and sentences about one data set; `items` is what its test items are called."""
+    """Numbers and sentences about one data set; `items` is what its examples are called."""
     rows, pairs, metric = leaderboard(cells, metrics, flops), paired_tests(cells), metrics[0]
     values = {row.model: row.values[metric] for row in rows}
     paragraphs = (
@@ -125,7 +134,7 @@ def find(
         differences(pairs, f"test {items} (one training each)"),
         _over_fitting(cells),
     )
-    return Findings(cells[0].dataset, metrics, rows, pairs, tuple(filter(None, paragraphs)), extra or {})
+    return Findings(cells[0].dataset, items, metrics, rows, pairs, tuple(filter(None, paragraphs)), extra or {})
 
 
 def _over_fitting(cells: Sequence[CellResult]) -> str:
@@ -173,5 +182,6 @@ def leaderboard(
         first, seeds = mine[0], tuple(cell.seed for cell in mine)
         size = len(first.right)
         values = {metric: interval(metric, [cell.value(metric) for cell in mine], size) for metric in metrics}
-        rows.append(NetworkRow(model, first.dataset, seeds, values, first.parameters, flops[model]))
+        examples = round(statistics.mean(cell.examples for cell in mine))
+        rows.append(NetworkRow(model, first.dataset, seeds, values, examples, first.parameters, flops[model]))
     return sorted(rows, key=lambda row: -row.values[metrics[0]].mean)

@@ -36,6 +36,7 @@ def cell(model: str, seed: int, wrong: int, total: int = 1000, seconds: float = 
         history=history,
         best_epoch=1,
         parameters={"a": 10, "b": 20, "c": 30}[model],
+        examples=600,
         answers=labels,
         right=right,
         predicted=np.where(right, labels, 1 - labels),
@@ -74,7 +75,8 @@ def test_leaderboard_orders_by_mean_accuracy_and_has_every_metric() -> None:
     rows = leaderboard([cell("a", 0, 50), cell("b", 0, 10), cell("a", 1, 30)], CnnKind.metrics, FLOPS)
     assert [row.model for row in rows] == ["b", "a"]
     assert rows[1].seeds == (0, 1) and rows[1].values["accuracy"].mean == pytest.approx(0.96)
-    assert set(rows[0].values) == set(CnnKind.metrics) and (rows[0].parameters, rows[0].flops) == (20, 50)
+    assert set(rows[0].values) == set(CnnKind.metrics)
+    assert (rows[0].examples, rows[0].parameters, rows[0].flops) == (600, 20, 50)
 
 
 def test_flops_are_those_of_a_worked_case() -> None:
