@@ -22,6 +22,7 @@ _IRRELEVANT = {
     *("data_dir", "train_size", "val_size", "test_size", "probe_size", "stop_at", "beam_width", "label_smoothing"),
     *("weights", "revision", "freeze_epochs", "trunk_learning_rate", "small_size", "small_epochs"),
 }
+SILENT_SECONDS = 5  # of a trial; a longer one is announced
 # Those of this process: one choice holds for all seeds of a comparison, also where the trial was cut short.
 _chosen: dict[str, ChosenSetting] = {}
 
@@ -91,6 +92,9 @@ def _tried(
     with torch.random.fork_rng([torch.cuda.current_device()] if config.device == "cuda" else []):
         plain = config.replace(memory_format="channels_last")
         trial = Trial(family.prepare(plain, devices.make_accelerator(config.device, "fp32")), options)
+        trial.size_up()
+        if trial.seconds > SILENT_SECONDS:
+            print(f"trying precision, memory format and threads for {trial.seconds:.0f} s", flush=True)
         trial.run()
     choice = trial.choice()
     if trial.complete and choice.setting.threads == options[0].threads:

@@ -17,8 +17,10 @@ from experiments.training.micro_batch import by_items, items_in
 from experiments.training.state import laid_out, make_optimizer
 from tasks.runtime.memory import is_full
 
-# A trial takes at most this many seconds after its first steps, and this fraction of the training's estimated time.
+# A trial takes at most this many seconds after its first steps, and this fraction of the training's estimated time; a
+# large network's takes as long as this many whole steps: in a few images its weights count for too much.
 MOST_SECONDS, FRACTION = 2.5, 0.1
+WHOLE_STEPS, MOST_SECONDS_LARGE = 16, 30.0
 # Rounds in which the settings take turns; the first only warms up.
 ROUNDS = 4
 # By how much another setting must be faster than the default, also while others disturb; how much slower is hopeless.
@@ -66,6 +68,7 @@ class Trial:
     Attributes:
         quiet: whether no other process disturbed.
         complete: whether all had their turns, or were dropped, in a way that later trainings may rely on.
+        seconds: about how long the turns will take, once `size_up` has been called.
         failed: settings that are no longer tried, and why.
     """
 
@@ -73,7 +76,7 @@ class Trial:
         self.training, self.settings = training, settings
         self.times: dict[Setting, list[float]] = {setting: [] for setting in settings}
         self.failed: dict[Setting, str] = {}
-        self.complete, self.quiet = False, True
+        self.complete, self.quiet, self.seconds = False, True, 0.0
         self._batches = self._endless()
         self._whole = next(self._batches)
         self._networks: dict[str, tuple[Any, Any]] = {}
@@ -81,16 +84,20 @@ class Trial:
         self._items = items_in(self._whole) if training.divisible else 1
         self._part, self._slot = min(SMALLEST_PART, self._items), 0.0
         self._alone, self._waiting = 0.0, False  # seconds of one thread while sizing up; whether several waited
+        self._short = False  # whether the training is too short for a longer trial
+
+    def size_up(self) -> None:
+        """Choose settings to try, the items of a step and the time."""
+        self._began, self._preempted = time.perf_counter(), _preemptions()
+        self.seconds = self._size_up()
 
     def run(self) -> None:
         """Try the settings until each had its rounds or the time is up."""
-        self._began, self._preempted = time.perf_counter(), _preemptions()
-        budget = self._size_up()
-        finished = self._take_turns(self._began + budget + self._alone)
+        finished = self._take_turns(self._began + self.seconds + self._alone)
         self.quiet = not self._disturbed()
         # What a short training found with parts of batches is not for a long one, nor what memory was free just now, or
         # which threads waited, for one of tomorrow.
-        in_whole = budget == MOST_SECONDS or self._part == self._items
+        in_whole = not self._short or self._part == self._items
         passing = self._waiting or FULL in self.failed.values()
         self.complete = finished and self.quiet and in_whole and not passing
 
@@ -123,7 +130,7 @@ class Trial:
         return ChosenSetting(default, named, f"the default, as no other is clearly faster{why}")
 
     def _size_up(self) -> float:
-        """Choose settings, items of a step and seconds of a turn, from growing parts of a batch; returns all seconds.
+        """Seconds of all turns; those of one, its items and the settings are chosen from growing parts of a batch.
 
         They are 0 if memory is too small for the smallest part, and if several threads wait for each other so long that
         these steps tell enough.
@@ -144,7 +151,11 @@ class Trial:
                     return 0.0
                 continue
             whole = seconds * self._items / self._part
-            budget = min(MOST_SECONDS, FRACTION * steps * whole)
+            longest = MOST_SECONDS
+            if not self._disturbed():  # else it is repeated
+                longest = max(longest, min(MOST_SECONDS_LARGE, WHOLE_STEPS * whole))
+            budget = min(longest, FRACTION * steps * whole)
+            self._short = budget < longest
             alone = next((setting for setting in self.settings if setting.threads < default.threads), None)
             by_one = math.inf if alone is None else self._seconds_alone(alone, seconds)
             if by_one > HOPELESS * seconds:
@@ -153,7 +164,7 @@ class Trial:
             self._waiting = seconds > HOPELESS * by_one
             tried = [one for one in self.settings if not self._waiting or one.threads == 1 or one == default]
             if 2 * len(tried) * seconds > budget:
-                if alone is not None and budget == MOST_SECONDS and seconds > DISTURBED_MARGIN * by_one:
+                if alone is not None and not self._short and seconds > DISTURBED_MARGIN * by_one:
                     self.times.update({default: [seconds], alone: [by_one]})
                     return 0.0
                 tried = self.settings = [setting for setting in self.settings if setting[1:] == default[1:]]

@@ -1,5 +1,6 @@
 """Precision, memory format and threads: what a trial of settings takes, beside other programs too."""
 
+import re
 from typing import Any
 
 import pytest
@@ -80,6 +81,23 @@ def test_threads_that_cost_more_than_they_bring_on_a_few_images_are_tried_on_mor
     config, choice = autotune.settle(CNN, decided(batch_size=200))
     assert (config.precision, config.threads) == ("bf16", 2), choice
     assert list(trial_cache.cache_folder().glob("*"))
+
+
+@pytest.mark.parametrize(("whole_steps", "taken"), [(speed_trial.WHOLE_STEPS, "bf16"), (0, "fp32")])
+def test_a_large_network_gets_a_longer_trial_of_larger_parts_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], whole_steps: int, taken: str
+) -> None:
+    def step(trial: Trial, setting: Setting) -> float:
+        fixed, image = {"fp32": (0.1, 0.02), "bf16": (0.15, 0.01)}[setting.precision]  # casts the weights as well
+        return (fixed + trial._part * image) / setting.threads * 2
+
+    monkeypatch.setattr(Trial, "_step", step)
+    monkeypatch.setattr(speed_trial, "MOST_SECONDS", 2.5)
+    monkeypatch.setattr(speed_trial, "WHOLE_STEPS", whole_steps)
+    config, choice = autotune.settle(CNN, decided(batch_size=64, epochs=10))
+    assert config.precision == taken, choice
+    said = re.search(r"trying precision, memory format and threads for (\d+) s", capsys.readouterr().out)
+    assert (said is not None and 5 < int(said[1]) <= 30) == bool(whole_steps)
 
 
 def test_a_training_shorter_than_its_trial_takes_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
