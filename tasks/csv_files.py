@@ -72,7 +72,7 @@ def read_table(content: bytes, wanted: Collection[str], *, max_rows: int, max_by
     skipped = len(re.findall(r"\r\n?|\n", text[:begin]))
     lines.seek(begin)
     form = {"delimiter": separator, "skipinitialspace": _spaced(text[begin:], separator)}
-    # Cells with texts and pictures are longer than what Python allows by itself. (The limit is one for all threads.)
+    # Cells with texts and pictures are longer than Python's default limit. (The limit is one for all threads.)
     csv.field_size_limit(max(csv.field_size_limit(), max_bytes))
     try:
         return _read(lines, {**form, "quoting": csv.QUOTE_MINIMAL}, wanted, max_rows, skipped)

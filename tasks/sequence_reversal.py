@@ -30,7 +30,7 @@ class ReverserConfig:
         vocab_size: number of symbols, 0 to vocab_size - 1.
         max_length: symbols in the longest sequence of the training.
         longest: symbols in the longest sequence that is accepted.
-        layers: of encoder and of decoder; None for what the cell has by itself.
+        layers: of encoder and of decoder; None for the cell's default.
     """
 
     cell: str

@@ -1,4 +1,4 @@
-"""A page within what all share: what is at work, in the browser's tab and as toasts, and failures in plain words."""
+"""A page within what all share: what is at work, in the browser's tab and as toasts, and readable errors."""
 
 import logging
 from typing import Any
@@ -20,7 +20,7 @@ ICONS = {FAILED: ":material/error:", STOPPED: ":material/stop_circle:"}
 
 
 def draw(page: Any, title: str) -> None:
-    """Draw a page of Streamlit's navigation; whatever fails on it is told in plain words and logged in full.
+    """Draw a page of Streamlit's navigation; whatever fails on it is shown as a readable error and logged in full.
 
     Args: title: for the browser's tab; empty for the first page.
     """

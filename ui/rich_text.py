@@ -1,4 +1,4 @@
-"""Markdown of people and models, as Markdown that Streamlit may draw: nothing in it is HTML or loads by itself.
+"""Markdown of people and models, as Markdown that Streamlit may draw: nothing in it is HTML or loads automatically.
 
 The text is parsed, and what was found is written anew, with every character of its own escaped: what Streamlit's parser
 sees as structure was put there here. No Streamlit here.

@@ -179,7 +179,7 @@ class _Windows:
 
 
 class _MappedWindows:
-    """The same of images that stay in their file: each batch is read and padded by itself."""
+    """The same of images that stay in their file: each batch is read and padded on its own."""
 
     def __init__(self, data: Subset, margin: int) -> None:
         self.data, self.margin = data, margin

@@ -142,7 +142,7 @@ def estimate(grid: Grid, cells: Iterable[Cell]) -> dict[Cell, float]:
 
 
 def cut_epochs(grid: Grid, seconds: float) -> dict[Cell, int]:
-    """Epochs of each cell if all of them are to take so many seconds: of each the same fraction, at least one.
+    """Epochs of each cell with which all of them take `seconds`: the same fraction of each, at least one.
 
     None where the recipes' epochs take no longer.
     """

@@ -194,7 +194,7 @@ TEXT_BATCH, TEXT_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 16, 250, 3, 40
 
 
 def finetune_epochs(texts: int) -> int:
-    """Epochs of a fine-tuning on so many training texts unless the user says otherwise: some 250 steps."""
+    """The default number of epochs of a fine-tuning on this number of texts: about 250 steps."""
     return min(max(-(-TEXT_STEPS * min(TEXT_BATCH, texts) // texts), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
@@ -229,7 +229,7 @@ class FinetuneConfig(TrainConfig):
     )
     patience: int = option(
         None,
-        "end the training after so many epochs without a better validation result, 0 = never; auto = a quarter of the "
+        "stop after this number of epochs without a better validation result, 0 = never; auto = a quarter of the "
         "epochs, at least 3",
         ge=0,
         le=100_000,

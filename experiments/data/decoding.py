@@ -26,7 +26,7 @@ from tasks.base import TaskInputError
 from tasks.images import is_padded, open_reduced
 
 MAX_THREADS = 16
-DRAFT = 2  # so many times the size that is wanted is decoded of a JPEG
+DRAFT = 2  # a JPEG is decoded at this multiple of the size that is wanted
 AHEAD = 8  # pictures a thread that may wait to be written: at 224 px 1.2 MB
 SAID_EVERY_S = 5.0  # where there is no terminal
 CHUNK = 1000

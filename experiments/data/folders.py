@@ -23,7 +23,7 @@ from tasks.images import MAX_BYTES
 from tasks.parameters import short
 
 MAX_CSV_BYTES = 100 * 2**20
-MAX_EXPANSION, SMALL_ZIP = 200, 2**30  # a zip may grow to so many times its size, or to a GB
+MAX_EXPANSION, SMALL_ZIP = 200, 2**30  # a zip may expand to this multiple of its size, or to 1 GB
 SYSTEM_FILES = ("Thumbs.db", "desktop.ini", "__MACOSX")  # as hidden ones: no user has put them there
 
 

@@ -76,7 +76,7 @@ def _towards_target(config: BenchmarkConfig, candidate: Candidate) -> Iterator[T
 
 
 def _chosen_by_auto(config: BenchmarkConfig, model: str, device: str) -> LoopVariant:
-    """What a training of the model takes here by itself."""
+    """The settings that a training of the model chooses here."""
     threads = torch.get_num_threads()
     try:
         _, choice = autotune.settle(CNN, CNN.decide(target_config(config, model, device, "auto")))

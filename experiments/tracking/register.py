@@ -28,7 +28,7 @@ def active(run_id: str) -> Iterator[None]:
 def asked_once() -> Iterator[None]:
     """Have MLflow not repeat what a server did not answer: it may have been done, and would be done twice.
 
-    Who calls asks again, and looks first what is there.
+    Callers retry, and first look whether the version exists.
     """
     before = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get_raw()
     MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)

@@ -75,7 +75,7 @@ def answering() -> Iterator[None]:
     uri = mlflow.get_tracking_uri()
     try:
         if is_server(uri):
-            # By itself MLflow asks a server that is away for four minutes, call after call.
+            # By default MLflow retries a server that is away for four minutes, in each call.
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
             if not _comes(lambda: answers(uri), patience() or SHORT_S):
                 raise StoreUnreachableError(f"MLflow's store at {address(uri)} does not answer")

@@ -63,7 +63,7 @@ class CellQueue:
                 self._study.enqueue_trial({}, user_attrs=trial.user_attrs)
                 raise
             finally:
-                # A worker that was taken for dead has lost its cell to another one, which tells how that ends.
+                # A worker that was taken for dead has lost its cell to another one, which reports its result.
                 values = 0.0 if state == TrialState.COMPLETE else None
                 self._study.tell(trial, values, state=state, skip_if_finished=True)
 

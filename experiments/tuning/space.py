@@ -163,7 +163,7 @@ def _value(name: str, text: str, base: TrainConfig) -> Any:
 
 
 def limit_batch_size(space: Space, base: TrainConfig, examples: int, search: str) -> tuple[Space, TrainConfig]:
-    """A space in which every batch size can be had with this many training examples.
+    """A space in which every batch size works with this number of training examples.
 
     Standard choices that are too large are left out. Raises ConfigError for those that the user gave.
     """

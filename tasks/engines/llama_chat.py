@@ -1,4 +1,4 @@
-"""Chats that llama.cpp answers by itself: functions, JSON by a schema, log-probabilities, several answers at once."""
+"""Chats that llama.cpp's server answers: functions, JSON by a schema, log-probabilities, several answers at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -38,7 +38,7 @@ class LlamaServer:
     """
 
     def __init__(self, path: Path, slots: int, cells: int, threads: int, *, gpu: bool) -> None:
-        """A server for so many conversations at once, which together may have so many tokens.
+        """A server for `slots` concurrent conversations, which share `cells` tokens of context.
 
         Raises RuntimeError if llama.cpp cannot run the file; it does not say why."""
         self.threads = threads

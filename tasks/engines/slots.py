@@ -16,7 +16,7 @@ class Slots:
     """Slots that share one cache of keys and values: each may fill a whole window, all together the cache.
 
     llama.cpp fails every running request when the cache is full. So each says before how much it may need, and
-    waits, in the order of arrival, until there is that much. What idle slots remember makes room by itself.
+    waits, in the order of arrival, until there is that much. What idle slots remember is evicted automatically.
     """
 
     def __init__(self, count: int, cells: int) -> None:

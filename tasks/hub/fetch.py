@@ -61,7 +61,7 @@ class _Meter:
     past: deque[tuple[float, int]] = field(default_factory=deque)
 
     def at(self, place: int) -> None:
-        """So many bytes of the current file are here."""
+        """Note that `place` bytes of the current file have arrived."""
         done, now = self.files + place, time.monotonic()
         self.past.append((now, done))
         while now - self.past[0][0] > WINDOW_S:

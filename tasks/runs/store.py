@@ -94,7 +94,7 @@ def open_store() -> MlflowClient:
 def _use_plain_path() -> None:
     """Name a store in SQLite by its plain path.
 
-    By itself MLflow percent-encodes it, and then makes a folder `My%20Projects` beside `My Projects`. `mlflow run` has
+    MLflow percent-encodes it, and then makes a folder `My%20Projects` beside `My Projects`. `mlflow run` has
     done so before our programs start; as it stays empty, it is removed.
     """
     file = sqlite_file(mlflow.get_tracking_uri())

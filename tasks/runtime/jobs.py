@@ -18,7 +18,7 @@ class JobCancelled(Exception):  # noqa: N818
 
 
 class QueueFullError(Exception):
-    """So many jobs wait that no more are taken."""
+    """The queue has reached its limit of jobs."""
 
 
 class Job:

@@ -17,11 +17,11 @@ from uvicorn.server import ServerState
 from tasks.serve.listening import BACKLOG
 
 HEAD_S = 10.0  # for the headers of a request, from its first byte or from the beginning of the connection
-# Of an answer that waits to be read, so much must be read in so many seconds. (What is read is seen late: the system
+# A client must read at least this many bytes of a pending answer in this time. (What is read is seen late: the system
 # itself holds up to some megabytes.)
 UNREAD_S, LEAST_READ = 60.0, 16_384
-# asyncio accepts so many before any of them is counted here; and when descriptors run out nevertheless, it writes so
-# many errors to the log each second.
+# asyncio accepts this number of connections before any of them is counted here, and when descriptors run out
+# nevertheless, it logs this number of errors each second.
 ACCEPTS_AT_ONCE = 4
 # Read at once of a connection. In a body of chunks of one byte h11 takes 0.1 s for so much, and others come in between.
 READ = 8192
@@ -156,7 +156,7 @@ def _cancelled(timer: asyncio.TimerHandle | None) -> None:
 
 
 class BoundedServer(uvicorn.Server):
-    """A server of at most so many connections, all of them `BoundedProtocol`s."""
+    """A server of at most `most` connections, all of them `BoundedProtocol`s."""
 
     def __init__(self, config: uvicorn.Config, most: int) -> None:
         config.http, config.backlog = BoundedProtocol, ACCEPTS_AT_ONCE

@@ -18,7 +18,7 @@ def draw_starter_note(version: RegisteredVersion) -> None:
         st.caption(escaped(f"Good for: {good_for}."))
     if version.tags.get("chat_template") == "none":
         st.caption(
-            "This model has no chat template: it continues the messages as plain text, and may not stop by itself."
+            "This model has no chat template: it continues the messages as plain text, and may not stop on its own."
         )
     if version.tags.get("starter") != "true" or offers is None:
         return

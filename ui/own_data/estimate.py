@@ -32,7 +32,7 @@ def seconds_per_image(model: str, classes: int, channels: int, size: int) -> flo
 
 
 def seconds_per_text(folder: Path, words: float) -> float | None:
-    """Seconds that a fine-tuning step takes for a text of so many words, by one layer of the encoder in a folder.
+    """Seconds that a fine-tuning step takes for a text of `words` words, by one layer of the encoder in a folder.
 
     None for a folder that says nothing of an encoder's sizes.
     """

@@ -196,7 +196,7 @@ def table(found: Sequence[Line], link: Mapping[str, str]) -> list[dict[str, Any]
 
 
 def unlike(chosen: Iterable[FinishedTraining]) -> list[str]:
-    """Why results should not be compared: trainings of one data set that did not have the same data. In words."""
+    """Warnings of results that are not comparable: trainings of one data set that did not have the same data."""
     found = []
     chosen = list(chosen)
     for dataset in datasets(chosen):

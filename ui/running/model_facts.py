@@ -88,7 +88,7 @@ def reason_to_ask(version: RegisteredVersion, champion: RegisteredVersion | None
 
 
 def champion_rule(task: str) -> str:
-    """How it is decided by itself whether a model that is registered now becomes champion of its task."""
+    """The rule by which a newly registered model becomes champion of its task."""
     if task in EVALUATED_TASKS:
         return "The first model becomes champion, after it only one that does better on the task's small sample."
     return "The first model becomes champion and stays, as this task has no metric; the page Models changes that."

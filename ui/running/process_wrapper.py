@@ -1,9 +1,9 @@
 """Sees one program through to its end and writes down how it ended: `python process_wrapper.py FOLDER`.
 
 It is started by `ui.running.processes`, and outlives the server of the tool. It waits until one of the places is free
-(so many programs run at once), then runs the command of FOLDER/process.json with its output in FOLDER/log.txt. SIGTERM
-stops what it runs, as Ctrl-C would first, so that the program can end its MLflow run. Only the standard library is
-imported: it stays small.
+(which limit how many programs run at once), then runs the command of FOLDER/process.json with its output in
+FOLDER/log.txt. SIGTERM stops what it runs, as Ctrl-C would first, so that the program can end its MLflow run. Only the
+standard library is imported: it stays small.
 """
 
 import contextlib
@@ -84,7 +84,7 @@ def main(folder: Path) -> None:
 
 
 def _place(home: Path, places: int) -> IO[str]:
-    """Wait for one of so many places and take it: a lock that ends with this process, however that ends."""
+    """Wait for one of the places and take it: a lock that ends with this process, however that ends."""
     with (home / "turn.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # those who wait are let on about in the order in which they came
         while True:

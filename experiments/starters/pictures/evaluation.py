@@ -164,7 +164,7 @@ def evaluate(folder: Path, data_dir: Path) -> StarterEvaluation:
 def draw_classes(
     pipeline: Any, count: int, first_seed: int, steps: int, guidance: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """So many pictures of each class, with seeds counted up: float32 `(n, 1, 64, 64)`, -1 to 1, and their labels."""
+    """`count` pictures of each class, with consecutive seeds: float32 `(n, 1, 64, 64)`, -1 to 1, and their labels."""
     prompts = [prompt for label in range(len(CLASSES)) for prompt in plain_prompts(label, count)]
     pictures = []
     for start in range(0, len(prompts), DRAWN_TOGETHER):
