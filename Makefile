@@ -1,4 +1,4 @@
-# What a person types. `make` alone lists it.
+# What users type. `make` alone lists it.
 SHELL := /bin/bash
 # The first that runs: the name of a Python that pyenv or the like does not offer here is a script that fails.
 PYTHON ?= $(or $(shell for one in python3.11 python3.12; do $$one -c "" 2>/dev/null && echo $$one && break; done),python3.11)
@@ -99,14 +99,15 @@ WORKERS ?= 1
 PRECISION ?= bf16
 GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),python3)
 gpu-results: ## train the 18 full-size networks of a comparison on a GPU, in two parts of six minutes; then compare --import_results
-	@trap 'kill $$(jobs -p); wait; exit 130' INT TERM; \
+	@began=$$(mktemp) || exit 1; trap 'rm -f "$$began"' EXIT; trap 'kill $$(jobs -p); wait; exit 130' INT TERM; \
 	for part in $(PARTS); do \
+	  touch "$$began"; \
 	  for worker in $$(seq $(WORKERS)); do \
 	    PROJECT_DL_SPEED_TRIAL=0 timeout --kill-after=30 $$(( $(MINUTES) * 60 )) \
 	      $(GPU_PYTHON) -m experiments.compare --tracking none --out $(RESULTS)/$$part --models full --datasets $$part \
 	      --precision $(PRECISION) --minutes $$(( $(MINUTES) - 1 )) $(ARGS) & \
 	  done; \
-	  wait; test -f $(RESULTS)/$$part/reports/comparison.html || exit 1; \
+	  wait; test $(RESULTS)/$$part/reports/comparison.html -nt "$$began" || exit 1; \
 	done
 
 docs: $(VENV)/.installed ## the documentation as a site: site/index.html

@@ -207,3 +207,5 @@ def test_the_full_size_networks_are_trained_within_a_time_limit(tmp_path: Path) 
     assert len(packed(tmp_path / "out" / "digits")) == 6
     size = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert size <= folders.MOST_BYTES
+    # A report of before is none of a run that could not even begin.
+    assert subprocess.run([*command, "MINUTES=30", "GPU_PYTHON=false"], cwd=PROJECT_ROOT).returncode != 0
