@@ -99,15 +99,15 @@ WORKERS ?= 1
 PRECISION ?= bf16
 GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),python3)
 gpu-results: ## train the 18 full-size networks of a comparison on a GPU, in two parts of six minutes; then compare --import_results
-	@began=$$(mktemp) || exit 1; trap 'rm -f "$$began"' EXIT; trap 'kill $$(jobs -p); wait; exit 130' INT TERM; \
+	@mkdir -p $(RESULTS) && began=$(RESULTS)/.began; trap 'rm -f "$$began"' EXIT; trap 'kill $$(jobs -p); wait; exit 130' INT TERM; \
 	for part in $(PARTS); do \
-	  touch "$$began"; \
+	  touch "$$began" || exit 1; \
 	  for worker in $$(seq $(WORKERS)); do \
 	    PROJECT_DL_SPEED_TRIAL=0 timeout --kill-after=30 $$(( $(MINUTES) * 60 )) \
 	      $(GPU_PYTHON) -m experiments.compare --tracking none --out $(RESULTS)/$$part --models full --datasets $$part \
 	      --precision $(PRECISION) --minutes $$(( $(MINUTES) - 1 )) $(ARGS) & \
 	  done; \
-	  wait; test $(RESULTS)/$$part/reports/comparison.html -nt "$$began" || exit 1; \
+	  wait; test $(RESULTS)/$$part/reports/comparison.html -nt "$$began" || { echo "$$part: no report"; exit 1; }; \
 	done
 
 docs: $(VENV)/.installed ## the documentation as a site: site/index.html

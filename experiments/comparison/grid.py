@@ -146,7 +146,9 @@ def cut_epochs(grid: Grid, seconds: float) -> dict[Cell, int]:
 
     None where the recipes' epochs take no longer.
     """
+    began = time.monotonic()
     estimates = estimate(grid, grid.cells)
+    seconds -= time.monotonic() - began  # trying settings takes up to half a minute a large network
     fixed, total = SECONDS_PER_CELL * len(estimates), sum(estimates.values())
     fraction = (seconds - fixed) / (total - fixed)
     if fraction >= 1:

@@ -16,6 +16,8 @@ from experiments.training.family import Config, Family
 from experiments.training.speed_trial import ChosenSetting, Setting, Trial
 from experiments.training.trial_cache import read_entry, write_entry
 
+# Of how a trial measures: what an earlier one found is not remembered any longer.
+VERSION = 2
 # What the speed of a step does not depend on.
 _IRRELEVANT = {
     *("seed", "split_seed", "epochs", "learning_rate", "weight_decay", "schedule", "warmup", "resume", "register"),
@@ -63,6 +65,7 @@ def settings(config: Any) -> list[Setting]:
 def _facts(config: Any, options: list[Setting]) -> dict[str, Any]:
     """What a choice depends on."""
     return {
+        "trial": VERSION,
         "config": config.model_dump(exclude=_IRRELEVANT),
         "settings": [str(option) for option in options],
         "device": devices.describe(config.device)["device_name"],
@@ -94,7 +97,8 @@ def _tried(
         trial = Trial(family.prepare(plain, devices.make_accelerator(config.device, "fp32")), options)
         trial.size_up()
         if trial.seconds > SILENT_SECONDS:
-            print(f"trying precision, memory format and threads for {trial.seconds:.0f} s", flush=True)
+            what = trial.training.title
+            print(f"{what}: trying precision, memory format and threads for up to {trial.seconds:.0f} s", flush=True)
         trial.run()
     choice = trial.choice()
     if trial.complete and choice.setting.threads == options[0].threads:

@@ -18,9 +18,9 @@ from experiments.training.state import laid_out, make_optimizer
 from tasks.runtime.memory import is_full
 
 # A trial takes at most this many seconds after its first steps, and this fraction of the training's estimated time; a
-# large network's takes as long as this many whole steps: in a few images its weights count for too much.
+# large network's on a CPU as long as this many whole steps: in a few images its weights count for too much.
 MOST_SECONDS, FRACTION = 2.5, 0.1
-WHOLE_STEPS, MOST_SECONDS_LARGE = 16, 30.0
+WHOLE_STEPS, MOST_SECONDS_LARGE = 24, 30.0
 # Rounds in which the settings take turns; the first only warms up.
 ROUNDS = 4
 # By how much another setting must be faster than the default, also while others disturb; how much slower is hopeless.
@@ -68,7 +68,7 @@ class Trial:
     Attributes:
         quiet: whether no other process disturbed.
         complete: whether all had their turns, or were dropped, in a way that later trainings may rely on.
-        seconds: about how long the turns will take, once `size_up` has been called.
+        seconds: that all turns may take, once `size_up` has been called.
         failed: settings that are no longer tried, and why.
     """
 
@@ -83,17 +83,16 @@ class Trial:
         # The size of batches that cannot be cut counts as one.
         self._items = items_in(self._whole) if training.divisible else 1
         self._part, self._slot = min(SMALLEST_PART, self._items), 0.0
-        self._alone, self._waiting = 0.0, False  # seconds of one thread while sizing up; whether several waited
-        self._short = False  # whether the training is too short for a longer trial
+        self._waiting = self._short = False  # whether several threads waited; whether a longer training gets more time
+        self._began, self._preempted = time.perf_counter(), _preemptions()
 
     def size_up(self) -> None:
-        """Choose settings to try, the items of a step and the time."""
-        self._began, self._preempted = time.perf_counter(), _preemptions()
+        """Choose settings to try, the items of a step and the time, by the first steps."""
         self.seconds = self._size_up()
 
     def run(self) -> None:
-        """Try the settings until each had its rounds or the time is up."""
-        finished = self._take_turns(self._began + self.seconds + self._alone)
+        """Try the settings, sized up before, until each had its rounds or the time is up."""
+        finished = self._take_turns(time.perf_counter() + self.seconds)
         self.quiet = not self._disturbed()
         # What a short training found with parts of batches is not for a long one, nor what memory was free just now, or
         # which threads waited, for one of tomorrow.
@@ -136,12 +135,15 @@ class Trial:
         these steps tell enough.
         """
         default, steps = self.settings[0], self.training.config.epochs * len(self.training.batches)
-        most, budget, tried = self._items, 0.0, self.settings
-        for _ in range(GROWTHS):
+        large = self.training.divisible and self.training.config.device == "cpu"
+        most, budget, tried, granted = self._items, 0.0, self.settings, False
+        for growth in range(GROWTHS):
             try:
                 seconds = self._step(default)  # the first one of its shape has more to do
-                again = MOST_SECONDS * (2 if self._disturbed() else 0.5)
-                seconds = self._step(default) if seconds < again else seconds
+                again = seconds < MOST_SECONDS * (2 if self._disturbed() else 0.5)
+                seconds = self._step(default) if again else seconds
+                if not growth:  # a disturbed trial is repeated, and a first step says little of a whole one
+                    large = large and again and not self._disturbed()
             except (RuntimeError, MemoryError) as error:
                 if not is_full(error):
                     raise
@@ -151,11 +153,11 @@ class Trial:
                     return 0.0
                 continue
             whole = seconds * self._items / self._part
-            longest = MOST_SECONDS
-            if not self._disturbed():  # else it is repeated
-                longest = max(longest, min(MOST_SECONDS_LARGE, WHOLE_STEPS * whole))
-            budget = min(longest, FRACTION * steps * whole)
-            self._short = budget < longest
+            wanted = max(MOST_SECONDS, min(MOST_SECONDS_LARGE, WHOLE_STEPS * whole)) if large else MOST_SECONDS
+            allowed = FRACTION * steps * whole
+            granted = granted or wanted <= allowed / 2  # of few images it is a rough estimate
+            budget = min(wanted if granted else MOST_SECONDS, allowed)
+            self._short = budget < wanted
             alone = next((setting for setting in self.settings if setting.threads < default.threads), None)
             by_one = math.inf if alone is None else self._seconds_alone(alone, seconds)
             if by_one > HOPELESS * seconds:
@@ -188,7 +190,6 @@ class Trial:
         taken = [self._step(alone)]
         if seconds <= short:  # the first one of its shape has more to do
             taken.append(self._step(alone))
-        self._alone += sum(taken)
         return taken[-1]
 
     def _turn(self, setting: Setting, warm_up: bool) -> None:

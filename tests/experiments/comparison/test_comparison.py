@@ -36,7 +36,7 @@ def cell(model: str, seed: int, wrong: int, total: int = 1000, seconds: float = 
         history=history,
         best_epoch=1,
         parameters={"a": 10, "b": 20, "c": 30}[model],
-        examples=600,
+        examples=600 + 100 * seed,
         answers=labels,
         right=right,
         predicted=np.where(right, labels, 1 - labels),
@@ -76,7 +76,7 @@ def test_leaderboard_orders_by_mean_accuracy_and_has_every_metric() -> None:
     assert [row.model for row in rows] == ["b", "a"]
     assert rows[1].seeds == (0, 1) and rows[1].values["accuracy"].mean == pytest.approx(0.96)
     assert set(rows[0].values) == set(CnnKind.metrics)
-    assert (rows[0].examples, rows[0].parameters, rows[0].flops) == (600, 20, 50)
+    assert [(row.examples, row.parameters, row.flops) for row in rows] == [(600, 20, 50), (650, 10, 100)]
 
 
 def test_flops_are_those_of_a_worked_case() -> None:

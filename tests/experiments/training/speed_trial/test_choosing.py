@@ -1,6 +1,7 @@
 """Precision, memory format and threads: what a trial of settings takes, beside other programs too."""
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,21 +84,67 @@ def test_threads_that_cost_more_than_they_bring_on_a_few_images_are_tried_on_mor
     assert list(trial_cache.cache_folder().glob("*"))
 
 
+class LargeNetwork:
+    """Steps of one whose weights take as long as five images, in time that only these steps take."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.steps, self.cold = 0.0, 0, 0.0
+        monkeypatch.setattr(Trial, "_step", lambda *given: self.step(*given))
+        monkeypatch.setattr(Trial, "_check", lambda *given: self.step(*given))
+        monkeypatch.setattr(speed_trial, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(speed_trial, "MOST_SECONDS", 2.5)
+        monkeypatch.setattr(speed_trial, "FRACTION", 0.1)
+
+    def step(self, trial: Trial, setting: Setting) -> float:
+        fixed, image = {"fp32": (0.1, 0.02), "bf16": (0.15, 0.01)}[setting.precision]  # casts the weights as well
+        seconds = (fixed + trial._part * image) * (1 + 0.05 * (setting.memory_format == "contiguous"))
+        seconds = seconds * 2 / setting.threads + (0 if self.steps else self.cold)
+        self.steps += 1
+        self.now += seconds
+        return seconds
+
+
+LARGE = {"batch_size": 64, "train_size": 1000, "epochs": 100}
+
+
 @pytest.mark.parametrize(("whole_steps", "taken"), [(speed_trial.WHOLE_STEPS, "bf16"), (0, "fp32")])
-def test_a_large_network_gets_a_longer_trial_of_larger_parts_and_says_so(
+def test_a_large_network_gets_a_longer_trial_of_larger_parts_which_is_announced_and_remembered(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], whole_steps: int, taken: str
 ) -> None:
-    def step(trial: Trial, setting: Setting) -> float:
-        fixed, image = {"fp32": (0.1, 0.02), "bf16": (0.15, 0.01)}[setting.precision]  # casts the weights as well
-        return (fixed + trial._part * image) / setting.threads * 2
-
-    monkeypatch.setattr(Trial, "_step", step)
-    monkeypatch.setattr(speed_trial, "MOST_SECONDS", 2.5)
+    network = LargeNetwork(monkeypatch)
     monkeypatch.setattr(speed_trial, "WHOLE_STEPS", whole_steps)
-    config, choice = autotune.settle(CNN, decided(batch_size=64, epochs=10))
+    config, choice = autotune.settle(CNN, decided(**LARGE))
     assert config.precision == taken, choice
-    said = re.search(r"trying precision, memory format and threads for (\d+) s", capsys.readouterr().out)
+    said = re.search(r"trying precision, memory format and threads for up to (\d+) s", capsys.readouterr().out)
     assert (said is not None and 5 < int(said[1]) <= 30) == bool(whole_steps)
+    assert network.now < 40 if whole_steps else network.now < 5
+    assert bool(list(trial_cache.cache_folder().glob("*"))) == bool(whole_steps)
+
+
+def test_a_short_training_of_a_large_network_has_a_short_trial_that_is_not_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = LargeNetwork(monkeypatch)
+    assert autotune.settle(CNN, decided(**LARGE | {"epochs": 10}))[1].speeds
+    assert network.now < 4 and not list(trial_cache.cache_folder().glob("*"))
+
+
+def test_programs_that_disturb_later_do_not_take_the_time_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = LargeNetwork(monkeypatch)
+    monkeypatch.setattr(Trial, "_disturbed", lambda trial: trial._part > speed_trial.SMALLEST_PART)
+    config, choice = autotune.settle(CNN, decided(**LARGE))
+    assert config.precision == "bf16" and "other programs disturbed the trial" in str(choice) and network.now < 40
+
+
+@pytest.mark.parametrize("disturbed", [True, False])
+def test_a_slow_first_step_or_a_busy_machine_does_not_make_a_network_large(
+    monkeypatch: pytest.MonkeyPatch, disturbed: bool
+) -> None:
+    network = LargeNetwork(monkeypatch)
+    network.cold = 0 if disturbed else 1.4
+    monkeypatch.setattr(Trial, "_disturbed", lambda _: disturbed)
+    autotune.settle(CNN, decided(**LARGE))
+    assert network.now < 6
 
 
 def test_a_training_shorter_than_its_trial_takes_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

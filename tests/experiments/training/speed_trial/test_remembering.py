@@ -55,10 +55,11 @@ def test_a_choice_is_remembered_for_other_seeds_and_survives_a_damaged_or_foreig
         tried = len(ran)
         again()
         assert len(ran) > tried
-    monkeypatch.setattr(torch, "__version__", "9.9")
-    tried = len(ran)
-    again()
-    assert len(ran) > tried
+    for module, name, value in ((torch, "__version__", "9.9"), (autotune, "VERSION", 99)):
+        monkeypatch.setattr(module, name, value)
+        tried = len(ran)
+        again()
+        assert len(ran) > tried
 
 
 def test_an_unwritable_cache_costs_a_trial_and_nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
