@@ -26,8 +26,8 @@ ROUNDS = 4
 # By how much another setting must be faster than the default, also while others disturb; how much slower is hopeless.
 MARGIN, DISTURBED_MARGIN, HOPELESS = 1.1, 1.25, 1.4
 SMALLEST_PART, GROWTHS = 4, 3
-# Preemptions a second from which on others disturb.
-MOST_PREEMPTIONS = 50
+# Preemptions a second from which on others disturb, and those that the start of threads takes.
+MOST_PREEMPTIONS, START_PREEMPTIONS = 50, 20
 FULL = "is out of memory"
 
 
@@ -101,7 +101,8 @@ class Trial:
         self.complete = finished and self.quiet and in_whole and not passing
 
     def _disturbed(self) -> bool:
-        return _preemptions() - self._preempted >= MOST_PREEMPTIONS * (time.perf_counter() - self._began)
+        allowed = START_PREEMPTIONS + MOST_PREEMPTIONS * (time.perf_counter() - self._began)
+        return _preemptions() - self._preempted >= allowed
 
     def _take_turns(self, deadline: float) -> bool:
         for number in range(ROUNDS):

@@ -41,7 +41,7 @@ def test_another_setting_must_be_ten_percent_faster(
     assert ran.count(Setting("fp32", "contiguous", 2)) <= speed_trial.ROUNDS  # hopeless: dropped after its first turn
 
 
-@pytest.mark.parametrize(("preemptions", "taken"), [(-1, 1), (1e9, 2)])
+@pytest.mark.parametrize(("preemptions", "taken"), [(-1e9, 1), (1e9, 2)])
 def test_one_thread_is_tried_where_other_programs_make_several_wait_for_each_other(
     monkeypatch: pytest.MonkeyPatch, preemptions: float, taken: int
 ) -> None:
