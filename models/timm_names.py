@@ -16,7 +16,7 @@ COUNTER = "num_batches_tracked"  # of batch norm, which files of old versions of
 
 
 def last_layer(network: nn.Module) -> str:
-    """The name of the linear layer that tells the classes."""
+    """The name of the linear layer that classifies."""
     return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
 
 

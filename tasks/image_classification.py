@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MAX_IMAGE_SIZE = 1024
-BATCH_SIZE = 256  # of 32 x 32; larger ones as many pixels
+BATCH_SIZE = 256  # of 32 x 32; of larger ones the same number of pixels
 EXPLAINED_AT_ONCE = 16  # likewise: gradients keep every layer's maps in memory
 LIGHT_ON_DARK = 0.4  # a mean of pixels from 0 to 1: digits have 0.31, MNIST 0.13, Fashion-MNIST 0.29, CIFAR-10 0.47
 

@@ -188,7 +188,7 @@ class ImageGeneration(Task):
         return {"image": png, **facts, **checked, "finish_reason": "stop"}
 
     def _size(self, image: Image.Image, parameters: dict[str, Any]) -> tuple[int, int]:
-        """Width and height for a picture drawn from another: in its shape, with as many pixels as the model's own."""
+        """Width and height for a picture drawn from another: in its shape, with the pixels of the model's own."""
         width, height = parameters["width"], parameters["height"]
         ratio = image.width / image.height
         if width is None:

@@ -82,7 +82,7 @@ class ReversalParameters(Parameters):
 class SequenceReversal(Task):
     """Integers in, reversed integers and the attention matrix out.
 
-    Output: `reversed`; `attention`, one row a written integer with the share of attention on each integer of the source
+    Output: `reversed`; `attention`, one row a written integer with its attention weights on the integers of the source
     (what lies on the marks of start and end is left out), or None for a network without attention; `correct`, whether
     it is the true reverse; `beyond_training`, whether the sequence is longer than those of the training.
     """

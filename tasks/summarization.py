@@ -79,7 +79,7 @@ class Summarization(WritingTask):
         self.window = context_window(self.model, self.tokenizer)
         if self.model.config.num_labels != 1:
             raise ModelFolderError(
-                f"{self.folder} tells {self.model.config.num_labels} classes of tokens apart; valid: a model that "
+                f"{self.folder} distinguishes {self.model.config.num_labels} classes of tokens; valid: a model that "
                 "writes summaries, or one with a single class that scores sentences"
             )
         self.pipeline = Extracts(self.model, self.tokenizer, self.window)

@@ -1,4 +1,4 @@
-"""Texts with a word left out: what a classifier says without each of them tells what each does."""
+"""Leave-one-out importance: how a classifier's answer changes without each word of a text."""
 
 import re
 
@@ -13,7 +13,7 @@ CLOSES = re.compile(r"\s|[,.;:!?)\]}”’»]|$")
 def parts_to_leave_out(text: str) -> list[tuple[int, int]]:
     """Where the words and marks of a text are, as (start, end); beyond MOST_PARTS, neighbors together.
 
-    What a classifier says without each of them tells what each does. Leave-one-out: Li et al., "Understanding Neural
+    What a classifier says without each of them shows its effect. Leave-one-out: Li et al., "Understanding Neural
     Networks through Representation Erasure", 2016; occlusion in pictures: Zeiler & Fergus, ECCV 2014.
     """
     found = [match.span() for match in PART.finditer(text)]

@@ -77,7 +77,7 @@ def application(address: str) -> App:
 
 
 def configuration(app: App) -> uvicorn.Config:
-    """What `streamlit run` tells uvicorn."""
+    """What `streamlit run` passes to uvicorn."""
     ping_s = get_option("server.websocketPingInterval") or 30
     return uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]  # Starlette's types of ASGI are not uvicorn's

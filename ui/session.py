@@ -57,7 +57,7 @@ def show_errors(place: str = "page") -> Iterator[None]:
     """Say what went wrong where it went wrong: no traceback, nothing else of the page is lost.
 
     Args:
-        place: tells the retry buttons of one page apart.
+        place: distinguishes the retry buttons of one page.
     """
     try:
         yield

@@ -118,7 +118,7 @@ class TrainingBatches:
 
 
 def evaluation_batches(data: Subset, normalize: Normalize, batch_size: int = 1000) -> Iterator[ImageBatch]:
-    """Yield all images in their order, unaugmented; `batch_size` is of 32 x 32, of larger ones as many pixels."""
+    """Yield all images in their order, unaugmented; `batch_size` counts 32 x 32 px, larger ones by their pixels."""
     batch_size = max(1, batch_size * IMAGE_SIZE**2 // data.size**2)
     for start in range(0, len(data), batch_size):
         part = slice(start, start + batch_size)

@@ -89,8 +89,8 @@ AUGMENTATION = {
     "fashion_mnist": {"crop": 2, "flip": True, "cutout": 0},
     "cifar10": {"crop": 4, "flip": True, "cutout": 0},
 }
-OWN_AUGMENTATION = {"crop": 2, "flip": False, "cutout": 0}  # whether mirrored ones are still of their class, who knows
-LARGE = 10_000  # own pictures: fewer are trained on for as many epochs as digits, more as CIFAR-10
+OWN_AUGMENTATION = {"crop": 2, "flip": False, "cutout": 0}  # mirrored ones may be of another class, or of none
+LARGE = 10_000  # own pictures: fewer take the epochs of digits, more those of CIFAR-10
 MOST_CROP = 16
 LEAST_STEPS, LEAST_BATCH = 8, 8  # in an epoch on own pictures
 # Pretrained weights are spoiled by the learning rates that random ones need.

@@ -116,7 +116,7 @@ def is_own(dataset: str) -> bool:
 def dataset_name(dataset: str) -> str:
     """What runs, models and files are named after: own data by the last part of the path, in letters, digits and `-_`.
 
-    A name of one of IMAGE_DATASETS gets `my-` before it, so that nobody takes one for the other.
+    A name of one of IMAGE_DATASETS gets `my-` before it, so that the two are not confused.
     """
     if not is_own(dataset):
         return dataset

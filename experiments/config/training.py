@@ -224,7 +224,7 @@ class FinetuneConfig(TrainConfig):
     )
     max_tokens: int = option(
         None,
-        "tokens of a text that training reads, the rest is cut; auto = as many as the model reads, at most 256",
+        "tokens of a text that training reads, the rest is cut; auto = the model's limit, at most 256",
         ge=8,
     )
     patience: int = option(

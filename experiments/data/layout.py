@@ -22,7 +22,7 @@ VALID = (
 
 
 class LabeledFile(NamedTuple):
-    """A file: its path within the data set, its class, and its part (train, val, test; empty where nobody split)."""
+    """A file: its path within the data set, its class, and its part (train, val, test; empty without a split)."""
 
     path: str
     label: str

@@ -50,7 +50,7 @@ class OwnImages:
 
     @property
     def parts(self) -> np.ndarray:
-        """The part of each (train, val, test), empty texts where nobody split."""
+        """The part of each (train, val, test), empty texts without a split."""
         return np.array([row.item.part for row in self.rows])
 
 
@@ -73,7 +73,7 @@ def load_own(dataset: str, data_dir: str, size: int, show: Show | None = None) -
             with FileLock(f"{base}.lock"):
                 facts = _cached(base, listing.key)
                 if facts is not None:
-                    with suppress(ValueError, TypeError, LookupError):  # it is damaged, or somebody changed it
+                    with suppress(ValueError, TypeError, LookupError):  # it is damaged, or was changed
                         return _mapped(base, facts, name, origin)
                 return _mapped(base, _decode(base, source, listing, size, show), name, origin)
         except OSError as error:
@@ -92,7 +92,7 @@ def _mapped(base: Path, facts: dict[str, Any], name: str, origin: str) -> OwnIma
     kept = checked(Listing(tuple(row.item for row in rows), left_out, "", facts["key"]), origin)
     places = {label: number for number, label in enumerate(kept.classes)}
     labels = np.array([places[row.item.label] for row in rows], np.int64)
-    # Copy on write: torch warns of arrays that cannot be written to, and nobody writes.
+    # Copy on write: torch warns of arrays that cannot be written to; these never are.
     images = np.memmap(_pixels(base), np.uint8, "c", shape=tuple(facts["shape"]))
     return OwnImages(name, origin, images, labels, kept.classes, rows, left_out, facts["sha256"])
 

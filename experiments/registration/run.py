@@ -144,7 +144,7 @@ def _first_answer(folder: Path, name: str, origin: Origin, device: str) -> tuple
         with _timed("loaded"):
             loaded.load()
     except ModelFolderError as error:
-        # A temporary folder, or a place in the Hub's cache: the model's name tells more.
+        # A temporary folder, or a place in the Hub's cache: the model's name says more.
         raise ModelFolderError(str(error).replace(str(folder), name).replace(str(origin.weights), name)) from error
     ready = time.perf_counter()
     with _timed("answered its input example"):

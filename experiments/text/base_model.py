@@ -76,7 +76,7 @@ def located(config: FinetuneConfig) -> BaseModel:
 
 
 def own_classes(base: BaseModel) -> tuple[str, ...]:
-    """The classes that the model tells already, in its order; empty if it is no classifier."""
+    """The classes that the model already distinguishes, in its order; empty if it is no classifier."""
     try:
         config = read_json(base.folder / "config.json")
         names = config.get("id2label") or {}

@@ -20,7 +20,7 @@ def encode(
 ) -> tuple[list[EncodedText], int]:
     """Texts as the network reads them, the target being the label, and how many of them were cut.
 
-    Args: max_length: tokens that are kept; None for as many as the tokenizer says.
+    Args: max_length: tokens that are kept; None for the tokenizer's limit.
     """
     targets = {label: torch.tensor([float(label)]) for label in set(labels)}
     items, cut = [], 0

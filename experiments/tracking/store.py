@@ -34,8 +34,8 @@ from tasks.runs import (
 )
 
 CUT_OFF = "cut off before it had begun"
-# How long a server may take to say that it is there; how often it is asked, and for how long by a user who waits, and
-# by one training of many, for which nobody does.
+# How long a server may take to answer a probe; how often it is asked, and for how long if a user waits, and if not
+# (one training of many).
 PROBE_S, POLL_S, SHORT_S, LONG_S = 1.0, 0.5, 4.0, 240.0
 _patient = ContextVar("patient", default=False)
 

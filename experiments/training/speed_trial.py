@@ -182,8 +182,8 @@ class Trial:
     def _seconds_alone(self, alone: Setting, seconds: float) -> float:
         """Seconds of a step by one thread, where the default's takes `seconds`; infinite if that is too slow to try.
 
-        A slow step by itself does not tell: beside other programs several threads wait for each other. On a quiet
-        machine one thread takes at most as many times longer as there are threads.
+        A slow step alone proves nothing: beside other programs, several threads wait for each other. On a quiet
+        machine one thread takes at most `threads` times as long.
         """
         by_threads, short = MOST_SECONDS / self.settings[0].threads, 0.1 * MOST_SECONDS
         if seconds > (2 * by_threads if self._disturbed() else max(by_threads, short)):

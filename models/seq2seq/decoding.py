@@ -1,4 +1,4 @@
-"""Free-running decoding: the network reads what it said itself. Greedy and beam search, a batch at a time."""
+"""Free-running decoding: the network reads its own output. Greedy and beam search, a batch at a time."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ class Decoded(NamedTuple):
     """What a network said, b rows of up to T tokens.
 
     `tokens` int64 (b, T): without BOS, up to and with EOS, then PAD. `lengths` int64 (b,): the number of tokens up to
-    and with EOS; a row that never said it has as many as it was allowed. `log_probability` (b,): the sum over those
+    and with EOS; a row without EOS has the maximum. `log_probability` (b,): the sum over those
     tokens. `attention` float32 (b, T, S), 0 behind EOS; None where the network has none.
     """
 
@@ -29,7 +29,7 @@ def greedy(network: Seq2Seq, source: torch.Tensor, lengths: torch.Tensor, max_st
     Args: source int64 (b, S), lengths int64 (b,), as `Seq2Seq.start`. The network stays in its mode: call `eval` first.
 
     Rows that are done leave the batch as soon as they are half of it: with lengths from 1 to 100 most work would
-    otherwise go into what nobody reads.
+    otherwise be spent on tokens that are discarded.
     """
     check_steps(max_steps)
     batch = len(source)

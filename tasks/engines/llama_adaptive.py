@@ -1,4 +1,4 @@
-"""A llama.cpp server of one model that is restarted with as many threads as other programs leave free."""
+"""A llama.cpp server of one model that is restarted with the number of threads that other programs leave free."""
 
 import threading
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class AdaptiveServer:
         least: int = REMEMBERED,
         count: int = 1,
     ) -> None:
-        """Let llama.cpp complete a prompt, on as many threads as others leave free now; see `LlamaServer.complete`.
+        """Let llama.cpp complete a prompt, with the threads that others leave free now; see `LlamaServer.complete`.
 
         Args: prompt: also that of a conversation, which the order has as `messages`; count: of answers.
 
@@ -64,7 +64,7 @@ class AdaptiveServer:
             self.running.complete(order, lambda _answer: None)
 
     def _ready(self, alone: bool) -> bool:
-        """Whether the server has as many threads as others leave free now. If no other request runs, it is restarted
+        """Whether the server has the threads that others leave free now. If no other request runs, it is restarted
         with them; otherwise too few may do for a while, too many may not."""
         others = self._load.cores()
         has = self.running.threads

@@ -63,7 +63,7 @@ class ChatRequest:
         self.order = {name: order[name] for name in PASSED_ON if order.get(name) is not None}
         self.messages: list[Message] = order["messages"]
         self.alternatives = self.order.get("top_logprobs", 0)
-        if "logprobs" in self.order:  # llama.cpp tells twenty where it is not asked, and nothing of any token for 0
+        if "logprobs" in self.order:  # llama.cpp returns twenty by default, and nothing about any token for 0
             self.order["top_logprobs"] = max(1, self.alternatives)
         self.count = self.order.get("n", 1)
         tools, wanted = self.order.get("tools", []), self.order.get("tool_choice", "auto")

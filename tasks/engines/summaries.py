@@ -66,7 +66,7 @@ class Summaries:
         tokens = self.model.generate(**inputs, do_sample=False, stopping_criteria=criteria, **options)[0]
         text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         emit({"piece": text})
-        # The first token only tells the decoder to start.
+        # The first token only starts the decoder.
         reason = "cancelled" if halt.halted else "length" if len(tokens) > options["max_new_tokens"] else "stop"
         special = set(self.tokenizer.all_special_ids)
         count = sum(token not in special for token in tokens.tolist())

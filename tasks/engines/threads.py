@@ -11,7 +11,7 @@ import psutil
 
 SHORTEST_S = 0.1  # the system counts in hundredths of a second
 NOISE = 0.25  # of a core, that a desktop takes without being busy
-# Of two busy threads on one core, one so much nicer gets a forty-fifth of it, and what the other leaves while it waits.
+# Of two busy threads on one core, one of this niceness gets 1/45, and what the other leaves while it waits.
 # That is enough to write faster than people read, and a training, whose threads wait for the slowest of them, keeps two
 # thirds of its speed.
 NICENESS = 17

@@ -10,7 +10,7 @@ Several programs may promote at once through a tracking server, which offers no 
 - Candidates are the champion and every version that has contended since the oldest that is still open. So a promoter
   that acted on an outdated reading sees, when it reads again, whatever contended in between; and while it has not, it
   is open, so that everybody else sees that too. If it dies, the next promoter finishes what it left, and closes for it.
-- What contended earlier is decided. A champion chosen by hand (here or in MLflow's own UI), however bad, is therefore
+- What contended earlier is decided. A champion chosen manually (here or in MLflow's own UI), however bad, is therefore
   replaced only by a version that contends later and beats it; none that lost its place to it returns automatically.
 
 Ties keep the champion; of several new versions that are equally good the earliest wins.

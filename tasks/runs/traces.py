@@ -1,4 +1,4 @@
-"""Writing what people were answered, and what they said of it, as MLflow traces of one span each.
+"""Writing answers, and users' ratings of them, as MLflow traces of one span each.
 
 A trace fits better than a run: MLflow's UI lists what went in and out beside how long it took, shows pictures, and
 knows a user's judgment as an assessment, which may change later. Each is written at once: what failed is raised here,

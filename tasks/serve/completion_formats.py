@@ -57,7 +57,7 @@ class CompletionFormat(AnswerFormat):
 
 @dataclass(frozen=True)
 class ChatFormat(CompletionFormat):
-    """Of a chat. What llama.cpp answered by itself has these shapes already."""
+    """Of a chat. llama.cpp's own answers have these shapes already."""
 
     kind = "chat.completion"
     prefix = "chatcmpl"

@@ -11,7 +11,7 @@ class Asked(Answer):
     """An answer of this session, or one that was read from MLflow.
 
     Attributes:
-        id: tells it from all others of the session.
+        id: unique within the session.
         run_id: where MLflow has it (the id of its trace), once it was logged.
         log_state: whether it is on its way there; `log_error` says why it did not get there.
     """

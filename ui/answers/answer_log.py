@@ -38,7 +38,7 @@ class AnswerLog:
         atexit.register(self.close)
 
     def submit(self, asked: Asked) -> None:
-        """Have an answer written, or, if MLflow has it, its rating; `log_state` tells when that is done."""
+        """Have an answer written, or, if MLflow has it, its rating; `log_state` says when that is done."""
         asked.log_state, asked.log_error = "waiting", ""
         try:
             if self._closed:

@@ -112,7 +112,7 @@ def _stop(batches: list[Batch]) -> None:
 
 @st.cache_resource(scope="session", show_spinner=False, on_release=_stop)
 def _started() -> list[Batch]:
-    """This visitor's batch, which nobody waits for once they have left."""
+    """This visitor's batch, which is of no use once they have left."""
     return []
 
 

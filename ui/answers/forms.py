@@ -23,7 +23,7 @@ def draw_parameters(specs: Specs, key: str) -> dict[str, Any]:
 
     Args:
         specs: what is drawn, in this order.
-        key: tells forms of one page apart.
+        key: distinguishes the forms of one page.
     """
     if len(specs) < 2:
         return _columns(specs, key)

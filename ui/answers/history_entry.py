@@ -23,7 +23,7 @@ def draw_entry(asked: Asked, reuse: Callable[[Asked], None], place: str, on_dele
     """What went in and came out, and what can be done with it.
 
     Args:
-        place: tells the lists of one page apart.
+        place: distinguishes the lists of one page.
         on_delete: called when it was deleted in MLflow.
     """
     st.caption("Input")

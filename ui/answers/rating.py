@@ -16,7 +16,7 @@ THUMBS = {1: 1, -1: 0, None: None}  # a rating as st.feedback has it
 
 
 def draw_log_switch(place: str = "ask") -> None:
-    """The switch for logging every answer to MLflow. `place` tells several on one page apart."""
+    """The switch for logging every answer to MLflow. `place` distinguishes several on one page."""
     key = f"{LOGGING}-{place}"
     st.session_state[key] = st.session_state.get(LOGGING, False)
     st.toggle(

@@ -23,7 +23,7 @@ def draw_starter_note(version: RegisteredVersion) -> None:
     if version.tags.get("starter") != "true" or offers is None:
         return
     better, button = offers.default, f"starter-get-{version.task}"
-    note = f"{button}-note"  # no widget's key: Streamlit lets nobody write those of buttons
+    note = f"{button}-note"  # no widget's key: Streamlit does not allow the state of buttons to be set
     values = {"task": version.task, "model": better.name}
     at_work = any(one.active and dict(one.values) == values for one in processes())
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

@@ -26,7 +26,7 @@ def draw_network(place: str, names: Sequence[str], first: str) -> None:
     """A choice of a network and all that is known of it.
 
     Args:
-        place: tells the networks of the page apart; also the query parameter that links to a choice.
+        place: distinguishes the networks of the page; also the query parameter that links to a choice.
         names: what can be chosen.
         first: what is chosen at first.
     """

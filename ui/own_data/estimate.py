@@ -7,7 +7,7 @@ from typing import Any
 from tasks.json_files import read_json
 
 STEPS = 3  # after a first one, which is slower
-IMAGES = 16  # in a step, of 32 x 32; of larger ones as many pixels, but two at least
+IMAGES = 16  # in a step, of 32 x 32; of larger ones the same number of pixels, but at least two
 TEXTS = 16  # in a step
 TOKENS_A_WORD = 1.5
 AROUND_S = 20.0  # loading libraries, figures, the registry

@@ -72,7 +72,7 @@ class Panel:
         return False
 
     def row(self, key: str) -> dict[str, Any]:
-        """Draw the inputs and give what is in them; the task itself checks it. `key` tells forms of one page apart."""
+        """Draw the inputs and return their values; the task checks them. `key` distinguishes the forms of one page."""
         return {
             column: text_field(column.capitalize(), f"{key}-{column}")
             for column, required in self.inputs.items()
@@ -115,7 +115,7 @@ class Panel:
             st.warning(escaped(f"This model does not know: {words}.{hint}"), icon=":material/help:")
 
     def draw(self, row: Row, result: Row, key: str) -> None:  # noqa: ARG002
-        """Draw a whole answer to a row. `key` tells answers of one page apart."""
+        """Draw a whole answer to a row. `key` distinguishes the answers of one page."""
         st.json(json.dumps({name: value for name, value in result.items() if name not in ("model", "seconds")}))
 
 

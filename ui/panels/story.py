@@ -41,7 +41,7 @@ class StoryPanel(Panel):
 
 
 def draw_story(beginning: str, completion: str) -> None:
-    """One running text whose second part is tinted, and heavier, so that color is not all that tells it."""
+    """One running text whose second part is tinted, and heavier, so that it does not depend on color alone."""
     written = f'<span style="{MODELS_OWN};font-weight:500">{escaped_html(completion)}</span>' if completion else ""
     given = f'<span style="opacity:0.75">{escaped_html(beginning)}</span>'
     st.html(f'<p style="line-height:1.7;overflow-wrap:anywhere">{given}{written}</p>')

@@ -14,9 +14,9 @@ def draw_attention(attention: list[list[float]] | None, source: list[int], said:
     """Draw the map of an answer, the ideal one beside it, and say how near it is.
 
     Args:
-        attention: a row a written number with the share of attention on each number of the source; None for a network
+        attention: a row a written number with the weight of attention on each number of the source; None for a network
             without attention.
-        key: tells maps of one page apart.
+        key: distinguishes the maps of one page.
     """
     if attention is None:
         st.caption("This network has no attention: it reverses from the encoder's last state alone.")
@@ -43,7 +43,7 @@ def ideal_attention(length: int) -> list[list[float]]:
 
 
 def share_on_anti_diagonal(attention: Sequence[Sequence[float]], length: int) -> float:
-    """Mean share of attention that written numbers pay to the number that stands in their place in the reverse."""
+    """Mean attention weight that written numbers give to the number that stands in their place in the reverse."""
     rows = attention[:length]  # what is written past the end of the reverse has no such number
     return sum(row[length - 1 - place] for place, row in enumerate(rows)) / max(1, len(rows))
 
@@ -74,7 +74,7 @@ def attention_chart(
             "tooltip": [
                 {"field": "written", "title": "written"},
                 {"field": "read", "title": "looked at"},
-                {"field": "share", "title": "share of attention", "format": ".1%"},
+                {"field": "share", "title": "attention weight", "format": ".1%"},
             ],
         },
         "layer": [

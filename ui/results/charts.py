@@ -67,7 +67,7 @@ def curves(
         .mark_point(filled=True, opacity=1)
         .encode(shape=shape, size=alt.condition("datum.kept", alt.value(150), alt.value(45)))
     )
-    # Nothing to see, but everything to point at: the nearest epoch tells its values.
+    # Nothing to see, but everything to point at: the nearest epoch shows its values.
     nearest = alt.selection_point(on="pointerover", nearest=True, clear="pointerout")
     aims = base.mark_point(opacity=0, size=60).encode(tooltip=tooltip).add_params(nearest)
     return alt.layer(drawn, marks, aims).properties(height=_height(points) + LEGEND_ROW)

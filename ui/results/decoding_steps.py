@@ -17,7 +17,7 @@ def draw_steps(steps: Sequence[Row] | None, source: Sequence[int], key: str) -> 
 
     Args:
         steps: as the task `sequence-reversal` gives them.
-        key: tells answers of one page apart.
+        key: distinguishes the answers of one page.
     """
     if not steps:
         return

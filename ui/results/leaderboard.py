@@ -41,7 +41,7 @@ class Line:
     """A line of the leaderboard.
 
     Attributes:
-        label: the model, with what tells it from other lines.
+        label: the model, with what distinguishes it from other lines.
         runs: its trainings, the best by validation first.
         values: by the names of TESTED and COSTS; what was not logged is left out.
         validation: the best accuracy on the validation images.

@@ -76,7 +76,7 @@ def matrix(predictions: "LoggedPredictions", classes: list[str]) -> "pd.DataFram
 
 
 def _colors(counts: "pd.DataFrame") -> "pd.DataFrame":
-    """CSS: right answers by their share of the row, mistakes by their share of the most frequent one."""
+    """CSS: right answers by their fraction of the row, mistakes by their fraction of the most frequent one."""
     import pandas as pd
 
     share = shading(counts.to_numpy())

@@ -25,7 +25,7 @@ _mount = component("report_frame", html=HTML, css=CSS, js=JS)
 
 
 def draw_report(title: str, page: bytes, key: str) -> None:
-    """A report, and a button to take it along. `key` tells several on one page apart."""
+    """A report, and a button to download it. `key` distinguishes several on one page."""
     st.download_button(
         "Download the report",
         page,

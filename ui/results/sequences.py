@@ -32,7 +32,7 @@ class Trained:
     Attributes:
         max_length: the longest sequence in training.
         symbols: how many different numbers there are, from 0.
-        by_length: share of fresh sequences reversed without a mistake, by their length.
+        by_length: fraction of fresh sequences reversed without a mistake, by their length.
         experiment_id: where MLflow has the run.
     """
 

@@ -17,7 +17,7 @@ def draw_form(program: Program, key: str) -> tuple[dict[str, str], dict[str, str
     """Draw the headline fields, and the others folded away.
 
     Args:
-        key: tells forms of one page apart.
+        key: distinguishes the forms of one page.
 
     Returns all values as texts, and what is wrong with them by field ("" for what concerns none alone).
     """

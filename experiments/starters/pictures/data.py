@@ -49,7 +49,7 @@ def _joined(subsets: list[Subset]) -> Subset:
 
 
 def first_of_each(data: Subset, count: int) -> Subset:
-    """The first `count` pictures of each class, or as many as there are, class by class."""
+    """The first `count` pictures of each class, or all if there are fewer, class by class."""
     index = torch.cat([(data.labels == label).nonzero()[:count, 0] for label in data.labels.unique().tolist()])
     return Subset(data.images[index], data.labels[index])
 

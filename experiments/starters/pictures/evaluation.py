@@ -86,7 +86,7 @@ class Judged(NamedTuple):
     Attributes:
         drawn: float32 `(n, 1, 64, 64)`, -1 to 1.
         recognized: the fraction that shows what was asked for; `own_accuracy` is the judge's on real test pictures.
-        distance: Fréchet distance to test pictures; of as many training pictures, `distance_of_real`.
+        distance: Fréchet distance to test pictures; `distance_of_real`: that of the same number of training pictures.
         table: both fractions by class, as Markdown.
     """
 
