@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> Result | None:
     """Fine-tune as the command line says; see `experiments.config.FinetuneConfig` for the parameters."""
     config, given = cli.parse(FinetuneConfig, argv)
     if config.resume == "none":
-        # What is wrong with the file or the model's name is said at once; torch and MLflow take seconds to load.
+        # What is wrong with the file or the model's name is reported at once; torch and MLflow take seconds to load.
         from experiments.data.texts import load_texts
         from experiments.text.base_model import chosen
 

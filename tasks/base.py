@@ -148,7 +148,7 @@ class Task(ABC):
 
         An event is `{"piece": text}`, where the pieces make up the whole text, or `{"step": i, "steps": n}`. Inputs are
         checked at the call, not at the first event. When `cancel` turns true, which is looked at between tokens or
-        steps, the stream ends early and its row says so; TaskStopped is raised where that is before the first of them.
+        steps, the stream ends early and its row is marked; TaskStopped is raised if that is before the first of them.
         `seconds` is the time until the row is there.
         """
         checked_rows = self.check_rows([row])

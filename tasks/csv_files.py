@@ -1,4 +1,4 @@
-"""Users' CSV files as tables: encoding, separator, header; what is wrong with one is said in a line."""
+"""Users' CSV files as tables: encoding, separator, header; faults are reported in one line."""
 
 import codecs
 import csv

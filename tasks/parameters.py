@@ -110,7 +110,7 @@ def explain(error: ValidationError, model: type[Parameters]) -> str:
     """The first thing that is wrong, in one line: the field, its value, and what is valid."""
     first = error.errors(include_url=False)[0]
     said = first.get("ctx", {}).get("error")
-    if not first["loc"]:  # of fields that do not go together, and of unknown ones, the whole line is said
+    if not first["loc"]:  # of fields that do not go together, and of unknown ones, the whole message is shown
         return str(said or first["msg"])
     name = str(first["loc"][0])
     spec = model.specs()[name]

@@ -37,7 +37,7 @@ GRACE_S = 5  # at the end, for connections to close
 
 
 def import_early() -> None:
-    """Import what every page needs. What goes wrong here goes wrong again on the page, which says so."""
+    """Import what every page needs. What fails here fails again on the page, which reports it."""
     try:
         importlib.import_module("ui.session")
     except Exception:

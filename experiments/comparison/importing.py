@@ -112,7 +112,7 @@ def _import_folder(config: CompareConfig, folder: ResultsFolder, saved: SavedGri
 def _can_be_reported(grid: Grid, cell: Cell, packed: Packed) -> bool:
     """Whether the report can be made from a training, and its model, if there is one, be loaded.
 
-    What is wrong is said on stderr, before anything of it is logged.
+    Faults are reported on stderr before anything is logged.
     """
     try:
         read_cell(grid, cell, packed.left_behind())

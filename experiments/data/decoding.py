@@ -58,7 +58,7 @@ def decode_to(
 ) -> tuple[list[WrittenPicture], list[tuple[str, str]], int]:
     """Write the pictures, `size` x `size`, one after another to a file: gray if all are, else in color.
 
-    Args: show: is told how many of how many are done; without it a bar or lines in the terminal say so.
+    Args: show: called with how many of how many are done; without it a bar or lines in the terminal say so.
 
     Returns the rows written, the paths of those that cannot be read with the reasons, and the number of channels.
     """
@@ -143,7 +143,7 @@ def _keep_one_channel(file: Path, shape: tuple[int, ...]) -> None:
 
 
 def _shown(items: Sequence[LabeledFile], show: Show | None) -> Iterator[LabeledFile]:
-    """The items, while someone is told how far it is."""
+    """The items, while progress is reported."""
     if show is None and sys.stderr.isatty():
         yield from tqdm(items, "decoding pictures", unit="", leave=False)
         return

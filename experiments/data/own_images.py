@@ -57,7 +57,7 @@ class OwnImages:
 def load_own(dataset: str, data_dir: str, size: int, show: Show | None = None) -> OwnImages:
     """Decode a folder, zip or CSV of pictures, or map what was decoded before.
 
-    Args: show: is told how many of how many are decoded.
+    Args: show: called with how many of how many are decoded.
 
     Raises DataError, in one line, for what cannot be used; files that cannot be read among good ones are left out.
     """

@@ -1,8 +1,8 @@
 """The image data sets as their authors publish them: find the files, download what is missing, check, read.
 
 Every reader returns uint8 arrays and refuses files that cannot be right (truncated, other counts, labels outside the
-classes) with a DataError that names the file. Whether the content is the official one is said, not enforced: own data
-in the same layout is welcome, and its runs carry `data_verified=false`.
+classes) with a DataError that names the file. Whether the content is the official one is reported, not enforced: own
+data in the same layout is welcome, and its runs carry `data_verified=false`.
 """
 
 import gzip

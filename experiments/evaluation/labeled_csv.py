@@ -95,7 +95,7 @@ def _row(task: str, cells: Mapping[str, str], folder: Path) -> dict[str, Any]:
         row["image"] = _image(cells["image"], folder)
         decode_image(request(task, row)["image"], 3)
         return row
-    # Not loaded: what a model itself does not take is said where it is asked.
+    # Not loaded: what a model itself does not take is reported when it is asked.
     task_class(task)(folder, "none").check_rows([request(task, row)])
     return row
 

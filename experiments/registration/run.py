@@ -154,7 +154,7 @@ def _first_answer(folder: Path, name: str, origin: Origin, device: str) -> tuple
 
 def _chat_tags(loaded: Any) -> dict[str, str]:
     """Tags of a chatbot: its default system prompt, and that its model knows no form of
-    conversations, which is said, too."""
+    conversations, which is reported, too."""
     if loaded.name != "chatbot":
         return {}
     told = {"system_prompt": loaded.system} if loaded.system else {}

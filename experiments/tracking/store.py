@@ -79,7 +79,7 @@ def answering() -> Iterator[None]:
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
             if not _comes(lambda: answers(uri), patience() or SHORT_S):
                 raise StoreUnreachableError(f"MLflow's store at {address(uri)} does not answer")
-        elif _patient.get():  # what is wrong with a database that has not come is said where it is opened
+        elif _patient.get():  # a database that is still unreachable is reported where it is opened
             _comes(lambda: database_answers(uri), LONG_S)
         with readable_errors():
             yield

@@ -58,7 +58,7 @@ def cpu_runs_bf16() -> bool:
 
 
 def cpu_features() -> str:
-    """A digest of what this CPU is said to be capable of: virtual machines give different ones the same name."""
+    """A digest of the features that this CPU reports: virtual machines give different ones the same name."""
     features = _cpu_fact("flags") or _cpu_fact("Features")  # of x86, of ARM
     return hashlib.sha256(features.encode()).hexdigest()[:16]
 

@@ -51,7 +51,7 @@ class Training(ABC):
         columns: the metrics of the result table.
         divisible: whether a batch can be cut into parts; not where its items refer to each other.
         snapshots: a folder with the figures that `snapshot` has drawn so far, also before the run was cut off.
-        speed_trial: why it has its precision, memory format and threads; empty where the user said so.
+        speed_trial: why it has its precision, memory format and threads; empty where the user set them.
     """
 
     config: Any

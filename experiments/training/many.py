@@ -22,7 +22,7 @@ def train_one_of_many(
 ) -> Result:
     """Train one network of a comparison or a study, resuming the first of its `cut_off` runs that can be.
 
-    The others are marked as FAILED; `name` is said to begin again if a run cannot be resumed. Raises
+    The others are marked as FAILED; a message says that `name` begins again if a run cannot be resumed. Raises
     RunUnavailableError, with the runs as they were, if one of them is finished by now, another process has it, or the
     store does not answer; else as `train`.
     """

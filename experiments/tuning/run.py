@@ -110,7 +110,7 @@ def _start(study: Study, tracker: Tracker) -> None:
 
 
 def _see_through(study: Study, tracker: Tracker) -> TuneResult | None:
-    """Trials, then the end; whatever goes wrong is said on the study's run, if no other worker is at it."""
+    """Trials, then the end; every failure is recorded on the study's run, if no other worker is at it."""
     worker = TrialWorker(study, tracker.run_id)
     try:
         with interrupts.allowed():

@@ -158,7 +158,7 @@ def _kind(task: str, files: Mapping[str, Path]) -> str:
 
 
 def said_when_unreachable(error: ModelFolderError, offers: list[Offer]) -> str:
-    """What is said, in one line, where the Hub cannot be reached and these are in the cache."""
+    """The one-line message for when the Hub cannot be reached and these are in the cache."""
     if not offers:
         return f"{error}; the local cache has no model for this task either"
     return f"{error}; in the local cache: {', '.join(offer.hub_id for offer in offers)}"

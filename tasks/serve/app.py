@@ -74,7 +74,7 @@ def application(settings: Settings, gateway: Gateway, metrics: Metrics) -> FastA
     app.add_middleware(Gate, settings=settings, metrics=metrics)
     routes = Routes(settings, gateway, metrics)
     app.add_route("/healthz", routes.health, name="healthz")  # Starlette's: asked often, it has nothing to check
-    # The gate has asked for the token before a body is read; here it is said to `/openapi.json` that it does.
+    # The gate has asked for the token before a body is read; this declares it in `/openapi.json`.
     add = partial(app.add_api_route, dependencies=[Depends(BEARER)] if settings.token else [])
     add("/tasks", routes.tasks, name="tasks", responses=ERRORS)
     for task in TASKS:

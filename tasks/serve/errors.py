@@ -1,7 +1,7 @@
 """Errors as clients see them: a status, a code for programs, a sentence for the user.
 
 The body has the shape of OpenAI's errors at every address, so that there is one to know. Nothing of a request comes
-back in it but names of fields and short values; what is said about this machine is in its log only.
+back in it but names of fields and short values; details of this machine go to its log only.
 """
 
 import json

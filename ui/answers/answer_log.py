@@ -1,6 +1,6 @@
 """Answers on their way to MLflow: written one after another on a thread of its own, so that no page waits for it.
 
-No Streamlit here. What fails is said at the answer, which stays where it was, and can be logged again.
+No Streamlit here. Failures are shown at the answer, which stays where it was, and can be logged again.
 """
 
 import atexit

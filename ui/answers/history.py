@@ -99,7 +99,7 @@ def from_mlflow(answer: Answer) -> Asked:
 
 
 def described(asked: Asked) -> dict[str, Any]:
-    """What is said of an answer besides what went in and out."""
+    """Facts about an answer besides its input and output."""
     return {
         "at": asked.at.isoformat(timespec="seconds"),
         "task": asked.task,

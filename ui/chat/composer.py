@@ -1,4 +1,4 @@
-"""Where a message is said: examples to click in an empty conversation, the field to write in, the button that stops."""
+"""Where a message is written: examples to click in an empty conversation, the input field, the stop button."""
 
 import streamlit as st
 

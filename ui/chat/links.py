@@ -1,4 +1,4 @@
-"""The address of the page, and what is said above the conversation.
+"""The address of the page, and the notes above the conversation.
 
 `?conversation=` opens one of the visitor's own, `?model=` chooses. Nobody's id stands there: links are shared.
 """

@@ -117,7 +117,7 @@ def open_kept(conversation: str) -> bool:
 
 
 def write(act: Callable[[ConversationStore, str, Conversation], None]) -> bool:
-    """Change the open conversation where it is kept; where that fails, in memory, and a line says so.
+    """Change the open conversation where it is kept; where that fails, in memory, with a note.
 
     False if it was deleted meanwhile.
     """
