@@ -54,7 +54,7 @@ class CnnKind(Kind):
 
     def figures(self, findings: Findings, data: Shape, cells: Sequence[Any]) -> list[FigureSpec]:
         over, order = findings.over, [row.model for row in findings.rows]
-        curves = partial(plots.save_curves, cells=cells)
+        curves = partial(plots.save_curves, cells=cells, items=self.items)
         title = f"test images of {over}"
         by_rank = sorted(cells, key=lambda cell: order.index(cell.model))
         matrices = partial(plots.save_confusions, cells=by_rank, classes=data.classes, title=title)

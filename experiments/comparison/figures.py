@@ -24,9 +24,16 @@ from tasks.metrics import record
 COSTS = {"seconds", "examples_per_second"}  # which have a figure of their own
 
 
-def save_curves(path: Path, cells: Sequence[CellResult], metric: str, title: str, training: str = "augmented") -> None:
+def save_curves(
+    path: Path, cells: Sequence[CellResult], metric: str, title: str, items: str, training: str = "augmented"
+) -> None:
     """A metric of validation (solid) and training (dashed, where there is one) against epochs and against seconds, mean
-    over seeds; a training that ended early keeps its last value. `training` says what is different in training."""
+    over seeds; a training that ended early keeps its last value.
+
+    Args:
+        items: what an example of training is called.
+        training: what is different in training.
+    """
     figure, (by_epoch, by_second) = panels(2, 2, 6.4, 4.6, sharey=True)
     look = styles(models_of(cells))
     for model, style in look.items():
@@ -34,7 +41,8 @@ def save_curves(path: Path, cells: Sequence[CellResult], metric: str, title: str
         seconds = _together([cell.history["epoch_seconds"].cumsum() for cell in mine])
         _curve(by_epoch, np.arange(1, seconds.shape[1] + 1), mine, metric, style)
         _curve(by_second, seconds.mean(axis=0), mine, metric, style)
-    by_epoch.set(xlabel="epoch", ylabel=metric.replace("_", " "), title="by epoch")
+    epoch = cells[0].examples // len(cells[0].history["val_loss"])
+    by_epoch.set(xlabel=f"epoch of {epoch:,} training {items}", ylabel=metric.replace("_", " "), title="by epoch")
     by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
     by_second.set(xlabel="seconds of training", title="by time")
     by_second.set_xscale("log")
@@ -97,11 +105,12 @@ def save_bars(path: Path, findings: Findings, models: Sequence[str]) -> None:
 
 
 def save_costs(path: Path, findings: Findings, models: Sequence[str]) -> None:
-    """The deciding metric against parameters, FLOPs (where counted) and training seconds; up and left is better."""
+    """The deciding metric against parameters, FLOPs (where counted), examples and seconds; up and left is better."""
     rows, metric = findings.rows, findings.metrics[0]
     costs = {"parameters": {row.model: Interval(row.parameters) for row in rows}}
     if rows[0].flops is not None:
         costs["FLOPs per image"] = {row.model: Interval(row.flops or np.nan) for row in rows}
+    costs[f"training {findings.items} seen"] = {row.model: Interval(row.examples) for row in rows}
     costs["seconds of training"] = {row.model: Interval(row.values["seconds"].mean) for row in rows}
     title = f"accuracy against cost: {findings.over}; bars are 95 % intervals"
     values = {row.model: row.values[metric] for row in rows}

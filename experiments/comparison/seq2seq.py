@@ -98,7 +98,9 @@ class Seq2SeqKind(Kind):
         def curves(metric: str, caption: str, shown: Sequence[Any] = cells, **more: str) -> FigureSpec:
             title = f"{metric.replace('_', ' ')} on {over}"
             return FigureSpec(
-                metric, caption, partial(plots.save_curves, cells=shown, metric=metric, title=title, **more)
+                metric,
+                caption,
+                partial(plots.save_curves, cells=shown, metric=metric, title=title, items=self.items, **more),
             )
 
         lengths = partial(

@@ -109,7 +109,7 @@ def save_costs(
     title: str,
 ) -> None:
     """A metric of every name against each of its costs, with intervals, a panel a cost."""
-    figure, grid = panels(len(costs), 3, 4.5, 4.2, sharey=True)
+    figure, grid = panels(len(costs), 2 if len(costs) == 4 else 3, 4.5, 4.2, sharey=True)
     for axes, (cost, amounts) in zip(grid, costs.items(), strict=True):
         for name, value in values.items():
             axes.errorbar(

@@ -1,10 +1,13 @@
 """The numbers and words of a comparison, on cases small enough to be worked by hand."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from experiments.comparison import figures
 from experiments.comparison.cnn import CnnKind, network_flops
 from experiments.comparison.report import text_table
 from experiments.comparison.results import (
@@ -16,6 +19,7 @@ from experiments.comparison.results import (
     paired_tests,
     shown,
 )
+from experiments.reports import figures as report_figures
 from experiments.reports.statistics import t_interval, wilson_interval
 
 
@@ -116,3 +120,15 @@ def test_over_fitting_is_named() -> None:
     over = dataclasses.replace(fine, history={**fine.history, "val_loss": np.array([0.2, 0.5])})
     text = " ".join(findings(over, cell("b", 0, 30)).analysis)
     assert "validation loss rises again with a (from 0.200 in epoch 1 to 0.500)." in text
+
+
+def test_figures_say_how_many_images_were_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    for module in (figures, report_figures):
+        monkeypatch.setattr(module, "save", lambda figure, _: drawn.append(figure))
+    cells = [cell("a", 0, 10), cell("b", 0, 40)]
+    figures.save_curves(Path("curves.png"), cells, "accuracy", "curves", "images")
+    figures.save_costs(Path("costs.png"), find(cells, CnnKind.metrics, "images", FLOPS), ["a", "b"])
+    curves, costs = ([axes.get_xlabel() for axes in figure.axes if axes.get_visible()] for figure in drawn)
+    assert curves == ["epoch of 300 training images", "seconds of training"]
+    assert costs == ["parameters", "FLOPs per image", "training images seen", "seconds of training"]
