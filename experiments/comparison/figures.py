@@ -43,7 +43,7 @@ def save_curves(
         _curve(by_second, seconds.mean(axis=0), mine, metric, style)
     epoch = cells[0].examples // len(cells[0].history["val_loss"])
     by_epoch.set(xlabel=f"epoch of {epoch:,} training {items}", ylabel=metric.replace("_", " "), title="by epoch")
-    by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
+    by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     by_second.set(xlabel="seconds of training", title="by time")
     by_second.set_xscale("log")
     plain_ticks(by_second)

@@ -168,7 +168,7 @@ def _curve(axes: Any, history: list[dict[str, float]], metric: str, **look: str)
 def _finish(figure: Figure, axes: Any, path: Path, title: str, best: int) -> None:
     axes.axvline(best, color="0.6", linestyle=":", label=f"kept: epoch {best}")
     axes.set(xlabel="epoch", title=plain(title))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend()
     save(figure, path)
