@@ -150,7 +150,7 @@ def test_a_text_without_anything_that_the_model_sees_has_an_empty_summary(task: 
 
 
 def test_a_classifier_of_tokens_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelFolderError, match="distinguishes 9 classes of tokens; valid: a model that writes summaries"):
+    with pytest.raises(ModelFolderError, match="distinguishes 9 classes of tokens; valid: a model"):
         opened(save_scorer(tmp_path, labels=9), "summarization")
 
 
