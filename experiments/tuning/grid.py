@@ -122,7 +122,7 @@ def shared_grid(storage: str, digest: str, folder: Path) -> Iterator[tuple[URL, 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)
     warnings.filterwarnings("ignore", "Heartbeat of storage")  # CellQueue gives signs of life itself
-    url = storage_url(storage, f"compare-{digest[:16]}", folder.absolute())  # distinguishes the workers
+    url = storage_url(storage, f"compare-{digest[:16]}", folder.absolute())  # absolute: workers compare it
     opened = open_storage(url)
     try:
         with storage_answers(url):
