@@ -3,7 +3,6 @@
 import errno
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -12,41 +11,17 @@ from typing import Any
 import pytest
 from huggingface_hub import scan_cache_dir
 
-from tasks.base import ModelFolderError
 from tasks.deadline import within
 from tasks.hub import fetch as fetching
 from tasks.hub import memory
 from tasks.hub.failures import HubUnreachableError, TokenRefusedError
 from tasks.hub.fetch import DownloadProgress, discard, fetch, left_over
 from tasks.hub.names import Source
-from tasks.hub.repository import DownloadPlan, look_up, repository_folder
-from tasks.hub.source import download, pinned_in_cache, read_source, runs_on_llama, weights, write_source
-from tests.support.hub_models import gguf_bytes, safetensors, transformers_files
-from tests.support.local_hub import TOKEN, LocalHub, local_hub, use_in_process
-
-ID = "someone/model"
-WEIGHTS = "model.safetensors"
-PARAMETERS = 500_000  # 2 MB
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    with local_hub() as hub:
-        hub.add(ID, {**transformers_files(parameters=PARAMETERS), "README.md": b"hello"})
-        use_in_process(hub, tmp_path / "cache", monkeypatch)
-        monkeypatch.setattr(fetching.time, "sleep", lambda _seconds: None)  # between tries
-        yield hub
-
-
-def plan(revision: str = "main", hub_id: str = ID, **options: Any) -> DownloadPlan:
-    return look_up(Source(hub_id, revision), **{"gguf": False, **options})
-
-
-def failure(call: Any) -> str:
-    with pytest.raises(ModelFolderError) as error:
-        call()
-    assert "\n" not in str(error.value)
-    return str(error.value)
+from tasks.hub.repository import repository_folder
+from tasks.hub.source import download, pinned_in_cache, read_source
+from tests.support.downloads import ID, PARAMETERS, WEIGHTS, failure, plan
+from tests.support.hub_models import safetensors, transformers_files
+from tests.support.local_hub import TOKEN, LocalHub
 
 
 def test_a_model_is_fetched_with_its_progress_in_bytes(hub: LocalHub) -> None:
@@ -247,42 +222,6 @@ def test_a_question_that_is_never_answered_is_given_up(hub: LocalHub) -> None:
     with pytest.raises(TimeoutError, match="no answer within"):
         within(0.01, hold.released.wait)
     hold.released.set()
-
-
-def test_one_gguf_file_of_several_is_fetched_and_named_in_the_source(hub: LocalHub, tmp_path: Path) -> None:
-    content = gguf_bytes(tmp_path)
-    names = ("m-q4_k_m.gguf", "m-q8_0.gguf", "mmproj-f16.gguf")
-    hub.add("a/chat-gguf", dict.fromkeys(names, content))
-    chosen = plan(hub_id="a/chat-gguf", gguf=True)
-    assert [one.name for one in chosen.variants] == ["Q4_K_M", "Q8_0"]
-    assert chosen.source.file == "m-q8_0.gguf" and chosen.bytes == chosen.memory_bytes == len(content)
-    other = plan(hub_id="a/chat-gguf", gguf=True, variant="q4_k_m")
-    folder = fetch(other)
-    assert [path.name for path in folder.iterdir()] == ["m-q4_k_m.gguf"]
-    write_source(tmp_path / "model", other.source)
-    assert read_source(tmp_path / "model") == other.source and runs_on_llama(tmp_path / "model")
-    hub.close()
-    assert weights(tmp_path / "model") == folder / "m-q4_k_m.gguf"
-    assert pinned_in_cache(Source("a/chat-gguf", "main"), "", gguf=True) == other.source
-    said = failure(lambda: pinned_in_cache(Source("a/chat-gguf", "main"), "Q2_K", gguf=True))
-    assert said == "a/chat-gguf has no 'Q2_K'; valid: Q4_K_M"
-
-
-def test_gguf_is_for_tasks_of_language_models_only(hub: LocalHub, tmp_path: Path) -> None:
-    hub.add("a/gguf", {"m.gguf": gguf_bytes(tmp_path)})
-    said = "a/gguf has weights as GGUF only, which this task does not run; valid: safetensors"
-    assert failure(lambda: plan(hub_id="a/gguf")) == said
-    assert failure(lambda: plan(hub_id="a/gguf", gguf=True, variant="Q4_0")) == "a/gguf has no 'Q4_0'; valid: m.gguf"
-
-
-def test_a_divided_gguf_file_is_fetched_whole(hub: LocalHub, tmp_path: Path) -> None:
-    parts = {f"Q4_K_M/m-Q4_K_M-0000{number}-of-00002.gguf": bytes(1000 + number) for number in (1, 2)}
-    hub.add("a/large-gguf", {**parts, "m-Q2_K.gguf": bytes(700)})
-    planned = plan(hub_id="a/large-gguf", gguf=True)
-    folder = fetch(planned)
-    assert planned.source.file == "Q4_K_M/m-Q4_K_M-00001-of-00002.gguf"
-    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.gguf")} == set(parts)
-    assert download(planned.source) == folder
 
 
 def test_a_model_larger_than_the_memory_is_said_before_the_download(
