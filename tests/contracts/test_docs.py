@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.config import CNN_MODELS, cli
+from experiments.cnn.recipes import resolve
+from experiments.config import CNN_GROUPS, CNN_MODELS, IMAGE_DATASETS, CnnConfig, cli
 from tasks.version import __version__
 from tests.conftest import PROJECT_ROOT
 from tests.contracts.test_contracts import ENTRY_POINTS
@@ -68,6 +69,23 @@ def test_the_readme_is_short() -> None:
 
 def test_the_readme_counts_the_networks() -> None:
     assert f" {len(CNN_MODELS)} architectures" in (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_recipes_is_that_of_the_code() -> None:
+    columns = ("epochs", "optimizer", "learning_rate", "weight_decay", "batch_size", "label_smoothing", "crop")
+    document = (PROJECT_ROOT / "docs/results/recipes.md").read_text(encoding="utf-8")
+    table = re.split(r"^## .*$", document, flags=re.MULTILINE)[1]
+    told: dict[tuple[str, str], list[str]] = {}
+    for line in re.findall(r"^\| (\w+_.*|lenet5.*) \|$", table, re.MULTILINE):
+        models, (dataset,), *cells = [cell.split(", ") for cell in line.split(" | ")]
+        for place, model in enumerate(models):
+            told[model, dataset] = [cell[place if len(cell) > 1 else 0] for cell in cells]
+    recipes: dict[tuple[str, str], list[str]] = {}
+    for model, dataset in itertools.product(CNN_GROUPS["small"], IMAGE_DATASETS):
+        recipe = resolve(CnnConfig(model=model, dataset=dataset))
+        values = [*(getattr(recipe, column) for column in columns), recipe.small_epochs if recipe.small_size else 0]
+        recipes[model, dataset] = [str(value).removesuffix(".0") for value in values]
+    assert told == recipes
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
