@@ -129,9 +129,10 @@ def find(
     """Numbers and sentences about one data set; `items` is what its examples are called."""
     rows, pairs, metric = leaderboard(cells, metrics, flops), paired_tests(cells), metrics[0]
     values = {row.model: row.values[metric] for row in rows}
+    alone = " (one training each)" if len({pair.seed for pair in pairs}) == 1 else ""
     paragraphs = (
         ranking(f"mean test {metric.replace('_', ' ')}", values, partial(shown, metric)),
-        differences(pairs, f"test {items} (one training each)"),
+        differences(pairs, f"test {items}{alone}"),
         _over_fitting(cells),
     )
     return Findings(cells[0].dataset, items, metrics, rows, pairs, tuple(filter(None, paragraphs)), extra or {})
@@ -158,18 +159,20 @@ def interval(metric: str, values: Sequence[float], test_size: int) -> Interval:
 
 
 def paired_tests(cells: Sequence[CellResult]) -> list[Pair]:
-    """McNemar's test for every two models of one data set, on their first common seed and the same test items."""
-    by_model: dict[str, dict[int, CellResult]] = {}
-    for cell in cells:
-        by_model.setdefault(cell.model, {})[cell.seed] = cell
-    found = []
-    for a, b in itertools.combinations(by_model, 2):
-        seed = min(by_model[a].keys() & by_model[b].keys(), default=None)
-        if seed is None or not np.array_equal(by_model[a][seed].answers, by_model[b][seed].answers):
-            continue
-        only_a, only_b, p = mcnemar(by_model[a][seed].right, by_model[b][seed].right)
-        found.append(Pair(a, b, only_a, only_b, p, only_a > only_b, seed=seed))
-    return adjust(found)
+    """McNemar's test for every two models of one data set, with each seed that both have, on the same test items.
+
+    The p-values of a seed are adjusted for its number of pairs.
+    """
+    found, order = [], models_of(cells)
+    for seed in sorted({cell.seed for cell in cells}):
+        mine = sorted((cell for cell in cells if cell.seed == seed), key=lambda cell: order.index(cell.model))
+        tests = []
+        for a, b in itertools.combinations(mine, 2):
+            if np.array_equal(a.answers, b.answers):
+                only_a, only_b, p = mcnemar(a.right, b.right)
+                tests.append(Pair(a.model, b.model, only_a, only_b, p, only_a > only_b, seed=seed))
+        found += adjust(tests)
+    return found
 
 
 def leaderboard(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader
 
-from experiments.reports.statistics import SIGNIFICANT, Interval, Pair
+from experiments.reports.statistics import SIGNIFICANT, Interval, Pair, by_models, differ
 
 ENVIRONMENT = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
 RANKED = (
@@ -21,6 +21,7 @@ TESTED = (
     "right or wrong, else Fisher's randomization test of the differences. Holm's adjustment accounts for the number of "
     "pairs; bold: below 0.05 after it."
 )
+OVER_SEEDS = " Of several seeds the largest p is shown; bold: every seed differs, in the same direction."
 
 
 Figures = Sequence[tuple[str, Path]]  # captions and PNG files
@@ -80,19 +81,25 @@ def number(value: Interval, show: Callable[[float], str]) -> str | TableCell:
 
 
 def pairs_table(pairs: Sequence[Pair], items: str, show: Callable[[float], str]) -> Table:
-    """Paired tests, the smallest p-value first."""
-    ordered = sorted(pairs, key=lambda pair: pair.p)
+    """Paired tests, the smallest p-value first; of two models with several seeds the least clear one."""
+    ordered = sorted(by_models(pairs), key=lambda tests: tests[0].p)
     rows = [
         [
             f"{pair.a} – {pair.b}",
             *([number(pair.difference, show)] if pair.difference else []),
             *(str(pair.a_better), str(pair.b_better), f"{pair.p:.3g}", f"{pair.adjusted_p:.3g}"),
-            pair.test if pair.difference else str(pair.seed),
+            pair.test if pair.difference else _seeds([pair, *others]),
         ]
-        for pair in ordered
+        for pair, *others in ordered
     ]
-    with_difference = ordered[0].difference is not None
+    with_difference = ordered[0][0].difference is not None
     head = ["a – b", *(["a minus b"] if with_difference else []), f"{items} better with a", f"{items} better with b"]
-    head += ["p", "p after Holm", "test" if with_difference else "seed"]
-    marks = {place: "strong" for place, pair in enumerate(ordered) if pair.adjusted_p < SIGNIFICANT}
-    return Table(head, rows, TESTED, marks)
+    head += ["p", "p after Holm", "test" if with_difference else "seeds: a better / b better / no difference"]
+    marks = {place: "strong" for place, tests in enumerate(ordered) if differ(tests)}
+    return Table(head, rows, TESTED + OVER_SEEDS * any(len(tests) > 1 for tests in ordered), marks)
+
+
+def _seeds(tests: Sequence[Pair]) -> str:
+    """With how many seeds the first model, the second one and neither is better."""
+    better = [test.a_leads for test in tests if test.adjusted_p < SIGNIFICANT]
+    return f"{sum(better)} / {len(better) - sum(better)} / {len(tests) - len(better)}"

@@ -150,6 +150,19 @@ def sign_flips(differences: np.ndarray) -> tuple[float, str]:
     return float(found.pvalue), "sign flips, exact" if 2 ** len(real) <= FLIPS else f"sign flips, {FLIPS:,} drawn"
 
 
+def by_models(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """The tests of every two models, one for each seed, the least clear first."""
+    groups: dict[tuple[str, str], list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault((pair.a, pair.b), []).append(pair)
+    return [sorted(tests, key=lambda test: -test.p) for tests in groups.values()]
+
+
+def differ(tests: Sequence[Pair]) -> bool:
+    """Whether two models differ with every seed, and in the same direction."""
+    return all(test.adjusted_p < SIGNIFICANT and test.a_leads == tests[0].a_leads for test in tests)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted for the number of tests (Holm 1979)."""
     order = np.argsort(p_values)

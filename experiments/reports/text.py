@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from experiments.reports.statistics import SIGNIFICANT, Interval, Pair, leading
+from experiments.reports.statistics import SIGNIFICANT, Interval, Pair, by_models, differ, leading
 
 
 def format_duration(seconds: float) -> str:
@@ -43,19 +43,22 @@ def ranking(
 
 
 def differences(pairs: Sequence[Pair], items: str) -> str:
-    """What paired tests on the same test items, of this name, found."""
+    """What paired tests on the same test items, of this name, found; of several seeds, what all of them found."""
     if not pairs:
         return ""
-    head = f"Paired tests on the same {items} ({count(len(pairs), 'pair')}, Holm-adjusted)"
+    groups = by_models(pairs)
+    seeds = max(map(len, groups))
+    of_seeds, every = (f", {count(seeds, 'seed')}", " with every seed") if seeds > 1 else ("", "")
+    head = f"Paired tests on the same {items} ({count(len(groups), 'pair')}{of_seeds}, Holm-adjusted)"
     wins: dict[str, list[str]] = {}
-    for pair in pairs:
-        if pair.adjusted_p < SIGNIFICANT:
-            winner, loser = (pair.a, pair.b) if pair.a_leads else (pair.b, pair.a)
+    for first, *rest in groups:
+        if differ([first, *rest]):
+            winner, loser = (first.a, first.b) if first.a_leads else (first.b, first.a)
             wins.setdefault(winner, []).append(loser)
     if not wins:
-        return f"{head} find no difference at {SIGNIFICANT:.0%}."
+        return f"{head} find no difference at {SIGNIFICANT:.0%}{every}."
     found = "; ".join(f"{winner} is better than {listed(losers)}" for winner, losers in wins.items())
-    return f"{head} find differences at {SIGNIFICANT:.0%}: {found}."
+    return f"{head} find differences at {SIGNIFICANT:.0%}{every}: {found}."
 
 
 def shown(value: object) -> str:

@@ -20,6 +20,7 @@ from experiments.comparison.results import (
     shown,
 )
 from experiments.reports import figures as report_figures
+from experiments.reports.page import pairs_table
 from experiments.reports.statistics import t_interval, wilson_interval
 
 
@@ -69,10 +70,39 @@ def test_metrics_are_written_with_the_digits_that_matter_also_those_that_are_new
     assert [shown(*one) for one in values.items()] == ["0.9877", "0.9877", "1,234.6", "1,235"]
 
 
-def test_paired_tests_take_a_common_seed_and_skip_other_test_images() -> None:
+def test_paired_tests_take_common_seeds_and_skip_other_test_images() -> None:
     tests = paired_tests([cell("a", 0, 10), cell("a", 1, 10), cell("b", 1, 40), cell("c", 1, 5, total=900)])
     assert [(test.a, test.b, test.seed, test.a_better, test.b_better) for test in tests] == [("a", "b", 1, 30, 0)]
     assert tests[0].adjusted_p == tests[0].p < 1e-6
+
+
+def test_paired_tests_are_adjusted_seed_by_seed() -> None:
+    tests = paired_tests(
+        [cell(model, seed, wrong) for seed in (1, 0) for model, wrong in (("a", 10), ("b", 16), ("c", 10))]
+    )
+    assert [(test.a, test.b, test.seed) for test in tests] == [
+        (a, b, seed) for seed in (0, 1) for a, b in (("a", "b"), ("a", "c"), ("b", "c"))
+    ]
+    assert [test.p for test in tests] == pytest.approx([1 / 32, 1, 1 / 32] * 2)
+    assert [test.adjusted_p for test in tests] == pytest.approx([3 / 32, 1, 3 / 32] * 2)
+
+
+def test_models_differ_if_every_seed_says_so_in_the_same_direction() -> None:
+    wrong = {"a": (10, 10, 10), "b": (30, 31, 32), "c": (40, 10, 40)}
+    found = findings(*(cell(model, seed, of[seed]) for model, of in wrong.items() for seed in range(3)))
+    assert found.analysis[1] == (
+        "Paired tests on the same test images (3 pairs, 3 seeds, Holm-adjusted) find differences at 5% with every "
+        "seed: a is better than b."
+    )
+    turned = findings(cell("a", 0, 10), cell("b", 0, 30), cell("a", 1, 30), cell("b", 1, 10))
+    assert turned.analysis[1].endswith("find no difference at 5% with every seed.")
+    table = pairs_table(found.pairs, "images", str)
+    assert [(row[0], row[-1]) for row in table.rows] == [
+        ("a – b", "3 / 0 / 0"),
+        ("b – c", "2 / 1 / 0"),
+        ("a – c", "2 / 0 / 1"),
+    ]
+    assert table.marks == {0: "strong"} and "largest p" in table.note
 
 
 def test_leaderboard_orders_by_mean_accuracy_and_has_every_metric() -> None:
