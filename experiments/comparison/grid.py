@@ -181,13 +181,15 @@ class Clock:
     """The time that a grid still needs, by the estimates and by how long finished cells really took.
 
     A cell will take as long as other seeds of it did. Else its estimate is scaled by what estimates were wrong by so
-    far; a cell's worth of estimates that were right counts as well, or a first small one would speak for all.
+    far; a cell's worth of estimates that were right counts as well, or a first small one would speak for all. Other
+    workers will take the share of the work that they took so far.
     """
 
     def __init__(self, estimates: dict[Cell, float]) -> None:
         self.waiting = dict(estimates)
         self._estimated = self._taken = sum(estimates.values()) / max(1, len(estimates))
         self._seconds: dict[tuple[str, str], list[float]] = {}
+        self._own = self._others = 0.0
 
     def done(self, cell: Cell, seconds: float | None) -> None:
         """Count a finished cell and its seconds; None for one that failed or was resumed, whose time says nothing."""
@@ -195,12 +197,15 @@ class Clock:
         if seconds is not None and estimated is not None:
             self._estimated += estimated
             self._taken += seconds
+            self._own += seconds
             self._seconds.setdefault((cell.model, cell.dataset), []).append(seconds)
 
     def forget(self, cells: Iterable[Cell]) -> None:
         """No longer wait for cells that other workers have trained."""
         for cell in cells:
-            self.waiting.pop(cell, None)
+            if cell in self.waiting:
+                self._others += self._expected(cell)
+                del self.waiting[cell]
 
     def in_order(self, cells: list[Cell]) -> list[Cell]:
         """Cells in the order of training: as they come, but the last seed's longest first.
@@ -217,9 +222,10 @@ class Clock:
     @property
     def left(self) -> float:
         """Seconds."""
-        scale = self._taken / self._estimated if self._estimated else 1.0
-        return sum(self._expected(cell, scale * seconds) for cell, seconds in self.waiting.items())
+        share = self._own / (self._own + self._others) if self._own else 1.0
+        return share * sum(map(self._expected, self.waiting))
 
-    def _expected(self, cell: Cell, scaled: float) -> float:
-        alike = self._seconds.get((cell.model, cell.dataset))
-        return sum(alike) / len(alike) if alike else scaled
+    def _expected(self, cell: Cell) -> float:
+        if alike := self._seconds.get((cell.model, cell.dataset)):
+            return sum(alike) / len(alike)
+        return self.waiting[cell] * (self._taken / self._estimated if self._estimated else 1.0)

@@ -36,6 +36,17 @@ def test_failed_and_resumed_cells_say_nothing_of_the_others() -> None:
     assert clock.left == 50
 
 
+def test_the_time_left_is_shared_with_workers_that_trained_some_cells() -> None:
+    cells = [Cell("lenet5", "digits", seed) for seed in range(6)]
+    clock = grids.Clock(dict.fromkeys(cells, 10.0))
+    clock.done(cells[0], 12.0)
+    assert clock.left == 5 * 12
+    clock.forget(cells[:3])  # two of them by others: three workers
+    assert clock.left == 3 * 12 / 3
+    clock.done(cells[3], None)  # failed
+    assert clock.left == 2 * 12 / 3
+
+
 def test_the_time_that_is_left_leaves_out_what_others_train() -> None:
     one, two = cells("lenet5")
     clock = grids.Clock({one: 10.0, two: 10.0})
