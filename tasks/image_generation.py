@@ -86,7 +86,8 @@ class ImageGeneration(Task):
         self.pipelines = load_pipelines(weights, device, dtype)
         own, self.words = self._own_defaults(weights)
         self.suggested = {**self.pipelines.suggested(), **own}
-        self._one_at_a_time = threading.Lock()  # a scheduler counts the steps of one picture
+        # A scheduler counts the steps of one picture, and a tokenizer keeps how it pads from one call to the next.
+        self._one_at_a_time = threading.Lock()
 
     def memory_bytes(self) -> int:
         return memory_bytes(*self.pipelines.modules) if hasattr(self, "pipelines") else 0
@@ -168,7 +169,8 @@ class ImageGeneration(Task):
             stop_if(cancel)  # hashing a large one took a while, and so does what follows
             start = image.resize((recipe.width, recipe.height), Image.Resampling.LANCZOS)
             pipeline, arguments = self.pipelines.from_image, {**arguments, "image": start, "strength": recipe.strength}
-        tokens, ignored = self.pipelines.prompt_window(recipe.prompt)
+        with self._one_at_a_time:
+            tokens, ignored = self.pipelines.prompt_window(recipe.prompt)
         facts = {
             **size,
             "steps": recipe.steps,

@@ -13,7 +13,7 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 
 from tasks.base import TaskStopped
-from tasks.engines.diffusion import draw
+from tasks.engines.diffusion import Pipelines, draw
 from tasks.image_generation import ImageGeneration
 from tasks.picture_recipe import read_recipe
 from tasks.runtime.jobs import JobCancelled
@@ -122,6 +122,36 @@ def test_pictures_asked_for_at_once_are_the_same_as_one_after_the_other(task: Im
         # A thread may compute with another number of threads than this one, and round differently.
         assert abs(one - other).max() <= 1
     assert abs(alone[0] - alone[1]).max() > 1
+
+
+def test_counting_the_tokens_of_one_prompt_leaves_another_as_it_is_read(
+    task: ImageGeneration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tokenizer keeps its padding from one call to the next: a count in between changed the other picture."""
+    alone = make(task, seed=1)["image"]
+    padded, counted = threading.Event(), threading.Event()
+    tokenizer = type(task.pipelines.from_text.tokenizer)
+    prepare, count = tokenizer.set_truncation_and_padding, Pipelines.prompt_window
+
+    def prepared(self: Any, padding_strategy: Any, *args: Any, **options: Any) -> None:
+        prepare(self, padding_strategy, *args, **options)
+        if padding_strategy == "max_length" and not padded.is_set():
+            padded.set()
+            counted.wait(0.5)  # not longer: it never comes where the count waits for the picture
+
+    def counts(self: Pipelines, prompt: str) -> tuple[int, str]:
+        found = count(self, prompt)
+        if padded.is_set():
+            counted.set()
+        return found
+
+    monkeypatch.setattr(tokenizer, "set_truncation_and_padding", prepared)
+    monkeypatch.setattr(Pipelines, "prompt_window", counts)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(make, task, seed=1)
+        assert padded.wait(60)
+        second = threads.submit(make, task, seed=2)
+        assert first.result()["image"] == alone and second.result()["finish_reason"] == "stop"
 
 
 def test_each_step_is_told_and_the_picture_is_the_same(task: ImageGeneration) -> None:
