@@ -46,8 +46,8 @@ RESNET20 = CnnRecipe({"digits": 15, "mnist": 4, "fashion_mnist": 7, "cifar10": 1
 VGG = CnnRecipe({"digits": 20, "mnist": 15, "fashion_mnist": 30, "cifar10": 60}, learning_rate=0.02, grad_clip=5.0)
 BATCH_NORM = CnnRecipe({"digits": 20, "mnist": 15, "fashion_mnist": 30, "cifar10": 60})
 RECIPES: dict[str, CnnRecipe] = {
-    # For a laptop: epochs that two CPU cores finish in ten minutes, on Fashion-MNIST in five; too few for shifts as large
-    # as long trainings need.
+    # For a laptop: epochs that two CPU cores finish in ten minutes, on Fashion-MNIST in five; too few for shifts as
+    # large as long trainings need.
     "lenet5": CnnRecipe(
         {"digits": 30, "mnist": 20, "fashion_mnist": 30, "cifar10": 80},
         optimizer="adamw",
