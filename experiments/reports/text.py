@@ -47,8 +47,9 @@ def differences(pairs: Sequence[Pair], items: str) -> str:
     if not pairs:
         return ""
     groups = by_models(pairs)
-    seeds = max(map(len, groups))
-    of_seeds, every = (f", {count(seeds, 'seed')}", " with every seed") if seeds > 1 else ("", "")
+    fewest, most = min(map(len, groups)), max(map(len, groups))
+    seeds = count(most, "seed") if fewest == most else f"{fewest} to {most} seeds that both have"
+    of_seeds, every = (f", {seeds}", " with every seed") if most > 1 else ("", "")
     head = f"Paired tests on the same {items} ({count(len(groups), 'pair')}{of_seeds}, Holm-adjusted)"
     wins: dict[str, list[str]] = {}
     for first, *rest in groups:
