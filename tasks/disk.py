@@ -7,6 +7,7 @@ from uuid import uuid4
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SQLITE_FULL = "database or disk is full"
+PART = ".part"  # files that are not whole yet
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -17,7 +18,7 @@ def write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two threads of one process may write at once, so a process number would not tell them apart. A temporary file
     # of `tempfile` could be read by its owner only.
-    aside = path.with_name(f".{uuid4().hex}.part")
+    aside = path.with_name(f".{uuid4().hex}{PART}")
     try:
         aside.write_bytes(content)
         aside.replace(path)

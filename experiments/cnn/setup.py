@@ -98,11 +98,11 @@ def build_for(model: str, data: ImageData) -> nn.Module:
 def _check_small(config: CnnConfig, data: ImageData) -> None:
     """Raise ConfigError if the network cannot be trained on images of `small_size`."""
     size = config.small_size
+    if models.ARCHITECTURES[config.model].fixed:
+        raise ConfigError(f"small_size is {size}, and the layers of {config.model} are made for one size; valid: 0")
     try:
         if size >= data.size:
             raise ValueError(f"the images are {data.size} px")
-        if models.ARCHITECTURES[config.model].fixed:
-            raise ValueError("its layers are made for one size")
         with torch.device("meta"):
             build_for(config.model, data)(torch.empty(2, data.channels, size, size))
     except (RuntimeError, ValueError) as error:

@@ -26,10 +26,10 @@ from experiments.config import CompareConfig, ConfigError
 from experiments.tracking.locks import file_lock
 from experiments.tracking.recorder import Recorder
 from tasks.base import first_line
-from tasks.disk import write_whole
+from tasks.disk import PART, write_whole
 
 MOST_BYTES, REPORT_BYTES = 16 * 2**20, 4 * 2**20
-GRID, CELLS, UNFINISHED = "grid.json", "cells", "unfinished"
+GRID, CELLS, UNFINISHED, LOCK = "grid.json", "cells", "unfinished", "grid.lock"
 
 
 class SavedGrid(BaseModel):
@@ -87,6 +87,10 @@ class ResultsFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{where}, which is no folder; valid: a new folder, or one with results of this grid")
         try:
+            if self._is_foreign():
+                raise ConfigError(
+                    f"{where}, which has other files; valid: a new or empty folder, or one with results of this grid"
+                )
             (self.path / UNFINISHED).mkdir(parents=True, exist_ok=True)
             (self.path / CELLS).mkdir(exist_ok=True)
             with self._alone():
@@ -109,6 +113,20 @@ class ResultsFolder:
                     f"{grid.data[name].sha256[:12]}...; valid: the data that it was begun with"
                 )
         return dataclasses.replace(grid, epochs=epochs)
+
+    def abandon(self) -> None:
+        """Leave the folder to any other grid, unless trainings of this one were begun."""
+        with self._alone():
+            begun = {file.name for file in (self.path / UNFINISHED).iterdir()} - {LOCK}
+            if not begun and not any((self.path / CELLS).iterdir()):
+                (self.path / GRID).unlink()
+
+    def _is_foreign(self) -> bool:
+        """Whether files are there that no grid brought, which would be overwritten or removed."""
+        files = (file for file in self.path.rglob("*") if not file.is_dir())
+        # The lock and the grid itself may be of a worker that begins at the same time.
+        other = any(file.name != LOCK and not file.name.endswith(PART) for file in files)
+        return other and not (self.path / GRID).exists()
 
     def _write_grid(self, grid: Grid) -> None:
         needed = sum(4 * grid.data[cell.dataset].test * len(grid.data[cell.dataset].classes) for cell in grid.cells)
@@ -184,7 +202,7 @@ class ResultsFolder:
 
     def _alone(self) -> BaseFileLock:
         """Keeps other workers away from what all of them write."""
-        return FileLock(self.path / UNFINISHED / "grid.lock")
+        return FileLock(self.path / UNFINISHED / LOCK)
 
     def _file(self, cell: Cell) -> Path:
         return self.path / CELLS / f"{file_name(cell)}.zip"

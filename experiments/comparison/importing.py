@@ -3,6 +3,8 @@
 import hashlib
 import os
 import sys
+import zipfile
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -116,7 +118,7 @@ def _can_be_reported(grid: Grid, cell: Cell, packed: Packed) -> bool:
     """
     try:
         read_cell(grid, cell, packed.left_behind())
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, LookupError, zipfile.BadZipFile, zlib.error) as error:
         print(f"warning: {packed.file} has no usable predictions: {first_line(error)}; left out", file=sys.stderr)
         return False
     model = packed.record.model

@@ -133,9 +133,16 @@ def find(
     paragraphs = (
         ranking(f"mean test {metric.replace('_', ' ')}", values, partial(shown, metric)),
         differences(pairs, f"test {items}{alone}"),
+        _missing_seeds(rows),
         _over_fitting(cells),
     )
     return Findings(cells[0].dataset, items, metrics, rows, pairs, tuple(filter(None, paragraphs)), extra or {})
+
+
+def _missing_seeds(rows: Sequence[NetworkRow]) -> str:
+    every = sorted({seed for row in rows for seed in row.seeds})
+    lacking = [f"{row.model} has {listed([*map(str, row.seeds)])}" for row in rows if len(row.seeds) < len(every)]
+    return f"Not every model has all {len(every)} seeds: {'; '.join(lacking)}." if lacking else ""
 
 
 def _over_fitting(cells: Sequence[CellResult]) -> str:

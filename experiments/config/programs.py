@@ -110,8 +110,10 @@ def check_kind(config: CompareConfig) -> None:
     if config.import_results != "none":
         others = [name for name in CompareConfig.model_fields if name not in ("import_results", "register")]
         _refuse(config, others, "import_results, where the folder says what was compared")
-    if offline and config.out == "none":
-        raise ConfigError("out is 'none'; valid with tracking=none: a folder for the results, such as out=results")
+    if offline and config.out in ("none", ""):
+        raise ConfigError(
+            f"out is {config.out!r}; valid with tracking=none: a folder for the results, such as out=results"
+        )
 
 
 def _refuse(config: Config, names: Iterable[str], where: str) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from experiments.speed.time_to_accuracy import OWN, USUAL, USUAL_BATCH, USUAL_EP
 from experiments.training import devices
 
 EVALUATION_SHARE = 1 / 3  # forward only, against forward and backward
+MOST_EPOCHS, SEEDS_BELOW = 100_000, 2**31  # what a training takes
 
 
 # Fields that only trainings to `target_accuracy` heed.
@@ -72,7 +74,13 @@ def make_plan(config: BenchmarkConfig) -> BenchmarkPlan:
         raise ConfigError("benchmark runs in one process; valid: without torchrun")
     models = names_in("model", config.model, CNN_MODELS, CNN_GROUPS)
     sizes = _numbers("batch_sizes", config.batch_sizes, 2)
-    lengths = () if config.target_epochs == "auto" else tuple(_numbers("target_epochs", config.target_epochs, 1))
+    lengths = (
+        () if config.target_epochs == "auto" else tuple(_numbers("target_epochs", config.target_epochs, 1, MOST_EPOCHS))
+    )
+    if config.seed + config.target_seeds > SEEDS_BELOW:
+        raise ConfigError(
+            f"target_seeds is {config.target_seeds}, from seed {config.seed} on; valid: up to seed {SEEDS_BELOW - 1}"
+        )
     for name in () if config.target_accuracy else TARGET_FIELDS:
         value, default = getattr(config, name), BenchmarkConfig.model_fields[name].default
         if value != default:
@@ -93,14 +101,15 @@ def make_plan(config: BenchmarkConfig) -> BenchmarkPlan:
     return BenchmarkPlan(config, where, recipes, sizes, lengths, data)
 
 
-def _numbers(field: str, text: str, least: int) -> list[int]:
+def _numbers(field: str, text: str, least: int, most: int = sys.maxsize) -> list[int]:
     """Different whole numbers in their order. Raises ConfigError for anything else."""
     try:
         numbers = [int(number) for number in text.split(",")]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < least:
-        raise ConfigError(f"{field} is {text!r}; valid: whole numbers above {least - 1}, separated by commas")
+    if not numbers or min(numbers) < least or max(numbers) > most:
+        limits = f"above {least - 1}" if most == sys.maxsize else f"from {least} to {most}"
+        raise ConfigError(f"{field} is {text!r}; valid: whole numbers {limits}, separated by commas")
     return list(dict.fromkeys(numbers))
 
 

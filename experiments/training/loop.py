@@ -4,6 +4,7 @@ A family brings a step function: `step(model, batch)` returns the sum of the los
 gradient), sums of other metrics, and the number of items. Averages are taken over items, never over batches.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from experiments.training.state import Metrics, Step, TrainState
 
 # Reading the loss waits for a GPU, or for other processes: then it is done at intervals, else at each batch.
 CHECK_INTERVAL = 100
+ADVICE = "a lower learning_rate, a longer warmup or grad_clip may help"
 
 
 class DivergedError(TrainingError):
@@ -52,7 +54,8 @@ def fit(
         on_smaller: called with the examples that are run at once, when these become fewer than a batch.
         on_epoch_start: called with the epoch when the network is in training mode: freeze parts of it, say.
 
-    Raises DivergedError, naming epoch and batch, when the loss is not finite; TrainingError when memory is too small.
+    Raises DivergedError, naming epoch and batch, when the loss is not finite, or when that on validation data never
+    was; TrainingError when memory is too small.
     """
     micro_batches = MicroBatches(state.accelerator, state.model, step, divide, on_smaller)
     for epoch in range(state.epoch + 1, epochs + 1):
@@ -78,6 +81,9 @@ def fit(
         }
         state.history.append(metrics)
         on_epoch_end(epoch, metrics)
+    # Of one epoch it may be: batch norm's averages, say, are far off after the first ones.
+    if state.history and not any(math.isfinite(metrics.get("val_loss", 0.0)) for metrics in state.history):
+        raise DivergedError(f"the validation loss is {state.history[-1]['val_loss']} after every epoch; {ADVICE}")
 
 
 def _train_epoch(
@@ -130,8 +136,7 @@ def _check_finite(accelerator: Accelerator, losses: Sequence[Any], done: int, ep
     if not finite.all():
         place = int(finite.logical_not().nonzero()[0])
         raise DivergedError(
-            f"the loss is {float(together[place])} in epoch {epoch}, batch {done - len(losses) + place + 1}; "
-            "a lower learning_rate, a longer warmup or grad_clip may help"
+            f"the loss is {float(together[place])} in epoch {epoch}, batch {done - len(losses) + place + 1}; {ADVICE}"
         )
 
 

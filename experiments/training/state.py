@@ -161,8 +161,16 @@ def evaluated_weights(tensors: dict[str, dict[str, torch.Tensor]]) -> dict[str, 
 
 
 def best_epoch(history: History, metric: str) -> int:
-    """The epoch (from 1) with the highest `metric`; of equal ones that with the lowest validation loss."""
-    best = max(history, key=lambda metrics: (metrics[metric], -metrics["val_loss"]))
+    """The epoch (from 1) with the highest `metric`; of equal ones that with the lowest validation loss.
+
+    Epochs whose validation loss is not finite come last.
+    """
+
+    def key(metrics: Metrics) -> tuple[bool, float, float]:
+        finite = math.isfinite(metrics["val_loss"])
+        return finite, metrics[metric], -metrics["val_loss"] if finite else 0.0
+
+    best = max(history, key=key)
     return history.index(best) + 1
 
 

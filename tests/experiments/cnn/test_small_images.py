@@ -50,7 +50,7 @@ def test_a_size_alone_is_for_a_fraction_of_the_epochs() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"model": "lenet5", "small_size": 24}, "small_size is 24, .* (its layers are made for one size); valid"),
+        ({"model": "lenet5", "small_size": 24}, "small_size is 24, .* lenet5 are made for one size; valid: 0$"),
         ({"small_size": 32}, "small_size is 32, .* (the images are 32 px); valid: 0, or another size below 32"),
         ({"small_size": 1}, "small_size is 1, which vgg_small cannot be trained on "),
         (

@@ -100,6 +100,7 @@ def test_models_differ_if_every_seed_says_so_in_the_same_direction() -> None:
         *(cell(model, seed, 10 * seed + 1) for model, seed in (("a", 0), ("a", 1), ("b", 1), ("c", 1), ("c", 0)))
     )
     assert "(3 pairs, 1 to 2 seeds that both have, Holm-adjusted)" in lacking.analysis[1]
+    assert lacking.analysis[2] == "Not every model has all 2 seeds: b has 1."
     table = pairs_table(found.pairs, "images", str)
     assert [(row[0], row[-1]) for row in table.rows] == [
         ("a – b", "3 / 0 / 0"),

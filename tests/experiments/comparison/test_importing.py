@@ -125,12 +125,13 @@ def test_an_unreadable_block_is_damage_and_trainings_of_fewer_epochs_are_of_anot
     assert MlflowClient().get_run(result.run_id).data.tags["grid"] == f"{plan['digest']}, cut to 0 minutes"
 
 
+@pytest.mark.parametrize("damage", [lambda _content: b"junk", lambda content: content[: len(content) // 2]])
 def test_altered_files_are_named_before_anything_of_them_is_logged(
-    store: Path, results: Path, capsys: pytest.CaptureFixture[str]
+    damage: Callable[[bytes], bytes], store: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = [results / "cells" / f"{model}_digits_seed0.zip" for model in ("lenet5", "resnet20")]
     rewrite(files[0], "record.json", lambda content: json.dumps({**json.loads(content), "test": {}}).encode())
-    rewrite(files[1], "files/reports/test_predictions.npz", lambda _content: b"junk")
+    rewrite(files[1], "files/reports/test_predictions.npz", damage)
     with pytest.raises(ConfigError, match="no training in it is finished and whole"):
         compare.main(["--import_results", str(results)])
     said = capsys.readouterr().err

@@ -157,6 +157,7 @@ def test_another_worker_trains_what_one_that_died_left_even_without_its_checkpoi
     ("arguments", "expected"),
     [
         (["--tracking", "none"], "out is 'none'; valid with tracking=none: a folder"),
+        (["--tracking", "none", "--out", ""], "out is ''; valid with tracking=none: a folder"),
         (["--out", "here"], "out is 'here', which has no meaning for tracking=mlflow; valid: none, or leave it out"),
         (["--minutes", "5"], "minutes is 5.0, which has no meaning for tracking=mlflow"),
         (

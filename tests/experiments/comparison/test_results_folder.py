@@ -12,7 +12,7 @@ from experiments.comparison import grid as grids
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
-from experiments.config import CompareConfig
+from experiments.config import CompareConfig, ConfigError
 from experiments.tracking.checkpoint import CheckpointError
 from experiments.tracking.recorder import LateCheckpoints, Recorder
 
@@ -52,6 +52,31 @@ def test_epochs_are_cut_to_the_time_once_and_for_all(tmp_path: Path, monkeypatch
     assert begun.epochs and begun.digest() != whole.digest()
     monkeypatch.setattr(grids, "seconds_per_example", lambda training: 1.0)
     assert ResultsFolder(out).begin(make_grid(config)).epochs == begun.epochs
+
+
+def test_a_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    novel = tmp_path / "unfinished" / "novel.txt"
+    novel.parent.mkdir()
+    novel.write_text("Chapter 1")
+    grid = make_grid(CompareConfig(models="lenet5", epochs=1, threads=1))
+    with pytest.raises(ConfigError, match="which has other files; valid: a new or empty folder"):
+        ResultsFolder(tmp_path).begin(grid)
+    assert novel.read_text() == "Chapter 1" and [file.name for file in tmp_path.iterdir()] == ["unfinished"]
+    novel.unlink()  # what is left by a worker that was killed before it wrote the grid
+    ResultsFolder(tmp_path).begin(grid)
+    assert (tmp_path / "grid.json").exists()
+
+
+def test_a_folder_in_which_nothing_was_begun_may_be_taken_by_another_grid(tmp_path: Path) -> None:
+    small, large = (make_grid(CompareConfig(models="lenet5", epochs=epochs, threads=1)) for epochs in (1, 2))
+    folder = ResultsFolder(tmp_path)
+    folder.begin(large)
+    folder.abandon()
+    folder.begin(small)
+    (tmp_path / "unfinished" / "lenet5_digits_seed0").mkdir()
+    folder.abandon()
+    with pytest.raises(ConfigError, match="results of another grid: epochs"):
+        folder.begin(large)
 
 
 def test_checkpoints_wait_in_memory_until_they_are_written(tmp_path: Path) -> None:

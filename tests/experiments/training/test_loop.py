@@ -1,5 +1,6 @@
 """The training loop on toy networks: it learns, averages over items, stops on NaN, and resumes where it was."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,15 @@ def test_a_loss_that_is_not_finite_stops_naming_epoch_and_batch(
     assert issubclass(DivergedError, TrainingError)
 
 
+def test_a_validation_loss_that_never_is_finite_ends_in_an_error(accelerator: Accelerator) -> None:
+    losses = iter([math.nan, math.inf, 0.5, math.nan])
+    state = state_of(network(), accelerator)
+    with pytest.raises(DivergedError, match="the validation loss is inf after every epoch; a lower learning_rate"):
+        run(state, 2, evaluate=lambda _: {"loss": next(losses)})
+    run(state, 4, evaluate=lambda _: {"loss": next(losses)})
+    assert state.epoch == 4
+
+
 @pytest.mark.parametrize(("bad", "newest"), [(1, 10), (4, 10), (10, 10), (8, 3), (10, 3), (10, 1)])
 def test_a_loss_looked_at_late_is_still_named_by_its_own_batch(bad: int, newest: int, accelerator: Accelerator) -> None:
     losses = [torch.tensor(1.0)] * 10
@@ -284,6 +294,7 @@ def test_predictions_do_not_depend_on_how_the_data_are_batched(accelerator: Acce
         ([(0.7, 1.0), (0.7, 0.5), (0.7, 0.8)], 2),
         ([(0.6, 0.1), (0.7, 0.5), (0.7, 0.5)], 2),
         ([(0.7, 0.5), (0.7, 0.5)], 1),
+        ([(0.7, math.nan), (0.6, 0.5), (0.8, math.inf)], 2),
     ],
 )
 def test_the_best_epoch_is_by_accuracy_then_loss_then_the_first(
