@@ -3,6 +3,7 @@
 A fork server that has loaded the libraries once starts each process in a fraction of a second.
 """
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -10,8 +11,10 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from unittest import mock
 
 from experiments.config import cli
+from tests.conftest import PROJECT_ROOT
 
 LOG = "program.log"
 
@@ -27,7 +30,10 @@ def train_and_die(
     context.set_forkserver_preload(["experiments.cnn.report", "mlflow", "sklearn.metrics", "matplotlib.figure"])
     given = (where, epoch, arguments, program, number, dict(os.environ), str(Path.cwd()))
     process = context.Process(target=_train, args=given)
-    process.start()
+    # Else server, which imports from where it is started, and process may find other packages of these names: models
+    # that MLflow loaded in earlier tests leave the folders of their code, which is parts of this project, in the path.
+    with contextlib.chdir(PROJECT_ROOT), mock.patch.object(sys, "path", [str(PROJECT_ROOT), *sys.path]):
+        process.start()
     process.join(timeout=120)
     return process.exitcode
 

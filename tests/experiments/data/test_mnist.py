@@ -1,4 +1,4 @@
-"""LeNet-5 on the whole of MNIST reaches what the README says, with the default recipe."""
+"""LeNet-5 on the whole of MNIST with the default recipe: 99.5 % in docs/results, less what a seed may differ."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from experiments import train_cnn
 
 
 @pytest.mark.full
-def test_lenet5_reaches_99_2_percent_in_ten_epochs(store: Path, real_data: str) -> None:
+def test_lenet5_reaches_99_2_percent(store: Path, real_data: str) -> None:
     result = train_cnn.main(["--dataset", "mnist", "--data_dir", real_data, "--threads", "2"])
     assert result is not None
     assert result.metrics["test_accuracy"] >= 0.992
