@@ -114,13 +114,6 @@ class ResultsFolder:
                 )
         return dataclasses.replace(grid, epochs=epochs)
 
-    def abandon(self) -> None:
-        """Leave the folder to any other grid, unless trainings of this one were begun."""
-        with self._alone():
-            begun = {file.name for file in (self.path / UNFINISHED).iterdir()} - {LOCK}
-            if not begun and not any((self.path / CELLS).iterdir()):
-                (self.path / GRID).unlink()
-
     def _is_foreign(self) -> bool:
         """Whether files are there that no grid brought, which would be overwritten or removed."""
         files = (file for file in self.path.rglob("*") if not file.is_dir())

@@ -13,7 +13,7 @@ from experiments.comparison.grid import Clock, Grid, make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import PAGE, CompareResult, write_report
 from experiments.comparison.runner import GridRunner, announced, settled_as
-from experiments.config import CompareConfig, ConfigError, TrainingError
+from experiments.config import CompareConfig, TrainingError
 from experiments.data.images import kept_in_memory
 from experiments.training.family import Result
 from experiments.training.offline import train_offline
@@ -32,11 +32,7 @@ def compare_offline(config: CompareConfig) -> CompareResult | None:
         for fault in folder.faults(grid):
             print(f"warning: {fault}", file=sys.stderr)
         there = folder.finished(grid)
-        try:
-            clock = announced(grid, [cell for cell in grid.cells if cell not in there])
-        except ConfigError:  # too long without confirm=true; a smaller grid may take the same folder
-            folder.abandon()
-            raise
+        clock = announced(grid, [cell for cell in grid.cells if cell not in there])
         runner = OfflineRunner(grid, clock, folder)
         try:
             busy = runner.work()

@@ -67,18 +67,6 @@ def test_a_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path)
     assert (tmp_path / "grid.json").exists()
 
 
-def test_a_folder_in_which_nothing_was_begun_may_be_taken_by_another_grid(tmp_path: Path) -> None:
-    small, large = (make_grid(CompareConfig(models="lenet5", epochs=epochs, threads=1)) for epochs in (1, 2))
-    folder = ResultsFolder(tmp_path)
-    folder.begin(large)
-    folder.abandon()
-    folder.begin(small)
-    (tmp_path / "unfinished" / "lenet5_digits_seed0").mkdir()
-    folder.abandon()
-    with pytest.raises(ConfigError, match="results of another grid: epochs"):
-        folder.begin(large)
-
-
 def test_checkpoints_wait_in_memory_until_they_are_written(tmp_path: Path) -> None:
     store, weights = LateCheckpoints(tmp_path), torch.zeros(3)
     for epoch in (1, 2, 3):
