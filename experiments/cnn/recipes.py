@@ -110,7 +110,9 @@ def _small(config: CnnConfig, size: int, epochs: int) -> dict[str, int]:
     size = size if config.small_size is None else config.small_size
     if not size and config.small_epochs:
         raise ConfigError(f"small_epochs is {config.small_epochs}, which needs a small_size; valid: 0, or a small_size")
-    return {"small_size": size, "small_epochs": round(SMALL_FRACTION * (config.epochs or epochs)) if size else 0}
+    epochs = config.epochs or epochs
+    # The last epoch is on whole images, which the network is tested on.
+    return {"small_size": size, "small_epochs": min(round(SMALL_FRACTION * epochs), epochs - 1) if size else 0}
 
 
 def _resolve_own(config: CnnConfig, recipe: CnnRecipe) -> CnnConfig:

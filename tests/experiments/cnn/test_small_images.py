@@ -39,6 +39,7 @@ def configuration(**values: object) -> CnnConfig:
 
 def test_a_size_alone_is_for_a_fraction_of_the_epochs() -> None:
     assert resolve(configuration(small_size=20, epochs=10)).small_epochs == 6
+    assert resolve(configuration(small_size=20, epochs=1)).small_epochs == 0  # never the last epoch
     assert resolve(configuration(epochs=10)).small_epochs == 0
     of_recipe = resolve(configuration(epochs=10, dataset="cifar10"))
     assert (of_recipe.small_size, of_recipe.small_epochs) == (24, 6)
