@@ -19,7 +19,7 @@ from experiments.reports.classification import classification_metrics
 from experiments.tracking.checkpoint import CheckpointStore
 from experiments.training import loop
 from experiments.training.loop import DivergedError, fit
-from experiments.training.state import Metrics, StepResult, TrainState, best_epoch, make_state
+from experiments.training.state import Metrics, StepResult, TrainState, make_state
 
 CLASSES = 3
 
@@ -284,21 +284,3 @@ def test_predictions_do_not_depend_on_how_the_data_are_batched(accelerator: Acce
     picked = whole.probabilities[np.arange(9), whole.labels]
     assert whole.loss == pytest.approx(-np.log(picked).mean(), rel=1e-4)
     assert not model.training
-
-
-@pytest.mark.parametrize(
-    ("accuracies_and_losses", "best"),
-    [
-        ([(0.5, 1.0)], 1),
-        ([(0.5, 1.0), (0.7, 2.0), (0.6, 0.1)], 2),
-        ([(0.7, 1.0), (0.7, 0.5), (0.7, 0.8)], 2),
-        ([(0.6, 0.1), (0.7, 0.5), (0.7, 0.5)], 2),
-        ([(0.7, 0.5), (0.7, 0.5)], 1),
-        ([(0.7, math.nan), (0.6, 0.5), (0.8, math.inf)], 2),
-    ],
-)
-def test_the_best_epoch_is_by_accuracy_then_loss_then_the_first(
-    accuracies_and_losses: list[tuple[float, float]], best: int
-) -> None:
-    history = [{"val_accuracy": accuracy, "val_loss": loss} for accuracy, loss in accuracies_and_losses]
-    assert best_epoch(history, "val_accuracy") == best

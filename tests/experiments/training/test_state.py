@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from experiments.training.state import TrainState, evaluated_weights, make_optimizer, make_state, schedule_factor
+from experiments.training.state import (
+    TrainState,
+    best_epoch,
+    evaluated_weights,
+    make_optimizer,
+    make_state,
+    schedule_factor,
+)
 
 STEPS = 8
 
@@ -142,3 +150,21 @@ def test_the_evaluated_weights_can_be_taken_from_saved_tensors(ema_decay: float,
     assert set(weights) == set(expected)
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
     Toy().load_state_dict(weights)
+
+
+@pytest.mark.parametrize(
+    ("accuracies_and_losses", "best"),
+    [
+        ([(0.5, 1.0)], 1),
+        ([(0.5, 1.0), (0.7, 2.0), (0.6, 0.1)], 2),
+        ([(0.7, 1.0), (0.7, 0.5), (0.7, 0.8)], 2),
+        ([(0.6, 0.1), (0.7, 0.5), (0.7, 0.5)], 2),
+        ([(0.7, 0.5), (0.7, 0.5)], 1),
+        ([(0.7, math.nan), (0.6, 0.5), (0.8, math.inf)], 2),
+    ],
+)
+def test_the_best_epoch_is_by_accuracy_then_loss_then_the_first(
+    accuracies_and_losses: list[tuple[float, float]], best: int
+) -> None:
+    history = [{"val_accuracy": accuracy, "val_loss": loss} for accuracy, loss in accuracies_and_losses]
+    assert best_epoch(history, "val_accuracy") == best
