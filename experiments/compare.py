@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.config import CompareConfig, ConfigError, check_kind, cli
+from experiments.config import CompareConfig, ConfigError, TrainingError, check_kind, cli
 
 if TYPE_CHECKING:
     from experiments.comparison.report import CompareResult
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult | None:
     """Compare as the command line says; see `experiments.config.CompareConfig` for the parameters.
 
-    The result is None if another worker on the same grid writes the report, or if there is nothing to import.
+    The result is None if another worker on the same grid writes the report, or if there is nothing to import. Raises
+    TrainingError after the report if trainings failed: who builds on it must not take it for whole.
     """
     config, _ = cli.parse(CompareConfig, argv)
     check_kind(config)
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult 
         print(result.table())
         if after:
             print(after)
+        if result.failures and config.kind != "task" and config.import_results == "none":
+            raise TrainingError(f"{len(result.failures)} failed, as said above; the same command tries again")
     return result
 
 

@@ -35,6 +35,6 @@ def full_disk(error: BaseException | None) -> str:
         # A copied folder gathers its errors as texts.
         texts = any(f"[Errno {number}]" in str(error) for number in FULL)
         if isinstance(error, OSError) and (error.errno in FULL or texts):
-            return f"no space left on the disk ({error.filename or 'of the artifacts'})"
+            return f"no space left on the disk{f' ({error.filename})' if error.filename else ''}"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return ""

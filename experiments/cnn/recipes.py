@@ -61,7 +61,7 @@ RECIPES: dict[str, CnnRecipe] = {
     "resnet20": RESNET20,
     "seresnet20": CnnRecipe({"digits": 15, "mnist": 4, "fashion_mnist": 6, "cifar10": 9}, overrides=ANY_SIZE),
     "xception_small": CnnRecipe({"digits": 15, "mnist": 5, "fashion_mnist": 8, "cifar10": 15}, overrides=ANY_SIZE),
-    "resnet56": RESNET20,
+    "resnet56": RESNET20,  # not searched for, and three times the operations: beyond ten minutes on CIFAR-10
     # For one data-center GPU.
     "alexnet": CnnRecipe(
         {"digits": 20, "mnist": 20, "fashion_mnist": 40, "cifar10": 100}, learning_rate=0.02, grad_clip=5.0
@@ -106,13 +106,18 @@ def resolve(config: CnnConfig) -> CnnConfig:
 
 
 def _small(config: CnnConfig, size: int, epochs: int) -> dict[str, int]:
-    """How large images are in the first epochs, and in how many. Raises ConfigError for epochs without a size."""
+    """How large images are in the first epochs, and in how many. Raises ConfigError for epochs that cannot be."""
     size = size if config.small_size is None else config.small_size
     if not size and config.small_epochs:
         raise ConfigError(f"small_epochs is {config.small_epochs}, which needs a small_size; valid: 0, or a small_size")
     epochs = config.epochs or epochs
-    # The last epoch is on whole images, which the network is tested on.
-    return {"small_size": size, "small_epochs": min(round(SMALL_FRACTION * epochs), epochs - 1) if size else 0}
+    most = epochs - 1  # the last epoch is on whole images, which the network is tested on
+    if (config.small_epochs or 0) > most:
+        of, valid = ("1 epoch", "0") if epochs == 1 else (f"{epochs} epochs", f"0 to {most}")
+        raise ConfigError(
+            f"small_epochs is {config.small_epochs}, of {of}; valid: {valid}, as the last epoch is on whole images"
+        )
+    return {"small_size": size, "small_epochs": min(round(SMALL_FRACTION * epochs), most) if size else 0}
 
 
 def _resolve_own(config: CnnConfig, recipe: CnnRecipe) -> CnnConfig:

@@ -10,25 +10,27 @@ import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from filelock import BaseFileLock, FileLock
+from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from experiments.comparison.grid import Grid, cells_of, cut_epochs, differences
+from experiments.comparison.duration import cut_epochs, refuse_too_long
+from experiments.comparison.grid import Grid, cells_of, differences
 from experiments.comparison.kind import Cell, Shape, kind_of
 from experiments.comparison.packed import Packed, checked, parts
-from experiments.config import CompareConfig, ConfigError
+from experiments.config import CompareConfig, ConfigError, dataset_name, training_config
 from experiments.tracking.locks import file_lock
 from experiments.tracking.recorder import Recorder
 from tasks.base import first_line
 from tasks.disk import PART, write_whole
 
 MOST_BYTES, REPORT_BYTES = 16 * 2**20, 4 * 2**20
+SILENT_SECONDS = 1.0  # of waiting for another worker
 GRID, CELLS, UNFINISHED, LOCK = "grid.json", "cells", "unfinished", "grid.lock"
 
 
@@ -74,6 +76,7 @@ class ResultsFolder:
             config = CompareConfig(**saved.config)
             cells = cells_of(config)
             data = {cell.dataset: saved.data[cell.dataset] for cell in cells}
+            _check_plan(config, cells, data)
             return Grid(kind_of(config.kind), config, cells, data, _epochs(saved, cells))
         except (ConfigError, KeyError) as error:
             raise ConfigError(f"{self.path / GRID} is damaged or of another version: {first_line(error)}") from error
@@ -93,7 +96,7 @@ class ResultsFolder:
                 )
             (self.path / UNFINISHED).mkdir(parents=True, exist_ok=True)
             (self.path / CELLS).mkdir(exist_ok=True)
-            with self._alone():
+            with self._in_turn():
                 if not (self.path / GRID).exists():
                     self._write_grid(grid)
         except OSError as error:
@@ -129,6 +132,8 @@ class ResultsFolder:
                 f"{(MOST_BYTES - REPORT_BYTES) / 2**20:.0f} MiB, so give parts of the grid folders of their own"
             )
         epochs = cut_epochs(grid, 60 * grid.config.minutes) if grid.config.minutes else {}
+        # Before it is written: a grid that is refused must not occupy the folder.
+        refuse_too_long(dataclasses.replace(grid, epochs=epochs), grid.cells)
         saved = SavedGrid(
             id=uuid4().hex,
             started=int(time.time() * 1000),
@@ -193,6 +198,15 @@ class ResultsFolder:
         """Remove what only resuming needs."""
         shutil.rmtree(self.path / UNFINISHED, ignore_errors=True)
 
+    def _in_turn(self) -> AcquireReturnProxy:
+        """Keeps others away, as `_alone`; who has to wait is told for whom: measuring takes minutes at worst."""
+        lock = self._alone()
+        try:
+            return lock.acquire(timeout=SILENT_SECONDS)
+        except Timeout:
+            print("waiting for another worker, which begins this comparison", flush=True)
+            return lock.acquire()
+
     def _alone(self) -> BaseFileLock:
         """Keeps other workers away from what all of them write."""
         return FileLock(self.path / UNFINISHED / LOCK)
@@ -206,6 +220,18 @@ class ResultsFolder:
             file = self._file(cell)
             with contextlib.suppress(FileNotFoundError):
                 yield cell, checked(grid, cell, file, self._digest)
+
+
+def _check_plan(config: CompareConfig, cells: Sequence[Cell], data: Mapping[str, Shape]) -> None:
+    """Raise ConfigError for a plan that this program cannot have written."""
+    if len(set(cells)) < len(cells):
+        raise ConfigError("it names a training twice")
+    for dataset in config.datasets.split(","):
+        shape = data[dataset_name(dataset)]
+        size = getattr(training_config(config, cells[0].model, dataset, seed=0), "image_size", 0)
+        of_images = shape.channels in (1, 3) and len(shape.classes) > 1
+        if min(shape.train, shape.val, shape.test) < 1 or shape.size != size or bool(size) != of_images:
+            raise ConfigError(f"{dataset_name(dataset)} cannot have the sizes that it says")
 
 
 def _epochs(saved: SavedGrid, cells: Sequence[Cell]) -> dict[Cell, int]:

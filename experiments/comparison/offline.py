@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from experiments.comparison.duration import Clock
 from experiments.comparison.folder import ResultsFolder
-from experiments.comparison.grid import Clock, Grid, make_grid
+from experiments.comparison.grid import Grid, make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import PAGE, CompareResult, write_report
 from experiments.comparison.runner import GridRunner, announced, settled_as

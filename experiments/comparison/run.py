@@ -6,7 +6,8 @@ from contextlib import ExitStack
 
 from sqlalchemy.engine import URL
 
-from experiments.comparison.grid import Clock, Grid, differences, make_grid
+from experiments.comparison.duration import Clock
+from experiments.comparison.grid import Grid, differences, make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult
 from experiments.comparison.runner import GridRunner, announced, settled_as

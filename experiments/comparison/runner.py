@@ -8,17 +8,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.comparison.grid import Clock, Grid, estimate
+from experiments.comparison.duration import Clock, estimate, refuse_too_long, trainings
+from experiments.comparison.grid import Grid
 from experiments.comparison.kind import Cell
-from experiments.config import ConfigError
 from experiments.reports.text import format_duration
 from experiments.training import devices
 from experiments.training.continuation import OPEN, RESUMING
 from experiments.training.family import Result
 from experiments.training.progress import one_of_many
 from tasks.disk import full_disk
-
-LONGEST_UNCONFIRMED = 12 * 3600
 
 
 class GridRunner(ABC):
@@ -98,15 +96,10 @@ def announced(grid: Grid, missing: list[Cell]) -> Clock:
     """Estimate the time, say it, and refuse what takes too long unless the user confirmed it."""
     clock = Clock(estimate(grid, missing))
     done = len(grid.cells) - len(missing)
-    trainings = "1 training" if len(missing) == 1 else f"{len(missing)} trainings"
     print(
-        f"{trainings}{f' ({done} are finished already)' if done else ''}, "
+        f"{trainings(missing)}{f' ({done} are finished already)' if done else ''}, "
         f"about {format_duration(clock.left)} on {devices.describe(grid.config.device)['device_name']}",
         flush=True,
     )
-    if clock.left > LONGEST_UNCONFIRMED and not grid.config.confirm:
-        raise ConfigError(
-            f"{trainings} would take about {format_duration(clock.left)}; compare fewer models, data sets or "
-            "seeds, set epochs, or go ahead with confirm=true"
-        )
+    refuse_too_long(grid, missing)
     return clock

@@ -12,7 +12,7 @@ import torch
 from experiments.cnn.recipes import resolve
 from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError, names_in
 from experiments.data.images import ImageData, load_images
-from experiments.speed.throughput import MIN_BATCHES, seconds_per_image, variants
+from experiments.speed.throughput import MIN_BATCHES, PLAIN, LoopVariant, seconds_per_image, variants
 from experiments.speed.time_to_accuracy import OWN, USUAL, USUAL_BATCH, USUAL_EPOCHS, Candidate, target_config
 from experiments.training import devices
 
@@ -131,21 +131,26 @@ def estimate(plan: BenchmarkPlan) -> Estimate:
     """Measure a few steps of every model in every precision, and add up what the plan would take."""
     config, cost = plan.config, {}
     for device in plan.devices:
-        data = plan.data_on(device)
+        data, precisions = plan.data_on(device), devices.precisions(device)
         for model, recipe in plan.recipes.items():
-            for precision in devices.precisions(device):
-                cost[device, model, precision] = seconds_per_image(recipe, data, device, precision)
-            cost[device, model, "auto"] = min(cost[device, model, name] for name in devices.precisions(device))
+            for name in precisions:
+                ours = LoopVariant("ours", name, "channels_last")
+                cost[device, model, name] = seconds_per_image(recipe, data, device, ours)
+            cost[device, model, "auto"] = min(cost[device, model, name] for name in precisions)
+            # Without workers: with them it is faster, if anything.
+            cost[device, model, PLAIN.loop] = seconds_per_image(recipe, data, device, PLAIN)
     throughput = 0.0
     for device, model in itertools.product(plan.devices, plan.models):
         for variant, size in itertools.product(variants(plan.recipes[model], device), plan.sizes):
-            step = size * cost[device, model, variant.precision]
+            loop = variant.precision if variant.workers is None else PLAIN.loop
+            step = size * cost[device, model, loop]
             warm_up = min(variant.warm_up * step, config.seconds + step)
             throughput += config.repeats * (warm_up + max(config.seconds, MIN_BATCHES * step))
     target = 0.0
     images = len(plan.data.train) + EVALUATION_SHARE * len(plan.data.val)
     for candidate in plan.target_candidates():
+        loop = PLAIN.loop if candidate.recipe == USUAL else candidate.precision
         for length in candidate.lengths:
-            seconds = length * images * cost[candidate.device, candidate.model, candidate.precision]
+            seconds = length * images * cost[candidate.device, candidate.model, loop]
             target += config.target_seeds * (min(seconds, config.budget_seconds) if config.budget_seconds else seconds)
     return Estimate(throughput, target)

@@ -2,6 +2,7 @@
 
 import gc
 import re
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -148,14 +149,16 @@ def _speeds(measured: list[Throughput]) -> dict[str, float]:
 
 
 def _reached(result: BenchmarkResult) -> dict[str, float]:
-    """The metrics of the newest candidate, over all of its seeds."""
+    """The metrics of the newest candidate: medians over its seeds, the accuracy with the newest length of schedule."""
     run = result.targets[-1]
     where = f"{run.device}/{run.model}/{USUAL if run.recipe == USUAL else run.precision}"
-    found = {
-        f"seconds_to_accuracy/{where}": to.median
-        for to in targets.times_to_accuracy(result.targets)
-        if (to.device, to.model, to.precision, to.recipe) == (run.device, run.model, run.precision, run.recipe)
-    }
-    if run.best is not None:
-        found[f"best_val_accuracy/{where}"] = run.best.val_accuracy
+    same = [
+        one
+        for one in result.targets
+        if (one.device, one.model, one.precision, one.recipe) == (run.device, run.model, run.precision, run.recipe)
+    ]
+    found = {f"seconds_to_accuracy/{where}": to.median for to in targets.times_to_accuracy(same)}
+    best = [one.best.val_accuracy for one in same if one.length == run.length and one.best is not None]
+    if best:
+        found[f"best_val_accuracy/{where}"] = statistics.median(best)
     return found

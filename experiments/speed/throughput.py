@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -54,6 +55,9 @@ class LoopVariant(NamedTuple):
         return f"{self.loop}, {self.precision}, {self.memory_format}{workers}{threads}"
 
 
+PLAIN = LoopVariant("plain", "fp32", "contiguous", workers=0)
+
+
 @dataclass(frozen=True)
 class Throughput:
     """Images per second that one way to train a model reached in batches of one size, one number a measurement."""
@@ -73,8 +77,8 @@ class Throughput:
 def variants(recipe: CnnConfig, device: str) -> list[LoopVariant]:
     """Every way to train on a device, the plain loop first: ours with each setting that `auto` chooses from."""
     workers = min(MOST_WORKERS, os.cpu_count() or 1)
-    plain = [LoopVariant("plain", "fp32", "contiguous", count) for count in (0, workers)]
-    return plain + [variant_of(setting) for setting in autotune.settings(recipe.replace(device=device))]
+    ours = [variant_of(setting) for setting in autotune.settings(recipe.replace(device=device))]
+    return [PLAIN, PLAIN._replace(workers=workers), *ours]
 
 
 def variant_of(setting: Setting) -> LoopVariant:
@@ -146,55 +150,60 @@ def measure_model(
     return [Throughput(device, recipe.model, s.variant, s.batch_size, tuple(s.speeds)) for s in settings]
 
 
-def seconds_per_image(recipe: CnnConfig, data: ImageData, device: str, precision: str) -> float:
-    """A first look at our loop's speed, for estimates: a few small batches, and larger ones if those are fast."""
-    loop = _OurLoop(recipe, _network(recipe, data), device, LoopVariant("ours", precision, "channels_last"))
-    batches, speed = _batches(recipe, data, device), math.nan
+def seconds_per_image(recipe: CnnConfig, data: ImageData, device: str, variant: LoopVariant) -> float:
+    """A first look at the speed of a loop, for estimates: a few small batches, and larger ones if those are fast."""
+    loop, source, speed = _loop(recipe, data, device, variant), _Source(recipe, data, device), math.nan
     for size in PROBE_SIZES:
-        speed = speed_of(loop, _endless(_resized(batches, size).epoch), PROBE_SECONDS, device, warm_up=1)
+        speed = speed_of(loop, source.endless(variant, size), PROBE_SECONDS, device, warm_up=1)
         if size / speed > SLOW_SECONDS:
             break
     return 1 / speed
 
 
 def _settings(recipe: CnnConfig, data: ImageData, device: str, sizes: list[int]) -> list[_Setting]:
-    """One network a variant, shared by its batch sizes; one copy of the images for our loop, one for the plain one."""
-    pictures = PictureDataset(data, recipe.crop, recipe.flip)
-    batches = _batches(recipe, data, device)
+    """One network a variant, shared by its batch sizes."""
+    source = _Source(recipe, data, device)
     settings = []
     for variant in variants(recipe, device):
-        network = _network(recipe, data)
-        if variant.loop == "plain":
-            optimizer = torch.optim.SGD(network.to(device).parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-            train = reference_loop(network, device, optimizer)
-        else:
-            train = _OurLoop(recipe, network, device, variant)
-        for size in sizes:
-            if variant.workers is not None:
-                loader = reference_loader(pictures, size, variant.workers)
-                endless = _endless(lambda _, loader=loader: loader)
-            else:
-                endless = _endless(_resized(batches, size).epoch)
-            settings.append(_Setting(variant, size, train, endless, []))
+        train = _loop(recipe, data, device, variant)
+        settings += [_Setting(variant, size, train, source.endless(variant, size), []) for size in sizes]
     return settings
+
+
+class _Source:
+    """Endless batches for every variant: one copy of the images for our loop, one for the plain one if it is asked."""
+
+    def __init__(self, recipe: CnnConfig, data: ImageData, device: str) -> None:
+        self.recipe, self.data = recipe, data
+        normalize = Normalize(data.mean, data.std, device)
+        augmentation = Augmentation(recipe.crop, recipe.flip, recipe.cutout)
+        self.batches = TrainingBatches(data.train, normalize, augmentation, recipe.batch_size, seed=0)
+
+    @cached_property
+    def pictures(self) -> PictureDataset:
+        return PictureDataset(self.data, self.recipe.crop, self.recipe.flip)
+
+    def endless(self, variant: LoopVariant, size: int) -> Iterator[Any]:
+        """Batches of `size`, epoch after epoch."""
+        if variant.workers is not None:
+            loader = reference_loader(self.pictures, size, variant.workers)
+            return _endless(lambda _: loader)
+        batches = copy.copy(self.batches)
+        batches.batch_size = size
+        return _endless(batches.epoch)
+
+
+def _loop(recipe: CnnConfig, data: ImageData, device: str, variant: LoopVariant) -> Train:
+    network = _network(recipe, data)
+    if variant.workers is None:
+        return _OurLoop(recipe, network, device, variant)
+    optimizer = torch.optim.SGD(network.to(device).parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+    return reference_loop(network, device, optimizer)
 
 
 def _network(recipe: CnnConfig, data: ImageData) -> nn.Module:
     torch.manual_seed(0)
     return build_for(recipe.model, data)
-
-
-def _batches(recipe: CnnConfig, data: ImageData, device: str) -> TrainingBatches:
-    normalize = Normalize(data.mean, data.std, device)
-    augmentation = Augmentation(recipe.crop, recipe.flip, recipe.cutout)
-    return TrainingBatches(data.train, normalize, augmentation, recipe.batch_size, seed=0)
-
-
-def _resized(batches: TrainingBatches, size: int) -> TrainingBatches:
-    """The same images, not copied, in batches of another size."""
-    other = copy.copy(batches)
-    other.batch_size = size
-    return other
 
 
 def _endless(epoch: Callable[[int], Iterable[Any]]) -> Iterator[Any]:

@@ -58,6 +58,14 @@ def test_a_size_alone_is_for_a_fraction_of_the_epochs() -> None:
             {"small_size": 0, "small_epochs": 2},
             "small_epochs is 2, which needs a small_size; valid: 0, or a small_size",
         ),
+        (
+            {"small_size": 24, "small_epochs": 2},
+            "small_epochs is 2, of 2 epochs; valid: 0 to 1, as the last epoch is on whole images",
+        ),
+        (
+            {"small_size": 24, "small_epochs": 1, "epochs": 1},
+            "small_epochs is 1, of 1 epoch; valid: 0, as the last epoch is on whole images",
+        ),
         ({"small_size": -1}, "small_size is -1; valid: "),
     ],
 )

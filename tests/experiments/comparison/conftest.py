@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.comparison import grid as grids
+from experiments.comparison import duration as durations
 from tests.support.offline_grids import offline
 
 
@@ -26,4 +26,4 @@ def results(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimate of what a grid takes has tests of its own."""
-    monkeypatch.setattr(grids, "seconds_per_example", lambda _: 1e-4)
+    monkeypatch.setattr(durations, "seconds_per_example", lambda _: 1e-4)

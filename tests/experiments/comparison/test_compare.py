@@ -8,11 +8,12 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import compare
+from experiments.comparison import duration as durations
 from experiments.comparison import run, runner
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult
-from experiments.config import CompareConfig, ConfigError, TrainingError, UserError
+from experiments.config import CompareConfig, ConfigError, TrainingError, UserError, cli
 from experiments.data.sources import DataError
 from experiments.tracking import store as runs
 from experiments.training import run as training
@@ -29,6 +30,13 @@ def compared(arguments: list[str]) -> CompareResult:
     """What `compare` reports."""
     result = compare.main(arguments)
     assert isinstance(result, CompareResult)
+    return result
+
+
+def partly(arguments: list[str]) -> CompareResult:
+    """What `compare` reports before it fails because trainings did."""
+    result = run.compare(cli.parse(CompareConfig, arguments)[0])
+    assert result is not None and result.failures
     return result
 
 
@@ -88,7 +96,7 @@ def test_a_failing_cell_does_not_stop_the_rest_and_is_resumed(
 ) -> None:
     with monkeypatch.context() as patch:
         failing(patch, RuntimeError("out of memory"), model="lenet5")
-        first = compared(TINY)
+        first = partly(TINY)
     assert "1/2  lenet5 on digits, seed 0: FAILED: out of memory" in capsys.readouterr().out
     assert first.failures == {Cell("lenet5", "digits", 0): "out of memory"}
     assert "out of memory" in Path(first.page_uri).read_text()
@@ -99,6 +107,18 @@ def test_a_failing_cell_does_not_stop_the_rest_and_is_resumed(
     assert second.run_id == first.run_id and not second.failures
     assert [run.info.status for run in children(first.run_id)] == [FINISHED, FINISHED]
     assert "out of memory" not in Path(second.page_uri).read_text()
+
+
+def test_the_program_fails_after_its_report_if_a_training_did(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, RuntimeError("out of memory"), model="lenet5")
+    with pytest.raises(TrainingError, match="1 failed, as said above; the same command tries again"):
+        compare.main(TINY)
+    said = capsys.readouterr().out
+    assert "FAILED lenet5 on digits, seed 0: out of memory" in said and "\nreport: " in said
+    (parent,) = [one for one in all_runs() if "grid" in one.data.tags]
+    assert parent.info.status == FINISHED and parent.data.tags["cells_failed"] == "1"
 
 
 def test_the_report_says_why_a_cell_of_another_worker_failed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +132,7 @@ def test_the_report_says_why_a_cell_of_another_worker_failed(store: Path, monkey
 
     monkeypatch.setattr(run, "TrackedRunner", OthersRunner)
     failing(monkeypatch, RuntimeError("out of memory"), model="lenet5")
-    result = compared(TINY)
+    result = partly(TINY)
     assert list(result.failures) == [Cell("lenet5", "digits", 0)]
     assert "out of memory" in result.failures[Cell("lenet5", "digits", 0)]
 
@@ -169,7 +189,7 @@ def test_a_cell_that_ended_while_the_server_was_away_is_not_trained_again(
     with monkeypatch.context() as patch:
         honest = training.finish
         patch.setattr(training, "finish", lambda *given: (away if given[1].config.seed == 1 else honest)(*given))
-        first = compared([*LENET, "--seeds", "2"])
+        first = partly([*LENET, "--seeds", "2"])
     assert first.failures == {Cell("lenet5", "digits", 1): "http://127.0.0.1:1 does not answer"}
     before = {run.info.run_id for run in all_runs()}
     monkeypatch.setattr(training, "save_checkpoint", lambda *_: pytest.fail("an epoch was trained again"))
@@ -238,7 +258,7 @@ def test_what_cannot_work_is_refused_before_any_run_is_made(
 
 def test_what_takes_long_is_trained_with_confirm(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = make_grid(CompareConfig(models="lenet5", seeds=1000, epochs=1000, confirm=True, threads=1))
-    assert runner.announced(grid, list(grid.cells)).left > runner.LONGEST_UNCONFIRMED
+    assert runner.announced(grid, list(grid.cells)).left > durations.LONGEST_UNCONFIRMED
     assert "1000 trainings, about" in capsys.readouterr().out
 
 

@@ -17,6 +17,7 @@ from experiments.cnn.setup import CnnTraining
 from experiments.comparison import folder as folders
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.grid import make_grid
+from experiments.comparison.kind import Shape
 from experiments.comparison.report import PAGE
 from experiments.config import CompareConfig, ConfigError, TrainingError
 from experiments.tracking import checkpoint
@@ -97,6 +98,31 @@ def test_an_edited_plan_is_named(results: Path, edited: dict[str, Any]) -> None:
     (results / "grid.json").write_text(json.dumps({**plan, **edited}))
     with pytest.raises(ConfigError, match=r"grid\.json is damaged or of another version: '.*digits"):
         offline(results)
+
+
+@pytest.mark.parametrize(
+    ("edited", "expected"),
+    [
+        ({"config": {"models": "lenet5,lenet5"}}, "it names a training twice"),
+        ({"config": {"datasets": "digits,digits"}}, "it names a training twice"),
+        ({"data": {"digits": {"size": 7}}}, "digits cannot have the sizes that it says"),
+        ({"data": {"digits": {"channels": 0}}}, "digits cannot have the sizes that it says"),
+        ({"data": {"digits": {"classes": []}}}, "digits cannot have the sizes that it says"),
+        ({"data": {"digits": {"test": -1}}}, "digits cannot have the sizes that it says"),
+    ],
+)
+def test_a_plan_that_this_program_cannot_have_written_is_not_imported(
+    results: Path, store: Path, edited: dict[str, Any], expected: str
+) -> None:
+    plan = json.loads((results / "grid.json").read_text())
+    shape = dict(zip(Shape._fields, plan["data"]["digits"], strict=True))
+    shape |= edited.get("data", {}).get("digits", {})
+    plan["data"]["digits"] = list(shape.values())
+    plan["config"] |= edited.get("config", {})
+    (results / "grid.json").write_text(json.dumps(plan))
+    with pytest.raises(ConfigError, match=rf"grid\.json is damaged or of another version: {expected}"):
+        compare.main(["--import_results", str(results)])
+    assert not all_runs()
 
 
 def test_an_interrupted_grid_has_what_is_finished_and_is_resumed(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.comparison import duration as durations
 from experiments.comparison import folder as folders
-from experiments.comparison import grid as grids
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
@@ -44,13 +44,13 @@ def test_files_are_packed_by_their_worth_while_they_fit(tmp_path: Path, monkeypa
 def test_epochs_are_cut_to_the_time_once_and_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     config = CompareConfig(models="lenet5,resnet20", datasets="digits", threads=1, minutes=0.4)
-    monkeypatch.setattr(grids, "seconds_per_example", lambda training: 1e-3)
+    monkeypatch.setattr(durations, "seconds_per_example", lambda training: 1e-3)
     begun = ResultsFolder(out).begin(make_grid(config))
     whole = make_grid(config)
-    seconds = sum(grids.estimate(begun, begun.cells).values())
-    assert seconds <= 24 < sum(grids.estimate(whole, whole.cells).values())
+    seconds = sum(durations.estimate(begun, begun.cells).values())
+    assert seconds <= 24 < sum(durations.estimate(whole, whole.cells).values())
     assert begun.epochs and begun.digest() != whole.digest()
-    monkeypatch.setattr(grids, "seconds_per_example", lambda training: 1.0)
+    monkeypatch.setattr(durations, "seconds_per_example", lambda training: 1.0)
     assert ResultsFolder(out).begin(make_grid(config)).epochs == begun.epochs
 
 
@@ -64,6 +64,33 @@ def test_a_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path)
     assert novel.read_text() == "Chapter 1" and [file.name for file in tmp_path.iterdir()] == ["unfinished"]
     novel.unlink()  # what is left by a worker that was killed before it wrote the grid
     ResultsFolder(tmp_path).begin(grid)
+    assert (tmp_path / "grid.json").exists()
+
+
+def test_a_grid_that_is_refused_does_not_occupy_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durations, "seconds_per_example", lambda training: 1.0)
+    long = CompareConfig(models="lenet5", epochs=1000, threads=1)
+    with pytest.raises(ConfigError, match=r"1 training would take about .* days; .*confirm=true"):
+        ResultsFolder(tmp_path).begin(make_grid(long))
+    short = make_grid(long.replace(epochs=1))
+    assert ResultsFolder(tmp_path).begin(short).digest() == short.digest()
+
+
+def test_a_worker_that_waits_for_one_that_begins_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, said = ResultsFolder(tmp_path), list[str]()
+    (tmp_path / folders.UNFINISHED).mkdir()
+    first = ResultsFolder(tmp_path)._alone()
+    first.acquire()
+
+    def release(line: str, **_: object) -> None:
+        said.append(line)
+        first.release()
+
+    monkeypatch.setattr(folders, "SILENT_SECONDS", 0.01)
+    monkeypatch.setattr(folders, "print", release, raising=False)
+    monkeypatch.setattr(durations, "seconds_per_example", lambda training: 1e-6)
+    folder.begin(make_grid(CompareConfig(models="lenet5", epochs=1, threads=1)))
+    assert said == ["waiting for another worker, which begins this comparison"]
     assert (tmp_path / "grid.json").exists()
 
 

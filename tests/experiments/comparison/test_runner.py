@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from experiments.comparison import run as tracked
-from experiments.comparison.grid import Clock, make_grid
+from experiments.comparison.duration import Clock
+from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.runner import GridRunner
 from experiments.comparison.tracked import errors_among

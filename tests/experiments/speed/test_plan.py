@@ -10,7 +10,8 @@ from experiments import benchmark
 from experiments.config import CNN_GROUPS, BenchmarkConfig, CnnConfig, ConfigError
 from experiments.speed import plan
 from experiments.speed.plan import make_plan
-from experiments.speed.throughput import MIN_BATCHES, variants
+from experiments.speed.throughput import MIN_BATCHES, LoopVariant, variants
+from experiments.speed.time_to_accuracy import USUAL_EPOCHS
 from experiments.training import devices
 from tests.support.runs import all_runs
 
@@ -54,6 +55,16 @@ def test_the_estimate_is_of_all_lengths_and_seeds(monkeypatch: pytest.MonkeyPatc
     once = plan.estimate(make_plan(training(target_accuracy=0.9, target_epochs="2"))).target
     often = training(target_accuracy=0.9, target_epochs="2,4", target_seeds=3)
     assert plan.estimate(make_plan(often)).target == pytest.approx(3 * (1 + 2) * once)
+
+
+def test_the_usual_recipe_is_estimated_by_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seconds(recipe: CnnConfig, data: Any, device: str, variant: LoopVariant) -> float:
+        return 3.0 if variant.loop == "plain" else 1.0
+
+    monkeypatch.setattr(plan, "seconds_per_image", seconds)
+    own = plan.estimate(make_plan(training(target_accuracy=0.9, target_epochs=str(sum(USUAL_EPOCHS))))).target
+    usual = plan.estimate(make_plan(training(target_accuracy=0.9, target_recipe="usual"))).target
+    assert usual == pytest.approx(3 * own)
 
 
 def test_the_estimate_allows_for_slow_networks_and_for_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from experiments.config import BenchmarkConfig
 from experiments.speed import run, targets, time_to_accuracy
+from experiments.speed.report import BenchmarkResult
 from experiments.speed.time_to_accuracy import OWN, USUAL, Candidate, Epoch, TargetRun
 
 
@@ -128,3 +129,15 @@ def test_the_usual_recipe_is_told_as_a_ratio_of_medians() -> None:
         ("usual", 15, True),
     ]
     assert "usual,15,0" in targets.curves_csv(runs)
+
+
+def test_metrics_are_medians_over_the_seeds() -> None:
+    own = Candidate("cpu", "resnet20", "bf16", OWN, (4, 6))
+    result = BenchmarkResult(training(target_accuracy=0.85), "")
+    result.targets += [ended(own, 4, seed, 100.0, reached=seed == 0) for seed in range(3)]
+    assert run._reached(result) == {"best_val_accuracy/cpu/resnet20/bf16": 0.5}  # of 0.9, 0.5 and 0.5
+    result.targets += [ended(own, 6, seed, seconds, True) for seed, seconds in enumerate((150.0, 190.0, 160.0))]
+    assert run._reached(result) == {
+        "best_val_accuracy/cpu/resnet20/bf16": 0.9,
+        "seconds_to_accuracy/cpu/resnet20/bf16": 160.0,
+    }

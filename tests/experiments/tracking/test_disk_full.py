@@ -156,7 +156,7 @@ def test_when_there_is_room_again_at_the_end_the_run_says_why_it_failed(
     database_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_epoch_2(monkeypatch, lambda: fill(database_disk), (database_disk / "full").unlink)
-    with pytest.raises(TrainingError, match=r"^no space left on the disk .*; to resume: mlflow run") as caught:
+    with pytest.raises(TrainingError, match=r"^no space left on the disk.*; to resume: mlflow run") as caught:
         train_cnn.main(ARGUMENTS)
     assert "stays RUNNING" not in str(caught.value)
     run = only_run()

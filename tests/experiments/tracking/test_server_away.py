@@ -13,7 +13,7 @@ import requests
 from mlflow import MlflowClient
 
 from experiments import compare, train_cnn
-from experiments.comparison import grid
+from experiments.comparison import duration
 from experiments.config import ConfigError, TrainingError
 from experiments.tracking import calls
 from experiments.tracking import store as questions
@@ -253,7 +253,7 @@ def test_a_run_cut_off_during_an_outage_is_resumed_with_one_value_a_step(
 def test_a_comparison_waits_for_the_server_and_loses_no_training(
     server: TrackingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grid, "seconds_per_example", lambda _: 1e-4)
+    monkeypatch.setattr(duration, "seconds_per_example", lambda _: 1e-4)
     small = ["--models", "lenet5", "--seeds", "2", "--epochs", "2", "--train_size", "200", "--threads", "1"]
     with monkeypatch.context() as patch:  # nobody starts the server in time
         patch.setattr(questions, "LONG_S", 0.1)

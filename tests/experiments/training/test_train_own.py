@@ -13,6 +13,7 @@ from optuna.distributions import CategoricalDistribution
 
 from experiments import compare, train_cnn
 from experiments.cnn.recipes import resolve
+from experiments.comparison import duration as durations
 from experiments.comparison import grid as grids
 from experiments.config import BenchmarkConfig, CnnConfig, CompareConfig, ConfigError, TuneConfig
 from experiments.data import folders
@@ -88,7 +89,7 @@ def test_files_that_were_misclassified_are_named(pets: str) -> None:
 
 
 def test_own_pictures_are_compared_beside_others(pets: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grids, "seconds_per_example", lambda _: 1e-4)
+    monkeypatch.setattr(durations, "seconds_per_example", lambda _: 1e-4)
     archive = in_zip(store / "birds.zip", files(40, ("crow", "jay")))
     tiny = ["--models", "lenet5", "--epochs", "1", "--threads", "1", "--register", "no"]
     result = compare.main([*tiny, "--datasets", f"digits,{pets},{archive}"])

@@ -154,8 +154,9 @@ def test_a_training_shorter_than_its_trial_takes_the_default(monkeypatch: pytest
     assert not list(trial_cache.cache_folder().glob("*"))
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
 def test_a_trial_is_of_whole_images_also_where_the_first_epochs_are_of_small_ones(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, epochs: int
 ) -> None:
     step, sizes = CnnTraining.step, set()
 
@@ -164,7 +165,7 @@ def test_a_trial_is_of_whole_images_also_where_the_first_epochs_are_of_small_one
         return step(training, model, batch)
 
     monkeypatch.setattr(CnnTraining, "step", noted)
-    autotune.settle(CNN, decided(model="resnet20", epochs=2, small_size=24))
+    autotune.settle(CNN, decided(model="resnet20", epochs=epochs, small_size=24))
     assert sizes == {32}
 
 
