@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 
@@ -49,17 +49,17 @@ def cut_epochs(grid: Grid, seconds: float) -> dict[Cell, int]:
     return {cell: max(1, int(fraction * grid.cell_config(cell).epochs)) for cell in grid.cells}
 
 
-def refuse_too_long(grid: Grid, cells: Sequence[Cell]) -> None:
-    """Raise ConfigError if some cells of a grid take too long, unless the user confirmed it."""
-    seconds = sum(estimate(grid, cells).values())
+def refuse_too_long(grid: Grid, estimates: Mapping[Cell, float]) -> None:
+    """Raise ConfigError if cells of a grid take too long together, unless the user confirmed it."""
+    seconds = sum(estimates.values())
     if seconds > LONGEST_UNCONFIRMED and not grid.config.confirm:
         raise ConfigError(
-            f"{trainings(cells)} would take about {format_duration(seconds)}; compare fewer models, data sets or "
+            f"{trainings(estimates)} would take about {format_duration(seconds)}; compare fewer models, data sets or "
             "seeds, set epochs, or go ahead with confirm=true"
         )
 
 
-def trainings(cells: Sequence[Cell]) -> str:
+def trainings(cells: Collection[Cell]) -> str:
     """How many they are, in words."""
     return "1 training" if len(cells) == 1 else f"{len(cells)} trainings"
 

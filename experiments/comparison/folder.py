@@ -19,7 +19,7 @@ from uuid import uuid4
 from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from experiments.comparison.duration import cut_epochs, refuse_too_long
+from experiments.comparison.duration import cut_epochs, estimate, refuse_too_long
 from experiments.comparison.grid import Grid, cells_of, differences
 from experiments.comparison.kind import Cell, Shape, kind_of
 from experiments.comparison.packed import Packed, checked, parts
@@ -74,11 +74,11 @@ class ResultsFolder:
         """The grid, without looking at data or devices, which may be elsewhere. Raises ConfigError if it is damaged."""
         try:
             config = CompareConfig(**saved.config)
-            cells = cells_of(config)
+            kind, cells = kind_of(config.kind), cells_of(config)
             data = {cell.dataset: saved.data[cell.dataset] for cell in cells}
             _check_plan(config, cells, data)
-            return Grid(kind_of(config.kind), config, cells, data, _epochs(saved, cells))
-        except (ConfigError, KeyError) as error:
+            return Grid(kind, config, cells, data, _epochs(saved, cells))
+        except (ConfigError, KeyError, ValueError) as error:
             raise ConfigError(f"{self.path / GRID} is damaged or of another version: {first_line(error)}") from error
 
     def begin(self, grid: Grid) -> Grid:
@@ -89,18 +89,17 @@ class ResultsFolder:
         where = f"out is {str(self.path)!r}"
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{where}, which is no folder; valid: a new folder, or one with results of this grid")
-        try:
+        with self._writing():
             if self._is_foreign():
                 raise ConfigError(
                     f"{where}, which has other files; valid: a new or empty folder, or one with results of this grid"
                 )
             (self.path / UNFINISHED).mkdir(parents=True, exist_ok=True)
             (self.path / CELLS).mkdir(exist_ok=True)
-            with self._in_turn():
-                if not (self.path / GRID).exists():
-                    self._write_grid(grid)
-        except OSError as error:
-            raise ConfigError(f"{where}, and nothing can be written there: {error.strerror or error}") from error
+            turn = self._in_turn()
+        with turn:
+            if not (self.path / GRID).exists():
+                self._write_grid(grid)
         saved = self.saved_grid("out")
         if saved.digest != grid.digest():
             reasons = "; ".join(differences(grid.config.model_dump(), saved.config))
@@ -133,7 +132,8 @@ class ResultsFolder:
             )
         epochs = cut_epochs(grid, 60 * grid.config.minutes) if grid.config.minutes else {}
         # Before it is written: a grid that is refused must not occupy the folder.
-        refuse_too_long(dataclasses.replace(grid, epochs=epochs), grid.cells)
+        cut = dataclasses.replace(grid, epochs=epochs)
+        refuse_too_long(cut, estimate(cut, cut.cells))
         saved = SavedGrid(
             id=uuid4().hex,
             started=int(time.time() * 1000),
@@ -142,7 +142,8 @@ class ResultsFolder:
             data=dict(grid.data),
             epochs={file_name(cell): count for cell, count in epochs.items()},
         )
-        write_whole(self.path / GRID, saved.model_dump_json(indent=1).encode())
+        with self._writing():
+            write_whole(self.path / GRID, saved.model_dump_json(indent=1).encode())
 
     def claimed(self, cell: Cell) -> AbstractContextManager[bool]:
         """Hold the right to train a cell if no other process does; yields whether it is held."""
@@ -197,6 +198,14 @@ class ResultsFolder:
     def tidy(self) -> None:
         """Remove what only resuming needs."""
         shutil.rmtree(self.path / UNFINISHED, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(f"out is {str(self.path)!r}, and nothing can be written there: {reason}") from error
 
     def _in_turn(self) -> AcquireReturnProxy:
         """Keeps others away, as `_alone`; who has to wait is told for whom: measuring takes minutes at worst."""

@@ -25,7 +25,7 @@ def compare_offline(config: CompareConfig) -> CompareResult | None:
 
     The same command resumes; at the same time, in another process, it takes its share of the cells, and the result is
     None for a worker that does not end last. Raises UserError before anything is trained if the configuration or the
-    folder cannot work, TrainingError if every cell fails.
+    folder cannot work, TrainingError if every cell fails, or some of a worker that writes no report.
     """
     folder = ResultsFolder(Path(config.out))
     with kept_in_memory():
@@ -44,6 +44,7 @@ def compare_offline(config: CompareConfig) -> CompareResult | None:
             raise
         if busy:
             print(f"another worker trains {busy[0]}, and the last one writes the report")
+            runner.fail_if_some_did()
             return None
         there = folder.finished(grid)
         failures = {cell: runner.failures.get(cell, "no finished training") for cell in grid.cells if cell not in there}

@@ -39,7 +39,7 @@ def compare(config: CompareConfig) -> CompareResult | None:
 
     The same command at the same time joins in: workers share the cells, and the result is None for those that do not
     write the report. Raises UserError before anything is trained if the configuration cannot work, TrainingError if
-    every cell fails.
+    every cell fails, or some of a worker that writes no report.
     """
     with kept_in_memory():
         grid = make_grid(config)
@@ -56,11 +56,12 @@ def compare(config: CompareConfig) -> CompareResult | None:
                     _warn_of_other_storage(parent, queue.place)
                     return _lead(grid, parent, lambda _: queue, beginning)
             print(f"joining the comparison {parent}", flush=True)
-            _help(grid, parent, queue)
+            helper = _help(grid, parent, queue)
             with queue.ownership() as mine:  # who led it may have died
                 if mine and not is_complete(named_run(parent)):
                     return _lead(grid, parent, lambda _: queue, ExitStack())
             print(f"another worker writes the report; see run {parent}")
+            helper.fail_if_some_did()
             return None
 
 
@@ -115,10 +116,12 @@ def _lead(grid: Grid, parent: str | None, queue_of: Callable[[str], CellQueue], 
         return log_report(grid, tracker, finished, failures)
 
 
-def _help(grid: Grid, parent: str, queue: CellQueue) -> None:
-    """Train cells of a comparison that another worker leads."""
+def _help(grid: Grid, parent: str, queue: CellQueue) -> GridRunner:
+    """Train cells of a comparison that another worker leads; returns who did."""
     clock = announced(grid, _missing(grid, parent))
-    queue.work(TrackedRunner(grid, parent, clock).train)
+    runner = TrackedRunner(grid, parent, clock)
+    queue.work(runner.train)
+    return runner
 
 
 def _missing(grid: Grid, parent: str | None) -> list[Cell]:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from experiments.comparison.duration import Clock, estimate, refuse_too_long, trainings
 from experiments.comparison.grid import Grid
 from experiments.comparison.kind import Cell
+from experiments.config import TrainingError
 from experiments.reports.text import format_duration
 from experiments.training import devices
 from experiments.training.continuation import OPEN, RESUMING
@@ -37,6 +38,11 @@ class GridRunner(ABC):
     @abstractmethod
     def run(self, cell: Cell) -> tuple[Result, bool]:
         """Train a cell, or the rest of it; returns also whether all of it was trained now."""
+
+    def fail_if_some_did(self) -> None:
+        """Raise TrainingError if trainings failed here: another worker's report will name them."""
+        if self.failures:
+            raise TrainingError(f"{len(self.failures)} failed here, as said above; the same command tries again")
 
     def train(self, name: str) -> bool:
         """Train a cell by its name; returns whether it is finished. Why it is not is noted and said."""
@@ -94,12 +100,13 @@ def settled_as(config: Any, others: Iterable[tuple[Mapping[str, str], str]]) -> 
 
 def announced(grid: Grid, missing: list[Cell]) -> Clock:
     """Estimate the time, say it, and refuse what takes too long unless the user confirmed it."""
-    clock = Clock(estimate(grid, missing))
+    estimates = estimate(grid, missing)
+    clock = Clock(estimates)
     done = len(grid.cells) - len(missing)
     print(
         f"{trainings(missing)}{f' ({done} are finished already)' if done else ''}, "
         f"about {format_duration(clock.left)} on {devices.describe(grid.config.device)['device_name']}",
         flush=True,
     )
-    refuse_too_long(grid, missing)
+    refuse_too_long(grid, estimates)
     return clock

@@ -12,7 +12,7 @@ import torch
 from experiments.cnn.recipes import resolve
 from experiments.config import CNN_GROUPS, CNN_MODELS, BenchmarkConfig, CnnConfig, ConfigError, names_in
 from experiments.data.images import ImageData, load_images
-from experiments.speed.throughput import MIN_BATCHES, PLAIN, LoopVariant, seconds_per_image, variants
+from experiments.speed.throughput import MIN_BATCHES, PLAIN, LoopVariant, Source, seconds_per_image, variants
 from experiments.speed.time_to_accuracy import OWN, USUAL, USUAL_BATCH, USUAL_EPOCHS, Candidate, target_config
 from experiments.training import devices
 
@@ -133,12 +133,12 @@ def estimate(plan: BenchmarkPlan) -> Estimate:
     for device in plan.devices:
         data, precisions = plan.data_on(device), devices.precisions(device)
         for model, recipe in plan.recipes.items():
+            source = Source(recipe, data, device)
             for name in precisions:
-                ours = LoopVariant("ours", name, "channels_last")
-                cost[device, model, name] = seconds_per_image(recipe, data, device, ours)
+                cost[device, model, name] = seconds_per_image(source, LoopVariant("ours", name, "channels_last"))
             cost[device, model, "auto"] = min(cost[device, model, name] for name in precisions)
-            # Without workers: with them it is faster, if anything.
-            cost[device, model, PLAIN.loop] = seconds_per_image(recipe, data, device, PLAIN)
+            # Without workers, which change little, but slow the smallest networks down by a quarter or more.
+            cost[device, model, PLAIN.loop] = seconds_per_image(source, PLAIN)
     throughput = 0.0
     for device, model in itertools.product(plan.devices, plan.models):
         for variant, size in itertools.product(variants(plan.recipes[model], device), plan.sizes):

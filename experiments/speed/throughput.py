@@ -142,7 +142,7 @@ def measure_model(
 
     The settings take turns, so that what else the machine does meanwhile hits all of them alike.
     """
-    settings = _settings(recipe, data, device, sizes)
+    settings = _settings(Source(recipe, data, device), sizes)
     for _ in range(repeats):
         for setting in settings:
             speed = speed_of(setting.train, setting.batches, seconds, device, setting.variant.warm_up)
@@ -150,55 +150,60 @@ def measure_model(
     return [Throughput(device, recipe.model, s.variant, s.batch_size, tuple(s.speeds)) for s in settings]
 
 
-def seconds_per_image(recipe: CnnConfig, data: ImageData, device: str, variant: LoopVariant) -> float:
-    """A first look at the speed of a loop, for estimates: a few small batches, and larger ones if those are fast."""
-    loop, source, speed = _loop(recipe, data, device, variant), _Source(recipe, data, device), math.nan
-    for size in PROBE_SIZES:
-        speed = speed_of(loop, source.endless(variant, size), PROBE_SECONDS, device, warm_up=1)
-        if size / speed > SLOW_SECONDS:
-            break
-    return 1 / speed
+class Source:
+    """What networks of a recipe are trained on, on one device: images for our loop, pictures for the plain one.
 
-
-def _settings(recipe: CnnConfig, data: ImageData, device: str, sizes: list[int]) -> list[_Setting]:
-    """One network a variant, shared by its batch sizes."""
-    source = _Source(recipe, data, device)
-    settings = []
-    for variant in variants(recipe, device):
-        train = _loop(recipe, data, device, variant)
-        settings += [_Setting(variant, size, train, source.endless(variant, size), []) for size in sizes]
-    return settings
-
-
-class _Source:
-    """Endless batches for every variant: one copy of the images for our loop, one for the plain one if it is asked."""
+    Each is made when it is first asked for, and shared by all loops and sizes of batches.
+    """
 
     def __init__(self, recipe: CnnConfig, data: ImageData, device: str) -> None:
-        self.recipe, self.data = recipe, data
-        normalize = Normalize(data.mean, data.std, device)
-        augmentation = Augmentation(recipe.crop, recipe.flip, recipe.cutout)
-        self.batches = TrainingBatches(data.train, normalize, augmentation, recipe.batch_size, seed=0)
+        self.recipe, self.data, self.device = recipe, data, device
 
     @cached_property
-    def pictures(self) -> PictureDataset:
+    def _images(self) -> TrainingBatches:
+        normalize = Normalize(self.data.mean, self.data.std, self.device)
+        augmentation = Augmentation(self.recipe.crop, self.recipe.flip, self.recipe.cutout)
+        return TrainingBatches(self.data.train, normalize, augmentation, self.recipe.batch_size, seed=0)
+
+    @cached_property
+    def _pictures(self) -> PictureDataset:
         return PictureDataset(self.data, self.recipe.crop, self.recipe.flip)
 
     def endless(self, variant: LoopVariant, size: int) -> Iterator[Any]:
         """Batches of `size`, epoch after epoch."""
         if variant.workers is not None:
-            loader = reference_loader(self.pictures, size, variant.workers)
+            loader = reference_loader(self._pictures, size, variant.workers)
             return _endless(lambda _: loader)
-        batches = copy.copy(self.batches)
+        batches = copy.copy(self._images)
         batches.batch_size = size
         return _endless(batches.epoch)
 
 
-def _loop(recipe: CnnConfig, data: ImageData, device: str, variant: LoopVariant) -> Train:
-    network = _network(recipe, data)
+def seconds_per_image(source: Source, variant: LoopVariant) -> float:
+    """A first look at the speed of a loop, for estimates: a few small batches, and larger ones if those are fast."""
+    loop, speed = _loop(source, variant), math.nan
+    for size in PROBE_SIZES:
+        speed = speed_of(loop, source.endless(variant, size), PROBE_SECONDS, source.device, warm_up=1)
+        if size / speed > SLOW_SECONDS:
+            break
+    return 1 / speed
+
+
+def _settings(source: Source, sizes: list[int]) -> list[_Setting]:
+    """One network a variant, shared by its batch sizes."""
+    settings = []
+    for variant in variants(source.recipe, source.device):
+        train = _loop(source, variant)
+        settings += [_Setting(variant, size, train, source.endless(variant, size), []) for size in sizes]
+    return settings
+
+
+def _loop(source: Source, variant: LoopVariant) -> Train:
+    network = _network(source.recipe, source.data)
     if variant.workers is None:
-        return _OurLoop(recipe, network, device, variant)
-    optimizer = torch.optim.SGD(network.to(device).parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-    return reference_loop(network, device, optimizer)
+        return _OurLoop(source.recipe, network, source.device, variant)
+    optimizer = torch.optim.SGD(network.to(source.device).parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+    return reference_loop(network, source.device, optimizer)
 
 
 def _network(recipe: CnnConfig, data: ImageData) -> nn.Module:

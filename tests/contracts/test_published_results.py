@@ -1,4 +1,4 @@
-"""The tables that README and docs/results show say what the files beside them say."""
+"""What README and docs say of the small networks and of images per second is what the files beside it say."""
 
 import csv
 import re
@@ -72,6 +72,10 @@ def test_the_matrix_of_the_readme_is_that_of_the_leaderboards(dataset: str) -> N
         if dataset == "CIFAR-10":
             assert agrees(shown[model]["macro F1 (CIFAR-10)"], row["f1"])
             assert agrees(shown[model]["parameters (CIFAR-10)"], row["parameters"])
+            seconds = [
+                float(cell["seconds"]) for cell in rows_of(GRIDS[dataset][1] / "cells.csv") if cell["model"] == model
+            ]
+            assert agrees(shown[model]["minutes, one core (CIFAR-10)"], statistics.median(seconds) / 60)
 
 
 @pytest.mark.parametrize("dataset", GRIDS)
@@ -94,6 +98,19 @@ def test_the_tables_of_the_results_are_those_of_the_files(dataset: str) -> None:
         assert agrees(here["images seen"], int(row["examples"]) / 1e6), model
         seconds = sorted(float(cell["seconds"]) for cell in mine)
         assert agrees(here["seconds, one core"], seconds[1], seconds[0], seconds[2]), model
+
+
+def test_what_is_said_of_single_files_is_in_them() -> None:
+    quiet = by_model(RESULTS / "seeds" / "small-fashion-mnist" / "two-quiet-cores.csv")
+    (said,) = re.findall(r"the same epochs took \[([^]]*)\]", section("Fashion-MNIST"))
+    found = dict(re.findall(r"(\d+)(?: s)?\s\((\w+)\)", said))
+    assert {model: f"{float(row['seconds']):.0f}" for model, row in quiet.items()} == {m: s for s, m in found.items()}
+
+    accuracies = [100 * float(row["accuracy"]) for row in rows_of(RESULTS / "recipes" / "alexnet_small-17-epochs.csv")]
+    half = 4.302653 * statistics.stdev(accuracies) / 3**0.5  # Student's t, two degrees of freedom
+    mean = statistics.mean(accuracies)
+    (said,) = re.findall(r"\[([\d.]+)\]\(recipes/alexnet_small-17-epochs.csv\) \(([^;]*);", section("CIFAR-10"))
+    assert agrees(said[0], mean) and agrees(said[1], mean - half, mean + half)
 
 
 WAYS = {

@@ -18,6 +18,7 @@ from experiments.comparison import folder as folders
 from experiments.comparison.folder import ResultsFolder
 from experiments.comparison.grid import make_grid
 from experiments.comparison.kind import Shape
+from experiments.comparison.offline import OfflineRunner
 from experiments.comparison.report import PAGE
 from experiments.config import CompareConfig, ConfigError, TrainingError
 from experiments.tracking import checkpoint
@@ -105,6 +106,8 @@ def test_an_edited_plan_is_named(results: Path, edited: dict[str, Any]) -> None:
     [
         ({"config": {"models": "lenet5,lenet5"}}, "it names a training twice"),
         ({"config": {"datasets": "digits,digits"}}, "it names a training twice"),
+        ({"config": {"kind": "task"}}, ".*task"),
+        ({"config": {"kind": "seq2seq"}}, ""),
         ({"data": {"digits": {"size": 7}}}, "digits cannot have the sizes that it says"),
         ({"data": {"digits": {"channels": 0}}}, "digits cannot have the sizes that it says"),
         ({"data": {"digits": {"classes": []}}}, "digits cannot have the sizes that it says"),
@@ -164,6 +167,18 @@ def test_a_second_process_leaves_alone_what_the_first_trains(
     with folder.claimed(RESNET) as mine:
         assert mine and compare.main(arguments) is None
     assert f"another worker trains {RESNET}" in capsys.readouterr().out and list(packed(out)) == [LENET]
+
+
+def test_a_worker_that_writes_no_report_fails_if_its_trainings_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    folder = ResultsFolder(out)
+    folder.begin(make_grid(CompareConfig(models="lenet5,resnet20", epochs=2, train_size=200, threads=1)))
+    monkeypatch.setattr(OfflineRunner, "run", lambda *_: (_ for _ in ()).throw(MemoryError("too large")))
+    with folder.claimed(RESNET), pytest.raises(TrainingError, match="1 failed here, as said above"):
+        compare.main([*TINY, "--tracking", "none", "--out", str(out)])
+    assert f"{LENET}: FAILED: too large" in capsys.readouterr().out
 
 
 def test_another_worker_trains_what_one_that_died_left_even_without_its_checkpoints(

@@ -1,11 +1,13 @@
 """What goes into a folder of results, and what of a training is kept while it runs."""
 
+import threading
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from experiments.comparison import duration as durations
 from experiments.comparison import folder as folders
@@ -79,8 +81,10 @@ def test_a_grid_that_is_refused_does_not_occupy_the_folder(tmp_path: Path, monke
 def test_a_worker_that_waits_for_one_that_begins_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, said = ResultsFolder(tmp_path), list[str]()
     (tmp_path / folders.UNFINISHED).mkdir()
-    first = ResultsFolder(tmp_path)._alone()
+    first = FileLock(tmp_path / folders.UNFINISHED / folders.LOCK, thread_local=False)
     first.acquire()
+    in_any_case = threading.Timer(20, first.release)  # the test then fails, and does not hang
+    in_any_case.start()
 
     def release(line: str, **_: object) -> None:
         said.append(line)
@@ -90,6 +94,7 @@ def test_a_worker_that_waits_for_one_that_begins_says_so(tmp_path: Path, monkeyp
     monkeypatch.setattr(folders, "print", release, raising=False)
     monkeypatch.setattr(durations, "seconds_per_example", lambda training: 1e-6)
     folder.begin(make_grid(CompareConfig(models="lenet5", epochs=1, threads=1)))
+    in_any_case.cancel()
     assert said == ["waiting for another worker, which begins this comparison"]
     assert (tmp_path / "grid.json").exists()
 

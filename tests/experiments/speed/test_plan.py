@@ -10,7 +10,7 @@ from experiments import benchmark
 from experiments.config import CNN_GROUPS, BenchmarkConfig, CnnConfig, ConfigError
 from experiments.speed import plan
 from experiments.speed.plan import make_plan
-from experiments.speed.throughput import MIN_BATCHES, LoopVariant, variants
+from experiments.speed.throughput import MIN_BATCHES, LoopVariant, Source, variants
 from experiments.speed.time_to_accuracy import USUAL_EPOCHS
 from experiments.training import devices
 from tests.support.runs import all_runs
@@ -58,7 +58,7 @@ def test_the_estimate_is_of_all_lengths_and_seeds(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_usual_recipe_is_estimated_by_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    def seconds(recipe: CnnConfig, data: Any, device: str, variant: LoopVariant) -> float:
+    def seconds(_: Source, variant: LoopVariant) -> float:
         return 3.0 if variant.loop == "plain" else 1.0
 
     monkeypatch.setattr(plan, "seconds_per_image", seconds)
