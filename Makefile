@@ -117,7 +117,7 @@ test: setup ## all tests that take no more than minutes
 	@$(BIN)/python -m pytest -m "not full" -n 3 --dist loadfile
 
 test-full: setup ## also the long ones: in a browser (Chromium), on the data sets under PROJECT_DL_DATA
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

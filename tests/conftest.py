@@ -16,6 +16,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # likewise under `nohup`
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# As `experiments.config.cli` does, before torch is loaded: beside other tests, threads that spin crawl.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 # The same precision on every machine and in every run; tests of the trial itself ask for one.
 os.environ["PROJECT_DL_SPEED_TRIAL"] = "0"
 
