@@ -28,7 +28,14 @@ def ranking(
 ) -> str:
     """Who leads in a metric, who cannot be told apart from the leader, and who is behind."""
     best, tied, behind = leading(values, lower_is_better)
-    text = f"{best} has the {'lowest' if lower_is_better else 'highest'} {metric}, {values[best].format(show)}."
+    # Those that are shown with the same number lead together.
+    level = [best, *(name for name in tied if show(values[name].mean) == show(values[best].mean))]
+    extreme = f"the {'lowest' if lower_is_better else 'highest'} {metric}"
+    alone = len(level) == 1
+    if alone:
+        text = f"{best} has {extreme}, {values[best].format(show)}."
+    else:
+        text = f"{listed(level)} have {extreme}, {show(values[best].mean)}."
     if len(values) == 1:
         return text
 
@@ -37,9 +44,13 @@ def ranking(
 
     if not tied:
         return f"{text} Its interval is apart from all others."
+    own, of_it = ("its own", "it") if alone else (f"that of {best}", best)
     if not behind:
-        return f"{text} No model is ahead: all intervals overlap with its own ({named(tied)})."
-    return f"{text} Not distinguishable from it, with overlapping intervals: {named(tied)}. Behind it: {named(behind)}."
+        return f"{text} No model is ahead: all intervals overlap with {own} ({named(tied)})."
+    return (
+        f"{text} Not distinguishable from {of_it}, with overlapping intervals: {named(tied)}. "
+        f"Behind {of_it}: {named(behind)}."
+    )
 
 
 def differences(pairs: Sequence[Pair], items: str) -> str:
@@ -49,7 +60,7 @@ def differences(pairs: Sequence[Pair], items: str) -> str:
     groups = by_models(pairs)
     fewest, most = min(map(len, groups)), max(map(len, groups))
     seeds = count(most, "seed") if fewest == most else f"{fewest} to {most} seeds that both have"
-    of_seeds, every = (f", {seeds}", " with every seed") if most > 1 else ("", "")
+    of_seeds, every = (f", {seeds}", " that every seed shows") if most > 1 else ("", "")
     head = f"Paired tests on the same {items} ({count(len(groups), 'pair')}{of_seeds}, Holm-adjusted)"
     wins: dict[str, list[str]] = {}
     for first, *rest in groups:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from experiments.reports.text import shown
 from experiments.training.family import Training
 from experiments.training.micro_batch import by_items, items_in
 from experiments.training.state import laid_out, make_optimizer
@@ -56,7 +57,7 @@ class ChosenSetting:
         if not self.speeds:
             return self.note
         ordered = sorted(self.speeds.items(), key=lambda item: -item[1])
-        return f"{self.note}: " + ", ".join(f"{name} {speed:,.4g}/s" for name, speed in ordered)
+        return f"{self.note}: " + ", ".join(f"{name} {shown(speed)}/s" for name, speed in ordered)
 
 
 class Trial:

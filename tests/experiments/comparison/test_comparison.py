@@ -91,11 +91,11 @@ def test_models_differ_if_every_seed_says_so_in_the_same_direction() -> None:
     wrong = {"a": (10, 10, 10), "b": (30, 31, 32), "c": (40, 10, 40)}
     found = findings(*(cell(model, seed, of[seed]) for model, of in wrong.items() for seed in range(3)))
     assert found.analysis[1] == (
-        "Paired tests on the same test images (3 pairs, 3 seeds, Holm-adjusted) find differences at 5% with every "
-        "seed: a is better than b."
+        "Paired tests on the same test images (3 pairs, 3 seeds, Holm-adjusted) find differences at 5% that every seed "
+        "shows: a is better than b."
     )
     turned = findings(cell("a", 0, 10), cell("b", 0, 30), cell("a", 1, 30), cell("b", 1, 10))
-    assert turned.analysis[1].endswith("find no difference at 5% with every seed.")
+    assert turned.analysis[1].endswith("find no difference at 5% that every seed shows.")
     lacking = findings(
         *(cell(model, seed, 10 * seed + 1) for model, seed in (("a", 0), ("a", 1), ("b", 1), ("c", 1), ("c", 0)))
     )
@@ -135,6 +135,14 @@ def test_nothing_is_ranked_inside_an_interval() -> None:
     assert "No model is ahead" in text and "find no difference" in text and "Behind" not in text
     assert "over-fitting" not in text
     assert [line[:3] for line in text_table(found)[1].splitlines()[1:]] == ["  c", "= a", "= b"]
+
+
+def test_models_with_the_same_mean_lead_together() -> None:
+    level = findings(cell("a", 0, 10), cell("b", 0, 10), cell("c", 0, 60)).analysis[0]
+    assert level.startswith("a and b have the highest mean test accuracy, 0.9900. Not distinguishable from a, ")
+    assert "Behind a: c (" in level
+    none_behind = findings(cell("a", 0, 10), cell("b", 0, 10), cell("c", 0, 11)).analysis[0]
+    assert "No model is ahead: all intervals overlap with that of a (b (0.9900), c (0.9890))." in none_behind
 
 
 def test_seeds_that_some_lack_are_shown() -> None:

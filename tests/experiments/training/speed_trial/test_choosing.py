@@ -50,7 +50,7 @@ def test_one_thread_is_tried_where_other_programs_make_several_wait_for_each_oth
     monkeypatch.setattr(Trial, "_step", lambda _, setting: {1: 0.01, 2: 2.0}[setting.threads])
     config, choice = autotune.settle(CNN, decided(precision="fp32"))
     assert config.threads == taken
-    assert ("fp32 channels_last 1 thread 400/s, fp32 channels_last 2 threads 2/s" in str(choice)) == (taken == 1)
+    assert ("fp32 channels_last 1 thread 400/s, fp32 channels_last 2 threads 2.00/s" in str(choice)) == (taken == 1)
 
 
 def test_one_thread_that_is_faster_is_tried_by_all_and_tried_again_by_later_processes(
