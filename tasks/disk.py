@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,6 +26,11 @@ def write_whole(path: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is one of `write_whole` that was cut off, by its name."""
+    return path.suffix == PART and re.fullmatch(r"\.[0-9a-f]{32}", path.stem) is not None
 
 
 def full_disk(error: BaseException | None) -> str:

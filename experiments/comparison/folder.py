@@ -27,11 +27,11 @@ from experiments.config import CompareConfig, ConfigError, dataset_name, trainin
 from experiments.tracking.locks import file_lock
 from experiments.tracking.recorder import Recorder
 from tasks.base import first_line
-from tasks.disk import PART, write_whole
+from tasks.disk import is_part, write_whole
 
 MOST_BYTES, REPORT_BYTES = 16 * 2**20, 4 * 2**20
 SILENT_SECONDS = 1.0  # of waiting for another worker
-GRID, CELLS, UNFINISHED, LOCK = "grid.json", "cells", "unfinished", "grid.lock"
+GRID, CELLS, REPORTS, UNFINISHED, LOCK = "grid.json", "cells", "reports", "unfinished", "grid.lock"
 
 
 class SavedGrid(BaseModel):
@@ -68,7 +68,7 @@ class ResultsFolder:
         except OSError as error:
             raise ConfigError(f"{field} is {str(self.path)!r}, which cannot be read: {error.strerror}") from error
         except ValidationError as error:
-            raise ConfigError(f"{self.path / GRID} is damaged or of another program") from error
+            raise ConfigError(f"{self.path / GRID} is damaged or of another program; valid: another folder") from error
 
     def grid(self, saved: SavedGrid) -> Grid:
         """The grid, without looking at data or devices, which may be elsewhere. Raises ConfigError if it is damaged."""
@@ -95,7 +95,8 @@ class ResultsFolder:
                     f"{where}, which has other files; valid: a new or empty folder, or one with results of this grid"
                 )
             (self.path / UNFINISHED).mkdir(parents=True, exist_ok=True)
-            (self.path / CELLS).mkdir(exist_ok=True)
+            for folder in (CELLS, REPORTS):  # here, and not after hours of training, what cannot be made is said
+                (self.path / folder).mkdir(exist_ok=True)
             turn = self._in_turn()
         with turn:
             if not (self.path / GRID).exists():
@@ -114,13 +115,17 @@ class ResultsFolder:
                     f"{where}, whose {name} had the SHA-256 {shape.sha256[:12]}..., and here it is "
                     f"{grid.data[name].sha256[:12]}...; valid: the data that it was begun with"
                 )
+        minutes = saved.config.get("minutes", 0)
+        if minutes != grid.config.minutes:
+            begun = f"minutes={minutes:g}" if epochs else "no limit that cut them"
+            print(f"the epochs are those that {self.path} was begun with: {begun}", flush=True)
         return dataclasses.replace(grid, epochs=epochs)
 
     def _is_foreign(self) -> bool:
         """Whether files are there that no grid brought, which would be overwritten or removed."""
         files = (file for file in self.path.rglob("*") if not file.is_dir())
         # The lock and the grid itself may be of a worker that begins at the same time.
-        other = any(file.name != LOCK and not file.name.endswith(PART) for file in files)
+        other = any(file.name != LOCK and not is_part(file) for file in files)
         return other and not (self.path / GRID).exists()
 
     def _write_grid(self, grid: Grid) -> None:
@@ -188,10 +193,10 @@ class ResultsFolder:
     def write_reports(self, folder: Path) -> None:
         """Take the tables over, and the page, which has the figures, if it fits."""
         room = REPORT_BYTES
-        for file in sorted((folder / "reports").iterdir(), key=lambda file: file.stat().st_size):
+        for file in sorted((folder / REPORTS).iterdir(), key=lambda file: file.stat().st_size):
             room -= file.stat().st_size
             if room >= 0:
-                write_whole(self.path / "reports" / file.name, file.read_bytes())
+                write_whole(self.path / REPORTS / file.name, file.read_bytes())
             else:
                 print(f"warning: {file.name} is too large for {self.path}; an import makes it anew", file=sys.stderr)
 

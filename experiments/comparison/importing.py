@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from experiments.comparison.folder import Packed, ResultsFolder, SavedGrid
+from experiments.comparison.folder import GRID, Packed, ResultsFolder, SavedGrid
 from experiments.comparison.grid import Grid
 from experiments.comparison.kind import Cell
 from experiments.comparison.report import CompareResult, read_cell
@@ -117,7 +117,9 @@ def _can_be_reported(grid: Grid, cell: Cell, packed: Packed) -> bool:
     Faults are reported on stderr before anything is logged.
     """
     try:
-        read_cell(grid, cell, packed.left_behind())
+        items, expected = len(read_cell(grid, cell, packed.left_behind()).right), grid.data[cell.dataset].test
+        if items != expected:
+            raise ValueError(f"they are {items:,} and not {expected:,}, as {GRID} says")
     except (OSError, ValueError, LookupError, zipfile.BadZipFile, zlib.error) as error:
         print(f"warning: {packed.file} has no usable predictions: {first_line(error)}; left out", file=sys.stderr)
         return False

@@ -85,6 +85,13 @@ def make_plan(config: BenchmarkConfig) -> BenchmarkPlan:
         value, default = getattr(config, name), BenchmarkConfig.model_fields[name].default
         if value != default:
             raise ConfigError(f"{name} is {value!r}, with target_accuracy=0; valid: {default}, or a target_accuracy")
+    if config.target_recipe == USUAL:
+        for name in ("target_precision", "target_epochs"):
+            value, default = getattr(config, name), BenchmarkConfig.model_fields[name].default
+            if value != default:
+                raise ConfigError(
+                    f"{name} is {value!r}, which has no meaning for target_recipe=usual; valid: {default}"
+                )
     where = _devices(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)

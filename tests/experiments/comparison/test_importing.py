@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from experiments import compare
 from experiments.comparison import importing
 from experiments.comparison.folder import ResultsFolder
+from experiments.comparison.kind import Shape
 from experiments.comparison.packed import MOST_FILES, PACKED_BYTES, checked
 from experiments.comparison.report import CompareResult
 from experiments.config import ConfigError, RunUnavailableError
@@ -90,6 +91,18 @@ def test_damaged_and_foreign_files_are_named_and_the_rest_is_imported(
     second = compare.main(["--import_results", str(results)])
     assert isinstance(second, CompareResult) and second.run_id == first.run_id and not second.failures
     assert len(children(first.run_id)) == 2
+
+
+def test_predictions_of_another_number_than_the_plan_says_are_named(
+    store: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = json.loads((results / "grid.json").read_text())
+    plan["data"]["digits"][Shape._fields.index("test")] = 3
+    (results / "grid.json").write_text(json.dumps(plan))
+    with pytest.raises(ConfigError, match="no training in it is finished and whole"):
+        compare.main(["--import_results", str(results)])
+    said = "lenet5_digits_seed0.zip has no usable predictions: they are 359 and not 3, as grid.json says; left out"
+    assert said in capsys.readouterr().err and not all_runs()
 
 
 def test_results_of_other_data_or_of_another_cell_are_said(

@@ -43,7 +43,9 @@ def test_files_are_packed_by_their_worth_while_they_fit(tmp_path: Path, monkeypa
     assert not recorder.folder.exists()
 
 
-def test_epochs_are_cut_to_the_time_once_and_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epochs_are_cut_to_the_time_once_and_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     config = CompareConfig(models="lenet5,resnet20", datasets="digits", threads=1, minutes=0.4)
     monkeypatch.setattr(durations, "seconds_per_example", lambda training: 1e-3)
@@ -54,6 +56,9 @@ def test_epochs_are_cut_to_the_time_once_and_for_all(tmp_path: Path, monkeypatch
     assert begun.epochs and begun.digest() != whole.digest()
     monkeypatch.setattr(durations, "seconds_per_example", lambda training: 1.0)
     assert ResultsFolder(out).begin(make_grid(config)).epochs == begun.epochs
+    assert not capsys.readouterr().out
+    assert ResultsFolder(out).begin(make_grid(config.replace(minutes=0))).epochs == begun.epochs
+    assert f"the epochs are those that {out} was begun with: minutes=0.4" in capsys.readouterr().out
 
 
 def test_a_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
@@ -64,7 +69,12 @@ def test_a_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path)
     with pytest.raises(ConfigError, match="which has other files; valid: a new or empty folder"):
         ResultsFolder(tmp_path).begin(grid)
     assert novel.read_text() == "Chapter 1" and [file.name for file in tmp_path.iterdir()] == ["unfinished"]
-    novel.unlink()  # what is left by a worker that was killed before it wrote the grid
+    (tmp_path / "unfinished" / "thesis.part").write_text("Chapter 2")
+    novel.unlink()
+    with pytest.raises(ConfigError, match="which has other files"):
+        ResultsFolder(tmp_path).begin(grid)
+    # What is left by a worker that was killed before it wrote the grid.
+    (tmp_path / "unfinished" / "thesis.part").rename(tmp_path / "unfinished" / f".{32 * 'a'}.part")
     ResultsFolder(tmp_path).begin(grid)
     assert (tmp_path / "grid.json").exists()
 
@@ -76,6 +86,15 @@ def test_a_grid_that_is_refused_does_not_occupy_the_folder(tmp_path: Path, monke
         ResultsFolder(tmp_path).begin(make_grid(long))
     short = make_grid(long.replace(epochs=1))
     assert ResultsFolder(tmp_path).begin(short).digest() == short.digest()
+
+
+def test_what_cannot_be_made_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    grid = make_grid(CompareConfig(models="lenet5", epochs=1, threads=1))
+    ResultsFolder(tmp_path).begin(grid)
+    (tmp_path / "reports").rmdir()
+    (tmp_path / "reports").write_text("")
+    with pytest.raises(ConfigError, match="and nothing can be written there: File exists"):
+        ResultsFolder(tmp_path).begin(grid)
 
 
 def test_a_worker_that_waits_for_one_that_begins_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

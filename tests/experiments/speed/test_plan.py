@@ -90,6 +90,10 @@ def test_the_estimate_allows_for_slow_networks_and_for_the_budget(monkeypatch: p
             "target_epochs is '4,0'; valid: whole numbers from 1 to 100000, separated by commas",
         ),
         (["--target_epochs", "few"], "target_epochs is 'few'; valid: whole numbers from 1"),
+        (
+            ["--target_accuracy", "0.5", "--target_recipe", "usual", "--target_epochs", "3"],
+            "target_epochs is '3', which has no meaning for target_recipe=usual; valid: auto",
+        ),
         (["--target_recipe", "mine"], "target_recipe is 'mine'; valid: own, usual, both"),
         (["--target_epochs", "4"], "target_epochs is '4', with target_accuracy=0; valid: auto, or a target_accuracy"),
         (["--target_seeds", "2"], "target_seeds is 2, with target_accuracy=0; valid: 1, or a target_accuracy"),
