@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult 
     """Compare as the command line says; see `experiments.config.CompareConfig` for the parameters.
 
     The result is None if another worker on the same grid writes the report, or if there is nothing to import. Raises
-    TrainingError after the report if trainings failed: who builds on it must not take it for whole.
+    TrainingError after the report if trainings failed, so that a script does not take it for complete.
     """
     config, _ = cli.parse(CompareConfig, argv)
     check_kind(config)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> CompareResult | EvaluationResult 
         if after:
             print(after)
         if result.failures and config.kind != "task" and config.import_results == "none":
-            raise TrainingError(f"{len(result.failures)} failed, as said above; the same command tries again")
+            raise TrainingError(f"{len(result.failures)} failed (see above); the same command tries again")
     return result
 
 

@@ -95,7 +95,7 @@ class ResultsFolder:
                     f"{where}, which has other files; valid: a new or empty folder, or one with results of this grid"
                 )
             (self.path / UNFINISHED).mkdir(parents=True, exist_ok=True)
-            for folder in (CELLS, REPORTS):  # here, and not after hours of training, what cannot be made is said
+            for folder in (CELLS, REPORTS):  # fails here if it cannot be created, not after hours of training
                 (self.path / folder).mkdir(exist_ok=True)
             turn = self._in_turn()
         with turn:
@@ -213,7 +213,7 @@ class ResultsFolder:
             raise ConfigError(f"out is {str(self.path)!r}, and nothing can be written there: {reason}") from error
 
     def _in_turn(self) -> AcquireReturnProxy:
-        """Keeps others away, as `_alone`; who has to wait is told for whom: measuring takes minutes at worst."""
+        """Keeps other workers away, as `_alone`, with a note while this one waits: the other may measure for minutes."""
         lock = self._alone()
         try:
             return lock.acquire(timeout=SILENT_SECONDS)

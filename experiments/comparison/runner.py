@@ -40,9 +40,9 @@ class GridRunner(ABC):
         """Train a cell, or the rest of it; returns also whether all of it was trained now."""
 
     def fail_if_some_did(self) -> None:
-        """Raise TrainingError if trainings failed here: another worker's report will name them."""
+        """Raise TrainingError if trainings failed here, in a worker that does not write the report."""
         if self.failures:
-            raise TrainingError(f"{len(self.failures)} failed here, as said above; the same command tries again")
+            raise TrainingError(f"{len(self.failures)} failed here (see above); the same command tries again")
 
     def train(self, name: str) -> bool:
         """Train a cell by its name; returns whether it is finished. Why it is not is noted and said."""

@@ -32,8 +32,8 @@ def run(main: Callable[[], object]) -> None:
     """Run a program's `main` and turn what goes wrong into one line and an exit code.
 
     2: what the user gave cannot work, and no run was made; 1: a run had started and is marked FAILED, or
-    trainings of a comparison did; 128 and the
-    signal's number: stopped by Ctrl-C (130), SIGTERM (143) or SIGHUP (129), and the run is marked KILLED.
+    trainings of a comparison failed; 128 and the signal's number: stopped by Ctrl-C (130), SIGTERM (143) or SIGHUP
+    (129), and the run is marked KILLED.
     """
     if sys.flags.optimize > 1:
         print("error: python -OO takes the docstrings away, which MLflow needs; valid: without it", file=sys.stderr)

@@ -149,7 +149,7 @@ def _speeds(measured: list[Throughput]) -> dict[str, float]:
 
 
 def _reached(result: BenchmarkResult) -> dict[str, float]:
-    """The metrics of the newest candidate: medians over its seeds, the accuracy with the newest length of schedule."""
+    """The metrics of the newest candidate, medians over its seeds; its accuracy is with the newest schedule length."""
     run = result.targets[-1]
     where = f"{run.device}/{run.model}/{USUAL if run.recipe == USUAL else run.precision}"
     same = [

@@ -113,7 +113,7 @@ def test_the_program_fails_after_its_report_if_a_training_did(
     store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     failing(monkeypatch, RuntimeError("out of memory"), model="lenet5")
-    with pytest.raises(TrainingError, match="1 failed, as said above; the same command tries again"):
+    with pytest.raises(TrainingError, match=r"1 failed \(see above\); the same command tries again"):
         compare.main(TINY)
     said = capsys.readouterr().out
     assert "FAILED lenet5 on digits, seed 0: out of memory" in said and "\nreport: " in said

@@ -176,7 +176,7 @@ def test_a_worker_that_writes_no_report_fails_if_its_trainings_did(
     folder = ResultsFolder(out)
     folder.begin(make_grid(CompareConfig(models="lenet5,resnet20", epochs=2, train_size=200, threads=1)))
     monkeypatch.setattr(OfflineRunner, "run", lambda *_: (_ for _ in ()).throw(MemoryError("too large")))
-    with folder.claimed(RESNET), pytest.raises(TrainingError, match="1 failed here, as said above"):
+    with folder.claimed(RESNET), pytest.raises(TrainingError, match=r"1 failed here \(see above\)"):
         compare.main([*TINY, "--tracking", "none", "--out", str(out)])
     assert f"{LENET}: FAILED: too large" in capsys.readouterr().out
 
