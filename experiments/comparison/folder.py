@@ -213,7 +213,7 @@ class ResultsFolder:
             raise ConfigError(f"out is {str(self.path)!r}, and nothing can be written there: {reason}") from error
 
     def _in_turn(self) -> AcquireReturnProxy:
-        """Keeps other workers away, as `_alone`, with a note while this one waits: the other may measure for minutes."""
+        """Keeps other workers away, as `_alone`, with a note while it waits: the other may measure for minutes."""
         lock = self._alone()
         try:
             return lock.acquire(timeout=SILENT_SECONDS)
