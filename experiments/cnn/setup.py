@@ -21,6 +21,7 @@ from experiments.training.state import NONE_SLOWER, Metrics, StepResult, startin
 from tasks.base import first_line
 
 TASK = "image-classification"
+LEAST_SIZE = 8  # of `small_size`: on a pixel or two, a resnet20 diverges
 
 
 @dataclass
@@ -100,15 +101,16 @@ def _check_small(config: CnnConfig, data: ImageData) -> None:
     size = config.small_size
     if models.ARCHITECTURES[config.model].fixed:
         raise ConfigError(f"small_size is {size}, and the layers of {config.model} are made for one size; valid: 0")
+    if not LEAST_SIZE <= size < data.size:
+        valid = f"0, or from {LEAST_SIZE} to {data.size - 1}" if data.size > LEAST_SIZE else "0"
+        raise ConfigError(f"small_size is {size}, and the images have {data.size} x {data.size} pixels; valid: {valid}")
     try:
-        if size >= data.size:
-            raise ValueError(f"the images are {data.size} px")
         with torch.device("meta"):
             build_for(config.model, data)(torch.empty(2, data.channels, size, size))
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"small_size is {size}, which {config.model} cannot be trained on ({first_line(error)}); valid: 0, or "
-            f"another size below {data.size}"
+            f"small_size is {size}, which {config.model} cannot be trained on ({first_line(error)}); valid: 0, or a "
+            f"larger size below {data.size}"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """How long a comparison takes: an estimate before it begins, and what is left while it runs."""
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -34,8 +35,26 @@ def estimate(grid: Grid, cells: Iterable[Cell]) -> dict[Cell, float]:
     return estimates
 
 
-def cut_epochs(grid: Grid, seconds: float) -> dict[Cell, int]:
-    """Epochs of each cell with which all of them take `seconds`: the same fraction of each, at least one.
+def planned_epochs(grid: Grid) -> dict[Cell, int]:
+    """Epochs of each cell, cut to `minutes` for all; none where the recipes' epochs stand.
+
+    Raises ConfigError as `refuse_too_long` does.
+    """
+    seconds = 60 * grid.config.minutes
+    epochs = _cut_epochs(grid, seconds) if seconds else {}
+    estimates = estimate(cut := dataclasses.replace(grid, epochs=epochs), cut.cells)
+    refuse_too_long(cut, estimates)
+    if seconds and (needed := sum(estimates.values())) > seconds:
+        print(
+            f"{grid.config.minutes:g} minutes are too few for an epoch of each training, which takes about "
+            f"{format_duration(needed)} in all",
+            flush=True,
+        )
+    return epochs
+
+
+def _cut_epochs(grid: Grid, seconds: float) -> dict[Cell, int]:
+    """Epochs with which all cells together take `seconds`: the same fraction of each, at least one.
 
     None where the recipes' epochs take no longer.
     """
@@ -60,7 +79,7 @@ def refuse_too_long(grid: Grid, estimates: Mapping[Cell, float]) -> None:
 
 
 def trainings(cells: Collection[Cell]) -> str:
-    """How many they are, in words."""
+    """How many there are, as part of a sentence."""
     return "1 training" if len(cells) == 1 else f"{len(cells)} trainings"
 
 

@@ -86,7 +86,7 @@ def _limit(axes: Any, cells: Sequence[CellResult], metric: str) -> None:
         shares = [cell.history[f"val_{metric}"] for cell in cells if f"val_{metric}" in cell.history]
         final = min(float(values[-1]) for values in shares)
         lowest = min(float(values.min()) for values in shares)
-        bottom = max(lowest, 1 - 6 * (1 - final))
+        bottom = min(0.99, max(lowest, 1 - 6 * (1 - final)))  # perfect ones have room too
         axes.set_ylim(bottom - 0.02 * (1 - bottom), 1 + 0.02 * (1 - bottom))
 
 

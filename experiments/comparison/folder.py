@@ -19,7 +19,7 @@ from uuid import uuid4
 from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from experiments.comparison.duration import cut_epochs, estimate, refuse_too_long
+from experiments.comparison.duration import planned_epochs
 from experiments.comparison.grid import Grid, cells_of, differences
 from experiments.comparison.kind import Cell, Shape, kind_of
 from experiments.comparison.packed import Packed, checked, parts
@@ -135,10 +135,7 @@ class ResultsFolder:
                 f"the predictions of {len(grid.cells)} trainings take {needed / 2**20:.0f} MiB; valid for one folder: "
                 f"{(MOST_BYTES - REPORT_BYTES) / 2**20:.0f} MiB, so give parts of the grid folders of their own"
             )
-        epochs = cut_epochs(grid, 60 * grid.config.minutes) if grid.config.minutes else {}
-        # Before it is written: a grid that is refused must not occupy the folder.
-        cut = dataclasses.replace(grid, epochs=epochs)
-        refuse_too_long(cut, estimate(cut, cut.cells))
+        epochs = planned_epochs(grid)  # before it is written: a refused grid must not occupy the folder
         saved = SavedGrid(
             id=uuid4().hex,
             started=int(time.time() * 1000),

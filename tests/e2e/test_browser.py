@@ -1,4 +1,4 @@
-"""The tool as a person sees it: a real server, a real browser, models that were trained for it. Saves the screenshots.
+"""The tool as the user sees it: a real server, a real browser, models that were trained for it. Saves the screenshots.
 
 With PROJECT_DL_SCREENSHOTS=docs/screenshots they replace those that the README shows.
 """
@@ -88,7 +88,7 @@ def open_page(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     elsewhere = [url for url in outside if not url.startswith(("data:", "blob:", address.replace("http", "ws")))]
-    assert not elsewhere, "the tool works without a network"
+    assert not elsewhere, "the tool works offline"
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def main() -> None:
 
 
 def spread(values: list[float], unit: str, digits: int = 0) -> str:
-    """Median and range, in words."""
+    """Median and range as text."""
     median, least, most = (f"{one:.{digits}f}" for one in (statistics.median(values), min(values), max(values)))
     return f"median {median} {unit}, {least} to {most} (n={len(values)})"
 

@@ -11,7 +11,7 @@ SMALL = {"summarization": {"max_length": 8, "num_beams": 1}, "story-completion":
 WRITTEN = ("title", "header", "markdown", "text", "caption", "error", "warning", "success", "info", "code")
 
 
-def words(app: Any) -> str:
+def page_text(app: Any) -> str:
     """All that is written on a page, as Streamlit gets it."""
     parts = [str(one.value) for kind in WRITTEN for one in getattr(app, kind)]
     return "\n".join(parts + [one.proto.body for one in app.get("html")])
@@ -19,7 +19,7 @@ def words(app: Any) -> str:
 
 def texts(app: Any) -> str:
     """All that is written on a page, without the backslashes that keep it from being Markdown."""
-    return words(app).replace("\\", "")
+    return page_text(app).replace("\\", "")
 
 
 def fine(app: Any) -> Any:

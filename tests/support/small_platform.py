@@ -1,4 +1,4 @@
-"""A small platform: a store whose registry has a tiny model for every task, made in seconds and without a network."""
+"""A small platform: a store whose registry has a tiny model for every task, made in seconds, offline."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -83,7 +83,7 @@ def add_sequences(add: Add) -> None:
 
 
 def add_long_writer(add: Add) -> None:
-    """A model that writes so long a story, and so slowly, that a person can stop it."""
+    """A model that writes so long a story, and so slowly, that there is time to stop it."""
 
     def make(folder: Path) -> None:
         _, tokenizer = tiny_models.gpt2()

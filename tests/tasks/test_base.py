@@ -1,4 +1,4 @@
-"""What all tasks share: parameters, rows are checked, and what is wrong is said in words."""
+"""What all tasks share: parameters and rows are checked, with readable errors."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Many rows, or one long one, that nobody waits for any more: no model goes on with them."""
+"""Many rows, or one long one, whose caller has given up: no model continues with them."""
 
 from collections.abc import Callable
 from typing import Any

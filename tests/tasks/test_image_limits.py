@@ -1,4 +1,4 @@
-"""Pictures that cost a lot: refused from their headers, or given up as soon as nobody waits for them."""
+"""Pictures that cost a lot: refused from their headers, or given up as soon as their caller is."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Pictures from people: decoded to the right pixels, or refused in words that name the field and what is valid."""
+"""Pictures from people: decoded to the right pixels, or refused with the field's name and what is valid."""
 
 import base64
 import io
@@ -126,7 +126,7 @@ BROKEN_EXIF = {
     "far offset": b"II*\0\xff\xff\xff\xff",
     "cut off": b"MM\0*\0\0\0\x08\xff\xff",
     "orientation 99": tiff((0x0112, 3, 1, b"\x63\0\0\0")),
-    "orientation in words": tiff((0x0112, 2, 4, b"up!\0")),
+    "orientation as text": tiff((0x0112, 2, 4, b"up!\0")),
     "many orientations": tiff((0x0112, 3, 2, b"\x06\0\x03\0")),
 }
 

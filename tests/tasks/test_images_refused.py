@@ -25,7 +25,7 @@ def short(value: Any) -> str:
     return repr(value)[:24]
 
 
-def test_chunks_that_are_cut_short_are_refused_in_words_or_passed_over() -> None:
+def test_chunks_that_are_cut_short_are_refused_readably_or_passed_over() -> None:
     kinds = (b"gAMA", b"sRGB", b"pHYs", b"cHRM", b"tRNS", b"IHDR", b"iCCP", b"acTL", b"fcTL")
     for kind, where, size in itertools.product(kinds, (33, -12), range(10)):  # before and behind the pixels
         cut = struct.pack(">I", size) + kind + bytes(size) + struct.pack(">I", zlib.crc32(kind + bytes(size)))
@@ -56,7 +56,7 @@ def test_chunks_that_are_cut_short_are_refused_in_words_or_passed_over() -> None
     ],
     ids=short,
 )
-def test_what_is_no_usable_picture_is_refused_in_words(content: bytes, expected: str, wrap: Any) -> None:
+def test_what_is_no_usable_picture_is_refused_readably(content: bytes, expected: str, wrap: Any) -> None:
     for channels in (1, 3):
         with pytest.raises(TaskInputError, match=expected):
             decode_image(wrap(content), channels)
@@ -77,7 +77,7 @@ def test_what_is_no_usable_picture_is_refused_in_words(content: bytes, expected:
         ("https://example.org/cat.png", "image is not valid base64; valid:"),
     ],
 )
-def test_text_that_is_no_picture_is_refused_in_words(text: str, expected: str) -> None:
+def test_text_that_is_no_picture_is_refused_readably(text: str, expected: str) -> None:
     with pytest.raises(TaskInputError, match=expected):
         decode_image(text, 1)
 

@@ -121,7 +121,7 @@ GOOD_TEXTS = [
 
 @pytest.mark.parametrize("text", GOOD_TEXTS, ids=lambda text: ascii(text[:12]))
 @pytest.mark.parametrize(("task", "model"), CASES)
-def test_any_other_text_is_answered_or_refused_in_words(tiny_task: Get, task: str, model: str, text: str) -> None:
+def test_any_other_text_is_answered_or_refused_readably(tiny_task: Get, task: str, model: str, text: str) -> None:
     try:
         [row] = tiny_task(task, model).run([row_with(task, text)], QUICK.get(task))
     except TaskInputError as error:

@@ -1,4 +1,4 @@
-"""A question on its way: its state in words, what has come, how it ends."""
+"""A question on its way: its state as text, what has come, how it ends."""
 
 from collections.abc import Iterator
 from dataclasses import replace

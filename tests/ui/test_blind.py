@@ -12,7 +12,7 @@ from mlflow.entities import Feedback
 from tasks.runs import StoreUnreachableError
 from tasks.runs.votes import Vote, read_votes
 from tests.support import chatting
-from tests.support.pages import button, fine, opened, press, words
+from tests.support.pages import button, fine, opened, page_text, press, texts
 from ui.answers.blind import _vote, standings
 from ui.chat import session
 from ui.conversations.export import as_json, as_markdown
@@ -39,14 +39,14 @@ def said_below(app) -> str:
 
 def test_names_are_hidden_until_the_vote_which_mlflow_keeps(tool, page) -> None:
     app = answered(page)
-    assert "**Left**" in words(app) and "**Right**" in words(app)
+    assert "**Left**" in page_text(app) and "**Right**" in page_text(app)
     assert not any(name in said_below(app) for name in NAMES)
     assert not [one for one in app.button if one.label == "Continue"]
     left, right = app.session_state["tasks-askings"][TASK]
     press(app, "Left")
     fine(app)
     assert f"Your vote is kept\\: {left.model} is better" in app.success[0].value
-    assert all(f"**{name}**" in words(app) for name in NAMES)
+    assert all(f"**{name}**" in page_text(app) for name in NAMES)
     assert not [one for one in app.button if one.label in ("Left", "Tie")]  # nobody votes twice on the same
     assert read_votes(TASK) == [Vote(TASK, left.reference, right.reference, "left")]
     assert read_votes("summarization") == []
@@ -75,7 +75,11 @@ def test_a_blind_pair_of_the_chat_says_no_names_until_the_vote_and_goes_on_with_
     chatting.say(chat, "cat")
     conversation = chatting.conversation(chat)
     names = {one.facts["model"] for one in conversation.messages.values() if one.role == "assistant"}
-    assert len(names) == 2 and "**Left**" in words(chat) and not any(f"**{name}**" in words(chat) for name in names)
+    assert (
+        len(names) == 2
+        and "**Left**" in page_text(chat)
+        and not any(f"**{name}**" in page_text(chat) for name in names)
+    )
     assert not any(name in caption.value for caption in chat.caption for name in names if "tokens" in caption.value)
     assert "history" not in chat.session_state and not [
         one for one in chat.button if str(one.key).startswith("chat-choose-")
@@ -85,7 +89,7 @@ def test_a_blind_pair_of_the_chat_says_no_names_until_the_vote_and_goes_on_with_
     press(chat, "Right")
     assert chatting.conversation(fine(chat)).leaf == right.id
     assert read_votes("chatbot") == [Vote("chatbot", "chatbot/2", "chatbot/1", "right")]
-    assert all(f"**{name} (chatbot/" in words(chat).replace("\\", "") for name in names)
+    assert all(f"**{name} (chatbot/" in texts(chat) for name in names)
     assert {one.reference for one in chat.session_state["history"]} == {"chatbot/1", "chatbot/2"}
     assert not [one for one in chat.button if one.label in ("Left", "Tie")]
     assert len([one for one in chat.button if str(one.key).startswith("chat-choose-")]) == 2
@@ -117,7 +121,7 @@ def test_a_vote_that_is_not_kept_can_be_given_again(tool, page, monkeypatch: pyt
     with monkeypatch.context() as broken:
         broken.setattr("ui.answers.blind.log_vote", fail)
         press(app, "Tie")
-    assert "was not kept" in app.error[0].value and "**Left**" in words(app)
+    assert "was not kept" in app.error[0].value and "**Left**" in page_text(app)
     press(app, "Tie")
     assert "Your vote is kept" in fine(app).success[0].value and read_votes(TASK)[0].choice == "tie"
 
@@ -136,7 +140,7 @@ def test_one_answer_alone_is_not_voted_on(tool, page) -> None:
     app.toggle(key=f"tasks-blind-{TASK}").set_value(True).run()
     models = app.multiselect(key=f"tasks-blind-models-{TASK}")
     models.set_value(models.value[:1]).run()
-    assert button(app, "Run").disabled and "at least two" in words(fine(app))
+    assert button(app, "Run").disabled and "at least two" in page_text(fine(app))
     app.session_state["tasks-tab"] = "Leaderboard"
     assert "Nobody has voted" in fine(app.run()).info[0].value
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.chatting import ME, conversation, kept, opened, path, say
-from tests.support.pages import fine, words
+from tests.support.pages import fine, page_text
 from tests.support.words import until
 from ui.chat import session
 from ui.conversations.store import ConversationStore, conversations_file
@@ -21,7 +21,7 @@ def test_nobody_elses_conversation_opens(chat: Any, page: Any, monkeypatch: pyte
     other = opened(page)
     other.query_params["conversation"] = conversation(chat).id
     fine(other.run())
-    assert not other.chat_message and "secret" not in words(other)
+    assert not other.chat_message and "secret" not in page_text(other)
     assert "This browser has no such conversation" in other.warning[0].value
     assert not [one for one in other.sidebar.button if (one.key or "").startswith("chat-open-")]
 
@@ -39,7 +39,7 @@ def test_a_reply_whose_visitor_reloads_goes_on_and_is_kept(tool: Path, page: Any
 def test_nothing_is_kept_of_a_temporary_chat(chat: Any) -> None:
     chat.toggle(key="chat-temporary-switch").set_value(True).run()
     say(chat, "secret")
-    assert len(path(chat)) == 2 and "Temporary chat" in words(chat)
+    assert len(path(chat)) == 2 and "Temporary chat" in page_text(chat)
     assert "conversation" not in chat.query_params and kept() == []
     chat.toggle(key="chat-temporary-switch").set_value(False).run()
     assert not fine(chat).chat_message

@@ -8,7 +8,7 @@ import streamlit as st
 
 from tasks.runtime.jobs import Job
 from tests.support.chatting import ME, conversation, kept, opened, path, say
-from tests.support.pages import fine, press, slowly, words
+from tests.support.pages import fine, page_text, press, slowly, texts
 from ui.conversations.conversation import Conversation, Message
 from ui.conversations.store import ConversationStore, conversations_file
 
@@ -21,9 +21,9 @@ def test_a_conversation_goes_on_and_a_new_visit_shows_it_again(chat: Any, page: 
     say(chat, HOSTILE)
     roles = [role for role, _ in path(chat)]
     assert roles == ["user", "assistant"] * 2 and len(chat.chat_message) == 4
-    assert "<script>" not in words(chat) and "](<https://evil" in words(chat) and "![i]" not in words(chat)
-    assert "javascript:" not in words(chat) and "**b**" in words(chat)
-    assert "tokens/s" in words(chat).replace("\\", "") or "token" in words(chat)
+    assert "<script>" not in page_text(chat) and "](<https://evil" in page_text(chat) and "![i]" not in page_text(chat)
+    assert "javascript:" not in page_text(chat) and "**b**" in page_text(chat)
+    assert "tokens/s" in texts(chat) or "token" in page_text(chat)
     identity = conversation(chat).id
     assert chat.query_params == {"conversation": identity, "model": "chatbot/1"}
     assert [one.label for one in chat.sidebar.button if one.key == f"chat-open-{identity}"] == ["cat"]
@@ -43,10 +43,10 @@ def test_any_message_is_edited_and_its_branches_are_kept(chat: Any) -> None:
     chat.text_area(key=f"chat-edited-{first.id}").set_value("moon").run()
     press(chat, "Send")
     assert path(fine(chat))[0] == ("user", "moon") and len(path(chat)) == 2
-    assert "2/2" in words(chat)
+    assert "2/2" in page_text(chat)
     edited = conversation(chat).path()[0]
     chat.button(key=f"chat-left-{edited.id}").click().run()
-    assert path(fine(chat)) == before and "1/2" in words(chat)
+    assert path(fine(chat)) == before and "1/2" in page_text(chat)
     chat.button(key=f"chat-right-{first.id}").click().run()
     assert path(fine(chat))[0] == ("user", "moon")
 
@@ -73,9 +73,7 @@ def test_the_system_prompt_the_window_and_what_was_not_seen_are_told(chat: Any) 
     assert chat.session_state["history"][0].row["messages"][0] == {"role": "system", "content": "wet"}
     facts = conversation(chat).path()[-1].facts
     assert facts["window"] > facts["prompt_tokens"] > 0
-    assert f"context {facts['prompt_tokens'] + facts['tokens']:,} of {facts['window']:,}" in words(chat).replace(
-        "\\", ""
-    )
+    assert f"context {facts['prompt_tokens'] + facts['tokens']:,} of {facts['window']:,}" in texts(chat)
 
 
 def test_two_models_reply_side_by_side_and_one_goes_on(chat: Any) -> None:
@@ -132,7 +130,7 @@ def test_a_reply_that_is_stopped_keeps_its_beginning(chat: Any, monkeypatch: pyt
     monkeypatch.setattr(Job, "_must_stop", slowly(Job._must_stop))
     say(chat, "cat")
     reply = conversation(chat).path()[-1]
-    assert reply.facts["stopped"] and reply.content and "stopped" in words(chat)
+    assert reply.facts["stopped"] and reply.content and "stopped" in page_text(chat)
     assert kept()[0].path()[-1].content == reply.content
 
 
@@ -142,7 +140,7 @@ def test_a_model_that_is_gone_leaves_its_conversations_readable(chat: Any, monke
     st.cache_data.clear()
     chat.run()
     assert len(fine(chat).chat_message) == 2 and chat.chat_input(key="chat-entry").disabled
-    assert "No chat model is registered" in words(chat)
+    assert "No chat model is registered" in page_text(chat)
 
 
 def test_a_model_that_fails_is_said_and_the_message_stays(chat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +180,7 @@ def test_a_long_message_is_shown_in_part(chat: Any) -> None:
     app = chat
     app.query_params["conversation"] = long.id
     app.run()
-    assert "The first 20,000 of 1,048,576 characters" in words(fine(app)).replace("\\", "")
+    assert "The first 20,000 of 1,048,576 characters" in page_text(fine(app)).replace("\\", "")
     assert sum(len(str(one.value)) for one in app.markdown) < 100_000
 
 
@@ -192,11 +190,11 @@ def test_of_a_long_conversation_the_end_is_shown_and_the_rest_at_a_click(chat: A
         store.add(ME, long, Message("assistant" if number % 2 else "user", f"turn {number}.", parent=long.leaf))
     chat.query_params["conversation"] = long.id
     fine(chat.run())
-    assert len(chat.chat_message) == 20 and "turn 25" in words(chat) and "turn 24" not in words(chat)
+    assert len(chat.chat_message) == 20 and "turn 25" in page_text(chat) and "turn 24" not in page_text(chat)
     press(chat, "Show 20 earlier messages")
     assert len(fine(chat).chat_message) == 40
     press(chat, "Show 5 earlier messages")
-    assert len(fine(chat).chat_message) == 45 and "turn 0\\." in words(chat)
+    assert len(fine(chat).chat_message) == 45 and "turn 0\\." in page_text(chat)
 
 
 def test_a_document_is_dropped_into_a_message_and_cut_to_the_models_window(chat: Any) -> None:
@@ -207,7 +205,7 @@ def test_a_document_is_dropped_into_a_message_and_cut_to_the_models_window(chat:
     (document,) = question.documents
     assert 0 < document["used"] < len(document["text"]) == 12_000
     assert reply.facts["prompt_tokens"] <= reply.facts["window"]
-    assert f"Only the first {document['used']:,} of 12,000 characters fit" in words(chat).replace("\\", "")
+    assert f"Only the first {document['used']:,} of 12,000 characters fit" in texts(chat)
     assert kept()[0].path()[0].documents == (document,)
     assert chat.session_state["history"][0].row["messages"][0]["content"].startswith("[long.txt]\nthe cat")
 

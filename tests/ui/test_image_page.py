@@ -1,4 +1,4 @@
-"""The image page: drawn, chosen and uploaded pictures are classified side by side; what is wrong is said in words."""
+"""The image page: drawn, chosen and uploaded pictures are classified side by side; errors are readable."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.pages import fine, words
+from tests.support.pages import fine, page_text
 from ui.pictures.canvas import picture_of
 from ui.pictures.drawing import png
 from ui.pictures.image_sources import Given
@@ -29,17 +29,17 @@ def chosen(app: Any, way: str) -> Any:
 
 def test_a_drawing_is_classified_by_all_champions_each_in_its_frame(tool, page) -> None:
     app = fine(page("image"))
-    assert "as soon as there is a picture" in words(app)
+    assert "as soon as there is a picture" in page_text(app)
     app.session_state["image-canvas-kept"] = DRAWN
     fine(app.run())
     asked = results(app)
     assert set(asked) == {"cnn-digits", "cnn-mnist"}
     for name, side in (("cnn-digits", 8), ("cnn-mnist", 28)):
         assert Image.open(io.BytesIO(base64.b64decode(asked[name].row["image"]))).size == (side, side)
-        assert asked[name].result["label"] in words(app)
-    assert "as in MNIST" in words(app) and "the digits of scikit" in words(app)
+        assert asked[name].result["label"] in page_text(app)
+    assert "as in MNIST" in page_text(app) and "the digits of scikit" in page_text(app)
     assert len(app.image) == 4  # what it saw, and Grad-CAM, for each
-    assert "CPU" in words(app)
+    assert "CPU" in page_text(app)
 
 
 def test_nothing_is_asked_twice_and_an_emptied_canvas_empties_the_answers(tool, page) -> None:
@@ -49,7 +49,7 @@ def test_nothing_is_asked_twice_and_an_emptied_canvas_empties_the_answers(tool, 
     assert results(fine(app.run())) == before
     app.session_state["image-canvas-kept"] = {"strokes": [], "picture": None}
     fine(app.run())
-    assert not app.session_state["image-asked"] and "as soon as there is a picture" in words(app)
+    assert not app.session_state["image-asked"] and "as soon as there is a picture" in page_text(app)
 
 
 def test_an_example_says_whether_each_network_is_right(tool, page) -> None:
@@ -58,7 +58,7 @@ def test_an_example_says_whether_each_network_is_right(tool, page) -> None:
     fine(app)
     for one in results(app).values():
         verdict = "right" if one.result["label"] == "7" else "wrong, it is 7"
-        assert verdict in words(app)
+        assert verdict in page_text(app)
     first = {name: one.row["image"] for name, one in results(app).items()}
     app.button(key="image-another").click().run()
     assert all(one.row["image"] != first[name] for name, one in results(fine(app)).items())
@@ -78,7 +78,7 @@ def test_an_uploaded_picture_is_sent_as_it_is_or_as_a_digit(tool, page, content:
     app.file_uploader[0].set_value((f"photo.{kind}", content, f"image/{kind}")).run()
     fine(app)
     assert all(base64.b64decode(one.row["image"]) == content for one in results(app).values())
-    assert "32 x 32 gray pixels, the picture as it is" in words(app)
+    assert "32 x 32 gray pixels, the picture as it is" in page_text(app)
     app.toggle(key="image-is-digit").set_value(True).run()
     asked = results(fine(app))
     sent = np.asarray(Image.open(io.BytesIO(base64.b64decode(asked["cnn-mnist"].row["image"]))))
@@ -107,7 +107,7 @@ def test_other_networks_can_be_chosen_and_none(tool, page) -> None:
     app.multiselect(key="image-networks").set_value(["cnn-mnist/1"]).run()
     assert set(results(fine(app))) == {"cnn-mnist"}
     app.multiselect(key="image-networks").set_value([]).run()
-    assert "Choose at least one network" in words(fine(app))
+    assert "Choose at least one network" in page_text(fine(app))
 
 
 def test_a_waiting_answer_can_be_stopped_and_asked_again(tool, page, monkeypatch) -> None:
@@ -128,10 +128,10 @@ def test_a_waiting_answer_can_be_stopped_and_asked_again(tool, page, monkeypatch
     app.session_state["image-asked"]["cnn-mnist/1"].stop()
     go_on.set()
     app.run(timeout=60)
-    assert words(fine(app)).count("Stopped.") == 2
+    assert page_text(fine(app)).count("Stopped.") == 2
     app.button(key="image-again-cnn-mnist/1").click().run(timeout=60)
     fine(app)
-    assert results(app)["cnn-mnist"].result and words(app).count("Stopped.") == 1
+    assert results(app)["cnn-mnist"].result and page_text(app).count("Stopped.") == 1
 
 
 def test_a_model_that_fails_is_said_without_a_traceback(tool, page, monkeypatch) -> None:
@@ -145,12 +145,12 @@ def test_a_model_that_fails_is_said_without_a_traceback(tool, page, monkeypatch)
     app.session_state["image-canvas-kept"] = DRAWN
     app.run()
     assert "The model failed" in app.error[0].value
-    assert "secret" not in words(app) and app.button(key="image-again-cnn-mnist/1")
+    assert "secret" not in page_text(app) and app.button(key="image-again-cnn-mnist/1")
 
 
 def test_without_a_network_the_page_says_what_to_do(empty_tool, page) -> None:
     app = fine(page("image"))
-    assert "No network is registered yet" in words(app)
+    assert "No network is registered yet" in page_text(app)
 
 
 @pytest.mark.parametrize("drawing", [None, 3, "x", {}, {"picture": 3}, {"picture": None}, {"picture": "x" * 10**6}])

@@ -1,4 +1,4 @@
-"""Pictures and sequences on the task page: asked, answered, bad input in words; and what their panels are made of."""
+"""Pictures and sequences on the task page: asked, answered, bad input refused; and what their panels are made of."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.pages import fine, words
+from tests.support.pages import fine, page_text
 from ui.panels.image_generation import file_name
 from ui.panels.sequence_reversal import numbers
 from ui.pictures.class_bars import bars_html
@@ -45,15 +45,15 @@ def test_numbers_are_reversed_with_their_attention_beside_the_ideal(tool, page) 
     fine(run(app, SEQUENCE))
     [asked] = answers(app)
     assert asked.row == {"sequence": [3, 1, 4, 1, 5]}
-    assert "reverse" in words(app)
-    assert asked.reference == "seq2seq-reverse/2" and "This network has no attention" in words(app)
+    assert "reverse" in page_text(app)
+    assert asked.reference == "seq2seq-reverse/2" and "This network has no attention" in page_text(app)
     app.selectbox(key="tasks-model-sequence-reversal").set_value("seq2seq-reverse/1").run()
     fine(run(app, SEQUENCE))
-    assert "of the attention lies on the anti" in words(app)
+    assert "of the attention lies on the anti" in page_text(app)
     assert len(app.get("vega_lite_chart")) == 2
     app.text_input(key=f"{SEQUENCE}-sequence").set_value("1,2, 3 4 5 6 7 8 9 0 1 2").run()
     fine(run(app, SEQUENCE))
-    assert "longer than any" in words(app)
+    assert "longer than any" in page_text(app)
 
 
 BAD_NUMBERS = {
@@ -87,17 +87,17 @@ def test_a_prompt_becomes_a_picture_with_its_recipe_to_download_and_start_from(t
     app.number_input(key=f"{GENERATION}-set-seed").set_value(7).run()
     fine(run(app, GENERATION))
     [asked] = answers(app)
-    assert asked.result["seed"] == 7 and "Seed 7 · 2 steps" in words(app)
+    assert asked.result["seed"] == 7 and "Seed 7 · 2 steps" in page_text(app)
     assert len(app.image) == 1 and app.get("download_button")
     assert json.loads(app.json[0].value)["prompt"] == f"a fox {HOSTILE}"
-    assert "<script>" not in words(app).replace("\\<", "")
+    assert "<script>" not in page_text(app).replace("\\<", "")
     app.button(key=f"{GENERATION}-answer-0-again").click().run()
     assert "Strength" in [one.label for one in [*app.number_input, *app.slider]]
     app.number_input(key=f"{GENERATION}-set-steps").set_value(3).run()
     fine(run(app, GENERATION))
     assert answers(app)[0].row["image"] == asked.result["image"]
     assert answers(app)[0].parameters["strength"] == 0.8
-    assert "Pictures of this session" in words(app)
+    assert "Pictures of this session" in page_text(app)
     app.button(key=f"{GENERATION}-image-remove").click().run()
     assert "Strength" not in [one.label for one in [*fine(app).number_input, *app.slider]]
 
@@ -120,14 +120,14 @@ def test_a_click_draws_several_seeds_or_a_grid_and_a_recipe_is_loaded(tool, page
     drawn = answers(app)[:4]
     pairs = [(one.parameters["guidance"], one.parameters["steps"]) for one in reversed(drawn)]
     assert pairs == [(1.0, 1), (1.0, 2), (3.5, 1), (3.5, 2)] and len({one.result["seed"] for one in drawn}) == 1
-    assert "guidance 3.5" in words(app)
+    assert "guidance 3.5" in page_text(app)
 
     app.file_uploader(key=f"{GENERATION}-recipe-0").set_value(("x.png", base64.b64decode(PICTURE), "image/png")).run()
-    assert "holds no recipe" in words(fine(app))
+    assert "holds no recipe" in page_text(fine(app))
     app.text_area(key=f"{GENERATION}-prompt").set_value("").run()
     fox = ("fox.png", base64.b64decode(first["image"]), "image/png")
     app.file_uploader(key=f"{GENERATION}-recipe-1").set_value(fox).run()
-    assert "The recipe of a picture by tiny diffusion" in words(fine(app)) and not app.warning
+    assert "The recipe of a picture by tiny diffusion" in page_text(fine(app)) and not app.warning
     fine(run(app, GENERATION))
     assert answers(app)[0].row["prompt"] == "a fox" and answers(app)[0].result["image"] == first["image"]
 
@@ -174,9 +174,9 @@ def test_a_picture_is_classified_and_explained_on_demand(tool, page) -> None:
     app.file_uploader[0].set_value(("x.png", b"no picture", "image/png")).run()
     assert "not a PNG or JPEG" in app.error[0].value
     app.file_uploader[0].set_value(("x.png", base64.b64decode(PICTURE), "image/png")).run()
-    assert "80 x 40 pixels" in words(fine(app)) and len(app.image) == 1
+    assert "80 x 40 pixels" in page_text(fine(app)) and len(app.image) == 1
     fine(run(app, CLASSES))
-    assert "with a probability of" in words(app) and len(app.image) == 1
+    assert "with a probability of" in page_text(app) and len(app.image) == 1
     app.toggle(key=f"{CLASSES}-set-explain").set_value(True).run()
     fine(run(app, CLASSES))
     assert len(app.image) == 3

@@ -1,10 +1,10 @@
-"""The task page: every text task is asked and answers; wrong input, no models and no store are said in words."""
+"""The task page: every text task is asked and answers; wrong input, no models and no store are readable errors."""
 
 from typing import Any
 
 import pytest
 
-from tests.support.pages import button, chosen, fine, opened, press, slowly, words
+from tests.support.pages import button, chosen, fine, opened, page_text, press, slowly
 from tests.support.words import PATIENCE, until
 from ui.session import services
 
@@ -24,7 +24,7 @@ def test_every_text_task_answers_its_example(tool, page) -> None:
         app.button(key=f"tasks-{task}-example-0").click().run()
         press(app, "Run")
         fine(app)
-        assert "CPU" in words(app) and task.replace("-", r"\-") in words(app), task
+        assert "CPU" in page_text(app) and task.replace("-", r"\-") in page_text(app), task
         assert button(app, "Stop").disabled
         assert app.query_params == {"task": task, "model": app.selectbox(key=f"tasks-model-{task}").value}
     assert len(app.session_state["history"]) == 5
@@ -69,9 +69,9 @@ def test_what_only_the_model_can_refuse_is_said_there_too(tool, page) -> None:
     app = opened(page, "summarization")
     field = "tasks-summarization-set-max_length"
     app.number_input(key=field).set_value(1025).run()
-    assert "from 1 to 1024" in words(app)  # before anything is asked
+    assert "from 1 to 1024" in page_text(app)  # before anything is asked
     app.number_input(key=field).set_value(1000).run()
-    assert ":red[" not in words(app)
+    assert ":red[" not in page_text(app)
     app.button(key="tasks-summarization-example-0").click().run()
     press(app, "Run")
     assert "is 1000; valid" in app.error[0].value and len(app.error) == 1
@@ -96,7 +96,7 @@ def test_a_story_goes_on_and_two_models_tell_it_side_by_side(tool, page) -> None
     newest = app.session_state["history"][:2]
     assert {one.reference for one in newest} == {"story-completion/1", "story-completion/2"}
     assert len([one for one in app.button if one.label == "Continue"]) == 2
-    assert r"**tiny gpt2**" in words(app) and r"**tiny llama**" in words(app)
+    assert r"**tiny gpt2**" in page_text(app) and r"**tiny llama**" in page_text(app)
 
 
 def test_a_click_on_a_candidate_writes_the_word_and_asks_again(tool, page) -> None:
@@ -132,7 +132,7 @@ def test_an_answer_can_be_stopped_while_it_is_written_and_keeps_its_beginning(to
     fine(app)
     kept = app.session_state["history"][0]
     assert kept.stopped and kept.result["partial"] and kept.tokens < 60
-    assert "stopped" in words(app) and button(app, "Continue")
+    assert "stopped" in page_text(app) and button(app, "Continue")
     press(app, "Continue")
     assert fine(app).session_state["history"][0].row["text"].endswith(kept.result["partial"])
 
@@ -188,7 +188,7 @@ def test_the_other_tabs_open(tool, page, tab: str) -> None:
 
 def test_an_empty_registry_says_so(empty_tool, page) -> None:
     app = fine(page("tasks"))
-    assert "No model is registered yet" in words(app) and not app.selectbox
+    assert "No model is registered yet" in page_text(app) and not app.selectbox
 
 
 def test_jobs_of_a_visitor_who_left_are_cancelled() -> None:

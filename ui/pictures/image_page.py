@@ -135,11 +135,11 @@ def draw_answer(network: RegisteredVersion, asking: Asking, given: Given, framin
         st.caption(escaped(f"It knows no digits, only {', '.join(sorted(result['scores']))}."))
     draw_class_bars(result["scores"])
     draw_attention_on_picture(result)
-    st.caption(f"It saw {seen_in_words(result)}, the picture {escaped(framing)}.")
+    st.caption(f"It saw {seen_pixels(result)}, the picture {escaped(framing)}.")
     st.caption(escaped(asking.facts()))
 
 
-def seen_in_words(result: Row) -> str:
+def seen_pixels(result: Row) -> str:
     """The size and kind of the picture that a network got."""
     picture = Image.open(io.BytesIO(base64.b64decode(result["seen"])))
     return f"{picture.width} x {picture.height} {'gray' if picture.mode == 'L' else 'color'} pixels"

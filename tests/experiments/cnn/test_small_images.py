@@ -52,8 +52,12 @@ def test_a_size_alone_is_for_a_fraction_of_the_epochs() -> None:
     ("values", "message"),
     [
         ({"model": "lenet5", "small_size": 24}, "small_size is 24, .* lenet5 are made for one size; valid: 0$"),
-        ({"small_size": 32}, "small_size is 32, .* (the images are 32 px); valid: 0, or another size below 32"),
-        ({"small_size": 1}, "small_size is 1, which vgg_small cannot be trained on "),
+        ({"small_size": 32}, "small_size is 32, and the images have 32 x 32 pixels; valid: 0, or from 8 to 31"),
+        (
+            {"model": "vgg11", "small_size": 24},
+            "small_size is 24, which vgg11 cannot be trained on (.*); valid: 0, or a larger size below 32",
+        ),
+        ({"small_size": 7}, "small_size is 7, and the images have 32 x 32 pixels; valid: 0, or from 8 to 31"),
         (
             {"small_size": 0, "small_epochs": 2},
             "small_epochs is 2, which needs a small_size; valid: 0, or a small_size",

@@ -1,6 +1,7 @@
 """The numbers and words of a comparison, on cases small enough to be worked by hand."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,11 @@ def test_figures_say_how_many_images_were_seen(monkeypatch: pytest.MonkeyPatch) 
     curves, costs = ([axes.get_xlabel() for axes in figure.axes if axes.get_visible()] for figure in drawn)
     assert curves == ["epoch of 300 training images", "seconds of training"]
     assert costs == ["parameters", "FLOPs per image", "training images seen", "seconds of training"]
+
+
+def test_curves_that_are_perfect_from_the_first_epoch_have_room(tmp_path: Path) -> None:
+    one = cell("a", 0, 0)
+    perfect = dataclasses.replace(one, history={**one.history, "val_accuracy": np.ones(2)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.save_curves(tmp_path / "curves.png", [perfect], "accuracy", "curves", "images")

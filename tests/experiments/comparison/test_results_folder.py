@@ -59,6 +59,9 @@ def test_epochs_are_cut_to_the_time_once_and_for_all(
     assert not capsys.readouterr().out
     assert ResultsFolder(out).begin(make_grid(config.replace(minutes=0))).epochs == begun.epochs
     assert f"the epochs are those that {out} was begun with: minutes=0.4" in capsys.readouterr().out
+    shortest = ResultsFolder(tmp_path / "shortest").begin(make_grid(config.replace(minutes=0.2)))
+    assert set(shortest.epochs.values()) == {1}
+    assert "0.2 minutes are too few for an epoch of each training, which takes about" in capsys.readouterr().out
 
 
 def test_a_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path) -> None:

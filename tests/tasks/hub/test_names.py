@@ -16,7 +16,7 @@ from tasks.hub.quantization import pick, quantization, variants
         (DownloadProgress(93_200_000, 93_200_000, 1e6), "downloaded 93.2 of 93.2 MB (100%)"),
     ],
 )
-def test_progress_is_said_in_words(progress: DownloadProgress, line: str) -> None:
+def test_progress_is_described(progress: DownloadProgress, line: str) -> None:
     assert progress.line() == line
 
 

@@ -234,7 +234,7 @@ def test_a_version_that_points_out_of_its_own_files_is_refused(registered, store
         registry.load(NAME)
 
 
-def test_a_model_that_another_program_logged_is_refused_in_words(registered, store: Path) -> None:
+def test_a_model_that_another_program_logged_is_refused_readably(registered, store: Path) -> None:
     registered(0.9)
     (description,) = (store / "artifacts").rglob("MLmodel")
     description.write_text("flavors: {sklearn: {}}")

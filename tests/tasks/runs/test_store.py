@@ -42,7 +42,7 @@ def test_several_programs_may_open_a_store_that_is_not_there_yet(store: Path) ->
     assert [program.exitcode for program in programs] == [0] * PROGRAMS
 
 
-def test_a_store_that_is_no_database_is_said_in_words(store: Path) -> None:
+def test_a_store_that_is_no_database_is_a_readable_error(store: Path) -> None:
     (store / "mlflow.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(StoreUnreachableError, match="does not answer: "), readable_errors():
         open_store()
