@@ -8,7 +8,6 @@ from tasks.registry.registered import (
     expected,
     find,
     load,
-    load_pyfunc,
     model_folder,
     version_of_run,
     versions,

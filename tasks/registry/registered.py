@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -18,9 +17,6 @@ from tasks.packaged import packaged_folder
 from tasks.registry.champions import CHAMPION, all_versions
 from tasks.runs import all_pages, is_absent, open_store, readable_errors
 from tasks.runtime.loaded import Expected
-
-if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
 
 PAGE = 200
 REFERENCE = re.compile(r"(?P<name>[^/@]+)(?:/(?P<version>\d{1,9})|@(?P<alias>[\w.-]+))?")
@@ -138,13 +134,6 @@ def expected(reference: str) -> Expected:
     with readable_errors():
         version = find(reference)
     return Expected(version.memory_bytes, version.shared_weights)
-
-
-def load_pyfunc(uri: str) -> "PyFuncModel":
-    """A model as MLflow loads it, with the code that it was logged with, by a URI such as `models:/name@champion`."""
-    from mlflow.pyfunc import load_model  # slow to import, and only this needs it
-
-    return load_model(uri)
 
 
 def model_folder(version: RegisteredVersion) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.pyfunc import load_model
 
 from tasks import registry
 from tests.support.postgresql import postgresql
@@ -36,7 +37,7 @@ def test_a_training_against_a_server_on_postgresql_is_tracked_registered_and_ser
 
         version = registry.champion("cnn-digits")
         assert version is not None and version.run_id == run.info.run_id
-        model = registry.load_pyfunc("models:/cnn-digits@champion")
+        model = load_model("models:/cnn-digits@champion")
         example = model.input_example
         assert example is not None
         here = model.predict(example)
