@@ -1,4 +1,4 @@
-"""The catalogue of pretrained models: which models each task offers, of the Hub or in a package, and what is known.
+"""The catalog of pretrained models: which models each task offers, of the Hub or in a package, and what is known.
 
 `catalog.yaml` holds the facts; what was not looked up is `unverified` there and None here. Knows no torch and no
 MLflow, so that forms can list models at once.
@@ -34,7 +34,7 @@ TASK_FIELDS = {"starter", "starter_note", "models"}
 
 
 class CatalogError(Exception):
-    """The catalogue's file is damaged. The text names the task, the field and what is valid."""
+    """The catalog's file is damaged. The text names the task, the field and what is valid."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class CatalogModel:
 
     @property
     def name(self) -> str:
-        """The name in the catalogue: the Hub id without its owner."""
+        """The name in the catalog: the Hub id without its owner."""
         return self.model_id.split("/")[-1]
 
     @property
@@ -138,12 +138,12 @@ class TaskCatalog:
 
 @cache
 def catalog() -> Mapping[str, TaskCatalog]:
-    """The catalogue of every pretrained task, read once."""
+    """The catalog of every pretrained task, read once."""
     return read_catalog(CATALOG_FILE)
 
 
 def read_catalog(path: Path) -> dict[str, TaskCatalog]:
-    """The catalogue in a file. Raises CatalogError, in one line, for anything that is not as it should be."""
+    """The catalog in a file. Raises CatalogError, in one line, for anything that is not as it should be."""
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -210,8 +210,8 @@ class RegisterConfig(Config):
     task: str = option("all", "which task; all = each with its starter", choices=("all", *PRETRAINED_TASKS))
     model: str = option(
         "auto",
-        "name of the catalogue (tasks/catalog.yaml), id on the Hub (of GGUF also owner/name:Q4_K_M), folder or .gguf "
-        "file; auto = the starter that comes with the project, hub = the catalogue's default",
+        "name of the catalog (tasks/catalog.yaml), id on the Hub (of GGUF also owner/name:Q4_K_M), folder or .gguf "
+        "file; auto = the starter that comes with the project, hub = the catalog's default",
     )
     search: str = option(
         "none", "words in the ids of models on the Hub: prints those that can run here, and registers none"
@@ -220,7 +220,7 @@ class RegisterConfig(Config):
     package_weights: bool = option(
         False, "copy the weights into the registry, to serve offline; of a folder they always are"
     )
-    revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalogue's, or main")
+    revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalog's, or main")
     champion: bool = option(
         None,
         "make the registered version champion, which the tool and the serve command use; auto = if it is the first, or "

@@ -93,7 +93,7 @@ class CnnConfig(TrainConfig):
     dataset: str = option("digits", DATASET_HELP, suggestions=IMAGE_DATASETS)
     image_size: int = image_size_option()
     weights: str = cnn_weights_option()
-    revision: str = option(None, "commit, tag or branch of the pretrained weights; auto = the catalogue's")
+    revision: str = option(None, "commit, tag or branch of the pretrained weights; auto = the catalog's")
     freeze_epochs: int = option(
         None,
         "first epochs in which pretrained layers stay as they are and only the new last one learns; auto = a fifth",
@@ -209,7 +209,7 @@ class FinetuneConfig(TrainConfig):
     data: str = option("none", "file of labeled texts: CSV, TSV or JSONL")
     model: str = option(
         "auto",
-        "what training begins with: a name of the catalogue (tasks/catalog.yaml), an id on the Hub, or a folder; auto "
+        "what training begins with: a name of the catalog (tasks/catalog.yaml), an id on the Hub, or a folder; auto "
         "= the starter that comes with the project",
     )
     text: str = option("text", "column of the texts")
@@ -218,7 +218,7 @@ class FinetuneConfig(TrainConfig):
         "none", "column that says train, val or test of every row; none = 70/10/20, the same fractions of each class"
     )
     merge_labels: bool = option(False, "take labels that differ only by case or blanks for one")
-    revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalogue's, or main")
+    revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalog's, or main")
     weights: str = option(
         "pretrained", "the model's own, or random ones of the same network, to see what they are worth", choices=WEIGHTS
     )

@@ -1,4 +1,4 @@
-"""Which pretrained model the user means: a name of the catalogue, a Hub id, or a folder."""
+"""Which pretrained model the user means: a name of the catalog, a Hub id, or a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ class ChosenModel:
 
     Attributes:
         variant: of a model on the Hub, the quantization or GGUF file that is meant; empty for the default.
-        entry: its catalogue entry, if it has one.
+        entry: its catalog entry, if it has one.
         starter: whether it is the small model that comes with this project.
     """
 
@@ -56,13 +56,13 @@ def choices(config: RegisterConfig) -> dict[str, ChosenModel]:
 
 
 def choose(task: str, model: str, revision: str | None) -> ChosenModel:
-    """The model that a name stands for: the catalogue comes first, then folders, then the Hub.
+    """The model that a name stands for: the catalog comes first, then folders, then the Hub.
 
     Args:
-        model: name of the catalogue, Hub id (`:Q4_K_M` or `:file.gguf` behind it names one of its GGUF files), folder,
+        model: name of the catalog, Hub id (`:Q4_K_M` or `:file.gguf` behind it names one of its GGUF files), folder,
             GGUF file; `auto` for the task's starter, or its model in a package, and where it has neither for the
-            catalogue's default; `hub` for that in any case.
-        revision: commit, tag or branch on the Hub; None: the catalogue's, or `main`.
+            catalog's default; `hub` for that in any case.
+        revision: commit, tag or branch on the Hub; None: the catalog's, or `main`.
 
     Raises ConfigError, naming what is valid, for what can be none of these.
     """

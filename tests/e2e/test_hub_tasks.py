@@ -1,4 +1,4 @@
-"""Every task with tiny models of the catalogue's architectures: found on the local Hub, downloaded, registered, run."""
+"""Every task with tiny models of the catalog's architectures: found on the local Hub, downloaded, registered, run."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The catalogue: what ships is whole and can be fetched by what is in it; a damaged file is named and refused."""
+"""The catalog: what ships is whole and can be fetched by what is in it; a damaged file is named and refused."""
 
 import subprocess
 import sys
@@ -50,7 +50,7 @@ def test_sizes_are_told_as_far_as_they_are_known() -> None:
 
 
 def damaged(tmp_path: Path, change: Any) -> Path:
-    """The shipped catalogue after `change` was done to it."""
+    """The shipped catalog after `change` was done to it."""
     content = yaml.safe_load(CATALOG_FILE.read_text())
     change(content)
     path = tmp_path / "catalog.yaml"
@@ -103,14 +103,14 @@ def first(content: Any) -> dict[str, Any]:
         (lambda c: c["chatbot"].update(starter_note=3), "chatbot: starter_note is 3"),
     ],
 )
-def test_a_damaged_catalogue_is_refused_with_the_field_named(change: Any, expected: str, tmp_path: Path) -> None:
+def test_a_damaged_catalog_is_refused_with_the_field_named(change: Any, expected: str, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=expected) as error:
         read_catalog(damaged(tmp_path, change))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"a: [", b"\xff\xfe\xfa", b"!!python/object/apply:os.getcwd []"])
-def test_a_file_that_is_no_catalogue_is_refused_and_runs_nothing(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_no_catalog_is_refused_and_runs_nothing(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "catalog.yaml"
     path.write_bytes(content)
     with pytest.raises(CatalogError, match=r"catalog\.yaml (cannot be read|has)") as error:

@@ -195,7 +195,7 @@ def test_first_steps_work_offline(store: Path, started: list, monkeypatch: pytes
     assert "register" not in [entry for entry, _ in started]
 
 
-def test_starters_of_the_catalogue_are_registered(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starters_of_the_catalog_are_registered(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def with_starters(*tasks: str) -> None:
         offers = {
             task: dataclasses.replace(offer, starter=tmp_path if task in tasks else tmp_path / "missing")

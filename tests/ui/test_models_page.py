@@ -1,4 +1,4 @@
-"""The page Models: versions, champions, promotion, the catalogue, and what is in memory."""
+"""The page Models: versions, champions, promotion, the catalog, and what is in memory."""
 
 import re
 from dataclasses import replace
@@ -146,7 +146,7 @@ def test_an_empty_registry_says_what_to_do(empty_tool, page) -> None:
     assert "No model is loaded" in texts(app)
 
 
-def test_the_catalogue_registers_as_a_process(tool, page, started: list) -> None:
+def test_the_catalog_registers_as_a_process(tool, page, started: list) -> None:
     app = opened(page("models"), "Register a model")
     app.selectbox(key="models-task").set_value("summarization").run()
     app.toggle(key="models-package").set_value(True).run()

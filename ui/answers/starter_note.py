@@ -11,7 +11,7 @@ from ui.running.processes import processes
 
 
 def draw_starter_note(version: RegisteredVersion) -> None:
-    """Say what a model is good for, and of a starter that it is one, with the catalogue's default offered."""
+    """Say what a model is good for, and of a starter that it is one, with the catalog's default offered."""
     offers = catalog().get(version.task)
     good_for = offers.good_for(version.model) if offers else ""
     if good_for:

@@ -1,4 +1,4 @@
-"""Draws the registry and the catalogue: versions with what is known of them, promotion, registering, memory in use."""
+"""Draws the registry and the catalog: versions with what is known of them, promotion, registering, memory in use."""
 
 from collections.abc import Mapping, Sequence
 
@@ -134,8 +134,8 @@ def _draw_table(title: str, rows: Mapping[str, str]) -> None:
         )
 
 
-def draw_catalogue(versions: Sequence[RegisteredVersion]) -> None:
-    """The models of the catalogue by task, each with a button; and a field for any other model."""
+def draw_catalog(versions: Sequence[RegisteredVersion]) -> None:
+    """The models of the catalog by task, each with a button; and a field for any other model."""
     st.write(
         "Registering fetches the weights, asks the model one question, and measures it on a small sample. "
         "It needs an internet connection, unless the model is a local folder or was fetched before."

@@ -120,7 +120,7 @@ def version_link(version: RegisteredVersion) -> str:
 
 
 def registered_as(offer: CatalogModel, task: str, versions: Iterable[RegisteredVersion]) -> str:
-    """The newest version of a model of the catalogue, as name/version; empty if it is not registered."""
+    """The newest version of a model of the catalog, as name/version; empty if it is not registered."""
     keys = [one for one in versions if one.task == task and offer.model_id in (one.model, one.tags.get("hub_id"))]
     return max(keys, key=lambda one: one.version).key if keys else ""
 

@@ -4,7 +4,7 @@ import streamlit as st
 
 from ui.hub.panel import draw_hub
 from ui.labels import task_title
-from ui.running.model_cards import draw_catalogue, draw_memory, draw_model
+from ui.running.model_cards import draw_catalog, draw_memory, draw_model
 from ui.running.model_facts import by_name
 from ui.running.process_cards import draw_processes
 from ui.session import show_errors, versions
@@ -16,7 +16,7 @@ st.title("Models")
 tabs = st.tabs(TABS, key="models-tab", on_change="rerun")
 with show_errors("models"):
     found = versions()
-    registered, catalogue, hub, _ = tabs
+    registered, catalog, hub, _ = tabs
     if registered.open:
         with registered:
             if not found:
@@ -38,9 +38,9 @@ with show_errors("models"):
                 found = [one for one in found if wanted in (ALL, one.task)]
             for name, group in by_name(found).items():
                 draw_model(name, group)
-    if catalogue.open:
-        with catalogue:
-            draw_catalogue(found)
+    if catalog.open:
+        with catalog:
+            draw_catalog(found)
             st.header("Registering")
             draw_processes(("register",), "Nothing is being registered.")
     if hub.open:

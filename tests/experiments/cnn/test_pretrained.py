@@ -1,4 +1,4 @@
-"""CNNs that begin with ImageNet weights: the catalogue, what comes from the Hub, the frozen trunk, and how it thaws."""
+"""CNNs that begin with ImageNet weights: the catalog, what comes from the Hub, the frozen trunk, and how it thaws."""
 
 import base64
 import dataclasses
@@ -63,7 +63,7 @@ def prepared(config: CnnConfig) -> CnnTraining:
     return prepare(decide(config), devices.make_accelerator("cpu", "fp32"))
 
 
-def test_the_catalogue_is_what_timm_says_of_its_weights() -> None:
+def test_the_catalog_is_what_timm_says_of_its_weights() -> None:
     assert set(CATALOG) == set(PRETRAINED_CNNS) and PRETRAINED_SIZE == IMAGENET_SIZE
     for entry in CATALOG.values():
         known = get_pretrained_cfg(entry.hub_id.removeprefix("timm/"))

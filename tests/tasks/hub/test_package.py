@@ -76,7 +76,7 @@ def test_a_folder_that_names_half_a_package_is_refused(content: str, tmp_path: P
         read_source(tmp_path)
 
 
-def test_the_catalogues_package_is_whole_where_it_is_installed() -> None:
+def test_the_catalogs_package_is_whole_where_it_is_installed() -> None:
     offer = catalog()["chatbot"].packaged
     assert offer is not None and offer.package is not None
     if offer.package.find() is None:
