@@ -56,7 +56,10 @@ RECIPES: dict[str, CnnRecipe] = {
         label_smoothing=0.0,
         overrides={"mnist": LENET5_GRAY, "fashion_mnist": {**LENET5_GRAY, "crop": 0}, "cifar10": LENET5_COLOR},
     ),
-    "alexnet_small": CnnRecipe({"digits": 15, "mnist": 7, "fashion_mnist": 13, "cifar10": 23}, overrides=FIXED_SIZE),
+    "alexnet_small": CnnRecipe(
+        {"digits": 15, "mnist": 7, "fashion_mnist": 13, "cifar10": 23},
+        overrides={**FIXED_SIZE, "cifar10": {**COLOR, "learning_rate": 0.03, "weight_decay": 0.05}},
+    ),
     "vgg_small": CnnRecipe({"digits": 15, "mnist": 6, "fashion_mnist": 11, "cifar10": 12}, overrides=ANY_SIZE),
     "resnet20": RESNET20,
     "seresnet20": CnnRecipe({"digits": 15, "mnist": 4, "fashion_mnist": 6, "cifar10": 9}, overrides=ANY_SIZE),
