@@ -81,7 +81,7 @@ def _frozen(value: Any) -> Any:
 class ClassificationParameters(Parameters):
     """Of image classification."""
 
-    explain: bool = option(False, "also show which parts of the picture speak for the label")
+    explain: bool = option(False, "also show which parts of the picture support the label")
     layers: bool = option(False, "also show what each block of the network makes of the picture")
 
 

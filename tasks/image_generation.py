@@ -49,7 +49,7 @@ class DrawingParameters(Parameters):
     guidance: float = option(None, "how closely to follow the prompt (default: the model's own)", ge=0, le=30)
     negative_prompt: str = option("", "what the picture should not show; needs guidance above 1", max_length=MAX_PROMPT)
     strength: float = option(0.8, "with an image: how much of it to redraw, 1 is all", ge=0.02, le=1)
-    seed: int = option(None, "the same seed draws the same picture (default: another each time)", ge=0, le=2**32 - 1)
+    seed: int = option(None, "the same seed draws the same picture (default: a new one each time)", ge=0, le=2**32 - 1)
     width: int = option(None, "pixels (default: the model's own)", ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_UNIT)
     height: int = option(None, "pixels (default: the model's own)", ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_UNIT)
 

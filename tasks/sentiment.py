@@ -22,7 +22,7 @@ MAX_EXPLAINED_WINDOWS = 8
 class SentimentParameters(Parameters):
     """Of sentiment analysis."""
 
-    explain: bool = option(False, "tell which words moved the score; takes longer")
+    explain: bool = option(False, "also show which words moved the score; takes longer")
 
 
 class SentimentAnalysis(PretrainedTask):

@@ -23,7 +23,7 @@ class SummaryParameters(Parameters):
 
     max_length: int = option(142, "maximum number of tokens in the summary of each part of the text", ge=1, le=1024)
     min_length: int = option(0, "minimum number of tokens in the summary of each part of the text", ge=0, le=1024)
-    num_beams: int = option(4, "beam width: summaries pursued at once; 1 is fastest and streams", ge=1, le=8)
+    num_beams: int = option(4, "beam width: candidate summaries kept at once; 1 is fastest and streams", ge=1, le=8)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

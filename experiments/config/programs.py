@@ -35,51 +35,51 @@ class CompareConfig(Config):
     """
 
     kind: str = option(
-        "cnn", "what is compared: networks in training, or registered models of a task", choices=COMPARE_KINDS
+        "cnn", "what to compare: networks to be trained, or registered models of a task", choices=COMPARE_KINDS
     )
     models: str = option(
         "auto",
-        "names separated by commas; groups of CNNs: small, full (auto = small on a CPU, full on a GPU); of seq2seq: "
-        "attention, transformer (auto = both); of a task: registered models as name, name@alias or name/version (auto "
-        "= all of the task)",
+        "comma-separated names; CNN groups: small, full (auto = small on a CPU, full on a GPU); seq2seq groups: "
+        "attention, transformer (auto = both); for kind=task, registered models as name, name@alias or name/version "
+        "(auto = all of the task)",
     )
     datasets: str = option(
         "auto",
-        "names of image data sets or paths of your own pictures, separated by commas; auto = digits; of a task: a CSV "
-        "file of labeled rows; auto = the small sample that comes with the project",
+        "comma-separated names of image data sets or paths of your own pictures (auto = digits); for kind=task, a CSV "
+        "file of labeled rows (auto = the small sample that comes with the project)",
     )
-    task: str = option("auto", "of kind task: which; auto = that of the models", choices=("auto", *EVALUATED_TASKS))
-    settings: str = option("none", "of kind task: the task's parameters, such as num_beams=1,max_length=60")
-    columns: str = option("auto", "of kind task: columns of the CSV file by their use, such as text=review,label=mood")
+    task: str = option("auto", "for kind=task: the task; auto = that of the models", choices=("auto", *EVALUATED_TASKS))
+    settings: str = option("none", "for kind=task: the task's parameters, such as num_beams=1,max_length=60")
+    columns: str = option("auto", "for kind=task: which CSV column to use for what, such as text=review,label=mood")
     seeds: int = option(1, "number of seeds: 0, 1, ...", ge=1, le=1000)
     epochs: int = option(None, "passes over the training data; auto = each recipe's", ge=1, le=100_000)
-    train_size: int = option(0, "number of training examples; 0 = all, of seq2seq its default", ge=0)
+    train_size: int = option(0, "number of training examples; 0 = all, for seq2seq its default", ge=0)
     image_size: int = image_size_option()
     weights: str = cnn_weights_option()
-    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
-    device: str = option("auto", "where to train, or where the models of a task answer", choices=DEVICES)
+    data_dir: str = option("data", "folder for data sets; missing ones are downloaded there")
+    device: str = option("auto", "where to train, or where to run the models of a task", choices=DEVICES)
     precision: str = option("auto", "compute precision; auto = the fastest in a short trial", choices=PRECISIONS)
     threads: int = option(0, "CPU threads; 0 = all, or one where that is faster in a short trial", ge=0, le=1024)
     storage: str = option(
         "auto",
-        "where workers that share a grid agree who trains what, as of tune; auto = an SQLite file under studies/, "
-        "beside the tracking store",
+        "where workers that share a grid agree on who trains what, as in tune; auto = an SQLite file under studies/, "
+        "next to the tracking store",
     )
-    confirm: bool = option(False, "train also what is estimated to take longer than 12 hours")
-    resume: str = option("none", "id of the comparison to resume; an unfinished one of the same grid is found")
-    register: bool = option(True, "register the trained models, and make the best by validation champion")
-    tracking: str = option("mlflow", "where the trainings are logged; none = to the folder `out`", choices=TRACKING)
+    confirm: bool = option(False, "train even if it is estimated to take longer than 12 hours")
+    resume: str = option(
+        "none", "id of the comparison to resume; an unfinished one of the same grid is found automatically"
+    )
+    register: bool = option(True, "register the trained models; the best in validation becomes champion")
+    tracking: str = option("mlflow", "where to log training runs; none = to the folder `out`", choices=TRACKING)
     out: str = option(
-        "none", "folder of results, for tracking=none: without MLflow, at most 16 MiB, resumed by the same command"
+        "none", "results folder for tracking=none: no MLflow, at most 16 MiB, resumed by the same command"
     )
     minutes: float = option(
         0.0,
-        "with tracking=none: epochs are cut, of each training by the same fraction, to take no longer; 0 = not",
+        "with tracking=none: time limit, met by cutting the epochs of every training by the same fraction; 0 = none",
         ge=0,
     )
-    import_results: str = option(
-        "none", "folder of results that tracking=none left, to be logged to MLflow; none trained"
-    )
+    import_results: str = option("none", "results folder left by tracking=none, to log to MLflow; nothing is trained")
 
 
 # Fields of CompareConfig that mean something for these kinds only.
@@ -128,55 +128,53 @@ def _refuse(config: Config, names: Iterable[str], where: str) -> None:
 
 
 class TuneConfig(Config):
-    """Search for good settings of one model on one data set by validation, then train the best ones anew over several
-    seeds; the same command again resumes the study, and at the same time elsewhere joins it.
+    """Search for good settings of one model on one data set by validation, then retrain with the best ones over several
+    seeds; the same command, run again, resumes the study; run elsewhere at the same time, it joins it.
     """
 
-    kind: str = option("cnn", "what is tuned: a convolutional network or an encoder-decoder", choices=tuple(FAMILIES))
+    kind: str = option("cnn", "what to tune: a convolutional network or an encoder-decoder", choices=tuple(FAMILIES))
     model: str = option(
-        "auto", "architecture, or variant such as gru-dot or transformer-rotary; auto = lenet5, of seq2seq gru-dot"
+        "auto", "architecture, or variant such as gru-dot or transformer-rotary; auto = lenet5, for seq2seq gru-dot"
     )
     dataset: str = option(
         "auto",
-        "data set, or the path of your own pictures; auto = digits, of seq2seq reversal",
+        "data set, or the path of your own pictures; auto = digits, for seq2seq reversal",
         suggestions=IMAGE_DATASETS,
     )
     trials: int = option(
         20,
-        "finished trials (complete or pruned) of the study over all workers; each worker after the first may add one",
+        "finished trials (complete or pruned) of the study across all workers; each worker after the first may add one",
         ge=1,
         le=100_000,
     )
-    timeout: int = option(0, "seconds after which this worker begins no further trial; 0 = no limit", ge=0)
+    timeout: int = option(0, "seconds after which this worker starts no new trial; 0 = no limit", ge=0)
     study: str = option("auto", "name of the study; auto = kind-model-dataset")
     storage: str = option(
         "auto",
-        "where the study is kept: the URL of an SQLite file or a PostgreSQL database, such as "
-        "postgresql://user@host/studies; auto = an SQLite file under studies/, beside the tracking store",
+        "where the study is stored: the URL of an SQLite file or a PostgreSQL database, such as "
+        "postgresql://user@host/studies; auto = an SQLite file under studies/, next to the tracking store",
     )
     search: str = option(
         "none",
-        "ranges instead of the standard ones, such as learning_rate=1e-4:1e-2,optimizer=sgd|adamw,cutout=0; name=auto "
+        "ranges that replace the default ones, such as learning_rate=1e-4:1e-2,optimizer=sgd|adamw,cutout=0; name=auto "
         "leaves a parameter to the recipe",
     )
     sampler: str = option("tpe", "Optuna's sampler, which proposes settings", choices=SAMPLERS)
     pruner: str = option("asha", "Optuna's pruner, which ends unpromising trials early", choices=PRUNERS)
     seeds: int = option(
-        3, "seeds with which the best settings are trained anew and tested; 0 = not at all", ge=0, le=1000
+        3, "number of seeds with which the best settings are retrained and tested; 0 = none", ge=0, le=1000
     )
     epochs: int = option(None, "passes over the training data; auto = the recipe's", ge=1, le=100_000)
-    train_size: int = option(0, "number of training examples; 0 = all, of seq2seq its default", ge=0)
+    train_size: int = option(0, "number of training examples; 0 = all, for seq2seq its default", ge=0)
     image_size: int = image_size_option()
     weights: str = cnn_weights_option()
-    seed: int = option(
-        0, "seed of the proposals and of every trial; the best is trained anew with others", ge=0, lt=2**30
-    )
-    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+    seed: int = option(0, "seed for the proposals and every trial; the best is retrained with others", ge=0, lt=2**30)
+    data_dir: str = option("data", "folder for data sets; missing ones are downloaded there")
     device: str = option("auto", "where to train", choices=DEVICES)
     precision: str = option("auto", "compute precision; auto = the fastest in a short trial", choices=PRECISIONS)
     threads: int = option(0, "CPU threads; 0 = all, or one where that is faster in a short trial", ge=0, le=1024)
     register: bool = option(
-        True, "register what is trained anew; champion becomes the best of it if the mean validation result is better"
+        True, "register the retrained models; the best becomes champion if the mean validation result is better"
     )
 
 
@@ -205,20 +203,20 @@ def training_config(
 
 
 class RegisterConfig(Config):
-    """Register pretrained models of the Hugging Face Hub, or of a folder, as the models that the tasks use."""
+    """Register pretrained models from the Hugging Face Hub, or from a folder, as the models that the tasks use."""
 
     task: str = option("all", "which task; all = each with its starter", choices=("all", *PRETRAINED_TASKS))
     model: str = option(
         "auto",
-        "name of the catalog (tasks/catalog.yaml), id on the Hub (of GGUF also owner/name:Q4_K_M), folder or .gguf "
+        "name in the catalog (tasks/catalog.yaml), id on the Hub (for GGUF also owner/name:Q4_K_M), folder or .gguf "
         "file; auto = the starter that comes with the project, hub = the catalog's default",
     )
     search: str = option(
-        "none", "words in the ids of models on the Hub: prints those that can run here, and registers none"
+        "none", "words in the ids of models on the Hub: prints those that can run here, without registering any"
     )
     limit: int = option(20, "how many models a search prints", ge=1, le=100)
     package_weights: bool = option(
-        False, "copy the weights into the registry, to serve offline; of a folder they always are"
+        False, "copy the weights into the registry, to serve offline; those of a folder always are"
     )
     revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalog's, or main")
     champion: bool = option(
@@ -226,7 +224,7 @@ class RegisterConfig(Config):
         "make the registered version champion, which the tool and the serve command use; auto = if it is the first, or "
         "better than the champion on the task's sample",
     )
-    evaluate: bool = option(True, "measure on the small labeled sample of the task, where a metric makes sense")
+    evaluate: bool = option(True, "evaluate on the task's small labeled sample, where a metric makes sense")
     device: str = option("auto", "where to load the model for its first answer", choices=DEVICES)
 
 
@@ -237,29 +235,29 @@ def check_limit(config: RegisterConfig) -> None:
 
 
 class StarterConfig(TrainConfig):
-    """Train the small model that this project ships for a task, from public texts or pictures.
+    """Train the small model that this project ships for a task, on public texts or pictures.
 
-    A default of None is written `auto`: the task's recipe decides it.
+    A default of `auto` is decided by the task's recipe.
     """
 
     task: str = option(
         "sentiment-analysis",
-        "whose starter is trained",
+        "task whose starter is trained",
         choices=tuple(STARTERS),
     )
-    data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
+    data_dir: str = option("data", "folder for data sets; docs/starters.md says which file goes where")
     encoder: str = option(
-        "none", "of sentiment, questions and summaries: folder of a public BERT to start from; none = random weights"
+        "none", "for sentiment, questions and summaries: folder of a public BERT to start from; none = random weights"
     )
     train_size: int = option(0, "number of training examples; 0 = all", ge=0)
-    output: str = option("none", "also write the finished model into this folder, such as starters/sentiment")
+    output: str = option("none", "also write the finished model to this folder, such as starters/sentiment")
 
 
 class EvaluateConfig(Config):
-    """Measure the starters on held-out data, for their cards; for registered models see compare with kind=task."""
+    """Evaluate the starters on held-out data, for their cards; for registered models see compare with kind=task."""
 
-    task: str = option("all", "whose starter is measured", choices=("all", *STARTERS))
-    data_dir: str = option("data", "folder of the data sets; docs/starters.md says which file lies where")
-    folder: str = option("auto", "another model folder to measure with the same data; auto = the starter's")
+    task: str = option("all", "task whose starter is evaluated", choices=("all", *STARTERS))
+    data_dir: str = option("data", "folder for data sets; docs/starters.md says which file goes where")
+    folder: str = option("auto", "another model folder to evaluate on the same data; auto = the starter's")
     write: bool = option(False, "write the figures into the model cards")
     threads: int = option(0, "CPU threads; 0 = all cores", ge=0, le=1024)

@@ -30,21 +30,22 @@ from experiments.config.options import Config, ConfigError, check_dataset
 from tasks.parameters import option
 
 DATASET_HELP = (
-    "image data set (digits needs no download), or the path of your own pictures: a folder, a zip, or a CSV file,label"
+    "image data set (digits needs no download), or the path of your own pictures: folder, zip, or CSV with columns "
+    "file,label"
 )
 
 
 def image_size_option() -> int:
     """The field `image_size`."""
-    text = "side in pixels to which your own pictures are resized; from 128 up networks have the stem of their paper"
+    text = "side in pixels to which your own pictures are resized; from 128 up, networks use their paper's stem"
     return option(IMAGE_SIZE, text, ge=32, le=224, multiple_of=32)
 
 
 def cnn_weights_option() -> str:
     """The field `weights` of programs that train CNNs."""
     text = (
-        "what training begins with; pretrained = ImageNet weights of the Hub, of VGG, ResNet, SE-ResNet-50 and "
-        f"SENet-154, for your own pictures of {PRETRAINED_SIZE} px or more"
+        "initial weights; pretrained = ImageNet weights from the Hub, for VGG, ResNet, SE-ResNet-50 and SENet-154 on "
+        f"your own pictures of {PRETRAINED_SIZE} px or more"
     )
     return option(RANDOM, text, choices=WEIGHTS)
 
@@ -61,24 +62,24 @@ class TrainConfig(Config):
 
     of_images: ClassVar[bool] = False
 
-    seed: int = option(0, "seed of weights, data order, augmentation and dropout", ge=0, lt=2**31)
+    seed: int = option(0, "seed for weights, data order, augmentation and dropout", ge=0, lt=2**31)
     epochs: int = option(None, "passes over the training data", ge=1, le=100_000)
     batch_size: int = option(None, "examples per optimizer step, over all processes", ge=1)
     learning_rate: float = option(None, "peak learning rate of the schedule", gt=0, le=100)
-    weight_decay: float = option(None, "decay of weights; norms and biases are exempt", ge=0, lt=1)
+    weight_decay: float = option(None, "weight decay; norms and biases are exempt", ge=0, lt=1)
     optimizer: str = option(None, "sgd (Nesterov momentum 0.9) or adamw", choices=OPTIMIZERS)
-    schedule: str = option(None, "learning rate over time, per step", choices=SCHEDULES)
+    schedule: str = option(None, "learning rate schedule, applied per step", choices=SCHEDULES)
     warmup: float = option(None, "fraction of all steps with a rising learning rate", ge=0, lt=1)
     grad_clip: float = option(None, "maximum gradient norm; 0 = no clipping", ge=0)
-    ema_decay: float = option(None, "moving average of weights, for evaluation; 0 = off", ge=0, lt=1)
+    ema_decay: float = option(None, "decay of the moving average of weights used in evaluation; 0 = off", ge=0, lt=1)
     device: str = option("auto", "where to train", choices=DEVICES)
     precision: str = option("auto", "compute precision; auto = the fastest in a short trial", choices=PRECISIONS)
     memory_format: str = option(
-        "auto", "how images lie in memory; auto = the fastest in a short trial", choices=MEMORY_FORMATS
+        "auto", "memory layout of images; auto = the fastest in a short trial", choices=MEMORY_FORMATS
     )
     threads: int = option(0, "CPU threads; 0 = all, or one where that is faster in a short trial", ge=0, le=1024)
     resume: str = option("none", "id of an unfinished run to resume")
-    register: bool = option(True, "register the trained model, and make it champion if it is the best by validation")
+    register: bool = option(True, "register the trained model, and make it champion if it is the best in validation")
 
 
 class CnnConfig(TrainConfig):
@@ -96,27 +97,27 @@ class CnnConfig(TrainConfig):
     revision: str = option(None, "commit, tag or branch of the pretrained weights; auto = the catalog's")
     freeze_epochs: int = option(
         None,
-        "first epochs in which pretrained layers stay as they are and only the new last one learns; auto = a fifth",
+        "number of first epochs with the pretrained layers frozen and only the new last one trained; auto = a fifth",
         ge=0,
     )
     trunk_learning_rate: float = option(
         None,
-        "learning rate of the pretrained layers afterwards, as a fraction of learning_rate",
+        "learning rate of the pretrained layers afterward, as a fraction of learning_rate",
         gt=0,
         le=1,
     )
     label_smoothing: float = option(None, "fraction of the target spread over all classes", ge=0, lt=1)
-    crop: int = option(None, "random shift in pixels, both ways; 0 = off", ge=0, le=16)
+    crop: int = option(None, "maximum random shift in pixels, in each direction; 0 = off", ge=0, le=16)
     flip: bool = option(None, "mirror every image in every other epoch")
     cutout: int = option(None, "side of a random square set to zero; 0 = off", ge=0, le=224)
     small_size: int = option(
         None, "side in pixels to which training images are shrunk in the first small_epochs; 0 = off", ge=0, le=224
     )
-    small_epochs: int = option(None, "first epochs, trained on images of small_size", ge=0)
+    small_epochs: int = option(None, "number of first epochs trained on images of small_size", ge=0)
     train_size: int = option(0, "number of training images; 0 = all", ge=0)
     val_size: int = option(None, "validation images; auto = 10 % of the training data, at least 200", ge=1)
-    split_seed: int = option(0, "seed of the train/validation split, apart from `seed`", ge=0, lt=2**31)
-    data_dir: str = option("data", "folder of the data sets; missing ones are downloaded there")
+    split_seed: int = option(0, "seed for the train/validation split, separate from `seed`", ge=0, lt=2**31)
+    data_dir: str = option("data", "folder for data sets; missing ones are downloaded there")
 
     @property
     def data_name(self) -> str:
@@ -163,26 +164,26 @@ class Seq2SeqConfig(TrainConfig):
     """Train one encoder-decoder with attention to reverse sequences of integers."""
 
     attention: str = option("dot", "attention mechanism of a recurrent decoder", choices=ATTENTIONS)
-    cell: str = option("gru", "layers of encoder and decoder", choices=CELLS)
+    cell: str = option("gru", "layer type of encoder and decoder", choices=CELLS)
     positions: str = option("sinusoidal", "positional encoding of a Transformer", choices=POSITIONS)
     vocab_size: int = option(50, "number of symbols", ge=2, le=100_000)
     min_length: int = option(1, "shortest sequence", ge=1, le=1000)
     max_length: int = option(20, "longest sequence in training", ge=1, le=1000)
     hidden_size: int = option(64, "width of the hidden states", ge=4, le=4096)
-    layers: int = option(None, "layers of the encoder, and of the decoder", ge=1, le=24)
-    dropout: float = option(0.0, "fraction of hidden values set to zero in training", ge=0, lt=1)
+    layers: int = option(None, "number of layers in the encoder, and in the decoder", ge=1, le=24)
+    dropout: float = option(0.0, "fraction of hidden values set to zero during training", ge=0, lt=1)
     teacher_forcing: float = option(
         None, "fraction of true tokens among the decoder's inputs in the last epoch; it falls from 1", ge=0, le=1
     )
     stop_at: float = option(
-        1.0, "end the training when this fraction of validation sequences is reversed; 0 = never", ge=0, le=1
+        1.0, "stop training when this fraction of validation sequences is reversed correctly; 0 = never", ge=0, le=1
     )
-    beam_width: int = option(1, "hypotheses kept in decoding test sequences; 1 = greedy", ge=1, le=64)
+    beam_width: int = option(1, "hypotheses kept while decoding test sequences; 1 = greedy", ge=1, le=64)
     train_size: int = option(20_000, "training sequences", ge=1, le=10_000_000)
     val_size: int = option(1000, "validation sequences", ge=1, le=1_000_000)
     test_size: int = option(2000, "test sequences", ge=1, le=1_000_000)
-    probe_size: int = option(500, "test sequences of each single length, up to 5 times max_length", ge=1, le=100_000)
-    split_seed: int = option(0, "seed of the sequences, apart from `seed`", ge=0, lt=2**31)
+    probe_size: int = option(500, "test sequences for each length, up to 5 times max_length", ge=1, le=100_000)
+    split_seed: int = option(0, "seed for the sequences, separate from `seed`", ge=0, lt=2**31)
 
     @property
     def model(self) -> str:
@@ -199,37 +200,37 @@ def finetune_epochs(texts: int) -> int:
 
 
 class FinetuneConfig(TrainConfig):
-    """Fine-tune a pretrained model on labeled texts of your own: a file with a text and its label in each row."""
+    """Fine-tune a pretrained model on your own labeled texts: a file with a text and its label in each row."""
 
     task: str = option(
         "sentiment-analysis",
-        "what the model becomes a version of: a text classifier, with any number of classes",
+        "task of the fine-tuned model: text classification, with any number of classes",
         choices=FINETUNED_TASKS,
     )
     data: str = option("none", "file of labeled texts: CSV, TSV or JSONL")
     model: str = option(
         "auto",
-        "what training begins with: a name of the catalog (tasks/catalog.yaml), an id on the Hub, or a folder; auto "
-        "= the starter that comes with the project",
+        "model to start from: a name in the catalog (tasks/catalog.yaml), an id on the Hub, or a folder; auto = the "
+        "starter that comes with the project",
     )
-    text: str = option("text", "column of the texts")
-    label: str = option("label", "column of the labels")
+    text: str = option("text", "column with the texts")
+    label: str = option("label", "column with the labels")
     split: str = option(
-        "none", "column that says train, val or test of every row; none = 70/10/20, the same fractions of each class"
+        "none", "column that says train, val or test for each row; none = 70/10/20, stratified by class"
     )
-    merge_labels: bool = option(False, "take labels that differ only by case or blanks for one")
+    merge_labels: bool = option(False, "treat labels that differ only by case or blanks as one")
     revision: str = option(None, "commit, tag or branch on the Hub; auto = the catalog's, or main")
     weights: str = option(
-        "pretrained", "the model's own, or random ones of the same network, to see what they are worth", choices=WEIGHTS
+        "pretrained", "the model's own, or random ones for the same network, for comparison", choices=WEIGHTS
     )
     max_tokens: int = option(
         None,
-        "tokens of a text that training reads, the rest is cut; auto = the model's limit, at most 256",
+        "maximum tokens per text in training; the rest is cut off; auto = the model's limit, at most 256",
         ge=8,
     )
     patience: int = option(
         None,
-        "stop after this number of epochs without a better validation result, 0 = never; auto = a quarter of the "
+        "stop after this number of epochs without a better validation result; 0 = never; auto = a quarter of the "
         "epochs, at least 3",
         ge=0,
         le=100_000,
@@ -239,7 +240,7 @@ class FinetuneConfig(TrainConfig):
         "weight each class by how rare it is; auto = if the largest has more than 3 times the rows of the smallest",
     )
     train_size: int = option(0, "number of training texts; 0 = all", ge=0)
-    split_seed: int = option(0, "seed of the split, apart from `seed`", ge=0, lt=2**31)
+    split_seed: int = option(0, "seed for the split, separate from `seed`", ge=0, lt=2**31)
     champion: bool = option(
         None,
         "make the version champion, which the tool and the serve command use; auto = if it is the first, or better "

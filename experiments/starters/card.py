@@ -19,7 +19,7 @@ TRAINING, MEASURED = "Training", "Measured on held-out data"
 def write(folder: Path, starter: Starter, cost: Mapping[str, str]) -> None:
     """Write the card of a model that has just been trained; its figures are not measured yet."""
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    facts = {**cost, "size": f"{size / 1e6:.1f} MB with everything"}
+    facts = {**cost, "size": f"{size / 1e6:.1f} MB in total"}
     card = _load(starter.folder)
     card.text = _replaced(card.text, TRAINING, to_markdown(("", ""), facts.items()))
     card.text = _replaced(card.text, MEASURED, NOT_YET)
@@ -31,7 +31,7 @@ def write_figures(folder: Path, task: str, found: StarterEvaluation, hardware: s
     card = _load(folder)
     rows = [(figure.name, f"{figure.value:.{figure.digits}f}", figure.beside) for figure in found.figures]
     parts = (
-        f"`python -m experiments.evaluate --task {task}` prints these figures of the weights as they are shipped.",
+        f"`python -m experiments.evaluate --task {task}` prints these figures for the weights as shipped.",
         to_markdown(("", "value", "compare with"), rows),
         f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {hardware}.",
         found.examples.strip(),

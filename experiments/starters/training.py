@@ -9,6 +9,7 @@ from torch import nn
 
 from experiments.config import StarterConfig, UserError
 from experiments.config.names import STARTERS
+from experiments.reports.text import count
 from experiments.starters import card
 from experiments.starters.starter import Starter
 from experiments.tracking.run import git_commit
@@ -67,14 +68,14 @@ def _cost(prepared: Training) -> dict[str, str]:
     """What the training took and made, for the model card."""
     history, config, machine = prepared.state.history, prepared.config, devices.describe(prepared.config.device)
     minutes = sum(epoch["epoch_seconds"] for epoch in history) / 60
-    threads = f" with {prepared.environment['threads']} CPU threads" if config.device == "cpu" else ""
+    threads = f" with {count(prepared.environment['threads'], 'CPU thread')}" if config.device == "cpu" else ""
     return {
         "parameters": f"{sum(value.numel() for value in prepared.state.network.parameters()):,}",
-        "epochs": f"{len(history)}; the one kept is {prepared.best_epoch(history)}, chosen by `{prepared.selected_by}`",
+        "epochs": f"{len(history)}; epoch {prepared.best_epoch(history)} was kept, chosen by `{prepared.selected_by}`",
         "time": f"{minutes:.1f} minutes{threads}",
         "hardware": f"{machine['hardware']} ({machine['device_name']})",
         "compute precision": config.precision,
-        "data, sha256": f"`{prepared.identity.sha256}`",
+        "SHA-256 of the data": f"`{prepared.identity.sha256}`",
         "commit": f"`{git_commit()}`",
-        "again": f"`mlflow run . -e starter --env-manager local -P task={config.task}`",
+        "to reproduce": f"`mlflow run . -e starter --env-manager local -P task={config.task}`",
     }

@@ -115,7 +115,7 @@ def evaluate(folder: Path, data_dir: Path) -> StarterEvaluation:
         ours = mean_of([best(squad, row["answer"], one.answers) for row, one in answers])
         theirs = mean_of([best(squad, most_common_words(one), one.answers) for one in questions])
         for name, title in (("exact_match", "exact match"), ("f1", "F1")):
-            beside = f"the sentence with most words of the question {theirs[name]:.3f}"
+            beside = f"the sentence sharing the most words with the question {theirs[name]:.3f}"
             figures.append(Figure(f"{title} on {what} ({len(questions)} questions)", ours[name], beside))
     return StarterEvaluation((*figures, seconds))
 

@@ -148,7 +148,7 @@ def evaluate(folder: Path, data_dir: Path) -> StarterEvaluation:
     always = sum(review.label == majority for review in data.test) / len(rows)
     words = accuracy_and_f1(bag_of_words(data), [row["label"] for row in rows])
     what = f"on SST-2 dev ({len(rows)} sentences)"
-    beside = f"majority class {always:.3f}; logistic regression over words and pairs of them"
+    beside = f"majority class {always:.3f}; logistic regression on words and word pairs"
     figures = (
         Figure(f"accuracy {what}", found["accuracy"], f"{beside} {words['accuracy']:.3f}"),
         Figure(f"macro F1 {what}", found["f1"], f"logistic regression {words['f1']:.3f}"),

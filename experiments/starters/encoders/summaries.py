@@ -184,13 +184,13 @@ def evaluate(folder: Path, data_dir: Path) -> StarterEvaluation:
         Figure(
             f"{name.replace('rouge', 'ROUGE-')} on SciTLDR-A dev ({len(papers)} abstracts)",
             value[name],
-            f"as many words from the beginning {beside[name]:.3f}",
+            f"as many words from the start of the text {beside[name]:.3f}",
         )
         for name in ("rouge1", "rouge2", "rougeL")
     ]
     fraction = sum(answer["compression"] for answer in answers) / len(answers)
     figures.append(Figure("words of a summary as a fraction of the text's", fraction))
-    examples = ["Texts of another kind, and what the model takes from them, as it came:"]
+    examples = ["Texts of another kind, and the model's summaries, unedited:"]
     for row in sample_rows(TASK)[:2]:
         (answer,) = task.run([{"text": row["text"]}])
         examples += [row["text"], f"> {answer['summary']}"]

@@ -124,7 +124,7 @@ def class_table(said: torch.Tensor, labels: torch.Tensor, real: torch.Tensor, tr
         mostly = CLASSES[int(wrong.mode().values)] if len(wrong) else ""
         right, known = (float((classes == label).float().mean()) for classes in (mine, true))
         rows.append((CLASSES[label], f"{right:.0%}", mostly, f"{known:.1%}"))
-    return to_markdown(("class", "drawn, recognized", "else mostly taken for", "real test pictures, recognized"), rows)
+    return to_markdown(("class", "drawn, recognized", "mostly mistaken for", "real test pictures, recognized"), rows)
 
 
 def evaluate(folder: Path, data_dir: Path) -> StarterEvaluation:
@@ -143,20 +143,18 @@ def evaluate(folder: Path, data_dir: Path) -> StarterEvaluation:
     threads = f"CPU threads: {torch.get_num_threads()}"
     what = f"drawn pictures recognized by the judge ({len(judged.drawn):,}, {steps} steps, guidance {guidance:g})"
     figures = (
-        Figure(
-            what, judged.recognized, f"real test pictures {judged.own_accuracy:.3f}; by chance {1 / len(CLASSES):.2f}"
-        ),
+        Figure(what, judged.recognized, f"real test pictures {judged.own_accuracy:.3f}; chance {1 / len(CLASSES):.2f}"),
         Figure("the judge's own accuracy on test pictures", judged.own_accuracy),
         Figure(
             f"Fréchet distance to test pictures in {FEATURES}",
             judged.distance,
-            f"as many training pictures {judged.distance_of_real:.2f}",
+            f"the same number of training pictures {judged.distance_of_real:.2f}",
             digits=2,
         ),
         Figure("seconds for a picture, median", float(np.median(times)), threads, digits=2),
         Figure("seconds from nothing loaded to the first picture", cold, f"{threads}; at most 3", digits=2),
     )
-    what = f"{DRAWN} pictures of each class, drawn with the seeds from {DRAWN_SEED} upwards, none left out."
+    what = f"{DRAWN} pictures of each class, drawn with seeds from {DRAWN_SEED} up, none left out."
     return StarterEvaluation(figures, f"{what}\n\n{judged.table}")
 
 

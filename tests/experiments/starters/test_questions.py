@@ -93,7 +93,7 @@ def test_a_training_ends_in_a_folder_that_the_task_takes(store: Path) -> None:
         for name in ("SQuAD, held-out articles (12 questions)", "FairytaleQA test, explicit questions (5 questions)")
     )
     assert (squad.value * 12 + tales.value * 5) / 17 == pytest.approx(result.metrics["test_f1"], abs=1e-4)
-    assert squad.beside.startswith("the sentence with most words of the question 0.")
+    assert squad.beside.startswith("the sentence sharing the most words with the question 0.")
 
 
 def test_questions_are_divided_by_title(tmp_path: Path) -> None:

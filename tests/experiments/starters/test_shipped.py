@@ -45,7 +45,7 @@ def test_a_card_has_measured_figures_and_the_license_of_the_notice(task: str) ->
     starter = starter_of(task)
     card = (starter.folder / "README.md").read_text(encoding="utf-8")
     assert "Not measured yet" not in card and re.search(r"\nMeasured on \d{4}-\d\d-\d\d", card)
-    assert "| again | `mlflow run" in card and "What it cannot do" in card
+    assert "| to reproduce | `mlflow run" in card and "What it cannot do" in card
     notice = (FOLDER.parent / "NOTICE").read_text(encoding="utf-8")
     written = re.search(rf"^starters/{starter.name} \((.+)\)$", notice, re.MULTILINE)
     assert written and written[1].lower().replace(" ", "-") == front_matter(starter.folder)["license"]
