@@ -115,7 +115,7 @@ class ReplyParameters(Sampling):
     max_new_tokens: int = option(256, "maximum number of new tokens", ge=1, le=MAX_NEW_TOKENS)
     temperature: float = option(0.0, TEMPERATURE_HELP, ge=0, le=5)
     # Small models say the same thing again and again without it.
-    repetition_penalty: float = option(1.1, "above 1 penalizes tokens that occurred before", ge=0.5, le=2)
+    repetition_penalty: float = option(1.1, "above 1 penalizes repeated tokens", ge=0.5, le=2)
 
 
 class Chatbot(WritingTask, LanguageTask):

@@ -26,11 +26,11 @@ class CnnKind(Kind):
     metrics = ("accuracy", "precision", "recall", "f1", "loss", "ece", "seconds", "examples_per_second")
     items = "images"
     notes = (
-        "The epoch kept of each training is the best by validation accuracy; the test images were read once, for it.",
-        "ECE: expected calibration error, 15 equally wide bins of confidence. Precision, recall and F1 are averages "
-        "over classes.",
-        "FLOPs: one image forward, 32 x 32 or as large as image_size says, convolutions and matrix products only, "
-        "counted by torch's FlopCounterMode: a multiplication with its addition counts as two.",
+        "The best epoch by validation accuracy of each training run is kept; the test images were read once, for it.",
+        "ECE: expected calibration error, 15 confidence bins of equal width. Precision, recall and F1 are macro "
+        "averages.",
+        "FLOPs: forward pass of one image, 32 x 32 or of image_size, convolutions and matrix products only, counted by "
+        "torch's FlopCounterMode: a multiply-add counts as two.",
         *NOTES,
     )
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 # Named, not imported: each loads what its own models need.
 KINDS = {"cnn": "experiments.comparison.cnn:CnnKind", "seq2seq": "experiments.comparison.seq2seq:Seq2SeqKind"}
 NOTES = (
-    "Intervals: with several seeds Student's 95 % t-interval of the mean over seeds; with one seed, or when all seeds "
-    "gave the same, Wilson's 95 % interval over the test items, for the deciding accuracy only. Models whose intervals "
-    "overlap are called not distinguishable.",
-    "Seconds: all epochs of one training with their validation, without tracking and tests. Examples/s: median over "
-    "epochs, training only. Both depend on the machine and on what else it was doing.",
+    "Intervals: with several seeds, Student's 95 % t-interval of the mean over seeds; with one seed, or when all seeds "
+    "gave the same result, Wilson's 95 % interval over the test items, for the main accuracy only. Models whose "
+    "intervals overlap are called not distinguishable.",
+    "Seconds: all epochs of one training run with their validation, without tracking and test. Examples/s: median over "
+    "epochs, training only. Both depend on the machine and its load.",
 )
 
 

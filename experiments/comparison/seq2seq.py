@@ -56,14 +56,14 @@ class Seq2SeqKind(Kind):
     metrics = ("sequence_accuracy", "token_accuracy", "loss", "alignment", "seconds", "examples_per_second")
     items = "sequences"
     notes = (
-        "Every variant has the same budget of epochs and sequences and ends early only when it reverses all validation "
-        "sequences. The epoch kept is the best by validation; the test sequences were read once, for it.",
-        "Sequence and token accuracy: the network runs on its own (greedy decoding); a sequence counts when all of it "
-        "and its end are right. Loss: by token, with the true tokens given.",
+        "Every variant has the same budget of epochs and sequences and stops early only when it reverses all "
+        "validation sequences. The best epoch by validation is kept; the test sequences were read once, for it.",
+        "Sequence and token accuracy: free-running, by greedy decoding; a sequence counts as right if all of it and "
+        "its end are. Loss: per token, with teacher forcing.",
         "Alignment: attention on the position that holds the symbol to be written, averaged over test symbols, with "
-        "the true tokens given; of several heads the mean, of a Transformer the last layer of the decoder. A low "
-        "score need not mean a bad network: an encoder state also knows its neighbors, and heads may look elsewhere.",
-        "Accuracy by length: fresh sequences of one length each, none of which was trained on.",
+        "teacher forcing; the mean over several heads, for a Transformer in the last decoder layer. A low score need "
+        "not mean a bad network: an encoder state also knows its neighbors, and heads may look elsewhere.",
+        "Accuracy by length: new sequences of one length each, none of which was trained on.",
         *NOTES,
     )
 

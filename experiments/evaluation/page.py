@@ -14,17 +14,16 @@ FEW_ROWS = 100
 ROWS_SHOWN = 100
 TEXT_SHOWN = 300
 NOTES = (
-    "Every model got the same rows with the same settings, one model after the other, each unloaded before the next.",
-    "Intervals are 95 % intervals over rows: Wilson's for fractions of right rows, else the bootstrap with a fixed "
-    "seed, widened for few rows. They say what other rows of the same kind could change, and nothing of rows of other "
-    "kinds.",
-    "Latency: median and 95th percentile of single requests after one that does not count, on this machine as it was; "
-    "the small numbers are the 95 % interval of the median by order statistics.",
-    "tokens/s: tokens that the results of these requests name (read by models that classify, written by those that "
-    "write) by their seconds.",
-    "Memory: bytes of the weights; growth: by how much the process grew at most while the model was loaded and "
-    "answered the single requests. Loading: a second time, with libraries and files in memory already.",
-    "A model may have seen the rows, or others like them, in its training: that shows in no number here.",
+    "All models got the same rows with the same settings, one model after the other, each unloaded before the next.",
+    "Intervals are 95 % intervals over rows: Wilson's for accuracies, otherwise the bootstrap with a fixed seed, "
+    "widened for few rows. They cover other rows of the same kind, not rows of other kinds.",
+    "Latency: median and 95th percentile of single requests after a warm-up request, on this machine with the load "
+    "that it had; the small numbers are the 95 % interval of the median by order statistics.",
+    "tokens/s: tokens in the results of these requests (read by models that classify, written by those that generate) "
+    "divided by their seconds.",
+    "Memory: bytes of the weights; growth: the largest growth of the process while the model was loaded and answered "
+    "the single requests. Loading: a second time, with libraries and files already in memory.",
+    "A model may have seen the rows, or similar ones, in its training: no number here shows that.",
 )
 
 

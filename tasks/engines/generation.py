@@ -30,7 +30,7 @@ class Sampling(Parameters):
     temperature: float = option(0.7, TEMPERATURE_HELP, ge=0, le=5)
     top_p: float = option(0.95, "draw among the likeliest tokens that together have this probability", ge=0, le=1)
     top_k: int = option(50, "draw among this number of the likeliest tokens; 0 among all", ge=0, le=1000)
-    repetition_penalty: float = option(1.0, "above 1 penalizes tokens that occurred before", ge=0.5, le=2)
+    repetition_penalty: float = option(1.0, "above 1 penalizes repeated tokens", ge=0.5, le=2)
     seed: int = option(0, "the same seed gives the same text", ge=0, le=2**32 - 1)
     stop: str = option("", r"end before this text; several: one a line; \n stands for a line break", max_length=1000)
 
