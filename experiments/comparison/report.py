@@ -154,9 +154,10 @@ def _facts(grid: Grid, runs: Mapping[Cell, FinishedRun]) -> dict[str, str]:
         chosen = [run for cell, run in runs.items() if dataset in ("", cell.dataset)]
         return ", ".join(sorted({getattr(run, kind).get(name, "unknown") for run in chosen}))
 
+    machines = sorted({run.tags.get("hardware", "unknown") for run in runs.values()})
     facts = {
         "commit": of_runs("tags", "git_commit"),
-        "machines": of_runs("tags", "hardware"),
+        "machines": "; ".join(machines) + (" (do not compare their seconds)" if len(machines) > 1 else ""),
         "precision": of_runs("params", "precision"),
         "epochs": _epochs(grid),
     }

@@ -123,6 +123,18 @@ def test_results_of_other_data_or_of_another_cell_are_said(
     assert "lenet5_digits_seed0.zip was trained on other data: SHA-256" in capsys.readouterr().err
 
 
+def test_a_report_on_several_machines_warns_of_their_seconds(store: Path, results: Path) -> None:
+    def elsewhere(content: bytes) -> bytes:
+        record = json.loads(content)
+        return json.dumps({**record, "tags": {**record["tags"], "hardware": "another machine"}}).encode()
+
+    rewrite(results / "cells" / "lenet5_digits_seed0.zip", "record.json", elsewhere)
+    result = compare.main(["--import_results", str(results)])
+    assert isinstance(result, CompareResult)
+    page = (reports(result.run_id) / "comparison.html").read_text()
+    assert "another machine" in page and "(do not compare their seconds)" in page
+
+
 def test_an_unreadable_block_is_damage_and_trainings_of_fewer_epochs_are_of_another_grid(
     store: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
